@@ -1,0 +1,226 @@
+//! The account of a run: what was read, and what became of it. It always adds up:
+//! rows read = used + without identifier + rejected; identifiers = delivered + refused + undelivered.
+
+use serde_json::{Map, Value, json};
+
+use crate::body::Operation;
+use crate::exit::Exit;
+use crate::identifier::{Kind, Reason};
+
+/// What was read so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputAccount {
+    /// Data rows.
+    pub rows_read: u64,
+    /// Rows of which at least one identifier was sent on.
+    pub rows_used: u64,
+    /// Rows whose identifier cells are all blank.
+    pub rows_without_identifier: u64,
+    /// Rows of another number of cells than the header, or with rejected cells and no identifier.
+    pub rows_rejected: u64,
+    /// Of these, the ones with another number of cells.
+    pub rows_ragged: u64,
+    /// Identifier cells that are NULL, empty or white space.
+    pub cells_blank: u64,
+    /// Identifier cells that were rejected, in the order of [`Reason::ALL`].
+    pub cells_rejected: [u64; Reason::ALL.len()],
+    /// Identifiers with white space before or behind them; sent as they are.
+    pub cells_with_outer_space: u64,
+    /// External IDs.
+    pub user_ids: u64,
+    /// Device IDs.
+    pub device_ids: u64,
+    /// Aliases by the place of their label.
+    pub aliases: Vec<u64>,
+    /// The end of the input was reached, and nothing was wrong with it.
+    pub read_to_end: bool,
+}
+
+impl InputAccount {
+    /// Nothing read yet, for so many aliases.
+    pub fn new(aliases: usize) -> Self {
+        Self { aliases: vec![0; aliases], ..Self::default() }
+    }
+
+    /// All identifiers.
+    pub fn identifiers(&self) -> u64 {
+        self.user_ids + self.device_ids + self.aliases.iter().sum::<u64>()
+    }
+
+    /// Rejected cells, and rows that are no rows.
+    pub fn rejections(&self) -> u64 {
+        self.cells_rejected.iter().sum::<u64>() + self.rows_ragged
+    }
+
+    /// Counts an identifier.
+    pub fn count_identifier(&mut self, kind: Kind) {
+        match kind {
+            Kind::UserId => self.user_ids += 1,
+            Kind::DeviceId => self.device_ids += 1,
+            Kind::Alias(place) => {
+                if let Some(count) = self.aliases.get_mut(usize::from(place)) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    /// Counts a rejected cell.
+    pub fn count_rejected(&mut self, reason: Reason) {
+        if let Some(place) = Reason::ALL.iter().position(|known| *known == reason) {
+            self.cells_rejected[place] += 1;
+        }
+    }
+}
+
+/// What was sent so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Identifiers that Braze acknowledged.
+    pub delivered: u64,
+    /// Identifiers that Braze refused.
+    pub refused: u64,
+    /// HTTP requests, every one.
+    pub requests: u64,
+    /// Requests beyond the first call and the first one of each batch.
+    pub retries: u64,
+}
+
+/// What a dry run would send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DryRun {
+    /// Requests with identifiers.
+    pub batches: u64,
+    /// Bytes of their bodies, without the two keys.
+    pub bytes: u64,
+}
+
+/// The whole account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    /// The cohort's identifier.
+    pub cohort_id: String,
+    /// Add or remove.
+    pub operation: Operation,
+    /// Labels of the aliases.
+    pub labels: Vec<String>,
+    /// What was read.
+    pub input: InputAccount,
+    /// What was sent.
+    pub sent: Sent,
+    /// How long it took.
+    pub seconds: f64,
+    /// How it ended.
+    pub exit: Exit,
+    /// Set where nothing was to be sent.
+    pub dry_run: Option<DryRun>,
+}
+
+impl Account {
+    /// Identifiers that were read and neither acknowledged nor refused.
+    pub fn undelivered(&self) -> u64 {
+        self.input.identifiers().saturating_sub(self.sent.delivered + self.sent.refused)
+    }
+
+    fn outcome(&self) -> &'static str {
+        match self.exit {
+            Exit::Success if self.dry_run.is_some() => "dry_run",
+            Exit::Success => "delivered",
+            _ => "incomplete",
+        }
+    }
+
+    /// One object with the keys that docs/account.md documents.
+    pub fn to_json(&self) -> Value {
+        let input = &self.input;
+        let aliases: Map<String, Value> =
+            self.labels.iter().cloned().zip(input.aliases.iter().map(|count| json!(count))).collect();
+        let rejected: Map<String, Value> = Reason::ALL
+            .iter()
+            .zip(input.cells_rejected)
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| (reason.key().to_owned(), json!(count)))
+            .collect();
+        let mut account = json!({
+            "cohort_id": self.cohort_id,
+            "operation": self.operation.as_str(),
+            "outcome": self.outcome(),
+            "exit_code": self.exit.code(),
+            "input_read_to_end": input.read_to_end,
+            "rows_read": input.rows_read,
+            "rows_used": input.rows_used,
+            "rows_without_identifier": input.rows_without_identifier,
+            "rows_rejected": input.rows_rejected,
+            "cells_blank": input.cells_blank,
+            "cells_rejected": rejected,
+            "cells_with_outer_space": input.cells_with_outer_space,
+            "identifiers": {
+                "total": input.identifiers(),
+                "user_ids": input.user_ids,
+                "device_ids": input.device_ids,
+                "aliases": aliases,
+            },
+            "delivered": self.sent.delivered,
+            "refused": self.sent.refused,
+            "undelivered": self.undelivered(),
+            "requests": self.sent.requests,
+            "retries": self.sent.retries,
+            "seconds": (self.seconds * 1000.0).round() / 1000.0,
+        });
+        if let (Some(object), Some(dry_run)) = (account.as_object_mut(), self.dry_run) {
+            object.insert("dry_run".to_owned(), json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
+        }
+        account
+    }
+
+    /// The same for people, a line a number; what is zero and rare is left out.
+    pub fn to_text(&self) -> String {
+        let input = &self.input;
+        let mut lines = vec![
+            format!("cohort {} ({}): {}", self.cohort_id, self.operation.as_str(), self.headline()),
+            line("rows read", input.rows_read),
+            line("  used", input.rows_used),
+            line("  without identifier", input.rows_without_identifier),
+            line("  rejected", input.rows_rejected),
+            line("identifiers", input.identifiers()),
+        ];
+        let by_kind = [("  external IDs".to_owned(), input.user_ids), ("  device IDs".to_owned(), input.device_ids)];
+        let by_label =
+            self.labels.iter().zip(&input.aliases).map(|(label, count)| (format!("  alias {label}"), *count));
+        lines.extend(
+            by_kind.into_iter().chain(by_label).filter(|(_, count)| *count > 0).map(|(name, count)| line(&name, count)),
+        );
+        lines.push(line("delivered", self.sent.delivered));
+        lines.push(line("refused", self.sent.refused));
+        lines.push(line("undelivered", self.undelivered()));
+        lines.push(line("cells blank", input.cells_blank));
+        let rejected = Reason::ALL
+            .iter()
+            .zip(input.cells_rejected)
+            .map(|(reason, count)| (format!("cells rejected: {}", reason.key()), count));
+        let spaces = [("cells with outer space".to_owned(), input.cells_with_outer_space)];
+        lines.extend(rejected.chain(spaces).filter(|(_, count)| *count > 0).map(|(name, count)| line(&name, count)));
+        lines.push(line("requests", self.sent.requests));
+        lines.push(line("retries", self.sent.retries));
+        if let Some(dry_run) = self.dry_run {
+            lines.push(line("batches to send", dry_run.batches));
+            lines.push(line("bytes to send", dry_run.bytes));
+        }
+        lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
+        lines.join("\n")
+    }
+
+    fn headline(&self) -> &'static str {
+        match (self.outcome(), self.input.identifiers()) {
+            ("dry_run", _) => "dry run, nothing was sent",
+            ("delivered", 0) => "the input has no identifiers, no member was sent",
+            ("delivered", _) => "everything was delivered",
+            _ if self.input.read_to_end => "not everything was delivered",
+            _ => "not everything was delivered, and the input was not read to its end",
+        }
+    }
+}
+
+fn line(name: &str, count: u64) -> String {
+    format!("{name:<26}{count:>12}")
+}

@@ -1,0 +1,265 @@
+//! Braze's cohort API: its addresses, and what an answer of it means. One classifier for all answers; pure.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::config::endpoint::Endpoint;
+use crate::http::{Answer, HttpError};
+use crate::secret::masked;
+
+pub mod hint;
+
+/// The addresses of one partner at one endpoint.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Creates or renames a cohort.
+    pub cohorts: String,
+    /// Adds and removes users.
+    pub users: String,
+}
+
+impl Addresses {
+    /// `{endpoint}/partners/{partner}/cohorts`, and `/users` below it.
+    pub fn new(endpoint: &Endpoint, partner: &str) -> Self {
+        let cohorts = format!("{endpoint}/partners/{partner}/cohorts");
+        let users = format!("{cohorts}/users");
+        Self { cohorts, users }
+    }
+}
+
+/// What an answer, or its absence, means for the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Braze acknowledged it.
+    Delivered,
+    /// Send the same again.
+    Again(String),
+    /// The idle connection was gone: send the same again at once.
+    AgainAtOnce,
+    /// A 2xx that is no acknowledgement: once more, then refused.
+    NotAcknowledged(String),
+    /// Nothing that Braze would say: three times, then final.
+    Garbage(String),
+    /// The cohort is locked: one call at a time.
+    Locked,
+    /// Too many requests; the announced pause, where it makes sense.
+    Limited(Option<Duration>),
+    /// Something in the batch is refused: halve it.
+    Halve(String),
+    /// Final for the whole run.
+    Final(Refusal),
+}
+
+/// Why the run cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 401, or 403 from Braze itself.
+    Credentials(String),
+    /// Braze refuses the cohort's ID, name or date, or any call like ours.
+    Request(String),
+    /// 404.
+    NotFound,
+    /// The answer comes from something in front of Braze.
+    NotBraze(String),
+    /// A certificate, or a proxy: a matter of configuration.
+    Configuration(String),
+}
+
+/// Decides on the outcome of one request.
+pub fn classify(outcome: &Result<Answer, HttpError>) -> Verdict {
+    match outcome {
+        Ok(answer) => classify_answer(answer),
+        Err(HttpError::Stale) => Verdict::AgainAtOnce,
+        Err(error @ HttpError::Garbage(_)) => Verdict::Garbage(error.to_string()),
+        Err(error @ (HttpError::Certificate(_) | HttpError::Proxy(_))) => {
+            Verdict::Final(Refusal::Configuration(error.to_string()))
+        }
+        Err(error @ (HttpError::Unreachable(_) | HttpError::Timeout(_) | HttpError::Broken(_))) => {
+            Verdict::Again(error.to_string())
+        }
+    }
+}
+
+fn classify_answer(answer: &Answer) -> Verdict {
+    let status = answer.status;
+    match status {
+        200..=202 => acknowledgement(answer),
+        300..=399 => {
+            Verdict::Final(Refusal::NotBraze(format!("it redirects elsewhere ({status}), which is never followed")))
+        }
+        400 => bad_request(answer),
+        401 => Verdict::Final(Refusal::Credentials(said(answer))),
+        403 if is_json(answer) => Verdict::Final(Refusal::Credentials(said(answer))),
+        403 => Verdict::Final(Refusal::NotBraze(
+            "a firewall or an allow-list refused (403, not from Braze's API): is this machine's address allow-listed?"
+                .to_owned(),
+        )),
+        404 => Verdict::Final(Refusal::NotFound),
+        407 => Verdict::Final(Refusal::Configuration("a proxy asks for credentials (407)".to_owned())),
+        408 | 425 | 500 | 502 | 503 | 504 => Verdict::Again(format!("status {status}")),
+        413 => Verdict::Halve("request too large (413)".to_owned()),
+        423 => Verdict::Locked,
+        429 => Verdict::Limited(hint::pause(&answer.headers, hint::Clock::now())),
+        _ => Verdict::Final(Refusal::Request(format!("status {status}: {}", said(answer)))),
+    }
+}
+
+/// Delivered is only: 200 to 202, and a body that is empty, `{}`, or a JSON object without a non-empty `errors` whose
+/// `message` is absent or "success".
+fn acknowledgement(answer: &Answer) -> Verdict {
+    if answer.body.is_empty() {
+        return Verdict::Delivered;
+    }
+    let Ok(Value::Object(object)) = serde_json::from_slice(&answer.body) else {
+        return if looks_like_html(answer) {
+            Verdict::Final(Refusal::NotBraze(format!("status {} with a web page: this is not Braze", answer.status)))
+        } else {
+            Verdict::Garbage(format!("status {}, but the body is not a JSON object", answer.status))
+        };
+    };
+    let has_errors = object.get("errors").is_some_and(|errors| match errors {
+        Value::Null => false,
+        Value::Array(errors) => !errors.is_empty(),
+        Value::Object(errors) => !errors.is_empty(),
+        Value::String(errors) => !errors.is_empty(),
+        Value::Bool(errors) => *errors,
+        Value::Number(_) => true,
+    });
+    let is_success = object.get("message").is_none_or(|message| message == "success");
+    if has_errors || !is_success { Verdict::NotAcknowledged(said(answer)) } else { Verdict::Delivered }
+}
+
+/// A 400 is about the cohort, which is the same in every call, or about the changes, where a single identifier may be it.
+fn bad_request(answer: &Answer) -> Verdict {
+    if looks_like_html(answer) {
+        return Verdict::Final(Refusal::NotBraze("status 400 with a web page: this is not Braze".to_owned()));
+    }
+    let said = said(answer);
+    let about_the_cohort = ["cohort_id", "name must", "created_at", "partner", "client_secret", "Content-Type"];
+    if about_the_cohort.iter().any(|part| said.contains(part)) {
+        Verdict::Final(Refusal::Request(format!("status 400: {said}")))
+    } else {
+        Verdict::Halve(format!("status 400: {said}"))
+    }
+}
+
+/// What Braze says, shortened. Masked before it is shortened, so that no half of a key gets through. Texts that may
+/// repeat identifiers are left out: only `message` is read, never `errors`.
+fn said(answer: &Answer) -> String {
+    const SHOWN: usize = 200;
+    let message = serde_json::from_slice::<Value>(&answer.body)
+        .ok()
+        .and_then(|body| body.get("message").and_then(Value::as_str).map(str::to_owned))
+        .unwrap_or_else(|| "no message".to_owned());
+    let one_line: String =
+        masked(&message).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    if one_line.chars().count() > SHOWN { one_line.chars().take(SHOWN).chain(['…']).collect() } else { one_line }
+}
+
+fn is_json(answer: &Answer) -> bool {
+    serde_json::from_slice::<serde_json::Map<String, Value>>(&answer.body).is_ok()
+}
+
+fn looks_like_html(answer: &Answer) -> bool {
+    let declared = content_type(&answer.headers).is_some_and(|kind| kind.contains("html"));
+    declared || answer.body.trim_ascii_start().starts_with(b"<")
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(http::header::CONTENT_TYPE)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn answered(status: u16, body: &str) -> Verdict {
+        classify(&Ok(Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() }))
+    }
+
+    #[rstest]
+    #[case(201, r#"{"message":"success"}"#)]
+    #[case(200, "")]
+    #[case(202, "{}")]
+    #[case(201, r#"{"message":"success","errors":[]}"#)]
+    #[case(201, r#"{"errors":null}"#)]
+    fn delivered(#[case] status: u16, #[case] body: &str) {
+        assert_eq!(answered(status, body), Verdict::Delivered);
+    }
+
+    #[rstest]
+    #[case(201, r#"{"message":"success","errors":["x"]}"#)]
+    #[case(201, r#"{"message":"queued"}"#)]
+    #[case(200, r#"{"errors":{"a":1}}"#)]
+    fn not_acknowledged(#[case] status: u16, #[case] body: &str) {
+        assert!(matches!(answered(status, body), Verdict::NotAcknowledged(_)));
+    }
+
+    #[rstest]
+    #[case(200, "[]")]
+    #[case(201, "{\"message\":\"succ")]
+    #[case(201, "ok")]
+    fn garbage(#[case] status: u16, #[case] body: &str) {
+        assert!(matches!(answered(status, body), Verdict::Garbage(_)));
+    }
+
+    #[rstest]
+    #[case(408)]
+    #[case(425)]
+    #[case(500)]
+    #[case(502)]
+    #[case(503)]
+    #[case(504)]
+    fn again(#[case] status: u16) {
+        assert!(matches!(answered(status, "<html>"), Verdict::Again(_)));
+    }
+
+    #[rstest]
+    #[case(204)]
+    #[case(405)]
+    #[case(410)]
+    #[case(501)]
+    #[case(505)]
+    fn final_without_a_reason_of_its_own(#[case] status: u16) {
+        assert!(matches!(answered(status, "{}"), Verdict::Final(Refusal::Request(_))));
+    }
+
+    #[rstest]
+    #[case(302, "")]
+    #[case(307, "{}")]
+    #[case(200, "<!doctype html>")]
+    #[case(400, "<html>")]
+    #[case(403, "<html>Forbidden")]
+    fn something_in_front_of_braze(#[case] status: u16, #[case] body: &str) {
+        assert!(matches!(answered(status, body), Verdict::Final(Refusal::NotBraze(_))));
+    }
+
+    #[rstest]
+    #[case(401, r#"{"message":"Invalid client secret"}"#)]
+    #[case(401, "")]
+    #[case(403, r#"{"message":"Unauthorized access"}"#)]
+    fn credentials(#[case] status: u16, #[case] body: &str) {
+        assert!(matches!(answered(status, body), Verdict::Final(Refusal::Credentials(_))));
+    }
+
+    #[rstest]
+    #[case("cohort_id must be a valid string")]
+    #[case("name must be a non-empty string")]
+    #[case("created_at must be ISO-8601")]
+    fn a_bad_cohort_is_final(#[case] message: &str) {
+        let body = serde_json::json!({ "message": message }).to_string();
+        assert_eq!(answered(400, &body), Verdict::Final(Refusal::Request(format!("status 400: {message}"))));
+    }
+
+    #[test]
+    fn bad_changes_are_halved_and_the_rest_has_its_own_way() {
+        assert!(matches!(answered(400, r#"{"message":"user_ids must be strings"}"#), Verdict::Halve(_)));
+        assert!(matches!(answered(413, ""), Verdict::Halve(_)));
+        assert_eq!(answered(404, "{}"), Verdict::Final(Refusal::NotFound));
+        assert_eq!(answered(423, "{}"), Verdict::Locked);
+        assert_eq!(answered(429, "{}"), Verdict::Limited(None));
+    }
+}

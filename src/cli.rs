@@ -1,0 +1,107 @@
+//! Commands and flags; no logic.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::parse_duration;
+use crate::sandbox::RateLimit;
+
+/// Brings a Treasure Data query result into a Braze cohort.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read a query result and add its members to a cohort, or remove them from it
+    #[command(after_help = "Example: td-braze-cohort upload cohort.yml --input members.csv\n\
+        Credentials: BRAZE_CLIENT_SECRET and BRAZE_PARTNER_API_KEY in the environment; endpoint: in CONFIG or BRAZE_ENDPOINT.\n\
+        For a trial without Braze: td-braze-cohort upload cohort.yml --sandbox")]
+    Upload(UploadArgs),
+    /// Check settings, the input's header and the credentials, without sending any member
+    #[command(after_help = "Example: td-braze-cohort check cohort.yml")]
+    Check(CheckArgs),
+    /// Run an upload as a Digdag operator: `py>` with `python: [td-braze-cohort, operator]`
+    Operator(OperatorArgs),
+    /// Run a stand-in for Braze's cohort API on this machine
+    #[command(after_help = "Example: td-braze-cohort sandbox --listen 127.0.0.1:4000 --users users.csv\n\
+        It accepts the credentials of its environment (BRAZE_CLIENT_SECRET, BRAZE_PARTNER_API_KEY), or else\n\
+        sandbox-client-secret and sandbox-partner-key. Look at GET /cohorts, /cohorts/ID and /stats.")]
+    Sandbox(SandboxArgs),
+}
+
+/// Flags of `upload`.
+#[derive(Debug, Args)]
+pub struct UploadArgs {
+    /// The settings, YAML
+    pub config: PathBuf,
+    /// The CSV file to read, or - for standard input; overrides the setting
+    #[arg(long, value_name = "PATH|-")]
+    pub input: Option<String>,
+    /// Print the account as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Do everything but requests; needs no credentials
+    #[arg(long, conflicts_with = "sandbox")]
+    pub dry_run: bool,
+    /// Upload to a stand-in for Braze inside this process; needs no credentials
+    #[arg(long)]
+    pub sandbox: bool,
+    /// The users that the sandbox knows: CSV with `external_id`, `device_id`, other columns are aliases
+    #[arg(long, value_name = "PATH", requires = "sandbox")]
+    pub users: Option<PathBuf>,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The settings, YAML
+    pub config: PathBuf,
+    /// The CSV file whose header is checked; overrides the setting
+    #[arg(long, value_name = "PATH")]
+    pub input: Option<String>,
+}
+
+/// What Digdag calls an operator with.
+#[derive(Debug, Args)]
+pub struct OperatorArgs {
+    /// RUNNER [NAME] INPUT.json OUTPUT.json, as Digdag gives them
+    #[arg(num_args = 3..=4, required = true, value_name = "PATH")]
+    pub arguments: Vec<PathBuf>,
+}
+
+/// Flags of `sandbox`.
+#[derive(Debug, Args)]
+pub struct SandboxArgs {
+    /// A loopback address; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// The known users: CSV with `external_id`, `device_id`, other columns are aliases; without it everybody is known
+    #[arg(long, value_name = "PATH")]
+    pub users: Option<PathBuf>,
+    /// How much later each answer is sent, such as 50ms
+    #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = latency)]
+    pub latency: Duration,
+    /// Answer every n-th request with 503
+    #[arg(long, value_name = "N")]
+    pub fail_every: Option<NonZeroU64>,
+    /// Answer requests beyond N in SECONDS (an hour) with 429
+    #[arg(long, value_name = "N[/SECONDS]")]
+    pub rate_limit: Option<RateLimit>,
+}
+
+fn latency(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0ms" | "0s" => Ok(Duration::ZERO),
+        text => parse_duration(text).ok_or_else(|| "a duration such as 50ms or 2s is wanted".to_owned()),
+    }
+}

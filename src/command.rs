@@ -1,0 +1,58 @@
+//! The commands: each puts the rooms of the house together and returns how it ended.
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::exit::Exit;
+use crate::input::InputError;
+
+pub mod check;
+pub mod operator;
+pub mod order;
+pub mod sandbox;
+pub mod upload;
+
+/// Why a command could not do its work at all. What ends a run that has begun is a [`crate::stop::Stop`].
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// Settings, credentials, usage.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The input.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::Error),
+    /// A file of Digdag's protocol cannot be used.
+    #[error("{what}: {problem}")]
+    Protocol {
+        /// Which file.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file that must be written cannot be.
+    #[error("{what} cannot be written: {error}")]
+    CannotWrite {
+        /// Which file.
+        what: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Signals cannot be listened for.
+    #[error("signals cannot be listened for: {0}")]
+    Signals(#[source] std::io::Error),
+}
+
+impl CommandError {
+    /// The exit code of a command that failed so.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Sandbox(_) | Self::Protocol { .. } => Exit::Usage,
+            Self::Input(_) => Exit::Input,
+            Self::CannotWrite { .. } => Exit::CannotWrite,
+            Self::Signals(_) => Exit::Defect,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `td-braze-cohort check CONFIG.yml`: everything that can be found out without sending a member.
+
+use crate::body::BodyWriter;
+use crate::braze::Addresses;
+use crate::cli::CheckArgs;
+use crate::config::credentials::from_environment;
+use crate::config::template::Environment;
+use crate::config::{self, Config};
+use crate::exit::Exit;
+use crate::gate::Gate;
+use crate::http::Http;
+use crate::identifier::Kind;
+use crate::reader::{Limits, Reader};
+use crate::source::Input;
+use crate::terminal;
+use crate::upload::{self, FirstCall, Plan, Shared};
+
+use super::CommandError;
+use super::upload::input_flag;
+
+/// Runs the command: a line for each finding. The exit code is that of the first failure.
+pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let mut layer = config::read_file(&args.config, &Environment(variable))?;
+    config::overlay(&mut layer, input_flag(args.input));
+    let config = Config::check(&layer, variable("BRAZE_ENDPOINT"))?;
+    terminal::print(&format!(
+        "settings     ok: {} the cohort {} (shown as {}), {} requests at once",
+        config.operation.as_str(),
+        config.cohort_id,
+        config.shown_name(),
+        config.thread_count
+    ));
+    let findings = [("input", check_input(&config)), ("credentials", check_credentials(&config))];
+    let (mut exit, mut failures) = (Exit::Success, Vec::new());
+    for (what, finding) in findings {
+        match finding {
+            Ok(found) => terminal::print(&format!("{what:<12} ok: {found}")),
+            Err((failure, code)) => {
+                terminal::print(&format!("{what:<12} FAILED"));
+                failures.push(format!("{what}: {failure}"));
+                if exit == Exit::Success {
+                    exit = code;
+                }
+            }
+        }
+    }
+    for failure in failures {
+        terminal::say_error(&failure);
+    }
+    Ok(exit)
+}
+
+type Finding = Result<String, (String, Exit)>;
+
+fn failed(error: impl Into<CommandError>) -> (String, Exit) {
+    let error = error.into();
+    (error.to_string(), error.exit())
+}
+
+fn check_input(config: &Config) -> Finding {
+    let input = config.required_input().map_err(failed)?;
+    if *input == Input::Stdin {
+        return Ok("standard input, which is not read here".to_owned());
+    }
+    let limits = Limits { expected_rows: None, max_rejected: config.max_rejected };
+    let reader = Reader::open(input, &config.aliases, limits).map_err(failed)?;
+    let columns = reader.columns();
+    let kinds: Vec<String> = columns
+        .used
+        .iter()
+        .map(|(_, kind)| match kind {
+            Kind::UserId => "user_ids".to_owned(),
+            Kind::DeviceId => "device_ids".to_owned(),
+            Kind::Alias(place) => format!("alias {}", config.aliases[usize::from(*place)]),
+        })
+        .collect();
+    let missing = match columns.missing_aliases.as_slice() {
+        [] => String::new(),
+        labels => format!("; no column for the aliases {}", labels.join(", ")),
+    };
+    Ok(format!("{input} has {} columns, of which identifiers: {}{missing}", columns.width, kinds.join(", ")))
+}
+
+/// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.
+fn check_credentials(config: &Config) -> Finding {
+    let credentials = from_environment(|name| std::env::var(name).ok()).map_err(failed)?;
+    let endpoint = config.required_endpoint().map_err(failed)?;
+    let addresses = Addresses::new(endpoint, &config.partner);
+    let bodies = BodyWriter::new(&credentials, &config.cohort_id, config.operation, &config.aliases);
+    let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
+    let plan = Plan { addresses, bodies, thread_count: 1, first_call };
+    let gate = Gate::new(endpoint.to_string(), config.max_outage, config.max_duration);
+    let post = Http::new(1, endpoint.is_loopback());
+    upload::first_call(&plan, &post, &gate, &Shared::new(0));
+    match gate.take_stop() {
+        None => Ok(format!("{endpoint} accepts both keys for the partner {}", config.partner)),
+        Some(stop) => Err((stop.to_string(), stop.exit())),
+    }
+}

@@ -1,0 +1,75 @@
+//! `td-braze-cohort operator RUNNER [NAME] INPUT.json OUTPUT.json`
+
+use std::path::Path;
+
+use log::warn;
+use serde_json::{Map, Value};
+
+use super::CommandError;
+use super::order::{Order, Target, carry_out};
+use super::upload::as_text;
+use crate::cli::OperatorArgs;
+use crate::config::template;
+use crate::config::{self, Config};
+use crate::digdag;
+use crate::exit::Exit;
+use crate::secret::masked;
+use crate::terminal;
+
+/// Runs the command. A failure stands in OUTPUT.json, where Digdag looks for it, and in the log.
+pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
+    // RUNNER and NAME are Digdag's and say nothing to us.
+    let [.., input, output] = args.arguments.as_slice() else {
+        return Err(CommandError::Protocol {
+            what: "operator".to_owned(),
+            problem: "RUNNER [NAME] INPUT.json OUTPUT.json are wanted".to_owned(),
+        });
+    };
+    let (exit, problem, result) = match upload(input) {
+        Ok((exit, None, account)) => (exit, None, digdag::success(&account)),
+        Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &masked(&problem))),
+        Err(error) => {
+            let (exit, problem) = (error.exit(), error.to_string());
+            (exit, Some(problem.clone()), digdag::failure(exit, &masked(&problem)))
+        }
+    };
+    if let Some(problem) = problem {
+        terminal::say_error(&problem);
+    }
+    std::fs::write(output, result.to_string())
+        .map_err(|error| CommandError::CannotWrite { what: output.display().to_string(), error })?;
+    Ok(exit)
+}
+
+/// Uploads as the parameters say: exit code, problem if any, account.
+fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
+    let parameters = read_parameters(input)?;
+    let sorted = digdag::sort(&parameters)?;
+    for (name, meant) in &sorted.near_misses {
+        warn!("the parameter '{name}' is none of ours; was '{meant}' meant?");
+    }
+    let session_time = parameters.get("session_time").and_then(Value::as_str).map(str::to_owned);
+    let mut layer = sorted.export;
+    if let Some(path) = sorted.config {
+        let parameters = Value::Object(parameters);
+        config::overlay(&mut layer, config::read_file(&path, &template::Parameters(&parameters))?);
+    }
+    config::overlay(&mut layer, sorted.own);
+    let config = Config::check(&layer, std::env::var("BRAZE_ENDPOINT").ok())?;
+    let finished = carry_out(Order { config, target: Target::Braze, session_time })?;
+    terminal::print(&as_text(&finished));
+    Ok((finished.account.exit, finished.problem(), finished.account.to_json()))
+}
+
+fn read_parameters(path: &Path) -> Result<Map<String, Value>, CommandError> {
+    let unusable = |problem: String| CommandError::Protocol { what: path.display().to_string(), problem };
+    let text = std::fs::read(path).map_err(|error| unusable(format!("cannot be read: {error}")))?;
+    let document: Value = serde_json::from_slice(&text).map_err(|error| unusable(format!("is not JSON: {error}")))?;
+    match document {
+        Value::Object(mut object) => match object.remove("params") {
+            Some(Value::Object(parameters)) => Ok(parameters),
+            _ => Err(unusable("has no map 'params'; is this the INPUT.json of Digdag's py> operator?".to_owned())),
+        },
+        _ => Err(unusable("is not a JSON object".to_owned())),
+    }
+}

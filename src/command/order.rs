@@ -1,0 +1,223 @@
+//! A checked order, carried out: the way from settings to the finished account that `upload` and the operator share.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::info;
+
+use super::CommandError;
+use crate::account::{Account, DryRun, InputAccount, Sent};
+use crate::body::{BodyWriter, Credentials, Operation};
+use crate::braze::Addresses;
+use crate::config::Config;
+use crate::config::credentials::from_environment;
+use crate::config::endpoint::Endpoint;
+use crate::exit::Exit;
+use crate::gate::Gate;
+use crate::http::Http;
+use crate::progress::Progress;
+use crate::reader::{Limits, Reader};
+use crate::sandbox::{self, CohortView, Sandbox};
+use crate::secret::Secret;
+use crate::shutdown;
+use crate::stop::Stop;
+use crate::upload::{self, FirstCall, Plan, Shared};
+
+/// Where the data goes.
+pub enum Target {
+    /// To Braze.
+    Braze,
+    /// To a sandbox inside this process, which may know these users.
+    Sandbox(Option<PathBuf>),
+    /// Nowhere.
+    DryRun,
+}
+
+/// What is to be done.
+pub struct Order {
+    /// The settings.
+    pub config: Config,
+    /// Where the data goes.
+    pub target: Target,
+    /// The session's time, where a workflow says it.
+    pub session_time: Option<String>,
+}
+
+/// How it ended.
+pub struct Finished {
+    /// The account.
+    pub account: Account,
+    /// Why the run ended early, if it did.
+    pub stop: Option<Stop>,
+    /// What the sandbox holds of the cohort, where there was one.
+    pub sandbox: Option<CohortView>,
+}
+
+impl Finished {
+    /// What to tell a person beside the account, where something is to be told.
+    pub fn problem(&self) -> Option<String> {
+        let (sent, undelivered) = (self.account.sent, self.account.undelivered());
+        match (&self.stop, self.account.exit) {
+            (Some(stop), _) => Some(stop.to_string()),
+            (None, Exit::TryAgain) => Some(format!(
+                "{undelivered} identifiers are undelivered and {} refused; run it again: what was delivered may be sent \
+                 twice without harm",
+                sent.refused
+            )),
+            (None, Exit::Refused) => Some(format!(
+                "Braze refused {} identifiers; the log says with which message. All others were delivered",
+                sent.refused
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// Carries the order out.
+pub fn carry_out(order: Order) -> Result<Finished, CommandError> {
+    match order.target {
+        Target::DryRun => dry_run(&order.config),
+        Target::Braze => {
+            let credentials = from_environment(|name| std::env::var(name).ok())?;
+            let endpoint = order.config.required_endpoint()?.clone();
+            upload_to(&order.config, &endpoint, &credentials, order.session_time.as_deref())
+        }
+        Target::Sandbox(users) => {
+            let credentials = sandbox_credentials();
+            let sandbox = start_sandbox(&credentials, users)?;
+            let endpoint = Endpoint::of_sandbox(sandbox.endpoint());
+            let finished = upload_to(&order.config, &endpoint, &credentials, order.session_time.as_deref())?;
+            let held = sandbox.cohort(&order.config.cohort_id);
+            Ok(Finished { sandbox: held, ..finished })
+        }
+    }
+}
+
+fn sandbox_credentials() -> Credentials {
+    let random = || Secret::new(format!("sandbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
+    Credentials { client_secret: random(), partner_api_key: random() }
+}
+
+fn start_sandbox(credentials: &Credentials, users: Option<PathBuf>) -> Result<Sandbox, CommandError> {
+    Ok(sandbox::start(sandbox::Options {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        client_secret: credentials.client_secret.expose().to_owned(),
+        partner_api_key: credentials.partner_api_key.expose().to_owned(),
+        partner: None,
+        users,
+        latency: Duration::ZERO,
+        fail_every: None,
+        rate_limit: None,
+    })?)
+}
+
+fn upload_to(
+    config: &Config,
+    endpoint: &Endpoint,
+    credentials: &Credentials,
+    session_time: Option<&str>,
+) -> Result<Finished, CommandError> {
+    let reader = open(config)?;
+    let plan = plan(config, endpoint, credentials, session_time);
+    let gate = Arc::new(Gate::new(endpoint.to_string(), config.max_outage, config.max_duration));
+    shutdown::stop_on_signals(&gate).map_err(CommandError::Signals)?;
+    let shared = Arc::new(Shared::new(config.aliases.len()));
+    let post = Http::new(config.thread_count, endpoint.is_loopback());
+    info!(
+        "cohort {} at {endpoint}: {} the members in {}",
+        config.cohort_id,
+        match config.operation {
+            Operation::Add => "adding",
+            Operation::Remove => "removing",
+        },
+        reader.name()
+    );
+    let mut progress = Progress::new(reader.size(), reader.bytes_read());
+    upload::run(&plan, reader, &post, &gate, &shared, &mut || progress.show(shared.sent()));
+    progress.finish();
+    let (input, stop) = (shared.input().clone(), gate.take_stop());
+    let account = account(config, input, shared.sent(), gate.now(), None, stop.as_ref());
+    Ok(Finished { account, stop, sandbox: None })
+}
+
+fn open(config: &Config) -> Result<Reader, CommandError> {
+    let limits = Limits { expected_rows: config.expected_rows, max_rejected: config.max_rejected };
+    Ok(Reader::open(config.required_input()?, &config.aliases, limits)?)
+}
+
+/// What all requests have in common, and the call that comes before all others.
+pub fn plan(config: &Config, endpoint: &Endpoint, credentials: &Credentials, session_time: Option<&str>) -> Plan {
+    let addresses = Addresses::new(endpoint, &config.partner);
+    let bodies = BodyWriter::new(credentials, &config.cohort_id, config.operation, &config.aliases);
+    let names_nothing = config.operation == Operation::Remove && config.cohort_name.is_none();
+    let first_call = if names_nothing {
+        // Naming it after its ID would rename a cohort that has another name.
+        FirstCall { address: addresses.users.clone(), body: bodies.no_changes() }
+    } else {
+        let created_at = created_at(session_time);
+        let body = BodyWriter::naming(credentials, &config.cohort_id, config.shown_name(), &created_at);
+        FirstCall { address: addresses.cohorts.clone(), body }
+    };
+    Plan { addresses, bodies, thread_count: config.thread_count, first_call }
+}
+
+/// The session's time, where it is one, else now; in ISO 8601, UTC.
+fn created_at(session_time: Option<&str>) -> String {
+    session_time
+        .and_then(|text| text.parse::<jiff::Timestamp>().ok())
+        .unwrap_or_else(|| jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default())
+        .to_string()
+}
+
+fn dry_run(config: &Config) -> Result<Finished, CommandError> {
+    let reader = open(config)?;
+    let nothing = || Secret::new(String::new());
+    let credentials = Credentials { client_secret: nothing(), partner_api_key: nothing() };
+    let bodies = BodyWriter::new(&credentials, &config.cohort_id, config.operation, &config.aliases);
+    let started = std::time::Instant::now();
+    let shared = Shared::new(config.aliases.len());
+    let (mut planned, mut body) = (DryRun::default(), Vec::new());
+    let result = reader.read(
+        |account| shared.input().clone_from(account),
+        |batch| {
+            bodies.write(&batch, &mut body);
+            planned.batches += 1;
+            planned.bytes += body.len() as u64;
+            true
+        },
+    );
+    let stop = result.err().map(Stop::Input);
+    let input = shared.input().clone();
+    let account = account(config, input, Sent::default(), started.elapsed(), Some(planned), stop.as_ref());
+    Ok(Finished { account, stop, sandbox: None })
+}
+
+fn account(
+    config: &Config,
+    input: InputAccount,
+    sent: Sent,
+    elapsed: Duration,
+    dry_run: Option<DryRun>,
+    stop: Option<&Stop>,
+) -> Account {
+    let mut account = Account {
+        cohort_id: config.cohort_id.clone(),
+        operation: config.operation,
+        labels: config.aliases.clone(),
+        input,
+        sent,
+        seconds: elapsed.as_secs_f64(),
+        exit: Exit::Success,
+        dry_run,
+    };
+    account.exit = match stop {
+        Some(stop) => stop.exit(),
+        None if dry_run.is_some() => Exit::Success,
+        None if account.undelivered() > 0 => Exit::TryAgain,
+        None if sent.refused > 0 => Exit::Refused,
+        None => Exit::Success,
+    };
+    account
+}

@@ -1,0 +1,80 @@
+//! `td-braze-cohort upload CONFIG.yml`
+
+use serde_json::{Value, json};
+
+use super::CommandError;
+use super::order::{Finished, Order, Target, carry_out};
+use crate::cli::UploadArgs;
+use crate::config::key::Key;
+use crate::config::raw::{Layer, Origin, Raw, Written};
+use crate::config::template::Environment;
+use crate::config::{self, Config};
+use crate::exit::Exit;
+use crate::sandbox::CohortView;
+use crate::terminal;
+
+/// Runs the command.
+pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let mut layer = config::read_file(&args.config, &Environment(variable))?;
+    config::overlay(&mut layer, input_flag(args.input));
+    let config = Config::check(&layer, variable("BRAZE_ENDPOINT").filter(|_| !args.sandbox && !args.dry_run))?;
+    let target = match (args.dry_run, args.sandbox) {
+        (true, _) => Target::DryRun,
+        (_, true) => Target::Sandbox(args.users),
+        _ => Target::Braze,
+    };
+    let finished = carry_out(Order { config, target, session_time: variable("session_time") })?;
+    terminal::print(&if args.json { as_json(&finished).to_string() } else { as_text(&finished) });
+    if let Some(problem) = finished.problem() {
+        terminal::say_error(&problem);
+    }
+    Ok(finished.account.exit)
+}
+
+/// What `--input` says, over what the file says.
+pub fn input_flag(input: Option<String>) -> Layer {
+    input
+        .map(|path| (Key::Input, Written { raw: Raw::Text(path), origin: Origin::Flag("--input") }))
+        .into_iter()
+        .collect()
+}
+
+fn as_json(finished: &Finished) -> Value {
+    let mut account = finished.account.to_json();
+    if let (Some(object), Some(view)) = (account.as_object_mut(), &finished.sandbox) {
+        object.insert("sandbox".to_owned(), sandbox_counts(view));
+    }
+    account
+}
+
+fn sandbox_counts(view: &CohortView) -> Value {
+    json!({
+        "cohort_id": view.cohort_id,
+        "name": view.name,
+        "members": view.members,
+        "user_ids": view.user_ids.len(),
+        "device_ids": view.device_ids.len(),
+        "aliases": view.aliases.len(),
+        "unknown": view.unknown,
+    })
+}
+
+/// The account, and below it what the sandbox holds.
+pub fn as_text(finished: &Finished) -> String {
+    let account = finished.account.to_text();
+    match &finished.sandbox {
+        None => account,
+        Some(view) => format!(
+            "{account}\nthe sandbox holds cohort {} ({}): {} members (by external ID {}, by device {}, by alias {}); \
+             identifiers that it knows nobody by: {}",
+            view.cohort_id,
+            view.name.as_deref().unwrap_or("unnamed"),
+            view.members,
+            view.user_ids.len(),
+            view.device_ids.len(),
+            view.aliases.len(),
+            view.unknown
+        ),
+    }
+}

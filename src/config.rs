@@ -1,0 +1,225 @@
+//! What is asked for. Layers of written settings (YAML, parameters, flags) become one checked [`Config`], exactly once.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub mod credentials;
+pub mod endpoint;
+pub mod key;
+pub mod raw;
+pub mod template;
+mod values;
+
+use crate::body::Operation;
+use crate::source::Input;
+use endpoint::{Endpoint, EndpointError};
+use key::Key;
+use raw::{Layer, Origin, Raw, Written};
+use template::{Lookup, TemplateError};
+use values::Values;
+pub use values::parse_duration;
+
+/// The settings of one upload, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The cohort's identifier at Braze.
+    pub cohort_id: String,
+    /// Its name, where one was set.
+    pub cohort_name: Option<String>,
+    /// Add or remove.
+    pub operation: Operation,
+    /// Labels of user aliases, each the name of a column.
+    pub aliases: Vec<String>,
+    /// Requests at once, 1 to 256.
+    pub thread_count: usize,
+    /// Where to; none where neither a setting nor the environment says it.
+    pub endpoint: Option<Endpoint>,
+    /// The partner's segment in Braze's path.
+    pub partner: String,
+    /// What to read; none where nothing says it.
+    pub input: Option<Input>,
+    /// The rows that the input must have.
+    pub expected_rows: Option<u64>,
+    /// How much may be rejected.
+    pub max_rejected: MaxRejected,
+    /// How long nothing may get through.
+    pub max_outage: Duration,
+    /// How long the run may take.
+    pub max_duration: Duration,
+}
+
+/// The limit past which rejected cells and rows stop the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxRejected {
+    /// 1 % of the rows read, and at least 1,000.
+    Default,
+    /// So many.
+    Count(u64),
+    /// So many of a hundred rows read.
+    Percent(u64),
+}
+
+impl MaxRejected {
+    /// Whether so many rejections of so many rows are too many.
+    pub fn is_passed(self, rejected: u64, rows_read: u64) -> bool {
+        match self {
+            Self::Default => rejected > (rows_read / 100).max(1000),
+            Self::Count(count) => rejected > count,
+            Self::Percent(percent) => u128::from(rejected) * 100 > u128::from(rows_read) * u128::from(percent),
+        }
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the config file {} cannot be read: {error} (paths are relative to the working directory)", .path.display())]
+    Unreadable {
+        /// As it was given.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file is no map of our settings.
+    #[error("{}: {message}", .path.display())]
+    Yaml {
+        /// As it was given.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        message: String,
+    },
+    /// A key of the workflow's map is none of ours.
+    #[error("{origin}: {message}")]
+    UnknownKey {
+        /// Where it stands.
+        origin: Origin,
+        /// What is wrong.
+        message: String,
+    },
+    /// A setting that must be there is not.
+    #[error("{} is required and not set: {hint}", .key.name())]
+    Missing {
+        /// Which.
+        key: Key,
+        /// How to set it.
+        hint: &'static str,
+    },
+    /// A value of the wrong type or outside its range.
+    #[error("{origin}: {} {expected}", .key.name())]
+    Value {
+        /// Which.
+        key: Key,
+        /// Where it stands.
+        origin: Origin,
+        /// What it has to be, and what it is.
+        expected: String,
+    },
+    /// A template in a value.
+    #[error("{origin}: {}: {error}", .key.name())]
+    Template {
+        /// Which.
+        key: Key,
+        /// Where it stands.
+        origin: Origin,
+        /// Why it cannot be filled in.
+        error: TemplateError,
+    },
+    /// The endpoint.
+    #[error("{origin}: the endpoint {error}")]
+    Endpoint {
+        /// Where it stands.
+        origin: Origin,
+        /// Why it is refused.
+        error: EndpointError,
+    },
+    /// A credential that is not there.
+    #[error("{variable} {problem}. It is {whose}; in a workflow set it under _env: {variable}: ${{secret:{secret}}}")]
+    Credential {
+        /// The variable of the environment.
+        variable: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// Where it is to be had.
+        whose: &'static str,
+        /// A name for it among the workflow's secrets.
+        secret: &'static str,
+    },
+    /// A credential on the command line, where every user of the machine can read it.
+    #[error(
+        "credentials do not belong on the command line; they come from the environment alone, as BRAZE_CLIENT_SECRET \
+         and BRAZE_PARTNER_API_KEY"
+    )]
+    CredentialOnCommandLine,
+}
+
+/// Reads the settings of a YAML file and fills in their templates.
+pub fn read_file(path: &Path, lookup: &dyn Lookup) -> Result<Layer, ConfigError> {
+    let bytes = std::fs::read(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| ConfigError::Yaml { path: path.to_owned(), message: "it is not UTF-8 text".to_owned() })?;
+    raw::from_yaml(path, text.trim_start_matches('\u{feff}'))?
+        .into_iter()
+        .map(|(key, Written { raw, origin })| match template::expand(raw, lookup) {
+            Ok(raw) => Ok((key, Written { raw, origin })),
+            Err(error) => Err(ConfigError::Template { key, origin, error }),
+        })
+        .collect()
+}
+
+/// Puts a later layer over an earlier one, key by key. What is null in the later one changes nothing.
+pub fn overlay(below: &mut Layer, above: Layer) {
+    below.extend(above.into_iter().filter(|(_, written)| written.raw != Raw::Null));
+}
+
+impl Config {
+    /// Checks every setting. `environment_endpoint` is what `BRAZE_ENDPOINT` holds.
+    pub fn check(layer: &Layer, environment_endpoint: Option<String>) -> Result<Self, ConfigError> {
+        let values = Values(layer);
+        let (max_outage, max_duration) = (Duration::from_mins(15), Duration::from_hours(23));
+        Ok(Self {
+            cohort_id: values.text(Key::CohortId)?.ok_or(ConfigError::Missing {
+                key: Key::CohortId,
+                hint: "the identifier under which Braze keeps the cohort, such as cohort_id: vip_customers",
+            })?,
+            cohort_name: values.text(Key::CohortName)?,
+            operation: values
+                .operation()?
+                .ok_or(ConfigError::Missing { key: Key::Operation, hint: "operation: add, or operation: remove" })?,
+            aliases: values.aliases()?,
+            thread_count: values.thread_count()?,
+            endpoint: values.endpoint(environment_endpoint)?,
+            partner: values.partner()?,
+            input: values.text(Key::Input)?.map(|text| Input::from_text(&text)),
+            expected_rows: values.whole_number(Key::ExpectedRows)?,
+            max_rejected: values.max_rejected()?,
+            max_outage: values.duration(Key::MaxOutage)?.unwrap_or(max_outage),
+            max_duration: values.duration(Key::MaxDuration)?.unwrap_or(max_duration),
+        })
+    }
+
+    /// The endpoint, where one has to be there.
+    pub fn required_endpoint(&self) -> Result<&Endpoint, ConfigError> {
+        self.endpoint.as_ref().ok_or(ConfigError::Missing {
+            key: Key::Endpoint,
+            hint: "the REST endpoint of your Braze instance, such as endpoint: US-03 or https://rest.iad-03.braze.com, or \
+                   BRAZE_ENDPOINT in the environment (for a trial without Braze: --sandbox)",
+        })
+    }
+
+    /// The input, where one has to be there.
+    pub fn required_input(&self) -> Result<&Input, ConfigError> {
+        self.input.as_ref().ok_or(ConfigError::Missing {
+            key: Key::Input,
+            hint: "the CSV file with the query's result, such as input: members.csv, or --input PATH, or - for standard input",
+        })
+    }
+
+    /// The name that Braze shows: the cohort ID where no name was set.
+    pub fn shown_name(&self) -> &str {
+        self.cohort_name.as_deref().unwrap_or(&self.cohort_id)
+    }
+}

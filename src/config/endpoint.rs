@@ -1,0 +1,209 @@
+//! Where the data may go. Both keys travel in every request, so the address is checked before anything else: https, and a
+//! host that is Braze's, is named as allowed, or is this machine.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::Uri;
+use thiserror::Error;
+
+/// A checked base address: scheme, host and port, without a slash at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(String);
+
+impl Endpoint {
+    /// The address, such as `https://rest.iad-01.braze.com`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is this machine itself.
+    pub fn is_loopback(&self) -> bool {
+        self.0.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(is_loopback))
+    }
+
+    /// A sandbox inside this process.
+    pub fn of_sandbox(address: String) -> Self {
+        Self(address)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Why an address is refused. No message repeats user information, which may be a password.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum EndpointError {
+    /// Neither a URL nor the name of an instance.
+    #[error(
+        "is neither a URL such as https://rest.iad-01.braze.com nor the name of a Braze instance such as US-03 or EU-01"
+    )]
+    NotAnAddress,
+    /// `user:password@host`
+    #[error("holds user information (name@host): leave it out")]
+    UserInformation,
+    /// Something behind the host.
+    #[error("holds a path or a query: give the address only up to the host, such as https://rest.iad-01.braze.com")]
+    Path,
+    /// Not encrypted.
+    #[error("is not https: the credentials would travel in the clear")]
+    NotHttps,
+    /// The dashboard or the SDK's address.
+    #[error(
+        "is not Braze's REST address but that of its dashboard or its SDK: the REST endpoint begins with rest., such as https://rest.iad-01.braze.com"
+    )]
+    NotRest,
+    /// A host that we do not know.
+    #[error(
+        "is not one of Braze's hosts (rest.iad-01.braze.com and the like). Where it really is meant, such as a proxy \
+         of your own, allow it by name: allow_endpoint: {host}"
+    )]
+    ForeignHost {
+        /// The host, which is no secret.
+        host: String,
+    },
+    /// `allow_endpoint` has to name the very host.
+    #[error("allow_endpoint has to be the name of a host alone, without https:// and without a path")]
+    AllowedHost,
+}
+
+/// Checks an address, or looks up the one of an instance's name; `allowed` is one more host that the data may go to.
+pub fn parse(text: &str, allowed: Option<&str>) -> Result<Endpoint, EndpointError> {
+    if let Some(allowed) = allowed
+        && (allowed.is_empty() || allowed.contains(['/', '@', ' ']))
+    {
+        return Err(EndpointError::AllowedHost);
+    }
+    if let Some(host) = instance_host(text) {
+        return Ok(Endpoint(format!("https://{host}")));
+    }
+    let uri: Uri = text.parse().map_err(|_| EndpointError::NotAnAddress)?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(EndpointError::NotAnAddress);
+    };
+    if authority.as_str().contains('@') {
+        return Err(EndpointError::UserInformation);
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
+        return Err(EndpointError::Path);
+    }
+    let host = authority.host().to_ascii_lowercase();
+    if host.is_empty() || authority.as_str().ends_with(':') {
+        return Err(EndpointError::NotAnAddress);
+    }
+    check_host(scheme, &host, authority.as_str(), allowed)?;
+    Ok(Endpoint(format!("{scheme}://{}", authority.as_str().to_ascii_lowercase())))
+}
+
+fn check_host(scheme: &str, host: &str, authority: &str, allowed: Option<&str>) -> Result<(), EndpointError> {
+    if is_loopback(host) && matches!(scheme, "http" | "https") {
+        return Ok(());
+    }
+    if scheme != "https" {
+        return Err(EndpointError::NotHttps);
+    }
+    let is_allowed =
+        allowed.is_some_and(|name| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(authority));
+    if is_braze_host(host) || is_allowed {
+        Ok(())
+    } else if host.ends_with(".braze.com") || host.ends_with(".braze.eu") {
+        Err(EndpointError::NotRest)
+    } else {
+        Err(EndpointError::ForeignHost { host: host.to_owned() })
+    }
+}
+
+/// The sandbox and test servers; nothing that is sent there leaves the machine.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// `rest.iad-01.braze.com`: Braze's list of instances grows, so a pattern and not a list.
+fn is_braze_host(host: &str) -> bool {
+    let Some(instance) = host
+        .strip_prefix("rest.")
+        .and_then(|rest| rest.strip_suffix(".braze.com").or_else(|| rest.strip_suffix(".braze.eu")))
+    else {
+        return false;
+    };
+    instance.split_once('-').is_some_and(|(region, number)| {
+        (2..=4).contains(&region.len()) && region.bytes().all(|letter| letter.is_ascii_lowercase()) && is_number(number)
+    })
+}
+
+/// The REST host of an instance as Braze names them: the first generation in the US and the EU is called after its data
+/// centres, all others after the instance itself.
+fn instance_host(name: &str) -> Option<String> {
+    let lower = name.trim().to_ascii_lowercase();
+    let (region, number) = lower.split_once('-')?;
+    if region.len() != 2 || !region.bytes().all(|letter| letter.is_ascii_lowercase()) || !is_number(number) {
+        return None;
+    }
+    Some(match (region, number.starts_with('0')) {
+        ("us", true) => format!("rest.iad-{number}.braze.com"),
+        ("eu", _) => format!("rest.fra-{number}.braze.eu"),
+        _ => format!("rest.{region}-{number}.braze.com"),
+    })
+}
+
+fn is_number(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("US-01", "https://rest.iad-01.braze.com")]
+    #[case("us-08", "https://rest.iad-08.braze.com")]
+    #[case("US-10", "https://rest.us-10.braze.com")]
+    #[case("EU-02", "https://rest.fra-02.braze.eu")]
+    #[case("AU-01", "https://rest.au-01.braze.com")]
+    #[case("KR-01", "https://rest.kr-01.braze.com")]
+    #[case("https://rest.iad-03.braze.com", "https://rest.iad-03.braze.com")]
+    #[case("https://REST.fra-01.braze.eu/", "https://rest.fra-01.braze.eu")]
+    #[case("http://127.0.0.1:8080", "http://127.0.0.1:8080")]
+    #[case("https://localhost:8443/", "https://localhost:8443")]
+    #[case("http://[::1]:80", "http://[::1]:80")]
+    fn accepts(#[case] text: &str, #[case] address: &str) {
+        assert_eq!(parse(text, None).unwrap().as_str(), address);
+    }
+
+    #[rstest]
+    #[case("", EndpointError::NotAnAddress)]
+    #[case("rest.iad-01.braze.com", EndpointError::NotAnAddress)]
+    #[case("US-1", EndpointError::NotAnAddress)]
+    #[case("https://", EndpointError::NotAnAddress)]
+    #[case("https://me:hush@rest.iad-01.braze.com", EndpointError::UserInformation)]
+    #[case("https://rest.iad-01.braze.com/partners", EndpointError::Path)]
+    #[case("https://rest.iad-01.braze.com/?a=b", EndpointError::Path)]
+    #[case("http://rest.iad-01.braze.com", EndpointError::NotHttps)]
+    #[case("ftp://127.0.0.1", EndpointError::NotHttps)]
+    #[case("https://dashboard-01.braze.com", EndpointError::NotRest)]
+    #[case("https://sdk.iad-01.braze.com", EndpointError::NotRest)]
+    #[case("https://rest.iad-01.braze.com.evil.example", EndpointError::ForeignHost { host: "rest.iad-01.braze.com.evil.example".to_owned() })]
+    #[case("https://evil-braze.com", EndpointError::ForeignHost { host: "evil-braze.com".to_owned() })]
+    #[case("https://127.0.0.1.evil.example", EndpointError::ForeignHost { host: "127.0.0.1.evil.example".to_owned() })]
+    #[case("https://10.0.0.1", EndpointError::ForeignHost { host: "10.0.0.1".to_owned() })]
+    fn refuses(#[case] text: &str, #[case] error: EndpointError) {
+        assert_eq!(parse(text, None), Err(error));
+    }
+
+    #[test]
+    fn another_host_is_allowed_by_its_very_name_and_with_https_only() {
+        assert!(parse("https://proxy.example.com", Some("proxy.example.com")).is_ok());
+        assert!(parse("https://proxy.example.com:8443", Some("proxy.example.com")).is_ok());
+        assert!(parse("https://a.proxy.example.com", Some("proxy.example.com")).is_err());
+        assert_eq!(parse("http://proxy.example.com", Some("proxy.example.com")), Err(EndpointError::NotHttps));
+        assert_eq!(
+            parse("https://proxy.example.com", Some("https://proxy.example.com")),
+            Err(EndpointError::AllowedHost)
+        );
+    }
+}

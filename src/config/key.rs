@@ -1,0 +1,91 @@
+//! The names of all settings: the one place that lists them.
+
+use crate::nearest::nearest;
+
+/// A setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// Text, required. The cohort's identifier at Braze.
+    CohortId,
+    /// Text; `cohort_id` where not set. The name that Braze's segment filter shows.
+    CohortName,
+    /// `add` or `remove`, required.
+    Operation,
+    /// A list, or comma-separated text; none. Labels of user aliases, each the name of a column.
+    Aliases,
+    /// 1 to 256; 4. Requests at once.
+    ThreadCount,
+    /// A URL, or the name of a Braze instance such as `US-03`; `BRAZE_ENDPOINT` of the environment where not set.
+    Endpoint,
+    /// The name of a host that is not Braze's, to which the data may go.
+    AllowEndpoint,
+    /// Text; `treasure_data`. The partner's segment in Braze's path.
+    Partner,
+    /// A path, or `-` for standard input, required.
+    Input,
+    /// A whole number. The rows that the input must have, such as `${td.last_job.num_records}`.
+    ExpectedRows,
+    /// A whole number, or a percentage of the rows read; 1 % of them, and at least 1,000. More rejected cells and rows
+    /// than that stop the run.
+    MaxRejected,
+    /// A duration; 15m. How long nothing may get through before the run ends.
+    MaxOutage,
+    /// A duration; 23h. How long the run may take.
+    MaxDuration,
+}
+
+impl Key {
+    /// Every setting, in the order of the documentation.
+    pub const ALL: [Self; 13] = [
+        Self::CohortId,
+        Self::CohortName,
+        Self::Operation,
+        Self::Aliases,
+        Self::ThreadCount,
+        Self::Endpoint,
+        Self::AllowEndpoint,
+        Self::Partner,
+        Self::Input,
+        Self::ExpectedRows,
+        Self::MaxRejected,
+        Self::MaxOutage,
+        Self::MaxDuration,
+    ];
+
+    /// As it is written in YAML and in parameters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CohortId => "cohort_id",
+            Self::CohortName => "cohort_name",
+            Self::Operation => "operation",
+            Self::Aliases => "aliases",
+            Self::ThreadCount => "thread_count",
+            Self::Endpoint => "endpoint",
+            Self::AllowEndpoint => "allow_endpoint",
+            Self::Partner => "partner",
+            Self::Input => "input",
+            Self::ExpectedRows => "expected_rows",
+            Self::MaxRejected => "max_rejected",
+            Self::MaxOutage => "max_outage",
+            Self::MaxDuration => "max_duration",
+        }
+    }
+
+    /// The setting of exactly this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|key| key.name() == name)
+    }
+
+    /// The setting that a mistyped name resembles.
+    pub fn nearest(name: &str) -> Option<Self> {
+        nearest(name, Self::ALL.into_iter().map(Self::name)).and_then(Self::from_name)
+    }
+}
+
+/// Whether somebody means to put a credential where it does not belong.
+pub fn names_a_credential(name: &str) -> bool {
+    let folded: String = name.chars().filter(char::is_ascii_alphanumeric).flat_map(char::to_lowercase).collect();
+    ["secret", "apikey", "partnerkey", "importkey", "password", "token", "credential"]
+        .iter()
+        .any(|word| folded.contains(word))
+}

@@ -1,0 +1,216 @@
+//! `${name}` and `${a.b}` in settings. Pure.
+
+use thiserror::Error;
+
+use super::key::names_a_credential;
+use super::raw::Raw;
+
+/// Where the values come from: a name, and the path into it.
+pub trait Lookup {
+    /// The value, or none where there is no such name.
+    fn find(&self, path: &[&str]) -> Option<serde_json::Value>;
+    /// Where was looked, for a message.
+    fn place(&self) -> &'static str;
+}
+
+/// Why a template cannot be filled in.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum TemplateError {
+    /// No such name.
+    #[error("${{{name}}} is not known: it was looked for in {place}")]
+    Unknown {
+        /// As it was written.
+        name: String,
+        /// Where was looked.
+        place: &'static str,
+    },
+    /// A variable that holds a credential.
+    #[error("${{{name}}} holds a credential, which may not go into a setting")]
+    Credential {
+        /// As it was written.
+        name: String,
+    },
+    /// `${secret:...}`
+    #[error(
+        "${{secret:...}} is filled in by Digdag in _env alone: write the credentials there \
+         (BRAZE_CLIENT_SECRET: ${{secret:...}}), not here"
+    )]
+    DigdagSecret,
+    /// Something that Digdag would compute.
+    #[error(
+        "${{...}} may hold a name such as ${{cohort}} or ${{td.last_job_id}} and nothing else: \
+         Digdag's JavaScript expressions are not supported here. Compute the value in the .dig file, \
+         under _export, and use its name"
+    )]
+    Expression,
+    /// `${` without `}`.
+    #[error("a ${{ is never closed")]
+    Unclosed,
+    /// A map or a list amid text.
+    #[error("${{{name}}} is a map or a list and cannot stand in a text")]
+    Structured {
+        /// As it was written.
+        name: String,
+    },
+}
+
+/// Fills in every template of a value. A text that is one template and nothing else becomes the value itself, so that a
+/// list stays a list.
+pub fn expand(raw: Raw, lookup: &dyn Lookup) -> Result<Raw, TemplateError> {
+    match raw {
+        Raw::Text(text) => expand_text(&text, lookup),
+        Raw::List(values) => {
+            values.into_iter().map(|value| expand(value, lookup)).collect::<Result<_, _>>().map(Raw::List)
+        }
+        other => Ok(other),
+    }
+}
+
+fn expand_text(text: &str, lookup: &dyn Lookup) -> Result<Raw, TemplateError> {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once("${") {
+        let (name, after) = behind.split_once('}').ok_or(TemplateError::Unclosed)?;
+        let value = value_of(name.trim(), lookup)?;
+        if before.is_empty() && after.is_empty() && filled.is_empty() {
+            return Ok(Raw::from(&value));
+        }
+        filled.push_str(before);
+        filled.push_str(&plain_text(name, &value)?);
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(Raw::Text(filled))
+}
+
+fn value_of(name: &str, lookup: &dyn Lookup) -> Result<serde_json::Value, TemplateError> {
+    if name.starts_with("secret:") {
+        return Err(TemplateError::DigdagSecret);
+    }
+    let path: Vec<&str> = name.split('.').collect();
+    if !path.iter().all(|part| is_name(part)) {
+        return Err(TemplateError::Expression);
+    }
+    if path.iter().any(|part| names_a_credential(part)) {
+        return Err(TemplateError::Credential { name: name.to_owned() });
+    }
+    lookup.find(&path).ok_or_else(|| TemplateError::Unknown { name: name.to_owned(), place: lookup.place() })
+}
+
+fn is_name(part: &str) -> bool {
+    !part.is_empty()
+        && !part.starts_with(|first: char| first.is_ascii_digit())
+        && part.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}
+
+fn plain_text(name: &str, value: &serde_json::Value) -> Result<String, TemplateError> {
+    use serde_json::Value;
+    match value {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
+        Value::Array(_) | Value::Object(_) => Err(TemplateError::Structured { name: name.to_owned() }),
+    }
+}
+
+/// Variables of the environment, where `sh>` puts a workflow's parameters: text as it is, everything else as JSON.
+pub struct Environment<F>(pub F);
+
+impl<F: Fn(&str) -> Option<String>> Lookup for Environment<F> {
+    fn find(&self, path: &[&str]) -> Option<serde_json::Value> {
+        let (name, fields) = path.split_first()?;
+        let text = (self.0)(name)?;
+        let structured = text.starts_with(['{', '[']).then(|| serde_json::from_str(&text).ok()).flatten();
+        let value = structured.unwrap_or(serde_json::Value::String(text));
+        descend(&value, fields).cloned()
+    }
+
+    fn place(&self) -> &'static str {
+        "the environment (where sh> puts the workflow's parameters)"
+    }
+}
+
+/// The parameters that Digdag hands to an operator.
+pub struct Parameters<'a>(pub &'a serde_json::Value);
+
+impl Lookup for Parameters<'_> {
+    fn find(&self, path: &[&str]) -> Option<serde_json::Value> {
+        descend(self.0, path).cloned()
+    }
+
+    fn place(&self) -> &'static str {
+        "the workflow's parameters"
+    }
+}
+
+fn descend<'a>(value: &'a serde_json::Value, path: &[&str]) -> Option<&'a serde_json::Value> {
+    path.iter().try_fold(value, |value, field| value.get(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    fn environment(name: &str) -> Option<String> {
+        let value = match name {
+            "cohort" => "vip",
+            "td" => r#"{"last_job_id":"815","last_job":{"num_records":42}}"#,
+            "labels" => r#"["email","phone"]"#,
+            "braces" => "{not json",
+            "empty" => "",
+            "BRAZE_CLIENT_SECRET" => "hush",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    fn expanded(text: &str) -> Result<Raw, TemplateError> {
+        expand(Raw::Text(text.to_owned()), &Environment(environment))
+    }
+
+    #[rstest]
+    #[case("plain", "plain")]
+    #[case("${cohort}", "vip")]
+    #[case("a-${cohort}-${ td.last_job_id }.csv", "a-vip-815.csv")]
+    #[case("n=${td.last_job.num_records}", "n=42")]
+    #[case("${braces}", "{not json")]
+    #[case("$cohort $ {x} }", "$cohort $ {x} }")]
+    #[case("${empty}", "")]
+    fn fills_in(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(expanded(text), Ok(Raw::Text(expected.to_owned())));
+    }
+
+    #[test]
+    fn one_template_alone_keeps_its_type() {
+        assert_eq!(expanded("${td.last_job.num_records}"), Ok(Raw::Integer("42".to_owned())));
+        let labels = Raw::List(vec![Raw::Text("email".to_owned()), Raw::Text("phone".to_owned())]);
+        assert_eq!(expanded("${labels}"), Ok(labels));
+        assert_eq!(expanded("${td}"), Ok(Raw::Map));
+    }
+
+    #[rstest]
+    #[case("${nobody}", "is not known")]
+    #[case("${td.nothing}", "is not known")]
+    #[case("${cohort.x}", "is not known")]
+    #[case("x${td}", "is a map or a list")]
+    #[case("${BRAZE_CLIENT_SECRET}", "holds a credential")]
+    #[case("${TD_API_KEY}", "holds a credential")]
+    #[case("${secret:braze.key}", "in _env alone")]
+    #[case("${moment(session_time).format('YYYY')}", "JavaScript")]
+    #[case("${a + b}", "JavaScript")]
+    #[case("${}", "JavaScript")]
+    #[case("${open", "never closed")]
+    fn says_why_not(#[case] text: &str, #[case] message: &str) {
+        let error = expanded(text).unwrap_err().to_string();
+        assert!(error.contains(message) && !error.contains("hush"), "{error}");
+    }
+
+    #[test]
+    fn an_operator_looks_into_its_parameters() {
+        let parameters = json!({"cohort": "vip", "td": {"last_job_id": 815}});
+        let raw = expand(Raw::Text("${cohort}/${td.last_job_id}".to_owned()), &Parameters(&parameters));
+        assert_eq!(raw, Ok(Raw::Text("vip/815".to_owned())));
+    }
+}

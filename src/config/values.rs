@@ -1,0 +1,263 @@
+//! Raw values into typed ones. Digdag turns numbers into text and text into numbers, so both are taken for either.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::endpoint::{self, Endpoint};
+use super::key::Key;
+use super::raw::{Layer, Origin, Raw, Written};
+use super::{ConfigError, MaxRejected};
+use crate::body::Operation;
+use crate::identifier::{DEVICE_IDS, USER_IDS};
+
+/// The most alias columns; Braze sets no limit, a `u16` counts them.
+const MAX_ALIASES: usize = 1000;
+const MAX_THREADS: u64 = 256;
+/// Longer texts are a mistake, such as a file's content in the place of its name.
+const MAX_TEXT_BYTES: usize = 4096;
+
+/// The layer with a type for each key.
+pub struct Values<'a>(pub &'a Layer);
+
+impl Values<'_> {
+    /// Text that is not empty, or a whole number's digits.
+    pub fn text(&self, key: Key) -> Result<Option<String>, ConfigError> {
+        let Some(written) = self.written(key) else { return Ok(None) };
+        scalar(&written.raw).map(Some).map_err(|expected| bad(key, &written.origin, expected))
+    }
+
+    pub fn whole_number(&self, key: Key) -> Result<Option<u64>, ConfigError> {
+        let Some(written) = self.written(key) else { return Ok(None) };
+        let number = scalar(&written.raw).ok().and_then(|digits| parse_digits(&digits));
+        number.map(Some).ok_or_else(|| bad(key, &written.origin, wanted("a whole number", &written.raw)))
+    }
+
+    pub fn thread_count(&self) -> Result<usize, ConfigError> {
+        match self.whole_number(Key::ThreadCount)? {
+            None => Ok(4),
+            Some(count @ 1..=MAX_THREADS) => Ok(usize::try_from(count).unwrap_or(4)),
+            Some(_) => Err(self.bad(Key::ThreadCount, "has to be a whole number from 1 to 256")),
+        }
+    }
+
+    pub fn operation(&self) -> Result<Option<Operation>, ConfigError> {
+        let wrong = |_| self.bad(Key::Operation, "has to be 'add' or 'remove'");
+        match self.text(Key::Operation).map_err(wrong)?.as_deref() {
+            None => Ok(None),
+            Some("add") => Ok(Some(Operation::Add)),
+            Some("remove") => Ok(Some(Operation::Remove)),
+            Some(other) => {
+                Err(self.bad(Key::Operation, &format!("has to be 'add' or 'remove', not '{}'", shortened(other))))
+            }
+        }
+    }
+
+    pub fn aliases(&self) -> Result<Vec<String>, ConfigError> {
+        let Some(written) = self.written(Key::Aliases) else { return Ok(Vec::new()) };
+        let wrong = |expected: &str| bad(Key::Aliases, &written.origin, expected.to_owned());
+        let labels = match &written.raw {
+            Raw::List(values) => {
+                values.iter().map(scalar).collect::<Result<Vec<_>, _>>().map_err(|error| wrong(&error))?
+            }
+            other => {
+                let text = scalar(other).map_err(|error| wrong(&error))?;
+                text.split(',').map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).collect()
+            }
+        };
+        if labels.len() > MAX_ALIASES {
+            return Err(wrong("has more than 1,000 labels"));
+        }
+        let mut seen = HashSet::new();
+        for label in &labels {
+            if label == USER_IDS || label == DEVICE_IDS {
+                return Err(wrong(&format!(
+                    "names '{label}', which is a column of its own and always read: leave it out"
+                )));
+            }
+            if !seen.insert(label) {
+                return Err(wrong(&format!("names '{}' twice", shortened(label))));
+            }
+        }
+        Ok(labels)
+    }
+
+    pub fn endpoint(&self, environment: Option<String>) -> Result<Option<Endpoint>, ConfigError> {
+        let allowed = self.text(Key::AllowEndpoint)?;
+        let (text, origin) = match (self.text(Key::Endpoint)?, self.written(Key::Endpoint), environment) {
+            (Some(text), Some(written), _) => (text, written.origin.clone()),
+            (_, _, Some(text)) if !text.is_empty() => (text, Origin::Environment("BRAZE_ENDPOINT")),
+            _ => return Ok(None),
+        };
+        endpoint::parse(&text, allowed.as_deref()).map(Some).map_err(|error| ConfigError::Endpoint { origin, error })
+    }
+
+    pub fn partner(&self) -> Result<String, ConfigError> {
+        let partner = self.text(Key::Partner)?.unwrap_or_else(|| "treasure_data".to_owned());
+        if partner.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
+            Ok(partner)
+        } else {
+            Err(self
+                .bad(Key::Partner, "has to be the partner's segment in Braze's path: letters, digits, _ and - only"))
+        }
+    }
+
+    pub fn max_rejected(&self) -> Result<MaxRejected, ConfigError> {
+        let Some(text) = self.text(Key::MaxRejected)? else { return Ok(MaxRejected::Default) };
+        let limit = match text.strip_suffix('%') {
+            Some(percent) => parse_digits(percent.trim()).filter(|percent| *percent <= 100).map(MaxRejected::Percent),
+            None => parse_digits(&text).map(MaxRejected::Count),
+        };
+        limit.ok_or_else(|| self.bad(Key::MaxRejected, "has to be a whole number, or a percentage such as 5%"))
+    }
+
+    pub fn duration(&self, key: Key) -> Result<Option<Duration>, ConfigError> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        parse_duration(&text)
+            .map(Some)
+            .ok_or_else(|| self.bad(key, "has to be a duration such as 30s, 15m or 23h, longer than nothing"))
+    }
+
+    fn written(&self, key: Key) -> Option<&Written> {
+        self.0.get(&key).filter(|written| written.raw != Raw::Null)
+    }
+
+    fn bad(&self, key: Key, expected: &str) -> ConfigError {
+        let origin = self.written(key).map_or(Origin::Parameter, |written| written.origin.clone());
+        bad(key, &origin, expected.to_owned())
+    }
+}
+
+fn bad(key: Key, origin: &Origin, expected: String) -> ConfigError {
+    ConfigError::Value { key, origin: origin.clone(), expected }
+}
+
+fn wanted(what: &str, raw: &Raw) -> String {
+    match raw {
+        Raw::Text(text) => format!("has to be {what}, not '{}'", shortened(text)),
+        other => format!("has to be {what}, not {}", other.what()),
+    }
+}
+
+fn scalar(raw: &Raw) -> Result<String, String> {
+    match raw {
+        Raw::Integer(digits) => Ok(digits.clone()),
+        Raw::Text(text) if text.trim().is_empty() => Err("is empty".to_owned()),
+        Raw::Text(text) if text.len() > MAX_TEXT_BYTES => Err(format!("is longer than {MAX_TEXT_BYTES} bytes")),
+        Raw::Text(text) if text.chars().any(char::is_control) => Err("holds a control character".to_owned()),
+        Raw::Text(text) => Ok(text.clone()),
+        Raw::Float(_) | Raw::Bool(_) => Err(format!("has to be text, not {}: put it in quotes", raw.what())),
+        other => Err(format!("has to be text, not {}", other.what())),
+    }
+}
+
+/// Enough of a value to recognise it by.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 40;
+    if text.chars().count() <= SHOWN { text.to_owned() } else { text.chars().take(SHOWN).chain(['…']).collect() }
+}
+
+fn parse_digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// `500ms`, `30s`, `15m`, `23h`; not nothing.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (digits, seconds) = match text.trim() {
+        text if text.ends_with("ms") => {
+            return parse_digits(&text[..text.len() - 2]).filter(|ms| *ms > 0).map(Duration::from_millis);
+        }
+        text if text.ends_with('s') => (&text[..text.len() - 1], 1),
+        text if text.ends_with('m') => (&text[..text.len() - 1], 60),
+        text if text.ends_with('h') => (&text[..text.len() - 1], 3600),
+        _ => return None,
+    };
+    let count = parse_digits(digits).filter(|count| (1..=1_000_000).contains(count))?;
+    Some(Duration::from_secs(count * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    fn layer(values: &Value) -> Layer {
+        values
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| {
+                let origin = Origin::Parameter;
+                (Key::from_name(name).unwrap(), Written { raw: Raw::from(value), origin })
+            })
+            .collect()
+    }
+
+    fn checked(mut values: Value) -> Result<super::super::Config, String> {
+        let object = values.as_object_mut().unwrap();
+        object.entry("cohort_id").or_insert(json!("c"));
+        object.entry("operation").or_insert(json!("add"));
+        super::super::Config::check(&layer(&values), None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let config = checked(json!({})).unwrap();
+        assert_eq!((config.thread_count, config.partner.as_str(), config.shown_name()), (4, "treasure_data", "c"));
+        assert_eq!(config.max_rejected, MaxRejected::Default);
+        assert_eq!((config.max_outage.as_secs(), config.max_duration.as_secs()), (900, 82_800));
+        assert!(config.aliases.is_empty() && config.endpoint.is_none() && config.input.is_none());
+    }
+
+    #[test]
+    fn numbers_may_come_as_text_and_ids_as_integers() {
+        let config =
+            checked(json!({"cohort_id": 4711, "thread_count": "8", "expected_rows": "12", "max_outage": "90s"}))
+                .unwrap();
+        assert_eq!((config.cohort_id.as_str(), config.thread_count, config.expected_rows), ("4711", 8, Some(12)));
+        assert_eq!(config.max_outage.as_secs(), 90);
+    }
+
+    #[rstest]
+    #[case(json!("email, phone,"))]
+    #[case(json!(["email", "phone"]))]
+    fn aliases_are_a_list_or_text_with_commas(#[case] aliases: Value) {
+        assert_eq!(checked(json!({ "aliases": aliases })).unwrap().aliases, ["email", "phone"]);
+    }
+
+    #[rstest]
+    #[case(json!({"operation": "ad"}), "operation has to be 'add' or 'remove', not 'ad'")]
+    #[case(json!({"thread_count": 0}), "from 1 to 256")]
+    #[case(json!({"thread_count": "many"}), "thread_count has to be a whole number, not 'many'")]
+    #[case(json!({"thread_count": 2.5}), "not a number with a fraction")]
+    #[case(json!({"cohort_id": true}), "put it in quotes")]
+    #[case(json!({"cohort_id": ["a"]}), "not a list")]
+    #[case(json!({"cohort_id": null}), "cohort_id is required")]
+    #[case(json!({"cohort_id": " "}), "is empty")]
+    #[case(json!({"aliases": ["email", "email"]}), "twice")]
+    #[case(json!({"aliases": "user_ids"}), "always read")]
+    #[case(json!({"partner": "a/b"}), "segment")]
+    #[case(json!({"max_rejected": "101%"}), "percentage")]
+    #[case(json!({"max_outage": "15"}), "15m")]
+    #[case(json!({"expected_rows": -1}), "whole number")]
+    fn a_wrong_value_is_said_with_what_it_has_to_be(#[case] values: Value, #[case] message: &str) {
+        let error = checked(values).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
+
+    #[rstest]
+    #[case(MaxRejected::Default, 1000, 10, false)]
+    #[case(MaxRejected::Default, 1001, 10, true)]
+    #[case(MaxRejected::Default, 2000, 200_000, false)]
+    #[case(MaxRejected::Count(0), 1, 1000, true)]
+    #[case(MaxRejected::Percent(5), 50, 1000, false)]
+    #[case(MaxRejected::Percent(5), 51, 1000, true)]
+    fn the_limit_of_rejections(
+        #[case] limit: MaxRejected,
+        #[case] rejected: u64,
+        #[case] rows: u64,
+        #[case] passed: bool,
+    ) {
+        assert_eq!(limit.is_passed(rejected, rows), passed);
+    }
+}

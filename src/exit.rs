@@ -1,0 +1,34 @@
+//! The exit codes: what a workflow, or the person on call, can decide by.
+
+/// How the process ends. Each number means one thing and is never reused for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything was delivered.
+    Success = 0,
+    /// A defect of this program.
+    Defect = 1,
+    /// Configuration or usage; nothing was sent.
+    Usage = 2,
+    /// The input cannot be used.
+    Input = 3,
+    /// Braze refused the credentials.
+    Credentials = 4,
+    /// Braze, or something in front of it, refused for good; the account says what arrived.
+    Refused = 5,
+    /// A file that must be written cannot be written.
+    CannotWrite = 73,
+    /// Not everything was delivered; try again later.
+    TryAgain = 75,
+    /// Stopped by SIGINT.
+    Interrupted = 130,
+    /// Stopped by SIGTERM.
+    Terminated = 143,
+}
+
+impl Exit {
+    /// The number that the process exits with.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}

@@ -1,0 +1,103 @@
+//! A connection that knows what happened to it: whether it had served before, and whether an answer came although the
+//! request could not be written to its end.
+
+use std::fmt;
+use std::io;
+
+use ureq::Error;
+use ureq::unversioned::transport::{Buffers, Connector, NextTimeout, Transport};
+
+use super::Details;
+
+/// The server had closed a connection that was kept for the next request, before it heard anything of it.
+#[derive(Debug)]
+pub struct StaleConnection;
+
+impl fmt::Display for StaleConnection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the idle connection was closed")
+    }
+}
+
+impl std::error::Error for StaleConnection {}
+
+/// Stands last in the chain and watches what the others have connected.
+#[derive(Debug)]
+pub struct WatchConnector;
+
+impl<In: Transport> Connector<In> for WatchConnector {
+    type Out = Watched<In>;
+
+    fn connect(&self, _: &Details, chained: Option<In>) -> Result<Option<Watched<In>>, Error> {
+        Ok(chained.map(|inner| Watched { inner, answers: 0, hearing: false, write_error: None }))
+    }
+}
+
+/// The watched connection.
+#[derive(Debug)]
+pub struct Watched<T> {
+    inner: T,
+    /// Answers that began on this connection.
+    answers: u64,
+    /// Something of the answer to the latest request was heard.
+    hearing: bool,
+    /// The request could not be written to its end. The server may have answered all the same, and then its answer counts.
+    write_error: Option<Error>,
+}
+
+impl<T: Transport> Watched<T> {
+    /// The error to give where the connection ended without a word.
+    fn ended(&mut self, error: Error) -> Error {
+        let error = self.write_error.take().unwrap_or(error);
+        if self.hearing {
+            // ureq takes a reset within the body for its end where no length was announced; a lost answer must not pass
+            // for a whole one.
+            return Error::Other(Box::new(io::Error::new(io::ErrorKind::ConnectionReset, error.to_string())));
+        }
+        if self.answers > 0 { Error::Other(Box::new(StaleConnection)) } else { error }
+    }
+}
+
+impl<T: Transport> Transport for Watched<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.hearing = false;
+        if self.write_error.is_some() {
+            return Ok(());
+        }
+        match self.inner.transmit_output(amount, timeout) {
+            Err(error @ Error::Io(_)) => {
+                self.write_error = Some(error);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        match self.inner.await_input(timeout) {
+            Ok(true) => {
+                self.answers += u64::from(!self.hearing);
+                self.hearing = true;
+                Ok(true)
+            }
+            Ok(false) if self.hearing => Ok(false),
+            Ok(false) => {
+                Err(self.ended(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer").into()))
+            }
+            Err(error @ Error::Io(_)) => Err(self.ended(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.write_error.is_none() && self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}

@@ -1,0 +1,41 @@
+//! Brings a Treasure Data query result into a Braze cohort. The modules, in the order in which data meets them:
+//!
+//! ```text
+//! config ──> source ──> rows ──> identifier ──> batch ──> body ──> upload (braze, retry, pace) ──> account
+//!  what is    file,      csv      which cell is   ≤ 1,000   bytes    thread_count workers,         what was read,
+//!  asked for  stdin               which one                 to send  every outcome counted         delivered, refused
+//! ```
+//! Rows flow to the right, outcomes flow into the account; nothing turns back. ARCHITECTURE.md is the longer picture.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod digdag;
+
+pub mod batch;
+pub mod body;
+pub mod identifier;
+pub mod input;
+pub mod reader;
+pub mod rows;
+pub mod source;
+
+pub mod braze;
+pub mod gate;
+pub mod http;
+pub mod pace;
+pub mod retry;
+pub mod stop;
+pub mod upload;
+
+pub mod account;
+pub mod exit;
+pub mod progress;
+pub mod sandbox;
+pub mod secret;
+pub mod shutdown;
+pub mod terminal;
+
+mod nearest;

@@ -1,0 +1,52 @@
+//! Parses the command line, starts the logger, runs the command, and turns its result into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use td_braze_cohort::cli::{Cli, Command};
+use td_braze_cohort::command::{self, CommandError};
+use td_braze_cohort::config::ConfigError;
+use td_braze_cohort::config::key::names_a_credential;
+use td_braze_cohort::exit::Exit;
+use td_braze_cohort::terminal;
+
+fn main() -> ExitCode {
+    ExitCode::from(run().code())
+}
+
+fn run() -> Exit {
+    // Before clap, which would repeat the argument in its message.
+    let names_one = |argument: String| {
+        argument.starts_with("--") && names_a_credential(argument.split('=').next().unwrap_or_default())
+    };
+    if std::env::args_os().filter_map(|argument| argument.into_string().ok()).any(names_one) {
+        terminal::say_error(&ConfigError::CredentialOnCommandLine.to_string());
+        return Exit::Usage;
+    }
+    match Cli::try_parse() {
+        Ok(cli) => finish(run_command(cli.command)),
+        Err(usage) => {
+            let _ = usage.print();
+            if usage.use_stderr() { Exit::Usage } else { Exit::Success }
+        }
+    }
+}
+
+fn run_command(command: Command) -> Result<Exit, CommandError> {
+    // The sandbox inside an upload tells of each request, which nobody asked for there.
+    let is_sandbox = matches!(command, Command::Sandbox(_));
+    terminal::start_logger(if is_sandbox { "info" } else { "info,td_braze_cohort::sandbox=warn" });
+    match command {
+        Command::Upload(args) => command::upload::run(args),
+        Command::Check(args) => command::check::run(args),
+        Command::Operator(args) => command::operator::run(&args),
+        Command::Sandbox(args) => command::sandbox::run(args),
+    }
+}
+
+fn finish(result: Result<Exit, CommandError>) -> Exit {
+    result.unwrap_or_else(|error| {
+        terminal::say_error(&error.to_string());
+        error.exit()
+    })
+}

@@ -1,0 +1,366 @@
+//! Comma-separated values, as Digdag's `td>` writes them with `download_file` and as people write them by hand.
+//!
+//! The grammar is csv-core's. What stands here is what an exact account needs beyond it: in a result of one column an
+//! empty line is a row (a NULL), a quote that never ends is an error, and no cell or row can take more memory than
+//! [`MAX_ROW_BYTES`].
+
+use std::io::{self, Read};
+
+use csv_core::ReadRecordResult;
+
+use super::{Row, RowsError};
+use crate::identifier;
+
+/// The most that is kept of a row. A longer one is read to its end and reported as oversized.
+pub const MAX_ROW_BYTES: usize = 1024 * 1024;
+/// The most columns of a row.
+pub const MAX_COLUMNS: usize = 10_000;
+/// What is kept of a cell that does not fit: enough to see that it is too long for an identifier.
+const KEPT_OF_A_CELL: usize = identifier::MAX_BYTES + 1;
+const INPUT_BYTES: usize = 64 * 1024;
+const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads rows from comma-separated text, in constant memory.
+pub struct Delimited<R> {
+    input: Input<R>,
+    parser: csv_core::Reader,
+    record: Record,
+    /// An empty line is a row of one empty cell.
+    blank_lines_are_rows: bool,
+    /// The last record ended with a carriage return; a line feed that follows belongs to it.
+    after_carriage_return: bool,
+    /// Line feeds that the parser was not shown.
+    skipped_lines: u64,
+}
+
+impl<R: Read> Delimited<R> {
+    /// Looks at the first bytes, drops a byte order mark, and refuses what is no UTF-8 text.
+    pub fn new(reader: R) -> Result<Self, RowsError> {
+        let mut input = Input::new(reader);
+        let start = input.peek(4).map_err(|error| RowsError::Io { line: 0, error })?;
+        match *start {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, 0, _] | [_, 0, _, 0] => return Err(RowsError::Utf16),
+            [0x1f, 0x8b, ..] => return Err(RowsError::Compressed { kind: "gzip" }),
+            [0x28, 0xb5, 0x2f, 0xfd] => return Err(RowsError::Compressed { kind: "zstd" }),
+            [] => return Err(RowsError::Empty),
+            _ => {}
+        }
+        if start.starts_with(UTF8_BOM) {
+            input.consume(UTF8_BOM.len());
+        }
+        Ok(Self {
+            input,
+            parser: csv_core::Reader::new(),
+            record: Record::new(),
+            blank_lines_are_rows: false,
+            after_carriage_return: false,
+            skipped_lines: 0,
+        })
+    }
+
+    /// The names of the columns; to be read once, before the rows.
+    pub fn header(&mut self) -> Result<Vec<String>, RowsError> {
+        let names = self.next_row()?.ok_or(RowsError::Empty)?.to_strings();
+        self.blank_lines_are_rows = names.len() == 1;
+        Ok(names)
+    }
+
+    /// The next row, or none at the end of the input.
+    pub fn next_row(&mut self) -> Result<Option<Row<'_>>, RowsError> {
+        let next = self.skip_line_breaks().map_err(|error| RowsError::Io { line: self.line(), error })?;
+        let line = self.line();
+        self.record.clear();
+        match next {
+            Next::End => Ok(None),
+            Next::BlankRow => {
+                self.record.ends.push(0);
+                Ok(Some(self.record.row(line)))
+            }
+            Next::Record => {
+                self.read_record(line)?;
+                Ok(Some(self.record.row(line)))
+            }
+        }
+    }
+
+    fn line(&self) -> u64 {
+        self.parser.line() + self.skipped_lines
+    }
+
+    /// Goes to the first byte of the next record. The parser would skip empty lines without a word.
+    fn skip_line_breaks(&mut self) -> io::Result<Next> {
+        loop {
+            let Some(byte) = self.input.peek(1)?.first().copied() else { return Ok(Next::End) };
+            if !matches!(byte, b'\r' | b'\n') {
+                return Ok(Next::Record);
+            }
+            self.input.consume(1);
+            self.skipped_lines += u64::from(byte == b'\n');
+            let ends_the_last_record = byte == b'\n' && self.after_carriage_return;
+            self.after_carriage_return = byte == b'\r';
+            if self.blank_lines_are_rows && !ends_the_last_record {
+                return Ok(Next::BlankRow);
+            }
+        }
+    }
+
+    fn read_record(&mut self, line: u64) -> Result<(), RowsError> {
+        loop {
+            let bytes = self.input.fill().map_err(|error| RowsError::Io { line, error })?;
+            let at_end = bytes.is_empty();
+            // At the end a line feed takes the place of the parser's own end mark: inside a quote it is swallowed, which
+            // is the only sign of a quote that was never closed.
+            let bytes = if at_end { b"\n".as_slice() } else { bytes };
+            let (result, read) = self.record.read(&mut self.parser, bytes);
+            if !at_end {
+                self.after_carriage_return = read > 0 && bytes.get(read - 1) == Some(&b'\r');
+                self.input.consume(read);
+            }
+            match result {
+                ReadRecordResult::Record | ReadRecordResult::End => return Ok(()),
+                ReadRecordResult::InputEmpty if at_end => return Err(RowsError::UnterminatedQuote { line }),
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull => self.record.make_room(),
+                ReadRecordResult::OutputEndsFull => self.record.make_room_for_cells(),
+            }
+        }
+    }
+}
+
+enum Next {
+    Record,
+    BlankRow,
+    End,
+}
+
+/// The cells of one record, while it is read.
+struct Record {
+    /// The cells' bytes up to `len`, room behind it.
+    bytes: Vec<u8>,
+    len: usize,
+    ends: Vec<usize>,
+    /// Room for the parser to put the ends of cells in.
+    new_ends: [usize; 64],
+    /// How many bytes of this record were not kept; the parser counts them.
+    cut: usize,
+    oversized: bool,
+}
+
+impl Record {
+    fn new() -> Self {
+        Self { bytes: vec![0; 4 * 1024], len: 0, ends: Vec::new(), new_ends: [0; 64], cut: 0, oversized: false }
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+        self.ends.clear();
+        self.cut = 0;
+        self.oversized = false;
+    }
+
+    fn row(&self, line: u64) -> Row<'_> {
+        Row { bytes: &self.bytes[..self.len], ends: &self.ends, line, oversized: self.oversized }
+    }
+
+    fn read(&mut self, parser: &mut csv_core::Reader, bytes: &[u8]) -> (ReadRecordResult, usize) {
+        let (result, read, written, cells) = parser.read_record(bytes, &mut self.bytes[self.len..], &mut self.new_ends);
+        self.len += written;
+        if !self.oversized {
+            self.ends.extend(self.new_ends[..cells].iter().map(|end| end - self.cut));
+        }
+        (result, read)
+    }
+
+    /// The parser needs room for bytes: from the cell it is in, if that is too long for anything we want, else more.
+    fn make_room(&mut self) {
+        let cell_start = self.ends.last().copied().unwrap_or(0);
+        if self.oversized {
+            self.len = 0;
+        } else if self.len - cell_start > KEPT_OF_A_CELL {
+            self.cut += self.len - (cell_start + KEPT_OF_A_CELL);
+            self.len = cell_start + KEPT_OF_A_CELL;
+        } else if self.bytes.len() < MAX_ROW_BYTES {
+            self.bytes.resize(self.bytes.len() * 2, 0);
+        } else {
+            self.give_up();
+        }
+    }
+
+    fn make_room_for_cells(&mut self) {
+        if self.ends.len() > MAX_COLUMNS {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.oversized = true;
+        self.len = 0;
+        self.ends.clear();
+    }
+}
+
+/// A buffered reader whose next few bytes can be looked at.
+struct Input<R> {
+    reader: R,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl<R: Read> Input<R> {
+    fn new(reader: R) -> Self {
+        Self { reader, buffer: vec![0; INPUT_BYTES].into_boxed_slice(), start: 0, end: 0 }
+    }
+
+    /// The bytes at hand; read anew where there are none, and empty only at the end.
+    fn fill(&mut self) -> io::Result<&[u8]> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            self.read_more()?;
+        }
+        Ok(&self.buffer[self.start..self.end])
+    }
+
+    /// The next `count` bytes, or as many as there are.
+    fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+        while self.end - self.start < count {
+            if self.start > 0 {
+                self.buffer.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            }
+            if self.read_more()? == 0 {
+                break;
+            }
+        }
+        Ok(&self.buffer[self.start..self.end.min(self.start + count)])
+    }
+
+    fn read_more(&mut self) -> io::Result<usize> {
+        loop {
+            match self.reader.read(&mut self.buffer[self.end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count);
+                }
+            }
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.start += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    /// Gives out a few bytes a read, as a pipe may.
+    struct Dribble<'a>(&'a [u8], usize);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    fn rows(text: &[u8], step: usize) -> Result<Vec<Vec<String>>, RowsError> {
+        let mut input = Delimited::new(Dribble(text, step))?;
+        let mut rows = vec![input.header()?];
+        while let Some(row) = input.next_row()? {
+            rows.push(row.to_strings());
+        }
+        Ok(rows)
+    }
+
+    /// Expected: the cells of a row between `|`, the rows between `/`.
+    #[rstest]
+    #[case::crlf("a,b\r\n1,2\r\n3,4\r\n", "a|b/1|2/3|4")]
+    #[case::lf("a,b\n1,2\n", "a|b/1|2")]
+    #[case::no_line_break_at_the_end("a,b\r\n1,2", "a|b/1|2")]
+    #[case::byte_order_mark("\u{feff}a,b\r\n1,2\r\n", "a|b/1|2")]
+    #[case::quotes("a,b\r\n\"x,\"\"y\"\"\",\"l1\r\nl2\"\r\n", "a|b/x,\"y\"|l1\r\nl2")]
+    #[case::nulls("a,b\r\n,\r\n\"\",1\r\n", "a|b/|/|1")]
+    #[case::a_null_in_one_column_is_a_row("a\r\n\r\n1\r\n\r\n\r\n2", "a//1///2")]
+    #[case::a_null_in_one_column_with_lf("a\n\n1\n\n", "a//1/")]
+    #[case::an_empty_line_between_many_columns("a,b\r\n\r\n1,2\r\n\r\n", "a|b/1|2")]
+    #[case::ragged("a,b\r\n1\r\n1,2,3\r\n", "a|b/1/1|2|3")]
+    #[case::quoted_at_the_very_end("a\r\n\"x\"", "a/x")]
+    #[case::mixed_line_breaks("a\r\n1\n2\r\n3\r4", "a/1/2/3/4")]
+    #[case::header_only("a\r\n", "a")]
+    fn reads(#[case] text: &str, #[case] expected: &str) {
+        for step in [1, 2, 3, 1000] {
+            let read: Vec<_> = rows(text.as_bytes(), step).unwrap().iter().map(|row| row.join("|")).collect();
+            assert_eq!(read.join("/"), expected, "step {step}");
+        }
+    }
+
+    #[rstest]
+    #[case::empty(b"", "empty")]
+    #[case::line_breaks_only(b"\r\n\r\n", "empty")]
+    #[case::utf16(b"\xff\xfea\0", "UTF-16")]
+    #[case::utf16_without_mark(b"a\0b\0", "UTF-16")]
+    #[case::gzip(b"\x1f\x8b\x08\0", "gzip")]
+    #[case::quote_without_end(b"a\r\n1\r\n\"2\r\n3\r\n", "line 3 never ends")]
+    #[case::quote_at_the_very_end(b"a\r\n1\r\n\"", "line 3 never ends")]
+    #[case::quote_without_end_in_the_header(b"\"a\r\n1\r\n", "line 1 never ends")]
+    fn refuses(#[case] text: &[u8], #[case] message: &str) {
+        for step in [1, 1000] {
+            let error = rows(text, step).unwrap_err().to_string();
+            assert!(error.contains(message), "step {step}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_cell_too_long_for_anything_takes_no_memory_and_leaves_the_others_whole() {
+        let text = format!("a,b,c\r\nx,{},z\r\n1,2,3\r\n", "y".repeat(30_000_000));
+        let mut input = Delimited::new(text.as_bytes()).unwrap();
+        input.header().unwrap();
+        let row = input.next_row().unwrap().unwrap();
+        assert_eq!((row.cell(0), row.cell(2), row.len()), (b"x".as_slice(), b"z".as_slice(), 3));
+        assert!(row.cell(1).len() > identifier::MAX_BYTES);
+        assert!(input.record.bytes.len() < 64 * 1024);
+        assert_eq!(input.next_row().unwrap().unwrap().to_strings(), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn a_row_of_too_many_cells_is_oversized_and_the_next_one_is_not() {
+        let text = format!("a\r\n{}\r\n1\r\n", "x,".repeat(3_000_000));
+        let mut input = Delimited::new(text.as_bytes()).unwrap();
+        input.header().unwrap();
+        assert!(input.next_row().unwrap().unwrap().oversized);
+        let row = input.next_row().unwrap().unwrap();
+        assert!(!row.oversized);
+        assert_eq!((row.to_strings(), row.line), (vec!["1".to_owned()], 3));
+    }
+
+    proptest! {
+        /// The plain second implementation is the csv crate's own writer.
+        #[test]
+        fn gives_back_what_a_writer_wrote(
+            table in (1_usize..4).prop_flat_map(|width| {
+                prop::collection::vec(prop::collection::vec("[a-c,\"\r\n é]{0,6}", width), 1..12)
+            }),
+            step in 1_usize..9,
+            quote_always in any::<bool>(),
+        ) {
+            let style = if quote_always { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary };
+            let mut writer = csv::WriterBuilder::new()
+                .quote_style(style).terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+            writer.write_record(vec!["h"; table[0].len()]).unwrap();
+            for row in &table {
+                writer.write_record(row).unwrap();
+            }
+            let text = writer.into_inner().unwrap();
+            let read = rows(&text, step).unwrap();
+            prop_assert_eq!(&read[1..], &table[..]);
+        }
+    }
+}

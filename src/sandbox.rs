@@ -1,0 +1,155 @@
+//! A faithful stand-in for Braze's cohort API, on loopback only: for trials without an account, smoke tests, and this
+//! project's own tests.
+//!
+//! ```text
+//! server ──> http ──> service ──> rules ──> store          service ──> answer ──> server
+//!  sockets    bytes -> request     a document -> changes     members             one write
+//!                        │ gate: rate limit, faults
+//! ```
+//! Everything but `server` and the socket end of `http` and `answer` is pure or a lock around something pure.
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+mod answer;
+mod faults;
+mod http;
+mod json;
+mod limit;
+mod refusal;
+mod route;
+mod rules;
+mod server;
+mod service;
+mod stats;
+mod stop;
+mod store;
+mod users;
+
+pub use limit::{RateLimit, RateLimitError};
+pub use stats::Stats;
+pub use store::{Alias, CohortView};
+
+use rules::Credentials;
+use server::Server;
+use service::Service;
+use store::Store;
+use users::KnownUsers;
+
+/// What the sandbox listens on, what it accepts, and how it misbehaves. It has no `Debug`, as it holds both keys.
+#[derive(Clone)]
+pub struct Options {
+    /// A loopback address; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The data import key that requests have to carry.
+    pub client_secret: String,
+    /// The partner key that requests have to carry.
+    pub partner_api_key: String,
+    /// The partner's path segment; any other one is answered with 404. `None` takes every partner.
+    pub partner: Option<String>,
+    /// A CSV file with one known user a row: `external_id`, `device_id`, and every other column an alias label.
+    /// `None` makes every identifier a member of its own.
+    pub users: Option<PathBuf>,
+    /// How much later every API answer is sent.
+    pub latency: Duration,
+    /// Every n-th API request is answered with 503 and not applied. Requests over the rate limit are not counted.
+    pub fail_every: Option<NonZeroU64>,
+    /// How many API requests a window lets through; the others are answered with 429 and not applied.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// Why the sandbox could not start.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the fields are what the messages name")]
+pub enum Error {
+    /// Anyone on the network could reach it.
+    #[error("the sandbox listens on a loopback address only (127.0.0.1 or [::1]), not on {listen}")]
+    NotLoopback { listen: SocketAddr },
+    /// The address is taken or not this machine's.
+    #[error("cannot listen on {listen}: {source}")]
+    Listen { listen: SocketAddr, source: io::Error },
+    /// The file is missing, not UTF-8, or a row has not as many cells as the header.
+    #[error("cannot read the known users in {}: {source}", path.display())]
+    Users { path: PathBuf, source: csv::Error },
+    /// The system gives no thread to accept connections on.
+    #[error("cannot start the sandbox's thread: {source}")]
+    Thread { source: io::Error },
+}
+
+/// A running sandbox. It stops when it is dropped.
+pub struct Sandbox {
+    server: Arc<Server>,
+}
+
+/// Starts listening and returns at once; requests are answered on threads of the sandbox's own.
+///
+/// # Errors
+/// The address is not loopback or not free, or the known users cannot be read.
+pub fn start(options: Options) -> Result<Sandbox, Error> {
+    let listen = options.listen;
+    if !listen.ip().is_loopback() {
+        return Err(Error::NotLoopback { listen });
+    }
+    let known = options.users.as_deref().map(read_users).transpose()?;
+    let listener = TcpListener::bind(listen).map_err(|source| Error::Listen { listen, source })?;
+    let service = Service::new(service::Settings {
+        credentials: Credentials { partner_api_key: options.partner_api_key, client_secret: options.client_secret },
+        partner: options.partner,
+        latency: options.latency,
+        fail_every: options.fail_every,
+        rate_limit: options.rate_limit,
+        store: Store::new(known),
+    });
+    let server = Server::start(listener, service).map_err(|source| Error::Thread { source })?;
+    log::info!("the sandbox listens on {}", server.address());
+    Ok(Sandbox { server })
+}
+
+fn read_users(path: &Path) -> Result<KnownUsers, Error> {
+    let failed = |source| Error::Users { path: path.to_owned(), source };
+    let file = File::open(path).map_err(|error| failed(error.into()))?;
+    KnownUsers::read(file).map_err(failed)
+}
+
+impl Sandbox {
+    /// Where it listens, such as `http://127.0.0.1:40123`: what a client takes for Braze's REST endpoint.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    /// The cohort with this ID as it is now; `None` where no request has named it yet.
+    pub fn cohort(&self, id: &str) -> Option<CohortView> {
+        self.server.service().cohort(id)
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
+        self.server.service().stats()
+    }
+
+    /// Blocks until the sandbox is stopped.
+    pub fn wait(&self) {
+        self.server.wait();
+    }
+
+    /// Closes the listener and cuts every connection. Stopping again has no effect.
+    pub fn stop(&self) {
+        self.server.stop();
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! Every way in which a request is refused, with the status and the message that Braze answers.
+
+use thiserror::Error;
+
+/// Why a request was not applied. Its text is the answer's `message`; it never holds anything from the request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Refusal {
+    #[error("Content-Type must be application/json")]
+    ContentType,
+    #[error("invalid JSON")]
+    InvalidJson,
+    #[error("Invalid Partner API key")]
+    PartnerApiKey,
+    #[error("Invalid client secret")]
+    ClientSecret,
+    #[error("cohort_id must be a valid string")]
+    CohortId,
+    #[error("name must be a non-empty string")]
+    Name,
+    #[error("created_at must be ISO-8601")]
+    CreatedAt,
+    #[error("cohort_changes must be an array of objects")]
+    CohortChanges,
+    #[error("user_ids must be an array of strings")]
+    UserIds,
+    #[error("device_ids must be an array of strings")]
+    DeviceIds,
+    #[error("aliases must be an array of objects with the strings alias_label and alias_name")]
+    Aliases,
+    #[error("should_remove must be a boolean")]
+    ShouldRemove,
+    #[error("Only 1,000 user_ids, device_ids, and aliases allowed per request")]
+    TooManyIdentifiers,
+    #[error("Not Found")]
+    NotFound,
+    #[error("Method Not Allowed")]
+    MethodNotAllowed {
+        /// The method that this path takes.
+        allow: &'static str,
+    },
+    #[error("Rate limit exceeded")]
+    RateLimited,
+    #[error("Service Unavailable")]
+    Unavailable,
+}
+
+impl Refusal {
+    /// The answer's HTTP status.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::PartnerApiKey | Self::ClientSecret => 401,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::RateLimited => 429,
+            Self::Unavailable => 503,
+            Self::ContentType
+            | Self::InvalidJson
+            | Self::CohortId
+            | Self::Name
+            | Self::CreatedAt
+            | Self::CohortChanges
+            | Self::UserIds
+            | Self::DeviceIds
+            | Self::Aliases
+            | Self::ShouldRemove
+            | Self::TooManyIdentifiers => 400,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The rules of the cohort API: a document -> what it asks for, or the first rule that it breaks. Nothing is applied here,
+//! so a refused request changes nothing.
+//!
+//! Credentials are looked at before anything else, in the order in which Braze documents the messages.
+
+use jiff::{Timestamp, civil::DateTime};
+
+use super::json::{Json, Object};
+use super::refusal::Refusal;
+use super::store::{Change, Identifier, Operation};
+
+/// Braze's limit of `user_ids`, `device_ids` and `aliases` combined a request.
+const MAX_IDENTIFIERS: usize = 1_000;
+
+/// The two keys that every request has to carry in its body.
+pub struct Credentials {
+    pub partner_api_key: String,
+    pub client_secret: String,
+}
+
+/// A cohort's name, checked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Naming<'a> {
+    pub cohort_id: &'a str,
+    pub name: &'a str,
+    pub created_at: &'a str,
+}
+
+/// A cohort's changes, checked: at most 1,000, in the order of the request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Users<'a> {
+    pub cohort_id: &'a str,
+    pub changes: Vec<Change<'a>>,
+}
+
+/// Checks a request to the cohort name endpoint.
+pub fn naming<'a>(document: &'a Object, credentials: &Credentials) -> Result<Naming<'a>, Refusal> {
+    authorize(document, credentials)?;
+    Ok(Naming {
+        cohort_id: cohort_id(document)?,
+        name: document.text("name").filter(|name| !name.is_empty()).ok_or(Refusal::Name)?,
+        created_at: document.text("created_at").filter(|time| is_iso_8601(time)).ok_or(Refusal::CreatedAt)?,
+    })
+}
+
+/// Checks a request to the user cohort endpoint.
+pub fn users<'a>(document: &'a Object, credentials: &Credentials) -> Result<Users<'a>, Refusal> {
+    authorize(document, credentials)?;
+    let cohort_id = cohort_id(document)?;
+    let Some(Json::List(parts)) = document.get("cohort_changes") else {
+        return Err(Refusal::CohortChanges);
+    };
+    let mut changes = Vec::new();
+    for part in parts {
+        let Json::Object(part) = part else {
+            return Err(Refusal::CohortChanges);
+        };
+        collect(part, &mut changes)?;
+    }
+    if changes.len() > MAX_IDENTIFIERS {
+        return Err(Refusal::TooManyIdentifiers);
+    }
+    Ok(Users { cohort_id, changes })
+}
+
+fn authorize(document: &Object, credentials: &Credentials) -> Result<(), Refusal> {
+    if document.text("partner_api_key") != Some(&credentials.partner_api_key) {
+        return Err(Refusal::PartnerApiKey);
+    }
+    if document.text("client_secret") != Some(&credentials.client_secret) {
+        return Err(Refusal::ClientSecret);
+    }
+    Ok(())
+}
+
+fn cohort_id<'a>(document: &'a Object) -> Result<&'a str, Refusal> {
+    document.text("cohort_id").filter(|id| !id.is_empty()).ok_or(Refusal::CohortId)
+}
+
+/// A date, or a date and a time with or without an offset. The parsers take more than ISO 8601: a space for the `T`, a time
+/// zone in brackets.
+fn is_iso_8601(text: &str) -> bool {
+    let iso = |byte: u8| byte.is_ascii_digit() || b"+-:.,TZ".contains(&byte);
+    text.bytes().all(iso) && (text.parse::<Timestamp>().is_ok() || text.parse::<DateTime>().is_ok())
+}
+
+fn collect<'a>(part: &'a Object, changes: &mut Vec<Change<'a>>) -> Result<(), Refusal> {
+    let operation = match part.get("should_remove") {
+        None | Some(Json::Bool(false)) => Operation::Add,
+        Some(Json::Bool(true)) => Operation::Remove,
+        Some(_) => return Err(Refusal::ShouldRemove),
+    };
+    for (key, refusal, read) in [
+        ("user_ids", Refusal::UserIds, external_id as fn(&'a Json<'_>) -> Option<Identifier<&'a str>>),
+        ("device_ids", Refusal::DeviceIds, device_id),
+        ("aliases", Refusal::Aliases, alias),
+    ] {
+        let items = match part.get(key) {
+            None => continue,
+            Some(Json::List(items)) => items,
+            Some(_) => return Err(refusal),
+        };
+        for item in items {
+            changes.push(Change { operation, identifier: read(item).ok_or(refusal)? });
+        }
+    }
+    Ok(())
+}
+
+fn external_id<'a>(item: &'a Json) -> Option<Identifier<&'a str>> {
+    item.text().map(Identifier::ExternalId)
+}
+
+fn device_id<'a>(item: &'a Json) -> Option<Identifier<&'a str>> {
+    item.text().map(Identifier::DeviceId)
+}
+
+fn alias<'a>(item: &'a Json) -> Option<Identifier<&'a str>> {
+    match item {
+        Json::Object(alias) => {
+            Some(Identifier::Alias { label: alias.text("alias_label")?, name: alias.text("alias_name")? })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

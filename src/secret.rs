@@ -1,0 +1,135 @@
+//! Credentials that cannot be printed, and the masking of them in every text that leaves the process.
+//!
+//! Braze's own answers can hold the client secret (its 401 for a partner that is not enabled echoes it), and a library's
+//! error can hold a URL. So masking works by value, over the whole text, before anything shortens it.
+
+use std::sync::{Mutex, PoisonError};
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// What stands where a secret stood.
+pub const MASK: &str = "[masked]";
+
+/// A credential. It has no `Display`, and its `Debug` shows nothing.
+#[derive(Clone, Debug)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes a credential in, and has it masked in every text from here on.
+    pub fn new(value: String) -> Self {
+        remember(&value);
+        Self(SecretString::from(value))
+    }
+
+    /// The credential itself, for the body of a request and nothing else.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+/// Every written form of every secret, the longest first, so that no form is cut in two by a shorter one.
+static FORMS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn remember(secret: &str) {
+    if secret.is_empty() {
+        return;
+    }
+    let mut forms = FORMS.lock().unwrap_or_else(PoisonError::into_inner);
+    for form in written_forms(secret) {
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+}
+
+/// The text without any secret that this process was given, in none of its written forms.
+pub fn masked(text: &str) -> String {
+    let forms = FORMS.lock().unwrap_or_else(PoisonError::into_inner);
+    mask(text, &forms)
+}
+
+fn mask(text: &str, forms: &[String]) -> String {
+    forms.iter().fold(text.to_owned(), |text, form| {
+        if text.contains(form.as_str()) { text.replace(form.as_str(), MASK) } else { text }
+    })
+}
+
+/// The secret as it is, as JSON and URLs escape it, and in base64 (both alphabets, without the padding).
+fn written_forms(secret: &str) -> Vec<String> {
+    let json = serde_json::Value::from(secret).to_string();
+    let standard = base64(secret.as_bytes(), b'+', b'/');
+    let url_safe = base64(secret.as_bytes(), b'-', b'_');
+    vec![
+        secret.to_owned(),
+        json.trim_matches('"').to_owned(),
+        percent_encoded(secret, false),
+        percent_encoded(secret, true),
+        standard,
+        url_safe,
+    ]
+}
+
+fn percent_encoded(text: &str, lower_case: bool) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ if lower_case => format!("%{byte:02x}"),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Base64 without padding: enough to recognise a secret by, so no dependency for it.
+fn base64(bytes: &[u8], char_62: u8, char_63: u8) -> String {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for sextet in 0..=chunk.len() {
+            let index = (group >> (18 - 6 * sextet)) & 63;
+            let letter = match index {
+                62 => char_62,
+                63 => char_63,
+                index => ALPHABET[index as usize],
+            };
+            text.push(char::from(letter));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_every_written_form() {
+        let secret = "k\"ey/+ 1?>";
+        let forms = written_forms(secret);
+        for form in [
+            secret,
+            r#"k\"ey/+ 1?>"#,
+            "k%22ey%2F%2B%201%3F%3E",
+            "k%22ey%2f%2b%201%3f%3e",
+            "ayJleS8rIDE/Pg",
+            "ayJleS8rIDE_Pg",
+        ] {
+            let masked = mask(&format!("before {form} after"), &forms);
+            assert_eq!(masked, format!("before {MASK} after"), "{form}");
+        }
+    }
+
+    #[test]
+    fn a_secret_shows_nothing_when_debugged_and_is_masked_from_then_on() {
+        let secret = Secret::new("never-to-be-seen-4711".to_owned());
+        assert!(!format!("{secret:?}").contains("4711"));
+        assert_eq!(masked("key never-to-be-seen-4711!"), format!("key {MASK}!"));
+    }
+
+    #[test]
+    fn an_empty_secret_masks_nothing() {
+        remember("");
+        assert_eq!(masked("plain"), "plain");
+    }
+}

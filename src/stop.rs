@@ -1,0 +1,101 @@
+//! Why a run ended early, with the way out of each.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::braze::Refusal;
+use crate::exit::Exit;
+use crate::input::InputError;
+
+/// The first reason is the one that counts.
+#[derive(Debug, Error)]
+pub enum Stop {
+    /// SIGINT.
+    #[error("stopped by SIGINT; run it again to send the rest: what was delivered may be sent twice without harm")]
+    Interrupted,
+    /// SIGTERM.
+    #[error("stopped by SIGTERM; run it again to send the rest: what was delivered may be sent twice without harm")]
+    Terminated,
+    /// The input.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Braze, or something before it.
+    #[error("{}", refusal_text(.refusal, .address))]
+    Refused {
+        /// What was said.
+        refusal: Refusal,
+        /// Which address was called.
+        address: String,
+    },
+    /// Nothing got through for too long.
+    #[error(
+        "nothing got through to {address} for {} s (last: {last}); {}. What is undelivered is counted in the account",
+        .lasted.as_secs(), if *.answered { "Braze may be down: see its status page, and run it again later" }
+        else { "it never answered: check the endpoint, the name service and the firewall, then run it again" }
+    )]
+    Outage {
+        /// Which address was called.
+        address: String,
+        /// For so long.
+        lasted: Duration,
+        /// Whether it had ever answered.
+        answered: bool,
+        /// The last failure.
+        last: String,
+    },
+    /// The run's time is up.
+    #[error("the run took longer than max_duration ({} s); run it again to send the rest", .limit.as_secs())]
+    Deadline {
+        /// So long it might have taken.
+        limit: Duration,
+    },
+    /// Braze wants a pause that would end after the run has to.
+    #[error("Braze's rate limit announces a pause of {} s, which ends after max_duration; run it again after that", .pause.as_secs())]
+    PauseTooLong {
+        /// So long a pause.
+        pause: Duration,
+    },
+    /// A defect of ours.
+    #[error("a defect of td-braze-cohort: {0}. Please report it; what is undelivered is counted in the account")]
+    Defect(String),
+}
+
+impl Stop {
+    /// The exit code of a run that ended so.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Interrupted => Exit::Interrupted,
+            Self::Terminated => Exit::Terminated,
+            Self::Input(_) => Exit::Input,
+            Self::Refused { refusal, .. } => match refusal {
+                Refusal::Credentials(_) => Exit::Credentials,
+                Refusal::Configuration(_) => Exit::Usage,
+                Refusal::Request(_) | Refusal::NotFound | Refusal::NotBraze(_) => Exit::Refused,
+            },
+            Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
+            Self::Defect(_) => Exit::Defect,
+        }
+    }
+}
+
+fn refusal_text(refusal: &Refusal, address: &str) -> String {
+    match refusal {
+        Refusal::Credentials(said) => format!(
+            "Braze refused the credentials ({said}): {}",
+            if said.contains("artner") {
+                "ask Braze whether this partner key is valid for this cluster and enabled for your data import key \
+                 (BRAZE_PARTNER_API_KEY, and the setting partner)"
+            } else {
+                "check BRAZE_CLIENT_SECRET, the data import key of the dashboard under Partner Integrations, and that \
+                 endpoint is the instance it was made in"
+            }
+        ),
+        Refusal::Request(said) => format!("Braze refused the call to {address} for good ({said})"),
+        Refusal::NotFound => format!(
+            "{address} does not exist (404): check partner (treasure_data, or the name that Braze gave you) and endpoint"
+        ),
+        Refusal::NotBraze(said) => format!("the answer from {address} is not Braze's: {said}"),
+        Refusal::Configuration(said) => format!("{address}: {said}"),
+    }
+}

@@ -1,0 +1,67 @@
+//! The only place that writes to the terminal: log lines and progress to standard error, results to standard output.
+//! Everything is masked on its way out. A closed or full output never stops a run.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use log::{LevelFilter, warn};
+
+use crate::secret::masked;
+
+/// The bar that is being drawn, so that log lines go above it and not through it.
+static BAR: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Starts the logger: `RUST_LOG` decides, or `default_filter`. Lines of libraries finer than info are left out at any
+/// setting, as they may hold what must not be shown.
+pub fn start_logger(default_filter: &str) {
+    let own = env!("CARGO_CRATE_NAME");
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default_filter))
+        .format(move |out, record| {
+            if record.level().to_level_filter() > LevelFilter::Info && !record.target().starts_with(own) {
+                return Ok(());
+            }
+            let line = masked(&record.args().to_string());
+            let (time, level) = (out.timestamp_seconds(), record.level());
+            let style = out.default_level_style(level);
+            match BAR.get() {
+                Some(bar) if !bar.is_finished() => {
+                    bar.suspend(|| writeln!(out, "{time} {style}{level:<5}{style:#} {line}"))
+                }
+                _ => writeln!(out, "{time} {style}{level:<5}{style:#} {line}"),
+            }
+        })
+        .init();
+    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+}
+
+/// Writes a result to standard output.
+pub fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{}", masked(text)).and_then(|()| out.flush()) {
+        warn!("the result cannot be written to standard output: {error}");
+    }
+}
+
+/// Says an error, once, to a person.
+pub fn say_error(text: &str) {
+    let mut out = io::stderr().lock();
+    let _ = writeln!(out, "error: {}", masked(text));
+}
+
+/// Whether standard error is a terminal, where a bar makes sense.
+pub fn has_bar() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Starts the bar; `length` in bytes of input, where that is known.
+pub fn start_bar(length: Option<u64>) -> &'static ProgressBar {
+    let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(5)));
+    let template = if length.is_some() { "{bar:30} {percent:>3} %  {msg}" } else { "{spinner} {msg}" };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}

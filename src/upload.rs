@@ -1,0 +1,182 @@
+//! The upload: one reader, a short queue of batches, and `thread_count` workers of a rayon pool of its own.
+//!
+//! ```text
+//! reader (a thread) ──> queue ──> workers (rayon) ──> Braze
+//!    │ what was read                 │ what was sent
+//!    └──────────> Shared <───────────┘ <── progress (this thread, now and then)
+//! ```
+//! The queue holds as many batches as there are workers, so memory does not grow with the input.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::account::{InputAccount, Sent};
+use crate::batch::Batch;
+use crate::body::BodyWriter;
+use crate::braze::Addresses;
+use crate::gate::Gate;
+use crate::http::Post;
+use crate::reader::Reader;
+use crate::stop::Stop;
+
+mod worker;
+
+use worker::Worker;
+
+/// How long requests in flight may still take once the run is stopped.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// How often progress is looked at.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What all requests of a run have in common.
+pub struct Plan {
+    /// Where to.
+    pub addresses: Addresses,
+    /// Writes the bodies.
+    pub bodies: BodyWriter,
+    /// Requests at once.
+    pub thread_count: usize,
+    /// The call without identifiers that comes first.
+    pub first_call: FirstCall,
+}
+
+/// It shows whether the credentials hold, before anybody's data is sent.
+pub struct FirstCall {
+    /// Which address.
+    pub address: String,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// What the run's threads tell each other, and progress.
+#[derive(Default)]
+pub struct Shared {
+    input: Mutex<InputAccount>,
+    delivered: AtomicU64,
+    refused: AtomicU64,
+    requests: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl Shared {
+    /// Nothing read, nothing sent.
+    pub fn new(aliases: usize) -> Self {
+        Self { input: Mutex::new(InputAccount::new(aliases)), ..Self::default() }
+    }
+
+    /// What was read, as of the latest full batch.
+    pub fn input(&self) -> MutexGuard<'_, InputAccount> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was sent.
+    pub fn sent(&self) -> Sent {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Sent {
+            delivered: of(&self.delivered),
+            refused: of(&self.refused),
+            requests: of(&self.requests),
+            retries: of(&self.retries),
+        }
+    }
+}
+
+/// Makes the first call, without reading or sending any identifier. Why it failed is in the gate.
+pub fn first_call(plan: &Plan, post: &dyn Post, gate: &Gate, shared: &Shared) {
+    Worker { plan, post, gate, shared }.first_call();
+}
+
+/// Runs the upload to its end, or until the gate is stopped. Why it was stopped, if it was, is in the gate.
+pub fn run(
+    plan: &Plan,
+    reader: Reader,
+    post: &dyn Post,
+    gate: &Arc<Gate>,
+    shared: &Arc<Shared>,
+    tick: &mut dyn FnMut(),
+) {
+    let (batches, queue) = bounded(plan.thread_count);
+    // Not joined: it may be stuck in a read that never ends, which must not keep a stopped run from ending.
+    let end_of_input = start_reader(reader, batches, shared, gate);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(plan.thread_count)
+        .thread_name(|number| format!("worker-{number}"))
+        .build();
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return gate.stop(Stop::Defect(format!("the worker threads cannot be started: {error}"))),
+    };
+    let worker = Worker { plan, post, gate, shared };
+    pool.in_place_scope(|scope| {
+        let (at_work, all_done) = bounded::<()>(0);
+        scope.spawn(move |scope| {
+            guarded(gate, || worker.first_call());
+            for _ in 0..plan.thread_count {
+                let (queue, at_work) = (queue.clone(), at_work.clone());
+                scope.spawn(move |_| {
+                    guarded(gate, || work(worker, &queue));
+                    drop(at_work);
+                });
+            }
+        });
+        supervise(&all_done, post, gate, tick);
+    });
+    // The queue is empty and closed, or the run is stopped. In the first case the reader has had its last word.
+    if !gate.is_stopped() && end_of_input.recv().is_err() {
+        gate.stop(Stop::Defect("the reader panicked".to_owned()));
+    }
+}
+
+/// Starts the reader; it says when it has read to the end. A channel that closes without a word means a panic, or an error,
+/// which has stopped the run then.
+fn start_reader(reader: Reader, batches: Sender<Batch>, shared: &Arc<Shared>, gate: &Arc<Gate>) -> Receiver<()> {
+    let (said, end_of_input) = bounded(1);
+    let (shared, gate) = (Arc::clone(shared), Arc::clone(gate));
+    thread::spawn(move || {
+        let publish = |account: &InputAccount| shared.input().clone_from(account);
+        match reader.read(publish, |batch| batches.send(batch).is_ok()) {
+            Ok(()) => drop(said.send(())),
+            Err(error) => gate.stop(Stop::Input(error)),
+        }
+    });
+    end_of_input
+}
+
+/// A panic stops the run instead of hanging it.
+fn guarded(gate: &Gate, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        gate.stop(Stop::Defect("a worker panicked".to_owned()));
+    }
+}
+
+/// Takes batches until there are none, or the run is stopped.
+fn work(worker: Worker<'_>, queue: &Receiver<Batch>) {
+    for batch in queue {
+        if worker.gate.is_stopped() {
+            break;
+        }
+        worker.deliver(batch);
+    }
+}
+
+/// Waits for the workers, shows progress, and cuts what takes too long after a stop.
+fn supervise(all_done: &Receiver<()>, post: &dyn Post, gate: &Gate, tick: &mut dyn FnMut()) {
+    let mut stopped_at = None;
+    loop {
+        match all_done.recv_timeout(TICK) {
+            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(()) | Err(RecvTimeoutError::Timeout) => tick(),
+        }
+        if gate.is_stopped() {
+            let since = *stopped_at.get_or_insert_with(|| gate.now());
+            if gate.now().saturating_sub(since) >= LAST_ANSWERS {
+                post.cut();
+            }
+        }
+    }
+}

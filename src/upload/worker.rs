@@ -1,0 +1,198 @@
+//! One worker: a batch at a time, until Braze has acknowledged or refused each identifier of it, or it is given up.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use log::{debug, warn};
+
+use super::{Plan, Shared};
+use crate::batch::Batch;
+use crate::braze::{Refusal, Verdict, classify};
+use crate::gate::{Gate, Stopped};
+use crate::http::Post;
+use crate::pace::Ended;
+use crate::retry;
+use crate::stop::Stop;
+
+/// Requests beyond the first that halving may cost a batch.
+const MAX_HALVING_REQUESTS: u32 = 200;
+
+#[derive(Clone, Copy)]
+pub struct Worker<'a> {
+    pub plan: &'a Plan,
+    pub post: &'a dyn Post,
+    pub gate: &'a Gate,
+    pub shared: &'a Shared,
+}
+
+/// How one body ended.
+#[derive(Debug)]
+enum End {
+    Delivered,
+    Refused(String),
+    Halve(String),
+    GivenUp(String),
+}
+
+/// What happened to one body so far.
+#[derive(Debug, Default)]
+struct History {
+    tries: u32,
+    failures: u32,
+    failures_while_others_got_through: u32,
+    successes_seen: u64,
+    garbage: u32,
+    locks: u32,
+    stale: bool,
+    not_acknowledged: bool,
+}
+
+/// What to do after a try.
+enum Next {
+    /// Not before this time.
+    Again(Duration),
+    End(End),
+}
+
+impl Worker<'_> {
+    /// The call without identifiers. Whatever keeps it from being delivered stops the run.
+    pub fn first_call(&self) {
+        let call = &self.plan.first_call;
+        let said = match self.send(&call.address, &call.body) {
+            Ok(End::Delivered) | Err(Stopped) => return,
+            Ok(End::Refused(said) | End::Halve(said) | End::GivenUp(said)) => said,
+        };
+        self.gate.stop(Stop::Refused { refusal: Refusal::Request(said), address: call.address.clone() });
+    }
+
+    /// Sends a batch. Where Braze refuses something in it, it is halved until what is refused is alone.
+    pub fn deliver(&self, batch: Batch) {
+        let mut body = Vec::new();
+        let mut parts = vec![batch];
+        let mut extra_requests = 0;
+        while let Some(part) = parts.pop() {
+            self.plan.bodies.write(&part, &mut body);
+            let count = part.len() as u64;
+            match self.send(&self.plan.addresses.users, &body) {
+                Ok(End::Delivered) => {
+                    self.shared.delivered.fetch_add(count, Ordering::Relaxed);
+                }
+                Ok(End::Refused(said)) => self.refuse(count, &said),
+                Ok(End::Halve(said)) if part.len() == 1 => self.refuse(count, &said),
+                Ok(End::Halve(said)) if extra_requests + 2 > MAX_HALVING_REQUESTS => {
+                    warn!("{count} identifiers are given up: too many of their batch are refused ({said})");
+                }
+                Ok(End::Halve(said)) => {
+                    debug!("a batch of {count} is halved: {said}");
+                    extra_requests += 2;
+                    self.shared.retries.fetch_add(2, Ordering::Relaxed);
+                    let (left, right) = part.halves();
+                    parts.extend([right, left]);
+                }
+                Ok(End::GivenUp(said)) => {
+                    warn!("a batch of {count} identifiers is given up after {} failures ({said})", retry::MAX_FAILURES);
+                }
+                Err(Stopped) => return,
+            }
+        }
+    }
+
+    fn refuse(&self, count: u64, said: &str) {
+        warn!("Braze refused {count} identifiers: {said}");
+        self.shared.refused.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Sends the same bytes until something final is known.
+    fn send(&self, address: &str, body: &[u8]) -> Result<End, Stopped> {
+        let mut history = History::default();
+        let mut earliest = Duration::ZERO;
+        loop {
+            self.gate.enter(earliest)?;
+            self.shared.requests.fetch_add(1, Ordering::Relaxed);
+            if history.tries > 0 {
+                self.shared.retries.fetch_add(1, Ordering::Relaxed);
+            }
+            history.tries += 1;
+            let outcome = self.post.post(address, body);
+            let answered = outcome.is_ok();
+            match self.next(address, classify(&outcome), answered, &mut history) {
+                Next::Again(not_before) => earliest = not_before,
+                Next::End(end) => return Ok(end),
+            }
+        }
+    }
+
+    /// Decides by what the answer means and what went before, and tells the others what they have to know.
+    fn next(&self, address: &str, verdict: Verdict, answered: bool, history: &mut History) -> Next {
+        let now = self.gate.now();
+        match verdict {
+            Verdict::Delivered => self.settled(End::Delivered),
+            Verdict::Halve(said) => self.settled(End::Halve(said)),
+            Verdict::NotAcknowledged(said) if history.not_acknowledged => self.settled(End::Refused(said)),
+            Verdict::NotAcknowledged(said) => {
+                warn!("Braze answered without acknowledging ({said}); once more");
+                history.not_acknowledged = true;
+                self.gate.leave(Ended::Through, true, None);
+                Next::Again(now)
+            }
+            Verdict::AgainAtOnce if !history.stale => {
+                history.stale = true;
+                self.gate.leave(Ended::Unheard, false, None);
+                Next::Again(now)
+            }
+            Verdict::AgainAtOnce => self.failed("the idle connection was closed again", false, history),
+            Verdict::Again(trouble) => self.failed(&trouble, answered, history),
+            Verdict::Garbage(trouble) => {
+                history.garbage += 1;
+                if history.garbage >= retry::MAX_GARBAGE {
+                    self.refused_for_good(address, &Refusal::NotBraze(trouble))
+                } else {
+                    self.failed(&trouble, answered, history)
+                }
+            }
+            Verdict::Locked => {
+                history.locks += 1;
+                let delay = retry::locked_delay(history.locks);
+                let until = now + delay;
+                warn!("the cohort is locked (423); again in {} s, one call at a time", delay.as_secs());
+                self.gate.leave(Ended::Locked(until), true, Some("the cohort is locked (423)"));
+                Next::Again(until)
+            }
+            Verdict::Limited(pause) => {
+                history.failures += 1;
+                let pause = pause.unwrap_or_else(|| retry::delay(history.failures + 1, fastrand::f64()));
+                warn!("rate limit (429): all workers pause for {:.1} s", pause.as_secs_f64());
+                self.gate.leave(Ended::Limited(now + pause), true, Some("rate limit (429)"));
+                Next::Again(now + pause)
+            }
+            Verdict::Final(refusal) => self.refused_for_good(address, &refusal),
+        }
+    }
+
+    fn settled(&self, end: End) -> Next {
+        self.gate.leave(Ended::Through, true, None);
+        Next::End(end)
+    }
+
+    fn refused_for_good(&self, address: &str, refusal: &Refusal) -> Next {
+        // Stopped before it is left, so that nobody else begins in between.
+        self.gate.stop(Stop::Refused { refusal: refusal.clone(), address: address.to_owned() });
+        self.gate.leave(Ended::Through, true, None);
+        Next::End(End::GivenUp("the run is stopped".to_owned()))
+    }
+
+    fn failed(&self, trouble: &str, answered: bool, history: &mut History) -> Next {
+        history.failures += 1;
+        let successes = self.gate.leave(Ended::Failed, answered, Some(trouble));
+        if history.failures == 1 || successes > history.successes_seen {
+            history.failures_while_others_got_through += 1;
+        }
+        history.successes_seen = successes;
+        if history.failures_while_others_got_through >= retry::MAX_FAILURES {
+            return Next::End(End::GivenUp(trouble.to_owned()));
+        }
+        let delay = retry::delay(history.failures, fastrand::f64());
+        debug!("a request failed ({trouble}); again in {:.1} s", delay.as_secs_f64());
+        Next::Again(self.gate.now() + delay)
+    }
+}
