@@ -74,8 +74,8 @@ pub struct CheckArgs {
 /// What Digdag calls an operator with.
 #[derive(Debug, Args)]
 pub struct OperatorArgs {
-    /// RUNNER [NAME] INPUT.json OUTPUT.json, as Digdag gives them
-    #[arg(num_args = 3..=4, required = true, value_name = "PATH")]
+    /// Runner, perhaps name, input and output, as Digdag gives them.
+    #[arg(help = "RUNNER [NAME] INPUT.json OUTPUT.json, as Digdag gives them", num_args = 3..=4, required = true, value_name = "PATH")]
     pub arguments: Vec<PathBuf>,
 }
 

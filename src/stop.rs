@@ -30,7 +30,7 @@ pub enum Stop {
     },
     /// Nothing got through for too long.
     #[error(
-        "nothing got through to {address} for {} s (last: {last}); {}. What is undelivered is counted in the account",
+        "nothing got through to {address} for {} s (last: {last}); {}",
         .lasted.as_secs(), if *.answered { "Braze may be down: see its status page, and run it again later" }
         else { "it never answered: check the endpoint, the name service and the firewall, then run it again" }
     )]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
 use crate::account::{InputAccount, Sent};
 use crate::batch::Batch;
@@ -114,17 +114,18 @@ pub fn run(
     let worker = Worker { plan, post, gate, shared };
     pool.in_place_scope(|scope| {
         let (at_work, all_done) = bounded::<()>(0);
+        let (running, stopping) = bounded::<()>(0);
         scope.spawn(move |scope| {
             guarded(gate, || worker.first_call());
             for _ in 0..plan.thread_count {
-                let (queue, at_work) = (queue.clone(), at_work.clone());
+                let (queue, stopping, at_work) = (queue.clone(), stopping.clone(), at_work.clone());
                 scope.spawn(move |_| {
-                    guarded(gate, || work(worker, &queue));
+                    guarded(gate, || work(worker, &queue, &stopping));
                     drop(at_work);
                 });
             }
         });
-        supervise(&all_done, post, gate, tick);
+        supervise(&all_done, running, post, gate, tick);
     });
     // The queue is empty and closed, or the run is stopped. In the first case the reader has had its last word.
     if !gate.is_stopped() && end_of_input.recv().is_err() {
@@ -154,18 +155,22 @@ fn guarded(gate: &Gate, work: impl FnOnce()) {
     }
 }
 
-/// Takes batches until there are none, or the run is stopped.
-fn work(worker: Worker<'_>, queue: &Receiver<Batch>) {
-    for batch in queue {
-        if worker.gate.is_stopped() {
-            break;
+/// Takes batches until there are none, or the run is stopped; `stopping` closes then, which wakes who waits for a batch.
+fn work(worker: Worker<'_>, queue: &Receiver<Batch>, stopping: &Receiver<()>) {
+    while !worker.gate.is_stopped() {
+        select! {
+            recv(queue) -> batch => match batch {
+                Ok(batch) => worker.deliver(batch),
+                Err(_) => return,
+            },
+            recv(stopping) -> _ => return,
         }
-        worker.deliver(batch);
     }
 }
 
 /// Waits for the workers, shows progress, and cuts what takes too long after a stop.
-fn supervise(all_done: &Receiver<()>, post: &dyn Post, gate: &Gate, tick: &mut dyn FnMut()) {
+fn supervise(all_done: &Receiver<()>, running: Sender<()>, post: &dyn Post, gate: &Gate, tick: &mut dyn FnMut()) {
+    let mut running = Some(running);
     let mut stopped_at = None;
     loop {
         match all_done.recv_timeout(TICK) {
@@ -173,6 +178,7 @@ fn supervise(all_done: &Receiver<()>, post: &dyn Post, gate: &Gate, tick: &mut d
             Ok(()) | Err(RecvTimeoutError::Timeout) => tick(),
         }
         if gate.is_stopped() {
+            running.take();
             let since = *stopped_at.get_or_insert_with(|| gate.now());
             if gate.now().saturating_sub(since) >= LAST_ANSWERS {
                 post.cut();

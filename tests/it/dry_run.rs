@@ -1,0 +1,34 @@
+//! Everything but requests.
+
+use crate::scripted::dead_endpoint;
+use crate::support::{Run, assert_untouched, braze, user_ids};
+
+#[test]
+fn a_dry_run_needs_neither_credentials_nor_braze() {
+    let run = Run::upload().set("endpoint", &dead_endpoint()).without_credentials().rows(user_ids(2500));
+    let account = run.arg("--dry-run").arg("--json").exits(0).account();
+    assert_eq!(account.text("/outcome"), "dry_run");
+    let numbers = [("/rows_read", 2500), ("/identifiers/total", 2500), ("/delivered", 0), ("/requests", 0)];
+    let account = account.has(&numbers).has(&[("/dry_run/batches", 3)]);
+    let identifiers: usize = (0..2500).map(|number| format!("u{number}").len()).sum();
+    assert!(account.number("/dry_run/bytes") > identifiers as u64);
+}
+
+#[test]
+fn a_dry_run_sends_nothing_even_where_it_could() {
+    let braze = braze();
+    Run::upload().to(&braze).rows(user_ids(10)).arg("--dry-run").exits(0);
+    assert_untouched(&braze);
+}
+
+#[test]
+fn a_dry_run_finds_what_is_wrong_with_the_input() {
+    let run = |rows: &str| Run::upload().set("endpoint", "US-01").without_credentials().rows(rows).arg("--dry-run");
+    run("user\nu1\n").exits(3).says(&["user_ids"]);
+    run("user_ids\n\"u1\n").exits(3);
+}
+
+#[test]
+fn a_dry_run_finds_what_is_wrong_with_the_settings() {
+    Run::upload().set("endpoint", "US-01").set("operation", "merge").rows(user_ids(1)).arg("--dry-run").exits(2);
+}

@@ -1,0 +1,54 @@
+//! Where the data may go.
+
+use rstest::rstest;
+
+use crate::support::{Run, assert_untouched, braze, user_ids};
+
+#[test]
+fn the_endpoint_may_come_from_the_environment() {
+    let braze = braze();
+    Run::upload().env("BRAZE_ENDPOINT", &braze.endpoint()).rows(user_ids(1)).exits(0);
+    assert_eq!(braze.cohort("vip").unwrap().members, 1);
+}
+
+#[test]
+fn the_setting_wins_over_the_environment() {
+    let (right, wrong) = (braze(), braze());
+    Run::upload().to(&right).env("BRAZE_ENDPOINT", &wrong.endpoint()).rows(user_ids(1)).exits(0);
+    assert_eq!(right.cohort("vip").unwrap().members, 1);
+    assert_untouched(&wrong);
+}
+
+#[rstest]
+#[case::instance("US-03")]
+#[case::new_instance("EU-02")]
+#[case::url("https://rest.iad-01.braze.com")]
+#[case::loopback("https://localhost:8443")]
+fn an_endpoint_of_braze_is_taken(#[case] endpoint: &str) {
+    Run::upload().set("endpoint", endpoint).rows(user_ids(1)).arg("--dry-run").exits(0);
+}
+
+#[rstest]
+#[case::plain_http("http://rest.iad-01.braze.com", &["https"])]
+#[case::foreign("https://rest.iad-01.braze.com.example.com", &["allow_endpoint"])]
+#[case::path("https://rest.iad-01.braze.com/users/track", &["path"])]
+#[case::user("https://me:hush-hush@rest.iad-01.braze.com", &["user information"])]
+#[case::dashboard("https://dashboard-03.braze.com", &["rest."])]
+#[case::nothing_known("somewhere", &["US-03"])]
+fn an_endpoint_that_is_not_brazes_is_refused(#[case] endpoint: &str, #[case] words: &[&str]) {
+    let run = Run::upload().set("endpoint", endpoint).rows(user_ids(1)).exits(2);
+    run.says(&["endpoint"]).says(words).hides(&["hush-hush"]);
+    let run = Run::upload().env("BRAZE_ENDPOINT", endpoint).rows(user_ids(1)).exits(2);
+    run.says(&["BRAZE_ENDPOINT"]).says(words).hides(&["hush-hush"]);
+}
+
+#[test]
+fn another_host_is_allowed_by_name_and_with_https_only() {
+    let allowed = |endpoint: &str| {
+        let run = Run::upload().set("endpoint", endpoint).set("allow_endpoint", "proxy.example.com");
+        run.rows(user_ids(1)).arg("--dry-run")
+    };
+    allowed("https://proxy.example.com:8443").exits(0);
+    allowed("http://proxy.example.com").exits(2);
+    allowed("https://other.example.com").exits(2);
+}

@@ -1,0 +1,179 @@
+//! What comes in, and what becomes of each row and cell.
+
+use rstest::rstest;
+
+use crate::support::{Run, assert_untouched, braze};
+
+#[test]
+fn members_come_in_by_standard_input() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).arg("--input").arg("-").arg("--json").stdin("user_ids\r\nu1\r\nu2\r\n");
+    run.exits(0).account().has(&[("/delivered", 2)]);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1", "u2"]);
+}
+
+#[test]
+fn the_flag_wins_over_the_setting() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).rows("user_ids\nwrong\n").file("other.csv", "user_ids\nright\n");
+    run.arg("--input").arg("other.csv").exits(0);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["right"]);
+}
+
+#[test]
+fn paths_are_relative_to_the_working_directory() {
+    let braze = braze();
+    let run = Run::command(&["upload", "config.d.yml"]).file("m.csv", "user_ids\nu1\n");
+    let settings = format!("cohort_id: vip\noperation: add\ninput: ./m.csv\nendpoint: {}\n", braze.endpoint());
+    run.file("config.d.yml", settings).exits(0);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1"]);
+}
+
+#[test]
+fn a_byte_order_mark_is_fine() {
+    let braze = braze();
+    Run::upload().to(&braze).rows("\u{feff}user_ids\r\nu1\r\n").exits(0);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1"]);
+}
+
+#[test]
+fn a_null_in_the_only_column_is_a_row_without_identifier() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).rows("user_ids\r\nu1\r\n\r\n\"\"\r\nu2\r\n\r\n").arg("--json").exits(0);
+    let numbers = [("/rows_read", 5), ("/rows_used", 2), ("/rows_without_identifier", 3), ("/cells_blank", 3)];
+    run.account().has(&numbers);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1", "u2"]);
+}
+
+#[test]
+fn a_header_alone_is_a_success_that_sends_no_member() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).rows("user_ids\r\n").arg("--json").exits(0);
+    run.account().has(&[("/rows_read", 0), ("/identifiers/total", 0), ("/delivered", 0)]);
+    assert_eq!(braze.stats().users_requests, 0);
+    assert!(!run.stderr.trim().is_empty(), "an empty result has to be said clearly");
+}
+
+#[test]
+fn duplicates_are_sent_as_they_are() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).rows("user_ids\nu1\nu1\nu1\n").arg("--json").exits(0);
+    run.account().has(&[("/identifiers/total", 3), ("/delivered", 3)]);
+    assert_eq!((braze.stats().batch_sizes, braze.cohort("vip").unwrap().members), (vec![3], 1));
+}
+
+#[test]
+fn spaces_around_an_identifier_are_sent_and_warned_about_once() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).rows("user_ids\n u1\nu2 \n").arg("--json").exits(0).says(&["space"]);
+    run.account().has(&[("/cells_with_outer_space", 2), ("/delivered", 2)]);
+    assert_eq!(run.stderr.lines().filter(|line| line.contains("space")).count(), 1, "{run}");
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, [" u1", "u2 "]);
+}
+
+#[test]
+fn ragged_rows_are_rejected_and_the_others_are_used() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).rows("user_ids,x\nu1,1\nu2\nu3,1,2\nu4,1\n").arg("--json").exits(0);
+    run.account().has(&[("/rows_read", 4), ("/rows_used", 2), ("/rows_rejected", 2), ("/delivered", 2)]);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1", "u4"]);
+}
+
+#[test]
+fn a_cell_that_is_no_identifier_is_rejected_and_the_rest_of_its_row_is_used() {
+    let braze = braze();
+    let long = "x".repeat(1025);
+    let mut rows = format!("user_ids,device_ids\n\"a\nb\",d1\n{long},d2\nc\u{7},\n").into_bytes();
+    rows.extend_from_slice(b"bad\xff,d4\nu5,d5\n");
+    let run = Run::upload().to(&braze).rows(rows).arg("--json").exits(0);
+    run.account().has(&[
+        ("/rows_read", 5),
+        ("/rows_used", 4),
+        ("/rows_rejected", 1),
+        ("/cells_rejected/control_character", 2),
+        ("/cells_rejected/too_long", 1),
+        ("/cells_rejected/invalid_utf8", 1),
+        ("/delivered", 5),
+    ]);
+    let cohort = braze.cohort("vip").unwrap();
+    assert_eq!(
+        (cohort.user_ids, cohort.device_ids),
+        (vec!["u5".to_owned()], ["d1", "d2", "d4", "d5"].map(str::to_owned).to_vec())
+    );
+}
+
+#[test]
+fn an_identifier_of_1024_bytes_is_the_longest() {
+    let braze = braze();
+    let longest = "é".repeat(512);
+    let run = Run::upload().to(&braze).rows(format!("user_ids\n{longest}\n")).arg("--json").exits(0);
+    run.account().has(&[("/delivered", 1)]);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, [longest]);
+}
+
+#[test]
+fn a_missing_alias_column_is_one_warning() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).set("aliases", "[email, phone]").rows("email\na@example.com\n").exits(0);
+    assert_eq!(run.stderr.lines().filter(|line| line.contains("phone")).count(), 1, "{run}");
+    assert_eq!(braze.cohort("vip").unwrap().aliases.len(), 1);
+}
+
+#[test]
+fn a_few_rejected_cells_are_fine_and_more_than_max_rejected_are_not() {
+    let braze = braze();
+    let rows = "user_ids\n\"a\nb\"\n\"c\nd\"\nu1\n";
+    Run::upload().to(&braze).set("max_rejected", "2").rows(rows).exits(0);
+    Run::upload().to(&braze).set("max_rejected", "1").rows(rows).exits(3).says(&["max_rejected"]);
+}
+
+#[rstest]
+#[case::near("User_IDs,name\nu1,n\n", &["User_IDs", "name", "user_ids"])]
+#[case::spaces("user_ids ,name\nu1,n\n", &["'user_ids '", "name"])]
+#[case::other("id,name\n1,n\n", &["id", "name", "user_ids", "device_ids"])]
+fn without_an_identifier_column_nothing_is_sent(#[case] rows: &str, #[case] words: &[&str]) {
+    let braze = braze();
+    Run::upload().to(&braze).rows(rows).exits(3).says(words);
+    assert_untouched(&braze);
+}
+
+#[rstest]
+#[case::no_bytes(b"", "empty")]
+#[case::utf_16(b"\xff\xfeu\0s\0e\0r\0", "UTF-16")]
+#[case::twice(b"user_ids,user_ids\nu1,u2\n", "twice")]
+fn an_input_that_cannot_be_used_is_found_before_any_request(#[case] rows: &[u8], #[case] word: &str) {
+    let braze = braze();
+    Run::upload().to(&braze).rows(rows).exits(3).says(&[word]);
+    assert_untouched(&braze);
+}
+
+#[test]
+fn a_missing_file_is_found_before_any_request() {
+    let braze = braze();
+    Run::upload().to(&braze).exits(3).says(&["members.csv"]);
+    assert_untouched(&braze);
+}
+
+#[test]
+fn of_a_quote_that_never_ends_nothing_is_sent() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).rows("user_ids\nu1\n\"u2\nu3\nu4\n").exits(3).says(&["line 3"]);
+    run.hides(&["u2", "u3", "u4"]);
+    let members = braze.cohort("vip").map(|cohort| cohort.user_ids).unwrap_or_default();
+    assert!(members.iter().all(|id| id == "u1"), "{members:?}");
+}
+
+#[rstest]
+#[case::fewer("3")]
+#[case::more("1")]
+fn another_number_of_rows_than_expected_is_no_success(#[case] expected: &str) {
+    let braze = braze();
+    let run = Run::upload().to(&braze).set("expected_rows", expected).rows("user_ids\nu1\nu2\n");
+    run.exits(3).says(&["expected_rows"]);
+}
+
+#[test]
+fn the_expected_number_of_rows_may_come_as_text() {
+    let braze = braze();
+    Run::upload().to(&braze).set("expected_rows", "\"2\"").rows("user_ids\nu1\nu2\n").exits(0);
+}

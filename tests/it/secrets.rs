@@ -1,0 +1,82 @@
+//! Credentials come from the environment alone, and never go anywhere but into a request.
+
+use rstest::rstest;
+
+use crate::support::{PARTNER_KEY, Run, SECRET, assert_untouched, braze, user_ids};
+
+#[rstest]
+fn a_credential_that_cannot_be_one_is_named_before_any_request(
+    #[values("BRAZE_CLIENT_SECRET", "BRAZE_PARTNER_API_KEY")] variable: &str,
+    #[values(None, Some(""), Some("${secret:braze.key}"), Some("hush-\nhush"), Some("hush-hush\n"))] value: Option<
+        &str,
+    >,
+) {
+    let braze = braze();
+    let run = Run::upload().to(&braze).rows(user_ids(1));
+    let run = match value {
+        None => run.without_env(variable),
+        Some(value) => run.env(variable, value),
+    };
+    run.exits(2).says(&[variable]).hides(&["hush-"]);
+    assert_untouched(&braze);
+}
+
+#[test]
+fn a_missing_credential_is_said_where_to_get() {
+    let run = || Run::upload().set("endpoint", "US-01").rows(user_ids(1));
+    run().without_env("BRAZE_CLIENT_SECRET").exits(2).says(&["Partner Integrations"]);
+    run().without_env("BRAZE_PARTNER_API_KEY").exits(2).says(&["Braze"]);
+}
+
+#[rstest]
+#[case("client_secret")]
+#[case("partner_api_key")]
+#[case("BRAZE_CLIENT_SECRET")]
+#[case("data_import_key")]
+fn a_credential_in_yaml_is_refused_and_not_repeated(#[case] key: &str) {
+    let braze = braze();
+    let run = Run::upload().to(&braze).set(key, "hush-hush-hush").rows(user_ids(1));
+    run.exits(2).says(&[key, "environment", "cohort.yml", "line 5"]).hides(&["hush-hush-hush"]);
+    assert_untouched(&braze);
+}
+
+#[rstest]
+#[case(&["--client-secret", "hush-hush-hush"])]
+#[case(&["--client-secret=hush-hush-hush"])]
+#[case(&["--partner-api-key", "hush-hush-hush"])]
+#[case(&["--partner-api-key=hush-hush-hush"])]
+fn a_credential_as_a_flag_is_refused_and_not_repeated(#[case] flags: &[&str]) {
+    let braze = braze();
+    let run = flags.iter().fold(Run::upload().to(&braze).rows(user_ids(1)), |run, flag| run.arg(flag));
+    run.exits(2).hides(&["hush-hush-hush"]);
+    assert_untouched(&braze);
+}
+
+#[rstest]
+#[case::client_secret("BRAZE_CLIENT_SECRET", "data import key")]
+#[case::partner_key("BRAZE_PARTNER_API_KEY", "artner")]
+fn a_wrong_credential_ends_the_run_before_any_member_is_sent(#[case] variable: &str, #[case] word: &str) {
+    let braze = braze();
+    let run = Run::upload().to(&braze).env(variable, "hush-wrong-one").env("RUST_LOG", "trace").rows(user_ids(3000));
+    run.exits(4).says(&[word]).hides(&["hush-wrong-one", "u2999"]);
+    let stats = braze.stats();
+    assert_eq!((stats.naming_requests, stats.users_requests, stats.unauthorized), (1, 0, 1));
+}
+
+#[test]
+fn a_wrong_credential_ends_a_remove_without_a_name_too() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).set("operation", "remove").env("BRAZE_CLIENT_SECRET", "hush-wrong-one");
+    run.rows(user_ids(3000)).exits(4).hides(&["hush-wrong-one"]);
+    let stats = braze.stats();
+    assert_eq!((stats.naming_requests, stats.users_requests, stats.identifiers_removed), (0, 1, 0));
+}
+
+#[test]
+fn even_the_most_talkative_log_holds_neither_credentials_nor_identifiers() {
+    let braze = braze();
+    let rows = "user_ids,email\nnobody-shall-see-me,nor-me@example.com\n";
+    let run = Run::upload().to(&braze).set("aliases", "email").env("RUST_LOG", "trace").rows(rows).exits(0);
+    assert!(!run.stderr.is_empty());
+    run.hides(&["nobody-shall-see-me", "nor-me@example.com", SECRET, PARTNER_KEY]);
+}

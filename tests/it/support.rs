@@ -1,0 +1,278 @@
+//! Starts the real binary in a directory of its own, with an environment that holds what the test sets and nothing else.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use td_braze_cohort::sandbox::{self, Options, Sandbox};
+use tempfile::TempDir;
+
+use crate::account::Account;
+
+/// The data import key that [`braze`] accepts.
+pub const SECRET: &str = "hush-data-import-key-4711";
+/// The partner key that [`braze`] accepts.
+pub const PARTNER_KEY: &str = "hush-partner-key-4712";
+
+const BINARY: &str = env!("CARGO_BIN_EXE_td-braze-cohort");
+/// Far beyond what any test takes: a run that hangs fails instead of holding everything up.
+const HANGS: Duration = Duration::from_mins(2);
+
+/// A sandbox on a free port.
+pub fn braze() -> Sandbox {
+    braze_with(|_| {})
+}
+
+/// A sandbox that is slow or fails.
+pub fn braze_with(change: impl FnOnce(&mut Options)) -> Sandbox {
+    let mut options = Options {
+        listen: ([127, 0, 0, 1], 0).into(),
+        client_secret: SECRET.to_owned(),
+        partner_api_key: PARTNER_KEY.to_owned(),
+        partner: Some("treasure_data".to_owned()),
+        users: None,
+        latency: Duration::ZERO,
+        fail_every: None,
+        rate_limit: None,
+    };
+    change(&mut options);
+    sandbox::start(options).unwrap()
+}
+
+/// Asserts that nothing at all was asked of it.
+#[track_caller]
+pub fn assert_untouched(braze: &Sandbox) {
+    assert_eq!(braze.stats().connections, 0, "a request was sent: {:?}", braze.stats());
+}
+
+/// `count` rows with one external ID each, `u0` and so on.
+pub fn user_ids(count: usize) -> String {
+    let rows = (0..count).map(|number| format!("u{number}\r\n"));
+    std::iter::once("user_ids\r\n".to_owned()).chain(rows).collect()
+}
+
+/// One run of the binary, as it is put together.
+pub struct Run {
+    directory: TempDir,
+    args: Vec<String>,
+    settings: Option<Vec<(String, String)>>,
+    environment: Vec<(String, String)>,
+    stdin: Vec<u8>,
+}
+
+impl Run {
+    /// `upload cohort.yml`, which adds `members.csv` to the cohort `vip`, with the right credentials.
+    pub fn upload() -> Self {
+        Self::with_config("upload")
+    }
+
+    /// `check cohort.yml`, for the same.
+    pub fn check() -> Self {
+        Self::with_config("check")
+    }
+
+    fn with_config(command: &str) -> Self {
+        let mut run = Self::command(&[command, "cohort.yml"]);
+        run.settings = Some(Vec::new());
+        run.set("cohort_id", "vip").set("operation", "add").set("input", "members.csv")
+    }
+
+    /// `operator`, called as Digdag does it, with these parameters.
+    pub fn operator(parameters: &Value) -> Self {
+        let input = serde_json::json!({ "params": parameters }).to_string();
+        Self::command(&["operator", "runner.py", "braze_cohort", "in.json", "out.json"]).file("in.json", input)
+    }
+
+    /// Any other command.
+    pub fn command(args: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        let run = Self { directory, args, settings: None, environment: Vec::new(), stdin: Vec::new() };
+        run.env("BRAZE_CLIENT_SECRET", SECRET).env("BRAZE_PARTNER_API_KEY", PARTNER_KEY)
+    }
+
+    /// Sends to this sandbox.
+    pub fn to(self, braze: &Sandbox) -> Self {
+        self.set("endpoint", &braze.endpoint())
+    }
+
+    /// Writes a setting into `cohort.yml`, in place of the same one.
+    pub fn set(self, key: &str, value: &str) -> Self {
+        let mut run = self.unset(key);
+        run.settings.get_or_insert_default().push((key.to_owned(), value.to_owned()));
+        run
+    }
+
+    /// Leaves a setting out.
+    pub fn unset(mut self, key: &str) -> Self {
+        self.settings.get_or_insert_default().retain(|(name, _)| name != key);
+        self
+    }
+
+    /// This `cohort.yml` and no other.
+    pub fn config(mut self, text: &str) -> Self {
+        self.settings = None;
+        self.file("cohort.yml", text)
+    }
+
+    /// Writes `members.csv`.
+    pub fn rows(self, rows: impl AsRef<[u8]>) -> Self {
+        self.file("members.csv", rows)
+    }
+
+    /// Writes a file.
+    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        fs::write(self.directory.path().join(name), content).unwrap();
+        self
+    }
+
+    /// One more argument.
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Sets a variable, in place of the same one.
+    pub fn env(self, name: &str, value: &str) -> Self {
+        let mut run = self.without_env(name);
+        run.environment.push((name.to_owned(), value.to_owned()));
+        run
+    }
+
+    /// Leaves a variable out.
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Leaves both credentials out.
+    pub fn without_credentials(self) -> Self {
+        self.without_env("BRAZE_CLIENT_SECRET").without_env("BRAZE_PARTNER_API_KEY")
+    }
+
+    /// What comes in at standard input.
+    pub fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.stdin = bytes.as_ref().to_vec();
+        self
+    }
+
+    /// Runs to the end and asserts the exit code, that no credential is in the output, and that a failure is explained.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Outcome {
+        self.write_settings();
+        let output = assert_cmd::Command::new(BINARY)
+            .args(&self.args)
+            .current_dir(&self.directory)
+            .env_clear()
+            .envs(self.environment.clone())
+            .write_stdin(self.stdin)
+            .timeout(HANGS)
+            .output()
+            .unwrap();
+        let outcome = Outcome {
+            directory: self.directory,
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert_eq!(output.status.code(), Some(code), "{outcome}");
+        assert!(code == 0 || !outcome.stderr.trim().is_empty(), "no word about exit code {code}{outcome}");
+        outcome.hides(&[SECRET, PARTNER_KEY])
+    }
+
+    /// Starts it without waiting. The directory has to be kept as long as it runs.
+    pub fn spawn(self) -> (Child, TempDir) {
+        self.spawn_with(Stdio::null())
+    }
+
+    /// The same, with this as standard input.
+    pub fn spawn_with(self, stdin: Stdio) -> (Child, TempDir) {
+        self.write_settings();
+        let child = std::process::Command::new(BINARY)
+            .args(&self.args)
+            .current_dir(&self.directory)
+            .env_clear()
+            .envs(self.environment)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        (child, self.directory)
+    }
+
+    fn write_settings(&self) {
+        if let Some(settings) = &self.settings {
+            let text: String = settings.iter().flat_map(|(key, value)| [key, ": ", value, "\n"]).collect();
+            fs::write(self.directory.path().join("cohort.yml"), text).unwrap();
+        }
+    }
+}
+
+/// Asks a process that the test started to end.
+pub fn terminate(child: &Child) {
+    let status = std::process::Command::new("sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status().unwrap();
+    assert!(status.success());
+}
+
+/// What a run left behind.
+pub struct Outcome {
+    directory: TempDir,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr)
+    }
+}
+
+impl Outcome {
+    /// Asserts that standard error holds each of these.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "{word:?} is not in standard error{self}");
+        }
+        self
+    }
+
+    /// Asserts that standard output holds each of these.
+    #[track_caller]
+    pub fn prints(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stdout.contains(word), "{word:?} is not in standard output{self}");
+        }
+        self
+    }
+
+    /// Asserts that neither output holds any of these.
+    #[track_caller]
+    pub fn hides(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "{text:?} was printed{self}");
+        }
+        self
+    }
+
+    /// The account that `--json` prints; asserts that it adds up.
+    #[track_caller]
+    pub fn account(&self) -> Account {
+        Account::read(&self.stdout)
+    }
+
+    /// What the operator wrote into OUTPUT.json; asserts that no credential is in it.
+    #[track_caller]
+    pub fn output(&self) -> Value {
+        let text = fs::read_to_string(self.path().join("out.json")).expect("out.json was not written");
+        assert!(!text.contains(SECRET) && !text.contains(PARTNER_KEY), "a credential is in out.json: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Where it ran.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
