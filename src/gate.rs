@@ -71,13 +71,13 @@ impl Gate {
         if let Some(failure) = failure {
             failure.clone_into(&mut state.last_failure);
         }
-        if let Ended::Limited(until) = ended
+        if let Ended::Limited { until, .. } = ended
             && until > self.limit
         {
             self.stop_locked(&mut state, Stop::PauseTooLong { pause: until.saturating_sub(now) });
         }
         if let Some(lasted) = state.pace.outage(now)
-            && matches!(ended, Ended::Failed | Ended::Locked(_))
+            && !matches!(ended, Ended::Through | Ended::Unheard)
         {
             let (address, last) = (self.address.clone(), state.last_failure.clone());
             let answered = state.pace.answered();

@@ -36,7 +36,12 @@ pub enum Ended {
     /// The cohort is locked; not before this time again.
     Locked(Duration),
     /// Too many requests; not before this time again.
-    Limited(Duration),
+    Limited {
+        /// When the pause ends.
+        until: Duration,
+        /// Braze itself named the time. A pause of our own making is no excuse for an outage.
+        announced: bool,
+    },
 }
 
 /// The state.
@@ -114,9 +119,11 @@ impl Pace {
                 }
             }
             Ended::Locked(until) => self.alone = Some(self.alone.unwrap_or_default().max(until)),
-            Ended::Limited(until) => {
+            Ended::Limited { until, announced } => {
                 self.pause_until = self.pause_until.max(until);
-                self.well_until = self.well_until.max(until);
+                if announced {
+                    self.well_until = self.well_until.max(until);
+                }
             }
         }
     }
@@ -165,8 +172,8 @@ mod tests {
     fn nobody_sends_in_an_announced_pause_and_a_shorter_hint_does_not_shorten_it() {
         let mut pace = Pace::new(at(900));
         pace.begin();
-        pace.end(at(1), Ended::Limited(at(31)), true);
-        pace.end(at(2), Ended::Limited(at(5)), true);
+        pace.end(at(1), Ended::Limited { until: at(31), announced: true }, true);
+        pace.end(at(2), Ended::Limited { until: at(5), announced: true }, true);
         assert_eq!(pace.ask(at(30), at(0)), Turn::NotBefore(at(31)));
         assert_eq!(pace.ask(at(31), at(0)), Turn::Go);
     }
@@ -215,7 +222,9 @@ mod tests {
         pace.begin();
         pace.end(at(10), Ended::Through, true);
         assert_eq!((pace.outage(at(909)), pace.outage(at(910))), (None, Some(at(900))));
-        pace.end(at(20), Ended::Limited(at(3000)), true);
+        pace.end(at(20), Ended::Limited { until: at(3000), announced: true }, true);
         assert_eq!(pace.outage(at(3800)), None, "an announced pause is no outage");
+        pace.end(at(3800), Ended::Limited { until: at(3830), announced: false }, true);
+        assert!(pace.outage(at(3900)).is_some(), "a pause of our own making does not put it off");
     }
 }

@@ -52,11 +52,11 @@ impl Progress {
 
 /// Identifiers, rate, requests, retries and the time left, as far as it can be told from the bytes read.
 fn line(sent: Sent, elapsed: Duration, read: Option<(u64, u64)>) -> String {
-    let seconds = elapsed.as_secs().max(1);
-    let rate = sent.delivered / seconds;
-    let left = read
-        .filter(|(read, size)| *read > 0 && read <= size)
-        .map_or_else(String::new, |(read, size)| format!(", about {} s left", seconds * (size - read) / read));
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+    let rate = sent.delivered.saturating_mul(1000) / millis;
+    let left = read.filter(|(read, size)| *read > 0 && read <= size).map_or_else(String::new, |(read, size)| {
+        format!(", about {} s left", millis.saturating_mul(size - read) / read / 1000)
+    });
     format!(
         "{} identifiers delivered, {rate}/s, {} requests, {} retries{left}",
         sent.delivered, sent.requests, sent.retries

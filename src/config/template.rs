@@ -2,8 +2,10 @@
 
 use thiserror::Error;
 
-use super::key::names_a_credential;
 use super::raw::Raw;
+
+/// Variables that hold credentials; no setting can be made of them.
+const CREDENTIALS: [&str; 3] = ["BRAZE_CLIENT_SECRET", "BRAZE_PARTNER_API_KEY", "TD_API_KEY"];
 
 /// Where the values come from: a name, and the path into it.
 pub trait Lookup {
@@ -91,7 +93,7 @@ fn value_of(name: &str, lookup: &dyn Lookup) -> Result<serde_json::Value, Templa
     if !path.iter().all(|part| is_name(part)) {
         return Err(TemplateError::Expression);
     }
-    if path.iter().any(|part| names_a_credential(part)) {
+    if path.iter().any(|part| CREDENTIALS.contains(part)) {
         return Err(TemplateError::Credential { name: name.to_owned() });
     }
     lookup.find(&path).ok_or_else(|| TemplateError::Unknown { name: name.to_owned(), place: lookup.place() })

@@ -43,6 +43,7 @@ struct History {
     successes_seen: u64,
     garbage: u32,
     locks: u32,
+    limits: u32,
     stale: bool,
     not_acknowledged: bool,
 }
@@ -159,11 +160,13 @@ impl Worker<'_> {
                 Next::Again(until)
             }
             Verdict::Limited(pause) => {
-                history.failures += 1;
-                let pause = pause.unwrap_or_else(|| retry::delay(history.failures + 1, fastrand::f64()));
+                history.limits += 1;
+                let announced = pause.is_some();
+                let pause = pause.unwrap_or_else(|| retry::delay(history.limits, fastrand::f64()));
+                let until = now + pause;
                 warn!("rate limit (429): all workers pause for {:.1} s", pause.as_secs_f64());
-                self.gate.leave(Ended::Limited(now + pause), true, Some("rate limit (429)"));
-                Next::Again(now + pause)
+                self.gate.leave(Ended::Limited { until, announced }, true, Some("rate limit (429)"));
+                Next::Again(until)
             }
             Verdict::Final(refusal) => self.refused_for_good(address, &refusal),
         }
