@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::config::ConfigError;
 use crate::exit::Exit;
+use crate::failures::FailuresError;
 use crate::input::InputError;
 
 pub mod check;
@@ -40,6 +41,9 @@ pub enum CommandError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The file of failures cannot be begun.
+    #[error(transparent)]
+    Failures(#[from] FailuresError),
     /// Signals cannot be listened for.
     #[error("signals cannot be listened for: {0}")]
     Signals(#[source] std::io::Error),
@@ -51,7 +55,7 @@ impl CommandError {
         match self {
             Self::Config(_) | Self::Sandbox(_) | Self::Protocol { .. } => Exit::Usage,
             Self::Input(_) => Exit::Input,
-            Self::CannotWrite { .. } => Exit::CannotWrite,
+            Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,
             Self::Signals(_) => Exit::Defect,
         }
     }

@@ -32,6 +32,7 @@ pub mod upload;
 
 pub mod account;
 pub mod exit;
+pub mod failures;
 pub mod progress;
 pub mod sandbox;
 pub mod secret;

@@ -83,17 +83,24 @@ impl Reader {
     }
 
     /// Reads to the end. Each full batch goes to `take`, which says whether more is wanted; the account goes to `publish`
-    /// before a batch does, so that nothing is delivered that was not counted as read.
+    /// before a batch does, so that nothing is delivered that was not counted as read. What was read and is not wanted any
+    /// more, or may not be sent after an error, goes to `leave`.
     pub fn read(
         mut self,
         publish: impl Fn(&InputAccount),
         mut take: impl FnMut(Batch) -> bool,
+        mut leave: impl FnMut(&Batch),
     ) -> Result<(), InputError> {
-        let result = self.read_rows(&publish, &mut take);
+        let result = self.read_rows(&publish, &mut take, &mut leave);
         self.account.read_to_end = matches!(result, Ok(true));
         publish(&self.account);
-        if self.account.read_to_end && !self.batch.is_empty() {
-            take(mem::take(&mut self.batch));
+        if !self.batch.is_empty() {
+            let last = mem::take(&mut self.batch);
+            if self.account.read_to_end {
+                take(last);
+            } else {
+                leave(&last);
+            }
         }
         result.map(|_| ())
     }
@@ -103,6 +110,7 @@ impl Reader {
         &mut self,
         publish: &impl Fn(&InputAccount),
         take: &mut impl FnMut(Batch) -> bool,
+        leave: &mut impl FnMut(&Batch),
     ) -> Result<bool, InputError> {
         let mut full = Vec::new();
         loop {
@@ -118,15 +126,24 @@ impl Reader {
                     full.push(mem::replace(&mut self.batch, Batch::new()));
                 }
             });
-            if self.account.rejections() != rejected_before {
-                self.check_rejections()?;
+            if self.account.rejections() != rejected_before
+                && let Err(error) = self.check_rejections()
+            {
+                full.iter().for_each(leave);
+                return Err(error);
             }
             if !full.is_empty() {
                 publish(&self.account);
+                let mut wanted = true;
                 for batch in full.drain(..) {
-                    if !take(batch) {
-                        return Ok(false);
+                    if wanted {
+                        wanted = take(batch);
+                    } else {
+                        leave(&batch);
                     }
+                }
+                if !wanted {
+                    return Ok(false);
                 }
             }
         }

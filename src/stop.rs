@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::braze::Refusal;
 use crate::exit::Exit;
+use crate::failures::FailuresError;
 use crate::input::InputError;
 
 /// The first reason is the one that counts.
@@ -56,6 +57,9 @@ pub enum Stop {
         /// So long a pause.
         pause: Duration,
     },
+    /// A file that has to be written.
+    #[error("{0}; no further request was begun")]
+    CannotWrite(#[from] FailuresError),
     /// A defect of ours.
     #[error("a defect of td-braze-cohort: {0}. Please report it; what is undelivered is counted in the account")]
     Defect(String),
@@ -74,6 +78,7 @@ impl Stop {
                 Refusal::Request(_) | Refusal::NotFound | Refusal::NotBraze(_) => Exit::Refused,
             },
             Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
+            Self::CannotWrite(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,
         }
     }

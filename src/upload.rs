@@ -19,6 +19,7 @@ use crate::account::{InputAccount, Sent};
 use crate::batch::Batch;
 use crate::body::BodyWriter;
 use crate::braze::Addresses;
+use crate::failures::Failures;
 use crate::gate::Gate;
 use crate::http::Post;
 use crate::reader::Reader;
@@ -30,6 +31,8 @@ use worker::Worker;
 
 /// How long requests in flight may still take once the run is stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// How long a stopped run waits for the reader to hand over what it has just read.
+const LAST_ROWS: Duration = Duration::from_millis(500);
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -88,7 +91,8 @@ impl Shared {
 
 /// Makes the first call, without reading or sending any identifier. Why it failed is in the gate.
 pub fn first_call(plan: &Plan, post: &dyn Post, gate: &Gate, shared: &Shared) {
-    Worker { plan, post, gate, shared }.first_call();
+    let failures = Failures::none();
+    Worker { plan, post, gate, shared, failures: &failures }.first_call();
 }
 
 /// Runs the upload to its end, or until the gate is stopped. Why it was stopped, if it was, is in the gate.
@@ -98,11 +102,12 @@ pub fn run(
     post: &dyn Post,
     gate: &Arc<Gate>,
     shared: &Arc<Shared>,
+    failures: &Arc<Failures>,
     tick: &mut dyn FnMut(),
 ) {
     let (batches, queue) = bounded(plan.thread_count);
     // Not joined: it may be stuck in a read that never ends, which must not keep a stopped run from ending.
-    let end_of_input = start_reader(reader, batches, shared, gate);
+    let end_of_input = start_reader(reader, batches, shared, gate, failures);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(plan.thread_count)
         .thread_name(|number| format!("worker-{number}"))
@@ -111,7 +116,8 @@ pub fn run(
         Ok(pool) => pool,
         Err(error) => return gate.stop(Stop::Defect(format!("the worker threads cannot be started: {error}"))),
     };
-    let worker = Worker { plan, post, gate, shared };
+    let worker = Worker { plan, post, gate, shared, failures };
+    let left_over = queue.clone();
     pool.in_place_scope(|scope| {
         let (at_work, all_done) = bounded::<()>(0);
         let (running, stopping) = bounded::<()>(0);
@@ -127,23 +133,45 @@ pub fn run(
         });
         supervise(&all_done, running, post, gate, tick);
     });
-    // The queue is empty and closed, or the run is stopped. In the first case the reader has had its last word.
-    if !gate.is_stopped() && end_of_input.recv().is_err() {
+    if gate.is_stopped() {
+        keep_left_over(worker, &left_over);
+    } else if end_of_input.recv().is_err() && !gate.is_stopped() {
         gate.stop(Stop::Defect("the reader panicked".to_owned()));
+    }
+}
+
+/// What was read when the run was stopped, and is not sent any more. A reader that has just read some more hands it over; one
+/// that is stuck in its input is not waited for.
+fn keep_left_over(worker: Worker<'_>, queue: &Receiver<Batch>) {
+    while let Ok(batch) = queue.recv_timeout(LAST_ROWS) {
+        worker.keep(&batch, worker::NOT_SENT);
     }
 }
 
 /// Starts the reader; it says when it has read to the end. A channel that closes without a word means a panic, or an error,
 /// which has stopped the run then.
-fn start_reader(reader: Reader, batches: Sender<Batch>, shared: &Arc<Shared>, gate: &Arc<Gate>) -> Receiver<()> {
+fn start_reader(
+    reader: Reader,
+    batches: Sender<Batch>,
+    shared: &Arc<Shared>,
+    gate: &Arc<Gate>,
+    failures: &Arc<Failures>,
+) -> Receiver<()> {
     let (said, end_of_input) = bounded(1);
-    let (shared, gate) = (Arc::clone(shared), Arc::clone(gate));
+    let (shared, gate, failures) = (Arc::clone(shared), Arc::clone(gate), Arc::clone(failures));
     thread::spawn(move || {
         let publish = |account: &InputAccount| shared.input().clone_from(account);
-        match reader.read(publish, |batch| batches.send(batch).is_ok()) {
+        let leave = |batch: &Batch| {
+            if let Err(error) = failures.take(batch, worker::NOT_SENT) {
+                gate.stop(Stop::CannotWrite(error));
+            }
+        };
+        // A batch that is taken after the stop is kept, not sent; no further one is read.
+        match reader.read(publish, |batch| batches.send(batch).is_ok() && !gate.is_stopped(), leave) {
             Ok(()) => drop(said.send(())),
             Err(error) => gate.stop(Stop::Input(error)),
         }
+        drop(batches);
     });
     end_of_input
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::info;
+use log::{info, warn};
 
 use super::CommandError;
 use crate::account::{Account, DryRun, InputAccount, Sent};
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::config::credentials::from_environment;
 use crate::config::endpoint::Endpoint;
 use crate::exit::Exit;
+use crate::failures::Failures;
 use crate::gate::Gate;
 use crate::http::Http;
 use crate::progress::Progress;
@@ -120,6 +121,7 @@ fn upload_to(
     session_time: Option<&str>,
 ) -> Result<Finished, CommandError> {
     let reader = open(config)?;
+    let failures = Arc::new(Failures::begin(config.failed_file.as_deref(), &config.aliases)?);
     let plan = plan(config, endpoint, credentials, session_time);
     let gate = Arc::new(Gate::new(endpoint.to_string(), config.max_outage, config.max_duration));
     shutdown::stop_on_signals(&gate).map_err(CommandError::Signals)?;
@@ -135,11 +137,23 @@ fn upload_to(
         reader.name()
     );
     let mut progress = Progress::new(reader.size(), reader.bytes_read());
-    upload::run(&plan, reader, &post, &gate, &shared, &mut || progress.show(shared.sent()));
+    upload::run(&plan, reader, &post, &gate, &shared, &failures, &mut || progress.show(shared.sent()));
     progress.finish();
+    finish_failures(&failures, &gate);
     let (input, stop) = (shared.input().clone(), gate.take_stop());
     let account = account(config, input, shared.sent(), gate.now(), None, stop.as_ref());
     Ok(Finished { account, stop, sandbox: None })
+}
+
+/// Puts the file of failures in its place.
+fn finish_failures(failures: &Failures, gate: &Gate) {
+    match failures.finish() {
+        Ok(Some((path, count))) => {
+            warn!("{count} identifiers that did not arrive are in {}; upload takes it as input", path.display());
+        }
+        Ok(None) => {}
+        Err(error) => gate.stop(Stop::CannotWrite(error)),
+    }
 }
 
 fn open(config: &Config) -> Result<Reader, CommandError> {
@@ -187,6 +201,7 @@ fn dry_run(config: &Config) -> Result<Finished, CommandError> {
             planned.bytes += body.len() as u64;
             true
         },
+        |_| {},
     );
     let stop = result.err().map(Stop::Input);
     let input = shared.input().clone();

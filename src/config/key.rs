@@ -28,6 +28,8 @@ pub enum Key {
     /// A whole number, or a percentage of the rows read; 1 % of them, and at least 1,000. More rejected cells and rows
     /// than that stop the run.
     MaxRejected,
+    /// A path. Where the identifiers go that did not arrive.
+    FailedFile,
     /// A duration; 15m. How long nothing may get through before the run ends.
     MaxOutage,
     /// A duration; 23h. How long the run may take.
@@ -36,7 +38,7 @@ pub enum Key {
 
 impl Key {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CohortId,
         Self::CohortName,
         Self::Operation,
@@ -48,6 +50,7 @@ impl Key {
         Self::Input,
         Self::ExpectedRows,
         Self::MaxRejected,
+        Self::FailedFile,
         Self::MaxOutage,
         Self::MaxDuration,
     ];
@@ -66,6 +69,7 @@ impl Key {
             Self::Input => "input",
             Self::ExpectedRows => "expected_rows",
             Self::MaxRejected => "max_rejected",
+            Self::FailedFile => "failed_file",
             Self::MaxOutage => "max_outage",
             Self::MaxDuration => "max_duration",
         }

@@ -8,12 +8,15 @@ use log::{debug, warn};
 use super::{Plan, Shared};
 use crate::batch::Batch;
 use crate::braze::{Refusal, Verdict, classify};
+use crate::failures::Failures;
 use crate::gate::{Gate, Stopped};
 use crate::http::Post;
 use crate::pace::Ended;
 use crate::retry;
 use crate::stop::Stop;
 
+/// Why an identifier is in the file of failures that nothing is known of.
+pub const NOT_SENT: &str = "undelivered: the run ended before it was acknowledged";
 /// Requests beyond the first that halving may cost a batch.
 const MAX_HALVING_REQUESTS: u32 = 200;
 
@@ -23,6 +26,7 @@ pub struct Worker<'a> {
     pub post: &'a dyn Post,
     pub gate: &'a Gate,
     pub shared: &'a Shared,
+    pub failures: &'a Failures,
 }
 
 /// How one body ended.
@@ -78,10 +82,11 @@ impl Worker<'_> {
                 Ok(End::Delivered) => {
                     self.shared.delivered.fetch_add(count, Ordering::Relaxed);
                 }
-                Ok(End::Refused(said)) => self.refuse(count, &said),
-                Ok(End::Halve(said)) if part.len() == 1 => self.refuse(count, &said),
+                Ok(End::Refused(said)) => self.refuse(&part, &said),
+                Ok(End::Halve(said)) if part.len() == 1 => self.refuse(&part, &said),
                 Ok(End::Halve(said)) if extra_requests + 2 > MAX_HALVING_REQUESTS => {
                     warn!("{count} identifiers are given up: too many of their batch are refused ({said})");
+                    self.keep(&part, &format!("undelivered: too many others of its batch were refused ({said})"));
                 }
                 Ok(End::Halve(said)) => {
                     debug!("a batch of {count} is halved: {said}");
@@ -91,16 +96,35 @@ impl Worker<'_> {
                     parts.extend([right, left]);
                 }
                 Ok(End::GivenUp(said)) => {
-                    warn!("a batch of {count} identifiers is given up after {} failures ({said})", retry::MAX_FAILURES);
+                    if !self.gate.is_stopped() {
+                        let failures = retry::MAX_FAILURES;
+                        warn!("a batch of {count} identifiers is given up after {failures} failures ({said})");
+                    }
+                    self.keep(&part, &format!("undelivered: {said}"));
                 }
-                Err(Stopped) => return,
+                Err(Stopped) => {
+                    parts.push(part);
+                    for part in &parts {
+                        self.keep(part, NOT_SENT);
+                    }
+                    return;
+                }
             }
         }
     }
 
-    fn refuse(&self, count: u64, said: &str) {
+    fn refuse(&self, part: &Batch, said: &str) {
+        let count = part.len() as u64;
         warn!("Braze refused {count} identifiers: {said}");
         self.shared.refused.fetch_add(count, Ordering::Relaxed);
+        self.keep(part, &format!("refused: {said}"));
+    }
+
+    /// Keeps what did not arrive for later. A file that cannot take it ends the run.
+    pub fn keep(&self, part: &Batch, reason: &str) {
+        if let Err(error) = self.failures.take(part, reason) {
+            self.gate.stop(Stop::CannotWrite(error));
+        }
     }
 
     /// Sends the same bytes until something final is known.
@@ -181,7 +205,7 @@ impl Worker<'_> {
         // Stopped before it is left, so that nobody else begins in between.
         self.gate.stop(Stop::Refused { refusal: refusal.clone(), address: address.to_owned() });
         self.gate.leave(Ended::Through, true, None);
-        Next::End(End::GivenUp("the run is stopped".to_owned()))
+        Next::End(End::GivenUp("the run was stopped by Braze's answer".to_owned()))
     }
 
     fn failed(&self, trouble: &str, answered: bool, history: &mut History) -> Next {

@@ -12,6 +12,7 @@ mod check;
 mod delivery;
 mod dry_run;
 mod endpoint;
+mod failed_file;
 mod input;
 mod naming;
 mod operator;
