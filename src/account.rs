@@ -84,6 +84,8 @@ pub struct Sent {
     pub requests: u64,
     /// Requests beyond the first call and the first one of each batch.
     pub retries: u64,
+    /// Of the delivered identifiers, those that an earlier run had delivered, as the checkpoint says.
+    pub delivered_before: u64,
 }
 
 /// What a dry run would send.
@@ -161,6 +163,7 @@ impl Account {
                 "aliases": aliases,
             },
             "delivered": self.sent.delivered,
+            "delivered_before": self.sent.delivered_before,
             "refused": self.sent.refused,
             "undelivered": self.undelivered(),
             "requests": self.sent.requests,
@@ -191,6 +194,9 @@ impl Account {
             by_kind.into_iter().chain(by_label).filter(|(_, count)| *count > 0).map(|(name, count)| line(&name, count)),
         );
         lines.push(line("delivered", self.sent.delivered));
+        if self.sent.delivered_before > 0 {
+            lines.push(line("  by an earlier run", self.sent.delivered_before));
+        }
         lines.push(line("refused", self.sent.refused));
         lines.push(line("undelivered", self.undelivered()));
         lines.push(line("cells blank", input.cells_blank));

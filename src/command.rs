@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::failures::FailuresError;
@@ -41,6 +42,9 @@ pub enum CommandError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The checkpoint cannot be opened.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The file of failures cannot be begun.
     #[error(transparent)]
     Failures(#[from] FailuresError),
@@ -55,7 +59,10 @@ impl CommandError {
         match self {
             Self::Config(_) | Self::Sandbox(_) | Self::Protocol { .. } => Exit::Usage,
             Self::Input(_) => Exit::Input,
-            Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,
+            Self::Checkpoint(CheckpointError::InUse { .. }) => Exit::TryAgain,
+            Self::Checkpoint(CheckpointError::Unwritable { .. }) | Self::CannotWrite { .. } | Self::Failures(_) => {
+                Exit::CannotWrite
+            }
             Self::Signals(_) => Exit::Defect,
         }
     }

@@ -45,6 +45,8 @@ pub struct Config {
     pub expected_rows: Option<u64>,
     /// How much may be rejected.
     pub max_rejected: MaxRejected,
+    /// Keeps what was delivered.
+    pub checkpoint: Option<PathBuf>,
     /// Where the identifiers go that did not arrive.
     pub failed_file: Option<PathBuf>,
     /// How long nothing may get through.
@@ -198,6 +200,7 @@ impl Config {
             input: values.text(Key::Input)?.map(|text| Input::from_text(&text)),
             expected_rows: values.whole_number(Key::ExpectedRows)?,
             max_rejected: values.max_rejected()?,
+            checkpoint: values.text(Key::Checkpoint)?.map(PathBuf::from),
             failed_file: values.text(Key::FailedFile)?.map(PathBuf::from),
             max_outage: values.duration(Key::MaxOutage)?.unwrap_or(max_outage),
             max_duration: values.duration(Key::MaxDuration)?.unwrap_or(max_duration),

@@ -31,6 +31,7 @@ pub mod stop;
 pub mod upload;
 
 pub mod account;
+pub mod checkpoint;
 pub mod exit;
 pub mod failures;
 pub mod progress;

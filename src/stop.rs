@@ -5,6 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::braze::Refusal;
+use crate::checkpoint::CheckpointError;
 use crate::exit::Exit;
 use crate::failures::FailuresError;
 use crate::input::InputError;
@@ -60,6 +61,9 @@ pub enum Stop {
     /// A file that has to be written.
     #[error("{0}; no further request was begun")]
     CannotWrite(#[from] FailuresError),
+    /// The checkpoint.
+    #[error("{0}; no further request was begun")]
+    Checkpoint(#[from] CheckpointError),
     /// A defect of ours.
     #[error("a defect of td-braze-cohort: {0}. Please report it; what is undelivered is counted in the account")]
     Defect(String),
@@ -78,7 +82,7 @@ impl Stop {
                 Refusal::Request(_) | Refusal::NotFound | Refusal::NotBraze(_) => Exit::Refused,
             },
             Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
-            Self::CannotWrite(_) => Exit::CannotWrite,
+            Self::CannotWrite(_) | Self::Checkpoint(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,
         }
     }

@@ -19,6 +19,7 @@ use crate::account::{InputAccount, Sent};
 use crate::batch::Batch;
 use crate::body::BodyWriter;
 use crate::braze::Addresses;
+use crate::checkpoint::Checkpoint;
 use crate::failures::Failures;
 use crate::gate::Gate;
 use crate::http::Post;
@@ -56,6 +57,14 @@ pub struct FirstCall {
     pub body: Vec<u8>,
 }
 
+/// What is written beside the run.
+pub struct Keep {
+    /// What did not arrive.
+    pub failures: Failures,
+    /// What did.
+    pub checkpoint: Checkpoint,
+}
+
 /// What the run's threads tell each other, and progress.
 #[derive(Default)]
 pub struct Shared {
@@ -64,6 +73,7 @@ pub struct Shared {
     refused: AtomicU64,
     requests: AtomicU64,
     retries: AtomicU64,
+    delivered_before: AtomicU64,
 }
 
 impl Shared {
@@ -85,14 +95,15 @@ impl Shared {
             refused: of(&self.refused),
             requests: of(&self.requests),
             retries: of(&self.retries),
+            delivered_before: of(&self.delivered_before),
         }
     }
 }
 
 /// Makes the first call, without reading or sending any identifier. Why it failed is in the gate.
 pub fn first_call(plan: &Plan, post: &dyn Post, gate: &Gate, shared: &Shared) {
-    let failures = Failures::none();
-    Worker { plan, post, gate, shared, failures: &failures }.first_call();
+    let keep = Keep { failures: Failures::none(), checkpoint: Checkpoint::none() };
+    Worker { plan, post, gate, shared, failures: &keep.failures, checkpoint: &keep.checkpoint }.first_call();
 }
 
 /// Runs the upload to its end, or until the gate is stopped. Why it was stopped, if it was, is in the gate.
@@ -102,12 +113,12 @@ pub fn run(
     post: &dyn Post,
     gate: &Arc<Gate>,
     shared: &Arc<Shared>,
-    failures: &Arc<Failures>,
+    keep: &Arc<Keep>,
     tick: &mut dyn FnMut(),
 ) {
     let (batches, queue) = bounded(plan.thread_count);
     // Not joined: it may be stuck in a read that never ends, which must not keep a stopped run from ending.
-    let end_of_input = start_reader(reader, batches, shared, gate, failures);
+    let end_of_input = start_reader(reader, batches, shared, gate, keep);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(plan.thread_count)
         .thread_name(|number| format!("worker-{number}"))
@@ -116,7 +127,7 @@ pub fn run(
         Ok(pool) => pool,
         Err(error) => return gate.stop(Stop::Defect(format!("the worker threads cannot be started: {error}"))),
     };
-    let worker = Worker { plan, post, gate, shared, failures };
+    let worker = Worker { plan, post, gate, shared, failures: &keep.failures, checkpoint: &keep.checkpoint };
     let left_over = queue.clone();
     pool.in_place_scope(|scope| {
         let (at_work, all_done) = bounded::<()>(0);
@@ -155,14 +166,14 @@ fn start_reader(
     batches: Sender<Batch>,
     shared: &Arc<Shared>,
     gate: &Arc<Gate>,
-    failures: &Arc<Failures>,
+    keep: &Arc<Keep>,
 ) -> Receiver<()> {
     let (said, end_of_input) = bounded(1);
-    let (shared, gate, failures) = (Arc::clone(shared), Arc::clone(gate), Arc::clone(failures));
+    let (shared, gate, keep) = (Arc::clone(shared), Arc::clone(gate), Arc::clone(keep));
     thread::spawn(move || {
         let publish = |account: &InputAccount| shared.input().clone_from(account);
         let leave = |batch: &Batch| {
-            if let Err(error) = failures.take(batch, worker::NOT_SENT) {
+            if let Err(error) = keep.failures.take(batch, worker::NOT_SENT) {
                 gate.stop(Stop::CannotWrite(error));
             }
         };

@@ -11,6 +11,7 @@ use super::CommandError;
 use crate::account::{Account, DryRun, InputAccount, Sent};
 use crate::body::{BodyWriter, Credentials, Operation};
 use crate::braze::Addresses;
+use crate::checkpoint::{Checkpoint, Scope};
 use crate::config::Config;
 use crate::config::credentials::from_environment;
 use crate::config::endpoint::Endpoint;
@@ -24,7 +25,7 @@ use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
 use crate::shutdown;
 use crate::stop::Stop;
-use crate::upload::{self, FirstCall, Plan, Shared};
+use crate::upload::{self, FirstCall, Keep, Plan, Shared};
 
 /// Where the data goes.
 pub enum Target {
@@ -44,6 +45,15 @@ pub struct Order {
     pub target: Target,
     /// The session's time, where a workflow says it.
     pub session_time: Option<String>,
+    /// The session's own identifier, which its retries keep.
+    pub session_uuid: Option<String>,
+}
+
+/// What a workflow says of its session.
+#[derive(Clone, Copy)]
+struct Session<'a> {
+    time: Option<&'a str>,
+    uuid: Option<&'a str>,
 }
 
 /// How it ended.
@@ -78,18 +88,19 @@ impl Finished {
 
 /// Carries the order out.
 pub fn carry_out(order: Order) -> Result<Finished, CommandError> {
+    let session = Session { time: order.session_time.as_deref(), uuid: order.session_uuid.as_deref() };
     match order.target {
         Target::DryRun => dry_run(&order.config),
         Target::Braze => {
             let credentials = from_environment(|name| std::env::var(name).ok())?;
             let endpoint = order.config.required_endpoint()?.clone();
-            upload_to(&order.config, &endpoint, &credentials, order.session_time.as_deref())
+            upload_to(&order.config, &endpoint, &credentials, session)
         }
         Target::Sandbox(users) => {
             let credentials = sandbox_credentials();
             let sandbox = start_sandbox(&credentials, users)?;
             let endpoint = Endpoint::of_sandbox(sandbox.endpoint());
-            let finished = upload_to(&order.config, &endpoint, &credentials, order.session_time.as_deref())?;
+            let finished = upload_to(&order.config, &endpoint, &credentials, session)?;
             let held = sandbox.cohort(&order.config.cohort_id);
             Ok(Finished { sandbox: held, ..finished })
         }
@@ -118,11 +129,14 @@ fn upload_to(
     config: &Config,
     endpoint: &Endpoint,
     credentials: &Credentials,
-    session_time: Option<&str>,
+    session: Session<'_>,
 ) -> Result<Finished, CommandError> {
     let reader = open(config)?;
-    let failures = Arc::new(Failures::begin(config.failed_file.as_deref(), &config.aliases)?);
-    let plan = plan(config, endpoint, credentials, session_time);
+    let keep = Arc::new(Keep {
+        failures: Failures::begin(config.failed_file.as_deref(), &config.aliases)?,
+        checkpoint: Checkpoint::begin(config.checkpoint.as_deref(), scope(config, endpoint, session))?,
+    });
+    let plan = plan(config, endpoint, credentials, session.time);
     let gate = Arc::new(Gate::new(endpoint.to_string(), config.max_outage, config.max_duration));
     shutdown::stop_on_signals(&gate).map_err(CommandError::Signals)?;
     let shared = Arc::new(Shared::new(config.aliases.len()));
@@ -137,12 +151,26 @@ fn upload_to(
         reader.name()
     );
     let mut progress = Progress::new(reader.size(), reader.bytes_read());
-    upload::run(&plan, reader, &post, &gate, &shared, &failures, &mut || progress.show(shared.sent()));
+    upload::run(&plan, reader, &post, &gate, &shared, &keep, &mut || progress.show(shared.sent()));
     progress.finish();
-    finish_failures(&failures, &gate);
+    finish_failures(&keep.failures, &gate);
     let (input, stop) = (shared.input().clone(), gate.take_stop());
     let account = account(config, input, shared.sent(), gate.now(), None, stop.as_ref());
+    if account.exit == Exit::Success {
+        keep.checkpoint.remove()?;
+    }
     Ok(Finished { account, stop, sandbox: None })
+}
+
+fn scope<'a>(config: &'a Config, endpoint: &'a Endpoint, session: Session<'a>) -> Scope<'a> {
+    Scope {
+        endpoint: endpoint.as_str(),
+        partner: &config.partner,
+        cohort_id: &config.cohort_id,
+        operation: config.operation.as_str(),
+        session: session.uuid.unwrap_or_default(),
+        aliases: &config.aliases,
+    }
 }
 
 /// Puts the file of failures in its place.

@@ -28,6 +28,8 @@ pub enum Key {
     /// A whole number, or a percentage of the rows read; 1 % of them, and at least 1,000. More rejected cells and rows
     /// than that stop the run.
     MaxRejected,
+    /// A path. Keeps what was delivered, so that a run that was killed is not sent again from the start.
+    Checkpoint,
     /// A path. Where the identifiers go that did not arrive.
     FailedFile,
     /// A duration; 15m. How long nothing may get through before the run ends.
@@ -38,7 +40,7 @@ pub enum Key {
 
 impl Key {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::CohortId,
         Self::CohortName,
         Self::Operation,
@@ -50,6 +52,7 @@ impl Key {
         Self::Input,
         Self::ExpectedRows,
         Self::MaxRejected,
+        Self::Checkpoint,
         Self::FailedFile,
         Self::MaxOutage,
         Self::MaxDuration,
@@ -69,6 +72,7 @@ impl Key {
             Self::Input => "input",
             Self::ExpectedRows => "expected_rows",
             Self::MaxRejected => "max_rejected",
+            Self::Checkpoint => "checkpoint",
             Self::FailedFile => "failed_file",
             Self::MaxOutage => "max_outage",
             Self::MaxDuration => "max_duration",

@@ -8,6 +8,7 @@ use log::{debug, warn};
 use super::{Plan, Shared};
 use crate::batch::Batch;
 use crate::braze::{Refusal, Verdict, classify};
+use crate::checkpoint::Checkpoint;
 use crate::failures::Failures;
 use crate::gate::{Gate, Stopped};
 use crate::http::Post;
@@ -27,6 +28,7 @@ pub struct Worker<'a> {
     pub gate: &'a Gate,
     pub shared: &'a Shared,
     pub failures: &'a Failures,
+    pub checkpoint: &'a Checkpoint,
 }
 
 /// How one body ended.
@@ -72,6 +74,25 @@ impl Worker<'_> {
 
     /// Sends a batch. Where Braze refuses something in it, it is halved until what is refused is alone.
     pub fn deliver(&self, batch: Batch) {
+        let digest = self.checkpoint.digest(&batch);
+        if digest.as_ref().is_some_and(|digest| self.checkpoint.has(digest)) {
+            let count = batch.len() as u64;
+            self.shared.delivered.fetch_add(count, Ordering::Relaxed);
+            self.shared.delivered_before.fetch_add(count, Ordering::Relaxed);
+            return;
+        }
+        let whole = batch.len() as u64;
+        if self.deliver_parts(batch) == whole
+            && let Some(digest) = digest
+            && let Err(error) = self.checkpoint.keep(&digest)
+        {
+            self.gate.stop(Stop::Checkpoint(error));
+        }
+    }
+
+    /// Returns how many identifiers were delivered.
+    fn deliver_parts(&self, batch: Batch) -> u64 {
+        let mut delivered = 0;
         let mut body = Vec::new();
         let mut parts = vec![batch];
         let mut extra_requests = 0;
@@ -80,6 +101,7 @@ impl Worker<'_> {
             let count = part.len() as u64;
             match self.send(&self.plan.addresses.users, &body) {
                 Ok(End::Delivered) => {
+                    delivered += count;
                     self.shared.delivered.fetch_add(count, Ordering::Relaxed);
                 }
                 Ok(End::Refused(said)) => self.refuse(&part, &said),
@@ -107,10 +129,11 @@ impl Worker<'_> {
                     for part in &parts {
                         self.keep(part, NOT_SENT);
                     }
-                    return;
+                    break;
                 }
             }
         }
+        delivered
     }
 
     fn refuse(&self, part: &Batch, said: &str) {

@@ -9,6 +9,7 @@
 mod account;
 mod answers;
 mod check;
+mod checkpoint;
 mod delivery;
 mod dry_run;
 mod endpoint;

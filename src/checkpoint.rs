@@ -1,0 +1,292 @@
+//! What was delivered already, kept on disk: after a kill at any moment the next run sends again at most what was in flight.
+//!
+//! A checkpoint is a list of digests of delivered batches, a line each. A digest covers the scope (endpoint, partner, cohort,
+//! operation, workflow session) and the batch's identifiers, so another cohort, another session or another input only means
+//! that more is sent. No offsets, no fingerprint of the input. A line is written when Braze has acknowledged the whole
+//! batch; a process kill needs no fsync. The file is removed when everything is delivered.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use log::{info, warn};
+use ring::digest::{Context, SHA256};
+use thiserror::Error;
+
+use crate::batch::Batch;
+use crate::identifier::Kind;
+
+const FIRST_LINE: &str = "td-braze-cohort checkpoint 1\n";
+/// 64 hexadecimal digits and a line feed.
+const LINE_BYTES: usize = 65;
+/// A larger file is none of ours: this one is for 650 million identifiers.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Why there is no checkpoint.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// Another run has it.
+    #[error("the checkpoint {} is in use by another run: let that one end, then run this again", .path.display())]
+    InUse {
+        /// As it was set.
+        path: PathBuf,
+    },
+    /// It cannot be read or written.
+    #[error("the checkpoint {} cannot be written: {error}", .path.display())]
+    Unwritable {
+        /// As it was set.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+/// What a digest covers beside the identifiers.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// Where to.
+    pub endpoint: &'a str,
+    /// The partner's segment.
+    pub partner: &'a str,
+    /// The cohort's identifier.
+    pub cohort_id: &'a str,
+    /// `add` or `remove`.
+    pub operation: &'a str,
+    /// The workflow's session, which its retries and resumes keep; empty where there is none.
+    pub session: &'a str,
+    /// Labels of the aliases.
+    pub aliases: &'a [String],
+}
+
+/// The digest of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Digest(String);
+
+/// Knows what was delivered. Without a path it knows nothing.
+pub struct Checkpoint(Option<Open>);
+
+struct Open {
+    path: PathBuf,
+    file: Mutex<File>,
+    delivered: HashSet<Digest>,
+    scope: Context,
+}
+
+impl Checkpoint {
+    /// Knows nothing and keeps nothing.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Opens the file, for this run alone, and reads what is there. What is no checkpoint of ours is overwritten.
+    pub fn begin(path: Option<&Path>, scope: Scope<'_>) -> Result<Self, CheckpointError> {
+        let Some(path) = path else { return Ok(Self(None)) };
+        let unwritable = |error| CheckpointError::Unwritable { path: path.to_owned(), error };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(path).map_err(unwritable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(CheckpointError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(unwritable(error)),
+        }
+        let delivered = read_and_mend(&mut file, path).map_err(unwritable)?;
+        if !delivered.is_empty() {
+            info!("{} batches were delivered by an earlier run, as {} says", delivered.len(), path.display());
+        }
+        Ok(Self(Some(Open { path: path.to_owned(), file: Mutex::new(file), delivered, scope: context_of(scope) })))
+    }
+
+    /// The digest of a batch; none where nothing is kept.
+    pub fn digest(&self, batch: &Batch) -> Option<Digest> {
+        self.0.as_ref().map(|open| digest_of(&open.scope, batch))
+    }
+
+    /// Whether an earlier run has delivered it.
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.0.as_ref().is_some_and(|open| open.delivered.contains(digest))
+    }
+
+    /// Braze has acknowledged the whole batch.
+    pub fn keep(&self, digest: &Digest) -> Result<(), CheckpointError> {
+        let Some(open) = &self.0 else { return Ok(()) };
+        let line = format!("{}\n", digest.0);
+        let mut file = open.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // One write a line, so that a kill leaves whole lines and one torn one at most.
+        file.write_all(line.as_bytes()).map_err(|error| CheckpointError::Unwritable { path: open.path.clone(), error })
+    }
+
+    /// Everything is delivered: the next run starts from zero.
+    pub fn remove(&self) -> Result<(), CheckpointError> {
+        let Some(open) = &self.0 else { return Ok(()) };
+        std::fs::remove_file(&open.path).map_err(|error| CheckpointError::Unwritable { path: open.path.clone(), error })
+    }
+}
+
+/// The digests in the file; afterwards it ends with a whole line, behind which the next one goes.
+fn read_and_mend(file: &mut File, path: &Path) -> io::Result<HashSet<Digest>> {
+    let mut text = Vec::new();
+    (&*file).take(MAX_FILE_BYTES).read_to_end(&mut text)?;
+    let (digests, whole) = parse(&text);
+    if whole == 0 {
+        if !text.is_empty() {
+            warn!("{} is no checkpoint of this version and is started anew", path.display());
+        }
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(FIRST_LINE.as_bytes())?;
+    } else {
+        if whole < text.len() {
+            warn!("the end of {} is torn and is ignored", path.display());
+        }
+        file.set_len(whole as u64)?;
+        file.seek(SeekFrom::Start(whole as u64))?;
+    }
+    Ok(digests)
+}
+
+/// The digests up to the first line that is none, and the bytes up to there; no bytes where the first line is not ours.
+fn parse(text: &[u8]) -> (HashSet<Digest>, usize) {
+    let Some(lines) = text.strip_prefix(FIRST_LINE.as_bytes()) else { return (HashSet::new(), 0) };
+    let digests: Vec<Digest> = lines
+        .chunks(LINE_BYTES)
+        .map_while(|line| {
+            let (digits, end) = line.split_last_chunk::<1>()?;
+            let is_whole = line.len() == LINE_BYTES && end == b"\n" && digits.iter().all(u8::is_ascii_hexdigit);
+            is_whole.then(|| std::str::from_utf8(digits).ok().map(|digits| Digest(digits.to_owned()))).flatten()
+        })
+        .collect();
+    let whole = FIRST_LINE.len() + digests.len() * LINE_BYTES;
+    (digests.into_iter().collect(), whole)
+}
+
+fn context_of(scope: Scope<'_>) -> Context {
+    let mut context = Context::new(&SHA256);
+    let Scope { endpoint, partner, cohort_id, operation, session, aliases } = scope;
+    for text in [endpoint, partner, cohort_id, operation, session].into_iter().chain(aliases.iter().map(String::as_str))
+    {
+        update(&mut context, text.as_bytes());
+    }
+    context
+}
+
+fn digest_of(scope: &Context, batch: &Batch) -> Digest {
+    let mut context = scope.clone();
+    for (kind, identifier) in batch.identifiers() {
+        let kind = match kind {
+            Kind::UserId => [0, 0, 0],
+            Kind::DeviceId => [1, 0, 0],
+            Kind::Alias(place) => {
+                let [high, low] = place.to_be_bytes();
+                [2, high, low]
+            }
+        };
+        context.update(&kind);
+        update(&mut context, identifier);
+    }
+    let hex = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+    Digest(context.finish().as_ref().iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect())
+}
+
+/// With its length first, so that no two lists of texts run together to the same bytes.
+fn update(context: &mut Context, text: &[u8]) {
+    context.update(&(text.len() as u64).to_be_bytes());
+    context.update(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    const SCOPE: Scope<'_> =
+        Scope { endpoint: "https://e", partner: "p", cohort_id: "c", operation: "add", session: "s", aliases: &[] };
+
+    fn batch(identifiers: &[&str]) -> Batch {
+        let mut batch = Batch::new();
+        for identifier in identifiers {
+            batch.push(Kind::UserId, identifier.as_bytes());
+        }
+        batch
+    }
+
+    fn begin(path: &Path) -> Checkpoint {
+        Checkpoint::begin(Some(path), SCOPE).unwrap()
+    }
+
+    #[test]
+    fn what_was_kept_is_known_to_the_next_run_until_everything_is_delivered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let (one, other) = (batch(&["a", "b"]), batch(&["c"]));
+        let first = begin(&path);
+        let digest = first.digest(&one).unwrap();
+        assert!(!first.has(&digest));
+        first.keep(&digest).unwrap();
+        drop(first);
+        let second = begin(&path);
+        assert!(second.has(&digest) && !second.has(&second.digest(&other).unwrap()));
+        second.remove().unwrap();
+        drop(second);
+        assert!(!begin(&path).has(&digest));
+    }
+
+    #[rstest]
+    #[case::another_cohort(Scope { cohort_id: "d", ..SCOPE })]
+    #[case::another_session(Scope { session: "t", ..SCOPE })]
+    #[case::another_operation(Scope { operation: "remove", ..SCOPE })]
+    #[case::texts_that_run_together(Scope { endpoint: "https://ep", partner: "", ..SCOPE })]
+    fn a_digest_belongs_to_its_scope(#[case] scope: Scope<'_>) {
+        let batch = batch(&["a"]);
+        assert_ne!(digest_of(&context_of(scope), &batch), digest_of(&context_of(SCOPE), &batch));
+    }
+
+    #[test]
+    fn identifiers_that_run_together_are_told_apart() {
+        let of = |identifiers: &[&str]| digest_of(&context_of(SCOPE), &batch(identifiers));
+        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+        assert_ne!(of(&["a", "b"]), of(&["b", "a"]));
+    }
+
+    #[test]
+    fn a_second_run_does_not_get_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let _first = begin(&path);
+        assert!(matches!(Checkpoint::begin(Some(&path), SCOPE), Err(CheckpointError::InUse { .. })));
+    }
+
+    #[test]
+    fn a_torn_line_is_ignored_and_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let first = begin(&path);
+        let (one, other) = (first.digest(&batch(&["a"])).unwrap(), first.digest(&batch(&["b"])).unwrap());
+        first.keep(&one).unwrap();
+        drop(first);
+        let mut text = std::fs::read(&path).unwrap();
+        text.extend_from_slice(&other.0.as_bytes()[..30]);
+        std::fs::write(&path, text).unwrap();
+        let second = begin(&path);
+        assert!(second.has(&one) && !second.has(&other));
+        second.keep(&other).unwrap();
+        drop(second);
+        let third = begin(&path);
+        assert!(third.has(&one) && third.has(&other));
+    }
+
+    #[rstest]
+    #[case("something else entirely\n")]
+    #[case("td-braze-cohort checkpoint 2\nabc\n")]
+    #[case("")]
+    fn what_is_no_checkpoint_of_ours_is_started_anew(#[case] text: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        std::fs::write(&path, text).unwrap();
+        begin(&path);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), FIRST_LINE);
+    }
+}
