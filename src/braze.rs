@@ -52,6 +52,27 @@ pub enum Verdict {
     Final(Refusal),
 }
 
+impl Verdict {
+    /// With what was said changed by `change`.
+    #[must_use]
+    pub fn map_text(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Delivered | Self::AgainAtOnce | Self::Locked | Self::Limited(_) => self,
+            Self::Again(text) => Self::Again(change(text)),
+            Self::NotAcknowledged(text) => Self::NotAcknowledged(change(text)),
+            Self::Garbage(text) => Self::Garbage(change(text)),
+            Self::Halve(text) => Self::Halve(change(text)),
+            Self::Final(refusal) => Self::Final(match refusal {
+                Refusal::NotFound => Refusal::NotFound,
+                Refusal::Credentials(text) => Refusal::Credentials(change(text)),
+                Refusal::Request(text) => Refusal::Request(change(text)),
+                Refusal::NotBraze(text) => Refusal::NotBraze(change(text)),
+                Refusal::Configuration(text) => Refusal::Configuration(change(text)),
+            }),
+        }
+    }
+}
+
 /// Why the run cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -155,7 +176,12 @@ fn said(answer: &Answer) -> String {
         .unwrap_or_else(|| "no message".to_owned());
     let one_line: String =
         masked(&message).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    if one_line.chars().count() > SHOWN { one_line.chars().take(SHOWN).chain(['…']).collect() } else { one_line }
+    if one_line.chars().count() <= SHOWN {
+        return one_line;
+    }
+    // Cut between words: half an identifier could not be recognised as one any more.
+    let cut: String = one_line.chars().take(SHOWN).collect();
+    format!("{} …", cut.rsplit_once(' ').map_or("", |(whole_words, _)| whole_words))
 }
 
 fn is_json(answer: &Answer) -> bool {

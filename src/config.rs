@@ -140,6 +140,14 @@ pub enum ConfigError {
         /// Why it is refused.
         error: EndpointError,
     },
+    /// One file in two places of the settings, of which one would destroy the other.
+    #[error("{} and {} are the same file: give each its own", .first.name(), .second.name())]
+    SameFile {
+        /// One.
+        first: Key,
+        /// The other.
+        second: Key,
+    },
     /// A credential that is not there.
     #[error("{variable} {problem}. It is {whose}; in a workflow set it under _env: {variable}: ${{secret:{secret}}}")]
     Credential {
@@ -222,6 +230,27 @@ impl Config {
             key: Key::Input,
             hint: "the CSV file with the query's result, such as input: members.csv, or --input PATH, or - for standard input",
         })
+    }
+
+    /// Whether input, checkpoint and file of failures are different files.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.to_owned());
+        let input = match &self.input {
+            Some(Input::File(path)) => Some(path.as_path()),
+            _ => None,
+        };
+        let files = [
+            (Key::Input, input),
+            (Key::Checkpoint, self.checkpoint.as_deref()),
+            (Key::FailedFile, self.failed_file.as_deref()),
+        ];
+        let places: Vec<_> = files.into_iter().filter_map(|(key, path)| Some((key, place(path?)))).collect();
+        for (index, (first, place)) in places.iter().enumerate() {
+            if let Some((second, _)) = places[index + 1..].iter().find(|(_, other)| other == place) {
+                return Err(ConfigError::SameFile { first: *first, second: *second });
+            }
+        }
+        Ok(())
     }
 
     /// The name that Braze shows: the cohort ID where no name was set.

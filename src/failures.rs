@@ -1,8 +1,8 @@
 //! The identifiers that did not arrive, in a file that `upload` takes as it is: one identifier a line, in its own column,
 //! with the reason in a column that no upload reads.
 //!
-//! It is written beside its place and moved there at the end, readable by its owner alone. So it may be the input of the
-//! run at the same time, and what stands there is always a whole one.
+//! It is written beside its place and moved there at the end, readable by its owner alone, so what stands there is always a
+//! whole one. A file of another kind is never overwritten.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -55,7 +55,8 @@ impl Failures {
         let Some(path) = path else { return Ok(Self(None)) };
         let mut header = vec![USER_IDS.to_owned(), DEVICE_IDS.to_owned()];
         header.extend_from_slice(aliases);
-        header.push(REASON.to_owned());
+        let is_taken = aliases.iter().any(|label| label == REASON);
+        header.push(if is_taken { format!("failure_{REASON}") } else { REASON.to_owned() });
         let open = begin_at(path, &header).map_err(|error| FailuresError { path: path.to_owned(), error })?;
         Ok(Self(Some(Place { path: path.to_owned(), header, open: Mutex::new(Some(open)) })))
     }
@@ -120,6 +121,9 @@ fn begin_at(path: &Path, header: &[String]) -> io::Result<Open> {
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
+    if path.metadata().is_ok_and(|metadata| metadata.len() > 0) && !is_ours(path) {
+        return Err(io::Error::other("there is a file that is not of this kind; it is not overwritten"));
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = tempfile::Builder::new().prefix(".td-braze-cohort-failed-").tempfile_in(folder)?;
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(file);
@@ -180,9 +184,8 @@ mod tests {
         let (ours, other) = (folder.path().join("failed.csv"), folder.path().join("other.csv"));
         std::fs::write(&ours, "user_ids,device_ids,reason\r\nu1,,x\r\n").unwrap();
         std::fs::write(&other, "user_ids\r\nu1\r\n").unwrap();
-        for path in [&ours, &other] {
-            assert_eq!(Failures::begin(Some(path), &[]).unwrap().finish().unwrap(), None);
-        }
+        assert_eq!(Failures::begin(Some(&ours), &[]).unwrap().finish().unwrap(), None);
+        assert!(Failures::begin(Some(&other), &[]).is_err());
         assert!(!ours.exists() && other.exists());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
     }

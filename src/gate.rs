@@ -4,7 +4,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::pace::{Ended, Pace, Turn};
+use crate::pace::{Delay, Ended, Pace, Ticket, Turn};
 use crate::stop::Stop;
 
 /// Shared by all workers of a run.
@@ -39,8 +39,8 @@ impl Gate {
         self.started.elapsed()
     }
 
-    /// Waits for the turn of a request that wants to begin at `earliest`.
-    pub fn enter(&self, earliest: Duration) -> Result<(), Stopped> {
+    /// Waits for the turn of a request whose batch wants to wait.
+    pub fn enter(&self, delay: Delay) -> Result<Ticket, Stopped> {
         let mut state = self.lock();
         loop {
             if state.stop.is_some() {
@@ -51,11 +51,8 @@ impl Gate {
                 self.stop_locked(&mut state, Stop::Deadline { limit: self.limit });
                 return Err(Stopped);
             }
-            state = match state.pace.ask(now, earliest) {
-                Turn::Go => {
-                    state.pace.begin();
-                    return Ok(());
-                }
+            state = match state.pace.ask(now, delay) {
+                Turn::Go => return Ok(state.pace.begin(now)),
                 Turn::NotBefore(time) => self.wait(state, time.min(self.limit).saturating_sub(now)),
                 Turn::AfterAnother => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
@@ -64,14 +61,14 @@ impl Gate {
 
     /// A request has ended. `answered` says whether Braze said anything; `failure` what went wrong, if anything. Returns
     /// how many requests got through so far.
-    pub fn leave(&self, ended: Ended, answered: bool, failure: Option<&str>) -> u64 {
+    pub fn leave(&self, ticket: Ticket, ended: Ended, answered: bool, failure: Option<&str>) -> u64 {
         let mut state = self.lock();
         let now = self.now();
-        state.pace.end(now, ended, answered);
+        state.pace.end(now, ticket, ended, answered);
         if let Some(failure) = failure {
             failure.clone_into(&mut state.last_failure);
         }
-        if let Ended::Limited { until, .. } = ended
+        if let Ended::Limited { until, announced: true } = ended
             && until > self.limit
         {
             self.stop_locked(&mut state, Stop::PauseTooLong { pause: until.saturating_sub(now) });
@@ -91,6 +88,13 @@ impl Gate {
     pub fn stop(&self, stop: Stop) {
         let mut state = self.lock();
         self.stop_locked(&mut state, stop);
+    }
+
+    /// Stops the run if its time is up.
+    pub fn check_limit(&self) {
+        if self.now() >= self.limit {
+            self.stop(Stop::Deadline { limit: self.limit });
+        }
     }
 
     /// Whether the run has been stopped.

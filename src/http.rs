@@ -120,7 +120,9 @@ impl Post for Http {
             .take(MAX_ANSWER_BYTES as u64 + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| HttpError::from(ureq::Error::from(error)))?;
-        if bytes.len() > MAX_ANSWER_BYTES {
+        // An error page may be long; its status says enough.
+        let is_success = parts.status.is_success();
+        if bytes.len() > MAX_ANSWER_BYTES && is_success {
             return Err(HttpError::Garbage(format!("more than {MAX_ANSWER_BYTES} bytes")));
         }
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes })

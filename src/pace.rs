@@ -44,13 +44,37 @@ pub enum Ended {
     },
 }
 
+/// The number of a request, in the order in which they began.
+pub type Ticket = u64;
+
+/// How long a batch wants to wait, and since when.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delay {
+    /// Not before this time.
+    pub until: Duration,
+    /// When that was decided.
+    pub since: Duration,
+}
+
+/// A locked cohort.
+#[derive(Clone, Copy, Debug)]
+struct Lock {
+    not_before: Duration,
+    /// Only the success of a request that began after the lock was noted lifts it.
+    lifted_by: Ticket,
+}
+
 /// The state.
 #[derive(Debug)]
 pub struct Pace {
     in_flight: usize,
     pause_until: Duration,
-    /// One request at a time, not before this time.
-    alone: Option<Duration>,
+    /// In an outage: one request at a time, not before this time.
+    probe: Option<Duration>,
+    lock: Option<Lock>,
+    next_ticket: Ticket,
+    /// When the latest outage or lock was over. Delays from before it do not count any more.
+    lifted: Duration,
     failures_in_a_row: u32,
     successes: u64,
     answered: bool,
@@ -68,7 +92,10 @@ impl Pace {
         Self {
             in_flight: 0,
             pause_until: Duration::ZERO,
-            alone: None,
+            probe: None,
+            lock: None,
+            next_ticket: 0,
+            lifted: Duration::ZERO,
             failures_in_a_row: 0,
             successes: 0,
             answered: false,
@@ -77,54 +104,77 @@ impl Pace {
         }
     }
 
-    /// Whether a request that wants to begin at `earliest` may begin now.
-    pub fn ask(&self, now: Duration, earliest: Duration) -> Turn {
-        let not_before = match self.alone {
+    /// Whether a request may begin now whose batch wants to wait.
+    pub fn ask(&self, now: Duration, delay: Delay) -> Turn {
+        let alone = self.probe.max(self.lock.map(|lock| lock.not_before));
+        let not_before = match alone {
             // The probe's own pace takes the place of the batch's.
             Some(probe) => probe.max(self.pause_until),
-            None => earliest.max(self.pause_until),
+            None if delay.since < self.lifted => self.pause_until,
+            None => delay.until.max(self.pause_until),
         };
         if now < not_before {
             Turn::NotBefore(not_before)
-        } else if self.alone.is_some() && self.in_flight > 0 {
+        } else if alone.is_some() && self.in_flight > 0 {
             Turn::AfterAnother
         } else {
             Turn::Go
         }
     }
 
-    /// A request begins.
-    pub fn begin(&mut self) {
+    /// A request begins. Its ticket is to be given back when it ends.
+    pub fn begin(&mut self, now: Duration) -> Ticket {
+        if self.in_flight == 0 && self.failures_in_a_row == 0 && self.lock.is_none() {
+            // Time in which there was nothing to send is no outage.
+            self.well_until = self.well_until.max(now);
+        }
         self.in_flight += 1;
+        self.next_ticket += 1;
+        self.next_ticket - 1
     }
 
     /// A request has ended; `answered` says whether Braze said anything.
-    pub fn end(&mut self, now: Duration, ended: Ended, answered: bool) {
+    pub fn end(&mut self, now: Duration, ticket: Ticket, ended: Ended, answered: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.answered |= answered;
         match ended {
             Ended::Unheard => {}
-            Ended::Through => {
-                self.successes += 1;
-                self.failures_in_a_row = 0;
-                self.alone = None;
-                self.well_until = self.well_until.max(now);
+            Ended::Through => self.succeeded(now, ticket),
+            Ended::Failed => self.failed(now),
+            Ended::Locked(until) => {
+                let not_before = self.lock.map_or(until, |lock| lock.not_before.max(until));
+                self.lock = Some(Lock { not_before, lifted_by: self.next_ticket });
             }
-            Ended::Failed => {
-                self.failures_in_a_row += 1;
-                if self.alone.is_some() || self.failures_in_a_row >= OUTAGE_AFTER {
-                    let probes = self.failures_in_a_row.saturating_sub(OUTAGE_AFTER).min(8);
-                    let wait = (FIRST_PROBE * (1 << probes)).min(LAST_PROBE);
-                    self.alone = Some(self.alone.unwrap_or_default().max(now + wait));
-                }
-            }
-            Ended::Locked(until) => self.alone = Some(self.alone.unwrap_or_default().max(until)),
             Ended::Limited { until, announced } => {
                 self.pause_until = self.pause_until.max(until);
                 if announced {
                     self.well_until = self.well_until.max(until);
+                } else {
+                    self.failures_in_a_row = self.failures_in_a_row.max(1);
                 }
             }
+        }
+    }
+
+    fn succeeded(&mut self, now: Duration, ticket: Ticket) {
+        self.successes += 1;
+        self.failures_in_a_row = 0;
+        self.well_until = self.well_until.max(now);
+        if self.probe.take().is_some() {
+            self.lifted = now;
+        }
+        if self.lock.is_some_and(|lock| ticket >= lock.lifted_by) {
+            self.lock = None;
+            self.lifted = now;
+        }
+    }
+
+    fn failed(&mut self, now: Duration) {
+        self.failures_in_a_row += 1;
+        if self.probe.is_some() || self.failures_in_a_row >= OUTAGE_AFTER {
+            let probes = self.failures_in_a_row.saturating_sub(OUTAGE_AFTER).min(8);
+            let wait = (FIRST_PROBE * (1 << probes)).min(LAST_PROBE);
+            self.probe = Some(self.probe.unwrap_or_default().max(now + wait));
         }
     }
 
@@ -153,78 +203,94 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn failed(pace: &mut Pace, now: u64) {
-        pace.begin();
-        pace.end(at(now), Ended::Failed, true);
+    fn ask(pace: &Pace, now: u64) -> Turn {
+        pace.ask(at(now), Delay::default())
+    }
+
+    fn ended(pace: &mut Pace, now: u64, ended: Ended) {
+        let ticket = pace.begin(at(now));
+        pace.end(at(now), ticket, ended, true);
     }
 
     #[test]
     fn all_send_while_all_is_well_and_a_batch_keeps_to_its_own_delay() {
         let mut pace = Pace::new(at(900));
         for _ in 0..4 {
-            assert_eq!(pace.ask(at(0), at(0)), Turn::Go);
-            pace.begin();
+            assert_eq!(ask(&pace, 0), Turn::Go);
+            pace.begin(at(0));
         }
-        assert_eq!(pace.ask(at(1), at(2)), Turn::NotBefore(at(2)));
+        assert_eq!(pace.ask(at(1), Delay { until: at(2), since: at(1) }), Turn::NotBefore(at(2)));
     }
 
     #[test]
     fn nobody_sends_in_an_announced_pause_and_a_shorter_hint_does_not_shorten_it() {
         let mut pace = Pace::new(at(900));
-        pace.begin();
-        pace.end(at(1), Ended::Limited { until: at(31), announced: true }, true);
-        pace.end(at(2), Ended::Limited { until: at(5), announced: true }, true);
-        assert_eq!(pace.ask(at(30), at(0)), Turn::NotBefore(at(31)));
-        assert_eq!(pace.ask(at(31), at(0)), Turn::Go);
+        ended(&mut pace, 1, Ended::Limited { until: at(31), announced: true });
+        ended(&mut pace, 2, Ended::Limited { until: at(5), announced: true });
+        assert_eq!(ask(&pace, 30), Turn::NotBefore(at(31)));
+        assert_eq!(ask(&pace, 31), Turn::Go);
     }
 
     #[test]
     fn an_outage_is_probed_by_one_request_at_a_time_and_a_success_lets_all_in() {
         let mut pace = Pace::new(at(900));
         for now in 0..3 {
-            failed(&mut pace, now);
+            ended(&mut pace, now, Ended::Failed);
         }
-        assert_eq!(pace.ask(at(2), at(20)), Turn::NotBefore(at(3)), "the probe's pace, not the batch's");
-        assert_eq!(pace.ask(at(3), at(20)), Turn::Go);
-        pace.begin();
-        assert_eq!(pace.ask(at(3), at(0)), Turn::AfterAnother);
-        pace.end(at(4), Ended::Failed, false);
-        assert_eq!(pace.ask(at(4), at(0)), Turn::NotBefore(at(6)));
-        pace.begin();
-        pace.end(at(7), Ended::Through, true);
-        assert_eq!(pace.ask(at(7), at(0)), Turn::Go);
+        let long = Delay { until: at(30), since: at(2) };
+        assert_eq!(pace.ask(at(2), long), Turn::NotBefore(at(3)), "the probe's pace, not the batch's");
+        assert_eq!(pace.ask(at(3), long), Turn::Go);
+        let probe = pace.begin(at(3));
+        assert_eq!(ask(&pace, 3), Turn::AfterAnother);
+        pace.end(at(4), probe, Ended::Failed, false);
+        assert_eq!(ask(&pace, 4), Turn::NotBefore(at(6)));
+        ended(&mut pace, 7, Ended::Through);
+        assert_eq!(pace.ask(at(7), long), Turn::Go, "a delay from the outage ends with it");
     }
 
     #[test]
     fn probes_of_a_long_outage_are_at_most_five_seconds_apart() {
         let mut pace = Pace::new(at(900));
         for now in 0..50 {
-            failed(&mut pace, now);
+            ended(&mut pace, now, Ended::Failed);
         }
-        assert_eq!(pace.ask(at(50), at(0)), Turn::NotBefore(at(54)));
+        assert_eq!(ask(&pace, 50), Turn::NotBefore(at(54)));
     }
 
     #[test]
-    fn a_locked_cohort_is_asked_one_call_at_a_time() {
+    fn a_locked_cohort_is_asked_one_call_at_a_time_until_a_later_call_succeeds() {
         let mut pace = Pace::new(at(900));
-        pace.begin();
-        pace.begin();
-        pace.end(at(1), Ended::Locked(at(2)), true);
-        assert_eq!(pace.ask(at(2), at(0)), Turn::AfterAnother);
-        pace.end(at(2), Ended::Through, true);
-        assert_eq!(pace.ask(at(2), at(0)), Turn::Go);
+        let (older, locked) = (pace.begin(at(0)), pace.begin(at(0)));
+        pace.end(at(1), locked, Ended::Locked(at(2)), true);
+        assert_eq!(ask(&pace, 2), Turn::AfterAnother);
+        pace.end(at(2), older, Ended::Through, true);
+        assert_eq!(ask(&pace, 2), Turn::Go);
+        let alone = pace.begin(at(2));
+        assert_eq!(ask(&pace, 2), Turn::AfterAnother, "the older call says nothing of the lock");
+        pace.end(at(3), alone, Ended::Through, true);
+        pace.begin(at(3));
+        assert_eq!(ask(&pace, 3), Turn::Go);
     }
 
     #[test]
     fn an_outage_ends_the_run_after_its_limit_and_sooner_where_nobody_ever_answered() {
         let mut pace = Pace::new(at(900));
         assert_eq!((pace.outage(at(59)), pace.outage(at(60))), (None, Some(at(60))));
-        pace.begin();
-        pace.end(at(10), Ended::Through, true);
+        ended(&mut pace, 10, Ended::Through);
         assert_eq!((pace.outage(at(909)), pace.outage(at(910))), (None, Some(at(900))));
-        pace.end(at(20), Ended::Limited { until: at(3000), announced: true }, true);
+        ended(&mut pace, 20, Ended::Limited { until: at(3000), announced: true });
         assert_eq!(pace.outage(at(3800)), None, "an announced pause is no outage");
-        pace.end(at(3800), Ended::Limited { until: at(3830), announced: false }, true);
-        assert!(pace.outage(at(3900)).is_some(), "a pause of our own making does not put it off");
+        ended(&mut pace, 3800, Ended::Limited { until: at(3830), announced: false });
+        assert!(pace.outage(at(4800)).is_some(), "a pause of our own making does not put it off");
+    }
+
+    #[test]
+    fn time_without_anything_to_send_is_no_outage() {
+        let mut pace = Pace::new(at(900));
+        ended(&mut pace, 1, Ended::Through);
+        ended(&mut pace, 5000, Ended::Failed);
+        assert_eq!(pace.outage(at(5001)), None);
+        ended(&mut pace, 5900, Ended::Failed);
+        assert_eq!(pace.outage(at(5900)), Some(at(900)));
     }
 }

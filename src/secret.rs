@@ -30,8 +30,25 @@ impl Secret {
 /// Every written form of every secret, the longest first, so that no form is cut in two by a shorter one.
 static FORMS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+/// A shorter value is no credential, and to mask it would make every text unreadable.
+const SHORTEST: usize = 4;
+
+/// Has the values of these variables masked, whatever is done with them later.
+pub fn remember_variables(names: &[&str]) {
+    names.iter().filter_map(|name| std::env::var(name).ok()).for_each(|value| remember(value.trim()));
+}
+
+/// Shorter ones are dummies such as `test`, which may stand in any path by chance.
+const SHORTEST_THAT_IS_REFUSED: usize = 12;
+
+/// Whether a text holds a credential that this process was given.
+pub fn holds_a_secret(text: &str) -> bool {
+    let forms = FORMS.lock().unwrap_or_else(PoisonError::into_inner);
+    forms.iter().any(|form| form.len() >= SHORTEST_THAT_IS_REFUSED && text.contains(form.as_str()))
+}
+
 fn remember(secret: &str) {
-    if secret.is_empty() {
+    if secret.len() < SHORTEST {
         return;
     }
     let mut forms = FORMS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -46,8 +46,12 @@ pub fn print(text: &str) {
 
 /// Says an error, once, to a person.
 pub fn say_error(text: &str) {
-    let mut out = io::stderr().lock();
-    let _ = writeln!(out, "error: {}", masked(text));
+    say(&format!("error: {text}\n"));
+}
+
+/// Says a whole text on standard error.
+pub fn say(text: &str) {
+    let _ = io::stderr().lock().write_all(masked(text).as_bytes());
 }
 
 /// Whether standard error is a terminal, where a bar makes sense.

@@ -216,6 +216,7 @@ fn supervise(all_done: &Receiver<()>, running: Sender<()>, post: &dyn Post, gate
             Err(RecvTimeoutError::Disconnected) => return,
             Ok(()) | Err(RecvTimeoutError::Timeout) => tick(),
         }
+        gate.check_limit();
         if gate.is_stopped() {
             running.take();
             let since = *stopped_at.get_or_insert_with(|| gate.now());

@@ -25,6 +25,12 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
             problem: "RUNNER [NAME] INPUT.json OUTPUT.json are wanted".to_owned(),
         });
     };
+    let write = |result: &Value| {
+        std::fs::write(output, result.to_string())
+            .map_err(|error| CommandError::CannotWrite { what: output.display().to_string(), error })
+    };
+    // Before anything is sent: a place that cannot be written is found out now, and a kill leaves a failure.
+    write(&digdag::failure(Exit::Defect, "the upload did not come to its end"))?;
     let (exit, problem, result) = match upload(input) {
         Ok((exit, None, account)) => (exit, None, digdag::success(&account)),
         Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &masked(&problem))),
@@ -36,8 +42,7 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
     if let Some(problem) = problem {
         terminal::say_error(&problem);
     }
-    std::fs::write(output, result.to_string())
-        .map_err(|error| CommandError::CannotWrite { what: output.display().to_string(), error })?;
+    write(&result)?;
     Ok(exit)
 }
 

@@ -131,6 +131,7 @@ fn upload_to(
     credentials: &Credentials,
     session: Session<'_>,
 ) -> Result<Finished, CommandError> {
+    config.check_files()?;
     let reader = open(config)?;
     let keep = Arc::new(Keep {
         failures: Failures::begin(config.failed_file.as_deref(), &config.aliases)?,

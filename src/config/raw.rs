@@ -36,7 +36,7 @@ impl Raw {
             Self::Null => "nothing",
             Self::Bool(_) => "a truth value",
             Self::Integer(_) => "a whole number",
-            Self::Float(_) => "a number with a fraction or an exponent",
+            Self::Float(_) => "a number that is not written in plain digits",
             Self::Text(_) => "text",
             Self::List(_) => "a list",
             Self::Map => "a map",
@@ -214,8 +214,14 @@ impl<'de> Visitor<'de> for Fill<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key_seed(KnownKey(self.layer))? {
-            let origin = Origin::File { path: self.path.to_owned(), line: line_of(self.text, key) };
-            self.layer.insert(key, Written { raw: map.next_value()?, origin });
+            let line = line_of(self.text, key);
+            let raw = match (map.next_value()?, line.and_then(|line| self.text.lines().nth(line - 1))) {
+                // 0x4f2e or 0o17, which the parser has turned into other digits than those of the ID that was meant.
+                (Raw::Integer(digits), Some(text)) if !text.contains(&digits) => Raw::Float(digits),
+                (raw, _) => raw,
+            };
+            let origin = Origin::File { path: self.path.to_owned(), line };
+            self.layer.insert(key, Written { raw, origin });
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::raw::{Layer, Origin, Raw, Written};
 use super::{ConfigError, MaxRejected};
 use crate::body::Operation;
 use crate::identifier::{DEVICE_IDS, USER_IDS};
+use crate::secret::{holds_a_secret, masked};
 
 /// The most alias columns; Braze sets no limit, a `u16` counts them.
 const MAX_ALIASES: usize = 1000;
@@ -54,6 +55,10 @@ impl Values<'_> {
 
     pub fn aliases(&self) -> Result<Vec<String>, ConfigError> {
         let Some(written) = self.written(Key::Aliases) else { return Ok(Vec::new()) };
+        if matches!(&written.raw, Raw::Text(text) if text.trim().is_empty()) {
+            // A template that came out empty: there are none.
+            return Ok(Vec::new());
+        }
         let wrong = |expected: &str| bad(Key::Aliases, &written.origin, expected.to_owned());
         let labels = match &written.raw {
             Raw::List(values) => {
@@ -144,6 +149,9 @@ fn scalar(raw: &Raw) -> Result<String, String> {
         Raw::Text(text) if text.trim().is_empty() => Err("is empty".to_owned()),
         Raw::Text(text) if text.len() > MAX_TEXT_BYTES => Err(format!("is longer than {MAX_TEXT_BYTES} bytes")),
         Raw::Text(text) if text.chars().any(char::is_control) => Err("holds a control character".to_owned()),
+        Raw::Text(text) if holds_a_secret(text) => {
+            Err("holds a credential: they come from the environment alone and do not belong into settings".to_owned())
+        }
         Raw::Text(text) => Ok(text.clone()),
         Raw::Float(_) | Raw::Bool(_) => Err(format!("has to be text, not {}: put it in quotes", raw.what())),
         other => Err(format!("has to be text, not {}", other.what())),
@@ -153,7 +161,8 @@ fn scalar(raw: &Raw) -> Result<String, String> {
 /// Enough of a value to recognise it by.
 fn shortened(text: &str) -> String {
     const SHOWN: usize = 40;
-    if text.chars().count() <= SHOWN { text.to_owned() } else { text.chars().take(SHOWN).chain(['…']).collect() }
+    let text = masked(text);
+    if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).chain(['…']).collect() }
 }
 
 fn parse_digits(text: &str) -> Option<u64> {
@@ -229,7 +238,7 @@ mod tests {
     #[case(json!({"operation": "ad"}), "operation has to be 'add' or 'remove', not 'ad'")]
     #[case(json!({"thread_count": 0}), "from 1 to 256")]
     #[case(json!({"thread_count": "many"}), "thread_count has to be a whole number, not 'many'")]
-    #[case(json!({"thread_count": 2.5}), "not a number with a fraction")]
+    #[case(json!({"thread_count": 2.5}), "not a number that is not written in plain digits")]
     #[case(json!({"cohort_id": true}), "put it in quotes")]
     #[case(json!({"cohort_id": ["a"]}), "not a list")]
     #[case(json!({"cohort_id": null}), "cohort_id is required")]

@@ -12,7 +12,7 @@ use crate::checkpoint::Checkpoint;
 use crate::failures::Failures;
 use crate::gate::{Gate, Stopped};
 use crate::http::Post;
-use crate::pace::Ended;
+use crate::pace::{Delay, Ended, Ticket};
 use crate::retry;
 use crate::stop::Stop;
 
@@ -43,6 +43,7 @@ enum End {
 /// What happened to one body so far.
 #[derive(Debug, Default)]
 struct History {
+    ticket: Ticket,
     tries: u32,
     failures: u32,
     failures_while_others_got_through: u32,
@@ -65,7 +66,7 @@ impl Worker<'_> {
     /// The call without identifiers. Whatever keeps it from being delivered stops the run.
     pub fn first_call(&self) {
         let call = &self.plan.first_call;
-        let said = match self.send(&call.address, &call.body) {
+        let said = match self.send(&call.address, &call.body, None) {
             Ok(End::Delivered) | Err(Stopped) => return,
             Ok(End::Refused(said) | End::Halve(said) | End::GivenUp(said)) => said,
         };
@@ -99,7 +100,7 @@ impl Worker<'_> {
         while let Some(part) = parts.pop() {
             self.plan.bodies.write(&part, &mut body);
             let count = part.len() as u64;
-            match self.send(&self.plan.addresses.users, &body) {
+            match self.send(&self.plan.addresses.users, &body, Some(&part)) {
                 Ok(End::Delivered) => {
                     delivered += count;
                     self.shared.delivered.fetch_add(count, Ordering::Relaxed);
@@ -151,11 +152,11 @@ impl Worker<'_> {
     }
 
     /// Sends the same bytes until something final is known.
-    fn send(&self, address: &str, body: &[u8]) -> Result<End, Stopped> {
+    fn send(&self, address: &str, body: &[u8], part: Option<&Batch>) -> Result<End, Stopped> {
         let mut history = History::default();
-        let mut earliest = Duration::ZERO;
+        let mut delay = Delay::default();
         loop {
-            self.gate.enter(earliest)?;
+            history.ticket = self.gate.enter(delay)?;
             self.shared.requests.fetch_add(1, Ordering::Relaxed);
             if history.tries > 0 {
                 self.shared.retries.fetch_add(1, Ordering::Relaxed);
@@ -163,8 +164,9 @@ impl Worker<'_> {
             history.tries += 1;
             let outcome = self.post.post(address, body);
             let answered = outcome.is_ok();
-            match self.next(address, classify(&outcome), answered, &mut history) {
-                Next::Again(not_before) => earliest = not_before,
+            let verdict = classify(&outcome).map_text(|text| without_identifiers(&text, part));
+            match self.next(address, verdict, answered, &mut history) {
+                Next::Again(until) => delay = Delay { until, since: self.gate.now() },
                 Next::End(end) => return Ok(end),
             }
         }
@@ -172,20 +174,24 @@ impl Worker<'_> {
 
     /// Decides by what the answer means and what went before, and tells the others what they have to know.
     fn next(&self, address: &str, verdict: Verdict, answered: bool, history: &mut History) -> Next {
-        let now = self.gate.now();
+        let (now, ticket) = (self.gate.now(), history.ticket);
+        if !matches!(verdict, Verdict::Garbage(_)) {
+            history.garbage = 0;
+        }
+        // Whatever the others have to know is said before anything is logged, as the log may be slow.
         match verdict {
-            Verdict::Delivered => self.settled(End::Delivered),
-            Verdict::Halve(said) => self.settled(End::Halve(said)),
-            Verdict::NotAcknowledged(said) if history.not_acknowledged => self.settled(End::Refused(said)),
+            Verdict::Delivered => self.settled(ticket, End::Delivered),
+            Verdict::Halve(said) => self.settled(ticket, End::Halve(said)),
+            Verdict::NotAcknowledged(said) if history.not_acknowledged => self.settled(ticket, End::Refused(said)),
             Verdict::NotAcknowledged(said) => {
-                warn!("Braze answered without acknowledging ({said}); once more");
                 history.not_acknowledged = true;
-                self.gate.leave(Ended::Through, true, None);
+                self.gate.leave(ticket, Ended::Through, true, None);
+                warn!("Braze answered without acknowledging ({said}); once more");
                 Next::Again(now)
             }
             Verdict::AgainAtOnce if !history.stale => {
                 history.stale = true;
-                self.gate.leave(Ended::Unheard, false, None);
+                self.gate.leave(ticket, Ended::Unheard, false, None);
                 Next::Again(now)
             }
             Verdict::AgainAtOnce => self.failed("the idle connection was closed again", false, history),
@@ -193,7 +199,7 @@ impl Worker<'_> {
             Verdict::Garbage(trouble) => {
                 history.garbage += 1;
                 if history.garbage >= retry::MAX_GARBAGE {
-                    self.refused_for_good(address, &Refusal::NotBraze(trouble))
+                    self.refused_for_good(ticket, address, &Refusal::NotBraze(trouble))
                 } else {
                     self.failed(&trouble, answered, history)
                 }
@@ -202,8 +208,8 @@ impl Worker<'_> {
                 history.locks += 1;
                 let delay = retry::locked_delay(history.locks);
                 let until = now + delay;
+                self.gate.leave(ticket, Ended::Locked(until), true, Some("the cohort is locked (423)"));
                 warn!("the cohort is locked (423); again in {} s, one call at a time", delay.as_secs());
-                self.gate.leave(Ended::Locked(until), true, Some("the cohort is locked (423)"));
                 Next::Again(until)
             }
             Verdict::Limited(pause) => {
@@ -211,29 +217,29 @@ impl Worker<'_> {
                 let announced = pause.is_some();
                 let pause = pause.unwrap_or_else(|| retry::delay(history.limits, fastrand::f64()));
                 let until = now + pause;
+                self.gate.leave(ticket, Ended::Limited { until, announced }, true, Some("rate limit (429)"));
                 warn!("rate limit (429): all workers pause for {:.1} s", pause.as_secs_f64());
-                self.gate.leave(Ended::Limited { until, announced }, true, Some("rate limit (429)"));
                 Next::Again(until)
             }
-            Verdict::Final(refusal) => self.refused_for_good(address, &refusal),
+            Verdict::Final(refusal) => self.refused_for_good(ticket, address, &refusal),
         }
     }
 
-    fn settled(&self, end: End) -> Next {
-        self.gate.leave(Ended::Through, true, None);
+    fn settled(&self, ticket: Ticket, end: End) -> Next {
+        self.gate.leave(ticket, Ended::Through, true, None);
         Next::End(end)
     }
 
-    fn refused_for_good(&self, address: &str, refusal: &Refusal) -> Next {
+    fn refused_for_good(&self, ticket: Ticket, address: &str, refusal: &Refusal) -> Next {
         // Stopped before it is left, so that nobody else begins in between.
         self.gate.stop(Stop::Refused { refusal: refusal.clone(), address: address.to_owned() });
-        self.gate.leave(Ended::Through, true, None);
+        self.gate.leave(ticket, Ended::Through, true, None);
         Next::End(End::GivenUp("the run was stopped by Braze's answer".to_owned()))
     }
 
     fn failed(&self, trouble: &str, answered: bool, history: &mut History) -> Next {
         history.failures += 1;
-        let successes = self.gate.leave(Ended::Failed, answered, Some(trouble));
+        let successes = self.gate.leave(history.ticket, Ended::Failed, answered, Some(trouble));
         if history.failures == 1 || successes > history.successes_seen {
             history.failures_while_others_got_through += 1;
         }
@@ -244,5 +250,48 @@ impl Worker<'_> {
         let delay = retry::delay(history.failures, fastrand::f64());
         debug!("a request failed ({trouble}); again in {:.1} s", delay.as_secs_f64());
         Next::Again(self.gate.now() + delay)
+    }
+}
+
+/// Braze may repeat an identifier in what it says, and what it says goes into the log.
+fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
+    let mut hidden = vec![false; text.len()];
+    let identifiers = part.into_iter().flat_map(Batch::identifiers);
+    for identifier in identifiers.filter_map(|(_, bytes)| std::str::from_utf8(bytes).ok()) {
+        for (start, found) in text.match_indices(identifier) {
+            let end = start + found.len();
+            let is_part_of_a_word =
+                text[..start].ends_with(char::is_alphanumeric) || text[end..].starts_with(char::is_alphanumeric);
+            if !is_part_of_a_word {
+                hidden[start..end].fill(true);
+            }
+        }
+    }
+    let mut shown = String::new();
+    for (place, letter) in text.char_indices() {
+        if !hidden[place] {
+            shown.push(letter);
+        } else if place == 0 || !hidden[place - 1] {
+            shown.push_str("[identifier]");
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identifier::Kind;
+
+    #[test]
+    fn what_braze_says_is_shown_without_identifiers() {
+        let mut batch = Batch::new();
+        for identifier in ["u7", "a", "zoë@example.com", "i"] {
+            batch.push(Kind::UserId, identifier.as_bytes());
+        }
+        let said = "user_ids u7 and \"zoë@example.com\" are not valid: a";
+        let shown = "user_ids [identifier] and \"[identifier]\" are not valid: [identifier]";
+        assert_eq!(without_identifiers(said, Some(&batch)), shown);
+        assert_eq!(without_identifiers(said, None), said);
     }
 }

@@ -80,3 +80,28 @@ fn even_the_most_talkative_log_holds_neither_credentials_nor_identifiers() {
     assert!(!run.stderr.is_empty());
     run.hides(&["nobody-shall-see-me", "nor-me@example.com", SECRET, PARTNER_KEY]);
 }
+
+#[test]
+fn a_key_in_a_wrong_place_is_refused_without_being_shown() {
+    let braze = crate::support::braze();
+    for (key, value) in [("operation", SECRET), ("cohort_id", SECRET), ("cohort_name", PARTNER_KEY)] {
+        Run::upload().to(&braze).set(key, value).rows(user_ids(1)).exits(2).hides(&[SECRET, PARTNER_KEY]);
+        Run::upload().to(&braze).set(key, value).rows(user_ids(1)).arg("--dry-run").exits(2).hides(&[SECRET]);
+    }
+    Run::upload().to(&braze).config(SECRET).exits(2).hides(&[SECRET]);
+    Run::upload().to(&braze).arg(SECRET).exits(2).hides(&[SECRET]);
+    crate::support::assert_untouched(&braze);
+}
+
+#[test]
+fn what_braze_says_of_an_identifier_is_logged_without_it() {
+    let server = crate::scripted::Scripted::start(|seen| {
+        if seen.user_ids().iter().any(|id| id == "u7") {
+            crate::scripted::Act::message("400 Bad Request", "user_ids u7 is not valid")
+        } else {
+            crate::scripted::Act::success()
+        }
+    });
+    let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(10)).exits(5);
+    run.hides(&["u7"]).says(&["[identifier] is not valid"]);
+}
