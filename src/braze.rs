@@ -34,16 +34,16 @@ impl Addresses {
 pub enum Verdict {
     /// Braze acknowledged it.
     Delivered,
-    /// Send the same again.
-    Again(String),
+    /// Send the same again; not before the pause that the answer names, where it does.
+    Again(String, Option<Duration>),
     /// The idle connection was gone: send the same again at once.
     AgainAtOnce,
     /// A 2xx that is no acknowledgement: once more, then refused.
     NotAcknowledged(String),
     /// Nothing that Braze would say: three times, then final.
     Garbage(String),
-    /// The cohort is locked: one call at a time.
-    Locked,
+    /// The cohort is locked: one call at a time; not before the pause that the answer names, where it does.
+    Locked(Option<Duration>),
     /// Too many requests; the announced pause, where it makes sense.
     Limited(Option<Duration>),
     /// Something in the batch is refused: halve it.
@@ -57,8 +57,8 @@ impl Verdict {
     #[must_use]
     pub fn map_text(self, change: impl FnOnce(String) -> String) -> Self {
         match self {
-            Self::Delivered | Self::AgainAtOnce | Self::Locked | Self::Limited(_) => self,
-            Self::Again(text) => Self::Again(change(text)),
+            Self::Delivered | Self::AgainAtOnce | Self::Locked(_) | Self::Limited(_) => self,
+            Self::Again(text, pause) => Self::Again(change(text), pause),
             Self::NotAcknowledged(text) => Self::NotAcknowledged(change(text)),
             Self::Garbage(text) => Self::Garbage(change(text)),
             Self::Halve(text) => Self::Halve(change(text)),
@@ -98,13 +98,14 @@ pub fn classify(outcome: &Result<Answer, HttpError>) -> Verdict {
             Verdict::Final(Refusal::Configuration(error.to_string()))
         }
         Err(error @ (HttpError::Unreachable(_) | HttpError::Timeout(_) | HttpError::Broken(_))) => {
-            Verdict::Again(error.to_string())
+            Verdict::Again(error.to_string(), None)
         }
     }
 }
 
 fn classify_answer(answer: &Answer) -> Verdict {
     let status = answer.status;
+    let asked_for = || hint::retry_after(&answer.headers, hint::WallClock::now());
     match status {
         200..=202 => acknowledgement(answer),
         300..=399 => {
@@ -119,10 +120,10 @@ fn classify_answer(answer: &Answer) -> Verdict {
         )),
         404 => Verdict::Final(Refusal::NotFound),
         407 => Verdict::Final(Refusal::Configuration("a proxy asks for credentials (407)".to_owned())),
-        408 | 425 | 500 | 502 | 503 | 504 => Verdict::Again(format!("status {status}")),
+        408 | 425 | 500 | 502 | 503 | 504 => Verdict::Again(format!("status {status}"), asked_for()),
         413 => Verdict::Halve("request too large (413)".to_owned()),
-        423 => Verdict::Locked,
-        429 => Verdict::Limited(hint::pause(&answer.headers, hint::Clock::now())),
+        423 => Verdict::Locked(asked_for()),
+        429 => Verdict::Limited(hint::pause(&answer.headers, hint::WallClock::now())),
         _ => Verdict::Final(Refusal::Request(format!("status {status}: {}", said(answer)))),
     }
 }
@@ -240,7 +241,7 @@ mod tests {
     #[case(503)]
     #[case(504)]
     fn again(#[case] status: u16) {
-        assert!(matches!(answered(status, "<html>"), Verdict::Again(_)));
+        assert!(matches!(answered(status, "<html>"), Verdict::Again(_, None)));
     }
 
     #[rstest]
@@ -285,7 +286,7 @@ mod tests {
         assert!(matches!(answered(400, r#"{"message":"user_ids must be strings"}"#), Verdict::Halve(_)));
         assert!(matches!(answered(413, ""), Verdict::Halve(_)));
         assert_eq!(answered(404, "{}"), Verdict::Final(Refusal::NotFound));
-        assert_eq!(answered(423, "{}"), Verdict::Locked);
+        assert_eq!(answered(423, "{}"), Verdict::Locked(None));
         assert_eq!(answered(429, "{}"), Verdict::Limited(None));
     }
 }

@@ -53,6 +53,8 @@ pub struct Config {
     pub max_outage: Duration,
     /// How long the run may take.
     pub max_duration: Duration,
+    /// Requests in any hour.
+    pub max_requests_per_hour: u64,
 }
 
 /// The limit past which rejected cells and rows stop the run.
@@ -212,6 +214,7 @@ impl Config {
             failed_file: values.text(Key::FailedFile)?.map(PathBuf::from),
             max_outage: values.duration(Key::MaxOutage)?.unwrap_or(max_outage),
             max_duration: values.duration(Key::MaxDuration)?.unwrap_or(max_duration),
+            max_requests_per_hour: values.max_requests_per_hour()?,
         })
     }
 

@@ -1,17 +1,17 @@
 //! The one place where workers wait: for their turn, for a pause to end, for an outage to be over. Everything that it
-//! decides stands in [`Pace`]; here are the lock, the clock and the stop.
+//! decides stands in [`Pace`]; here are the lock, the stop, and the waiting on a [`Clock`].
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::pace::{Delay, Ended, Pace, Ticket, Turn};
+use crate::clock::Clock;
+use crate::pace::{Delay, Ended, Heard, Limits, Pace, Ticket, Turn};
 use crate::stop::Stop;
 
 /// Shared by all workers of a run.
 pub struct Gate {
     state: Mutex<State>,
-    changed: Condvar,
-    started: Instant,
+    clock: Arc<dyn Clock>,
     limit: Duration,
     address: String,
 }
@@ -28,21 +28,27 @@ struct State {
 pub struct Stopped;
 
 impl Gate {
-    /// For a run that may take `limit`, in which nothing may get through to `address` for `max_outage`.
-    pub fn new(address: String, max_outage: Duration, limit: Duration) -> Self {
-        let state = State { pace: Pace::new(max_outage), stop: None, last_failure: "nothing was sent yet".to_owned() };
-        Self { state: Mutex::new(state), changed: Condvar::new(), started: Instant::now(), limit, address }
+    /// For a run that may take `max_duration`, and sends to `address`.
+    pub fn new(address: String, limits: Limits, max_duration: Duration, clock: Arc<dyn Clock>) -> Self {
+        let state = State { pace: Pace::new(limits), stop: None, last_failure: "nothing was sent yet".to_owned() };
+        Self { state: Mutex::new(state), clock, limit: max_duration, address }
     }
 
     /// The time since the start of the run; monotonic.
     pub fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.clock.now()
+    }
+
+    /// Comes to work; see [`Clock::attend`].
+    pub fn attend(&self) -> Attendance {
+        self.clock.attend();
+        Attendance(Arc::clone(&self.clock))
     }
 
     /// Waits for the turn of a request whose batch wants to wait.
     pub fn enter(&self, delay: Delay) -> Result<Ticket, Stopped> {
-        let mut state = self.lock();
         loop {
+            let mut state = self.lock();
             if state.stop.is_some() {
                 return Err(Stopped);
             }
@@ -51,27 +57,37 @@ impl Gate {
                 self.stop_locked(&mut state, Stop::Deadline { limit: self.limit });
                 return Err(Stopped);
             }
-            state = match state.pace.ask(now, delay) {
-                Turn::Go => return Ok(state.pace.begin(now)),
-                Turn::NotBefore(time) => self.wait(state, time.min(self.limit).saturating_sub(now)),
-                Turn::AfterAnother => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            let turn = state.pace.ask(now, delay);
+            let until = match turn {
+                Turn::Go => return Ok(state.pace.begin(now, fastrand::f64())),
+                Turn::AfterAnother => None,
+                Turn::NotBefore(time) => Some(time),
             };
+            let told = if delay.announced { delay.until } else { Duration::ZERO };
+            let told = told.max(state.pace.paused_until(now));
+            if told > self.limit {
+                self.stop_locked(&mut state, pause_too_long(told.saturating_sub(now)));
+                return Err(Stopped);
+            }
+            // Taken before the state is let go, so that no change in between is missed.
+            let seen = self.clock.wakes();
+            drop(state);
+            self.clock.wait(seen, until.map(|time| time.min(self.limit)));
         }
     }
 
-    /// A request has ended. `answered` says whether Braze said anything; `failure` what went wrong, if anything. Returns
-    /// how many requests got through so far.
-    pub fn leave(&self, ticket: Ticket, ended: Ended, answered: bool, failure: Option<&str>) -> u64 {
+    /// A request has ended. `failure` is what went wrong, if anything. Returns how many requests got through so far.
+    pub fn leave(&self, ticket: Ticket, ended: Ended, heard: Heard, failure: Option<&str>) -> u64 {
         let mut state = self.lock();
         let now = self.now();
-        state.pace.end(now, ticket, ended, answered);
+        state.pace.end(now, ticket, ended, heard);
         if let Some(failure) = failure {
             failure.clone_into(&mut state.last_failure);
         }
         if let Ended::Limited { until, announced: true } = ended
             && until > self.limit
         {
-            self.stop_locked(&mut state, Stop::PauseTooLong { pause: until.saturating_sub(now) });
+            self.stop_locked(&mut state, pause_too_long(until.saturating_sub(now)));
         }
         if let Some(lasted) = state.pace.outage(now)
             && !matches!(ended, Ended::Through | Ended::Unheard)
@@ -80,7 +96,7 @@ impl Gate {
             let answered = state.pace.answered();
             self.stop_locked(&mut state, Stop::Outage { address, lasted, answered, last });
         }
-        self.changed.notify_all();
+        self.clock.wake();
         state.pace.successes()
     }
 
@@ -109,14 +125,25 @@ impl Gate {
 
     fn stop_locked(&self, state: &mut State, stop: Stop) {
         state.stop.get_or_insert(stop);
-        self.changed.notify_all();
+        self.clock.wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
-        self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+fn pause_too_long(pause: Duration) -> Stop {
+    let now = jiff::Timestamp::now();
+    let until = jiff::SignedDuration::try_from(pause).ok().and_then(|pause| now.checked_add(pause).ok()).unwrap_or(now);
+    Stop::PauseTooLong { pause, until: jiff::Timestamp::from_second(until.as_second()).unwrap_or(until) }
+}
+
+/// Somebody is at work until this is dropped.
+pub struct Attendance(Arc<dyn Clock>);
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.0.depart();
     }
 }

@@ -23,6 +23,7 @@ pub mod rows;
 pub mod source;
 
 pub mod braze;
+pub mod clock;
 pub mod gate;
 pub mod http;
 pub mod pace;

@@ -1,11 +1,19 @@
 //! Who may send now: the state that all workers share. Pure, with `now` as the time since the start of the run.
 //!
-//! - While all is well, whoever has work sends.
-//! - In an announced pause (429) nobody sends.
+//! - While all is well, whoever has work sends, but never more than the limit in any hour ([`hour`]).
+//! - In an announced pause (429) nobody sends. Where Braze says how much is left of its limit, no more is sent than that, and
+//!   the last of it slowly ([`quota`]).
 //! - When the cohort is locked (423), or one failure follows another without anything getting through, one request at a
 //!   time is sent, a second or more apart, until one succeeds. Then everybody sends again.
 
 use std::time::Duration;
+
+mod hour;
+mod quota;
+
+use hour::Hour;
+pub use quota::Standing;
+use quota::{Left, Quota};
 
 /// Failures in a row, over all workers, that make an outage. Three by chance, at 5 % of failures: once in 8,000 requests.
 const OUTAGE_AFTER: u32 = 3;
@@ -54,6 +62,31 @@ pub struct Delay {
     pub until: Duration,
     /// When that was decided.
     pub since: Duration,
+    /// Braze itself named the time, so it holds whatever happens to others.
+    pub announced: bool,
+}
+
+/// What an answer, or its absence, says beside how the request ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heard {
+    /// Braze said anything at all.
+    pub answered: bool,
+    /// What it said of its limit.
+    pub standing: Option<Standing>,
+}
+
+impl Heard {
+    /// Not a word.
+    pub const NOTHING: Self = Self { answered: false, standing: None };
+}
+
+/// What a run may take and use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest time in which nothing may get through.
+    pub max_outage: Duration,
+    /// Requests in any hour, at least 1.
+    pub max_requests_per_hour: u64,
 }
 
 /// A locked cohort.
@@ -69,6 +102,8 @@ struct Lock {
 pub struct Pace {
     in_flight: usize,
     pause_until: Duration,
+    hour: Hour,
+    quota: Option<Quota>,
     /// In an outage: one request at a time, not before this time.
     probe: Option<Duration>,
     lock: Option<Lock>,
@@ -87,11 +122,13 @@ pub struct Pace {
 const MAX_OUTAGE_UNANSWERED: Duration = Duration::from_mins(1);
 
 impl Pace {
-    /// With the longest time in which nothing may get through.
-    pub fn new(max_outage: Duration) -> Self {
+    /// Nothing was sent yet.
+    pub fn new(limits: Limits) -> Self {
         Self {
             in_flight: 0,
             pause_until: Duration::ZERO,
+            hour: Hour::new(limits.max_requests_per_hour),
+            quota: None,
             probe: None,
             lock: None,
             next_ticket: 0,
@@ -100,43 +137,77 @@ impl Pace {
             successes: 0,
             answered: false,
             well_until: Duration::ZERO,
-            max_outage,
+            max_outage: limits.max_outage,
         }
     }
 
     /// Whether a request may begin now whose batch wants to wait.
-    pub fn ask(&self, now: Duration, delay: Delay) -> Turn {
+    pub fn ask(&mut self, now: Duration, delay: Delay) -> Turn {
         let alone = self.probe.max(self.lock.map(|lock| lock.not_before));
-        let not_before = match alone {
+        let own_delay = match alone {
+            _ if delay.announced => delay.until,
             // The probe's own pace takes the place of the batch's.
-            Some(probe) => probe.max(self.pause_until),
-            None if delay.since < self.lifted => self.pause_until,
-            None => delay.until.max(self.pause_until),
+            Some(probe) => probe,
+            None if delay.since < self.lifted => Duration::ZERO,
+            None => delay.until,
         };
+        let kept_free = self.kept_free(now);
+        // What we are told to wait for is no outage.
+        self.well_until = self.well_until.max(kept_free);
+        let (spread, is_used_up) = match self.quota.as_ref().map(|quota| quota.ask(now, self.in_flight)) {
+            Some(Left::From(time)) => (time, false),
+            Some(Left::AfterAnother) => (now, true),
+            Some(Left::Nothing(_)) | None => (now, false),
+        };
+        let not_before = own_delay.max(alone.unwrap_or_default()).max(self.pause_until).max(kept_free).max(spread);
         if now < not_before {
             Turn::NotBefore(not_before)
-        } else if alone.is_some() && self.in_flight > 0 {
+        } else if (alone.is_some() || is_used_up) && self.in_flight > 0 {
             Turn::AfterAnother
         } else {
             Turn::Go
         }
     }
 
-    /// A request begins. Its ticket is to be given back when it ends.
-    pub fn begin(&mut self, now: Duration) -> Ticket {
+    /// Until when the limits of the hour allow nobody anything; zero where they do.
+    fn kept_free(&self, now: Duration) -> Duration {
+        let hour = Some(self.hour.free_at(now)).filter(|time| *time > now).unwrap_or_default();
+        match self.quota.as_ref().map(|quota| quota.ask(now, self.in_flight)) {
+            Some(Left::Nothing(time)) => hour.max(time),
+            _ => hour,
+        }
+    }
+
+    /// Until when Braze, or our own limit an hour, keeps everybody from sending.
+    pub fn paused_until(&self, now: Duration) -> Duration {
+        self.pause_until.max(self.kept_free(now))
+    }
+
+    /// A request begins; `chance` is from 0 to 1. Its ticket is to be given back when it ends.
+    pub fn begin(&mut self, now: Duration, chance: f64) -> Ticket {
         if self.in_flight == 0 && self.failures_in_a_row == 0 && self.lock.is_none() {
             // Time in which there was nothing to send is no outage.
             self.well_until = self.well_until.max(now);
+        }
+        self.hour.count(now);
+        if let Some(quota) = &mut self.quota {
+            quota.begin(now, self.in_flight, chance);
         }
         self.in_flight += 1;
         self.next_ticket += 1;
         self.next_ticket - 1
     }
 
-    /// A request has ended; `answered` says whether Braze said anything.
-    pub fn end(&mut self, now: Duration, ticket: Ticket, ended: Ended, answered: bool) {
+    /// A request has ended.
+    pub fn end(&mut self, now: Duration, ticket: Ticket, ended: Ended, heard: Heard) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.answered |= answered;
+        self.answered |= heard.answered;
+        match (&mut self.quota, heard.standing) {
+            (Some(quota), Some(standing)) => quota.hear(standing, now),
+            (None, Some(standing)) => self.quota = Some(Quota::new(standing, now)),
+            (Some(quota), None) => quota.hear_nothing(),
+            (None, None) => {}
+        }
         match ended {
             Ended::Unheard => {}
             Ended::Through => self.succeeded(now, ticket),
@@ -196,101 +267,4 @@ impl Pace {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn ask(pace: &Pace, now: u64) -> Turn {
-        pace.ask(at(now), Delay::default())
-    }
-
-    fn ended(pace: &mut Pace, now: u64, ended: Ended) {
-        let ticket = pace.begin(at(now));
-        pace.end(at(now), ticket, ended, true);
-    }
-
-    #[test]
-    fn all_send_while_all_is_well_and_a_batch_keeps_to_its_own_delay() {
-        let mut pace = Pace::new(at(900));
-        for _ in 0..4 {
-            assert_eq!(ask(&pace, 0), Turn::Go);
-            pace.begin(at(0));
-        }
-        assert_eq!(pace.ask(at(1), Delay { until: at(2), since: at(1) }), Turn::NotBefore(at(2)));
-    }
-
-    #[test]
-    fn nobody_sends_in_an_announced_pause_and_a_shorter_hint_does_not_shorten_it() {
-        let mut pace = Pace::new(at(900));
-        ended(&mut pace, 1, Ended::Limited { until: at(31), announced: true });
-        ended(&mut pace, 2, Ended::Limited { until: at(5), announced: true });
-        assert_eq!(ask(&pace, 30), Turn::NotBefore(at(31)));
-        assert_eq!(ask(&pace, 31), Turn::Go);
-    }
-
-    #[test]
-    fn an_outage_is_probed_by_one_request_at_a_time_and_a_success_lets_all_in() {
-        let mut pace = Pace::new(at(900));
-        for now in 0..3 {
-            ended(&mut pace, now, Ended::Failed);
-        }
-        let long = Delay { until: at(30), since: at(2) };
-        assert_eq!(pace.ask(at(2), long), Turn::NotBefore(at(3)), "the probe's pace, not the batch's");
-        assert_eq!(pace.ask(at(3), long), Turn::Go);
-        let probe = pace.begin(at(3));
-        assert_eq!(ask(&pace, 3), Turn::AfterAnother);
-        pace.end(at(4), probe, Ended::Failed, false);
-        assert_eq!(ask(&pace, 4), Turn::NotBefore(at(6)));
-        ended(&mut pace, 7, Ended::Through);
-        assert_eq!(pace.ask(at(7), long), Turn::Go, "a delay from the outage ends with it");
-    }
-
-    #[test]
-    fn probes_of_a_long_outage_are_at_most_five_seconds_apart() {
-        let mut pace = Pace::new(at(900));
-        for now in 0..50 {
-            ended(&mut pace, now, Ended::Failed);
-        }
-        assert_eq!(ask(&pace, 50), Turn::NotBefore(at(54)));
-    }
-
-    #[test]
-    fn a_locked_cohort_is_asked_one_call_at_a_time_until_a_later_call_succeeds() {
-        let mut pace = Pace::new(at(900));
-        let (older, locked) = (pace.begin(at(0)), pace.begin(at(0)));
-        pace.end(at(1), locked, Ended::Locked(at(2)), true);
-        assert_eq!(ask(&pace, 2), Turn::AfterAnother);
-        pace.end(at(2), older, Ended::Through, true);
-        assert_eq!(ask(&pace, 2), Turn::Go);
-        let alone = pace.begin(at(2));
-        assert_eq!(ask(&pace, 2), Turn::AfterAnother, "the older call says nothing of the lock");
-        pace.end(at(3), alone, Ended::Through, true);
-        pace.begin(at(3));
-        assert_eq!(ask(&pace, 3), Turn::Go);
-    }
-
-    #[test]
-    fn an_outage_ends_the_run_after_its_limit_and_sooner_where_nobody_ever_answered() {
-        let mut pace = Pace::new(at(900));
-        assert_eq!((pace.outage(at(59)), pace.outage(at(60))), (None, Some(at(60))));
-        ended(&mut pace, 10, Ended::Through);
-        assert_eq!((pace.outage(at(909)), pace.outage(at(910))), (None, Some(at(900))));
-        ended(&mut pace, 20, Ended::Limited { until: at(3000), announced: true });
-        assert_eq!(pace.outage(at(3800)), None, "an announced pause is no outage");
-        ended(&mut pace, 3800, Ended::Limited { until: at(3830), announced: false });
-        assert!(pace.outage(at(4800)).is_some(), "a pause of our own making does not put it off");
-    }
-
-    #[test]
-    fn time_without_anything_to_send_is_no_outage() {
-        let mut pace = Pace::new(at(900));
-        ended(&mut pace, 1, Ended::Through);
-        ended(&mut pace, 5000, Ended::Failed);
-        assert_eq!(pace.outage(at(5001)), None);
-        ended(&mut pace, 5900, Ended::Failed);
-        assert_eq!(pace.outage(at(5900)), Some(at(900)));
-    }
-}
+mod tests;

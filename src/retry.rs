@@ -2,7 +2,9 @@
 //!
 //! - "Again" is after 0.5 s, doubling up to 30 s, with full jitter: anything from nothing to that, evenly spread, so that
 //!   workers which failed together do not come back together.
-//! - A locked cohort (423) is asked again after 1 s, doubling up to 60 s, one call at a time.
+//! - Where the answer names a time (`Retry-After`), that takes the place of the delay.
+//! - A locked cohort (423) is asked again after 1 s, doubling up to 60 s, or when the answer says within these bounds; one
+//!   call at a time.
 //! - A connection that the server had closed while it was idle is replaced at once, and once.
 //! - A batch that has failed 10 times while others got through is given up; it is undelivered. As long as nothing gets
 //!   through the fault is not the batch's, and `max_outage` ends the run instead.
@@ -28,9 +30,10 @@ pub fn delay(failures: u32, chance: f64) -> Duration {
     doubled(FIRST_DELAY, failures, LAST_DELAY).mul_f64(chance.clamp(0.0, 1.0))
 }
 
-/// The delay before a locked cohort is asked again; never shorter than a second.
-pub fn locked_delay(failures: u32) -> Duration {
-    doubled(FIRST_LOCKED_DELAY, failures, LAST_LOCKED_DELAY)
+/// The delay before a locked cohort is asked again, 1 to 60 s; `asked_for` is what the answer named.
+pub fn locked_delay(failures: u32, asked_for: Option<Duration>) -> Duration {
+    let delay = asked_for.unwrap_or_else(|| doubled(FIRST_LOCKED_DELAY, failures, LAST_LOCKED_DELAY));
+    delay.clamp(FIRST_LOCKED_DELAY, LAST_LOCKED_DELAY)
 }
 
 fn doubled(first: Duration, failures: u32, last: Duration) -> Duration {
@@ -55,10 +58,17 @@ mod tests {
     }
 
     #[rstest]
-    #[case(1, 1)]
-    #[case(4, 8)]
-    #[case(9, 60)]
-    fn a_lock_is_waited_for_between_one_second_and_sixty(#[case] failures: u32, #[case] seconds: u64) {
-        assert_eq!(locked_delay(failures).as_secs(), seconds);
+    #[case(1, None, 1)]
+    #[case(4, None, 8)]
+    #[case(9, None, 60)]
+    #[case(1, Some(7), 7)]
+    #[case(1, Some(0), 1)]
+    #[case(1, Some(600), 60)]
+    fn a_lock_is_waited_for_between_one_second_and_sixty(
+        #[case] failures: u32,
+        #[case] asked_for: Option<u64>,
+        #[case] seconds: u64,
+    ) {
+        assert_eq!(locked_delay(failures, asked_for.map(Duration::from_secs)).as_secs(), seconds);
     }
 }

@@ -53,10 +53,15 @@ pub enum Stop {
         limit: Duration,
     },
     /// Braze wants a pause that would end after the run has to.
-    #[error("Braze's rate limit announces a pause of {} s, which ends after max_duration; run it again after that", .pause.as_secs())]
+    #[error(
+        "the rate limit announces a pause of {} s, to {}, which is after max_duration ends; run it again then",
+        .pause.as_secs(), .until
+    )]
     PauseTooLong {
         /// So long a pause.
         pause: Duration,
+        /// When it ends by this machine's clock, in UTC.
+        until: jiff::Timestamp,
     },
     /// A file that has to be written.
     #[error("{0}; no further request was begun")]

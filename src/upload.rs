@@ -133,14 +133,17 @@ pub fn run(
         let (at_work, all_done) = bounded::<()>(0);
         let (running, stopping) = bounded::<()>(0);
         scope.spawn(move |scope| {
+            let present = gate.attend();
             guarded(gate, || worker.first_call());
             for _ in 0..plan.thread_count {
                 let (queue, stopping, at_work) = (queue.clone(), stopping.clone(), at_work.clone());
+                let present = gate.attend();
                 scope.spawn(move |_| {
                     guarded(gate, || work(worker, &queue, &stopping));
-                    drop(at_work);
+                    drop((present, at_work));
                 });
             }
+            drop(present);
         });
         supervise(&all_done, running, post, gate, tick);
     });

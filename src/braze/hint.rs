@@ -5,14 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 
-/// A longer pause than a day is no pause but a mistake.
-const ABSURD: Duration = Duration::from_hours(24);
+use crate::pace::Standing;
+
+/// A longer pause than a week is no pause but a mistake.
+const ABSURD: Duration = Duration::from_hours(7 * 24);
 
 /// What this machine takes for now, in UTC epoch seconds. A wrong clock is corrected by the answer's own `Date`.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(pub u64);
+pub struct WallClock(pub u64);
 
-impl Clock {
+impl WallClock {
     /// This machine's.
     pub fn now() -> Self {
         Self(epoch_seconds(SystemTime::now()))
@@ -20,21 +22,48 @@ impl Clock {
 }
 
 /// The longest pause that the headers announce. Hints that are past, absurd or garbage count for nothing.
-pub fn pause(headers: &HeaderMap, local: Clock) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let date = |value: &str| httpdate::parse_http_date(value).ok().map(epoch_seconds);
-    let now = text("date").and_then(date).unwrap_or(local.0);
-    let seconds = |value: &str| value.parse::<u64>().ok();
-    [
-        text("retry-after").and_then(|value| seconds(value).or_else(|| date(value)?.checked_sub(now))),
-        text("x-ratelimit-retry-after").and_then(seconds),
-        text("x-ratelimit-reset").and_then(|value| seconds(value)?.checked_sub(now)),
-    ]
-    .into_iter()
-    .flatten()
-    .map(Duration::from_secs)
-    .filter(|pause| !pause.is_zero() && *pause <= ABSURD)
-    .max()
+pub fn pause(headers: &HeaderMap, local: WallClock) -> Option<Duration> {
+    let seconds = |name| text(headers, name).and_then(whole_number);
+    let until_reset = seconds("x-ratelimit-reset").and_then(|reset| reset.checked_sub(now(headers, local)));
+    let hints = [seconds("x-ratelimit-retry-after"), until_reset];
+    hints.into_iter().flatten().filter_map(sensible).chain(retry_after(headers, local)).max()
+}
+
+/// The pause that `Retry-After` announces, for answers which are not about the rate.
+pub fn retry_after(headers: &HeaderMap, local: WallClock) -> Option<Duration> {
+    let now = now(headers, local);
+    text(headers, "retry-after")
+        .and_then(|value| whole_number(value).or_else(|| date(value)?.checked_sub(now)))
+        .and_then(sensible)
+}
+
+/// How many requests are left until when; `None` where the headers do not say both in a way that makes sense.
+pub fn standing(headers: &HeaderMap, local: WallClock) -> Option<Standing> {
+    let number = |name| text(headers, name).and_then(whole_number);
+    let remaining = number("x-ratelimit-remaining")?;
+    let reset_at = number("x-ratelimit-reset")?;
+    let resets_in = sensible(reset_at.checked_sub(now(headers, local))?)?;
+    Some(Standing { limit: number("x-ratelimit-limit").unwrap_or_default(), remaining, resets_in, reset_at })
+}
+
+fn sensible(seconds: u64) -> Option<Duration> {
+    Some(Duration::from_secs(seconds)).filter(|pause| !pause.is_zero() && *pause <= ABSURD)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+}
+
+fn whole_number(text: &str) -> Option<u64> {
+    text.parse().ok()
+}
+
+fn date(text: &str) -> Option<u64> {
+    httpdate::parse_http_date(text).ok().map(epoch_seconds)
+}
+
+fn now(headers: &HeaderMap, local: WallClock) -> u64 {
+    text(headers, "date").and_then(date).unwrap_or(local.0)
 }
 
 fn epoch_seconds(time: SystemTime) -> u64 {
@@ -60,15 +89,32 @@ mod tests {
     #[case::past(&[("x-ratelimit-reset", "1795435100")], None)]
     #[case::past_date(&[("retry-after", "Mon, 23 Nov 2026 11:00:30 GMT")], None)]
     #[case::negative(&[("retry-after", "-5")], None)]
+    #[case::two_days(&[("retry-after", "172800")], Some(172_800))]
     #[case::absurd(&[("retry-after", "99999999")], None)]
     #[case::overflowing(&[("x-ratelimit-reset", "99999999999999999999")], None)]
     #[case::garbage(&[("retry-after", "soon")], None)]
     #[case::nothing(&[], None)]
-    fn reads_the_announced_pause(#[case] headers: &[(&'static str, &'static str)], #[case] seconds: Option<u64>) {
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect();
-        assert_eq!(pause(&headers, Clock(NOON)), seconds.map(Duration::from_secs));
+    fn reads_the_announced_pause(#[case] pairs: &[(&'static str, &'static str)], #[case] seconds: Option<u64>) {
+        assert_eq!(pause(&headers(pairs), WallClock(NOON)), seconds.map(Duration::from_secs));
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs.iter();
+        pairs.map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[rstest]
+    #[case::all(&[("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435260")], Some((100, 9, 60)))]
+    #[case::no_limit(&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435260")], Some((0, 9, 60)))]
+    #[case::no_reset(&[("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "9")], None)]
+    #[case::past(&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435100")], None)]
+    #[case::absurd(&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435260000")], None)]
+    #[case::garbage(&[("x-ratelimit-remaining", "-9"), ("x-ratelimit-reset", "1795435260")], None)]
+    fn reads_what_is_left_of_the_limit(
+        #[case] pairs: &[(&'static str, &'static str)],
+        #[case] expected: Option<(u64, u64, u64)>,
+    ) {
+        let standing = standing(&headers(pairs), WallClock(NOON));
+        assert_eq!(standing.map(|it| (it.limit, it.remaining, it.resets_in.as_secs())), expected);
     }
 }

@@ -7,7 +7,6 @@ use crate::config::credentials::from_environment;
 use crate::config::template::Environment;
 use crate::config::{self, Config};
 use crate::exit::Exit;
-use crate::gate::Gate;
 use crate::http::Http;
 use crate::identifier::Kind;
 use crate::reader::{Limits, Reader};
@@ -16,6 +15,7 @@ use crate::terminal;
 use crate::upload::{self, FirstCall, Plan, Shared};
 
 use super::CommandError;
+use super::order::gate;
 use super::upload::input_flag;
 
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
@@ -90,7 +90,7 @@ fn check_credentials(config: &Config) -> Finding {
     let bodies = BodyWriter::new(&credentials, &config.cohort_id, config.operation, &config.aliases);
     let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
     let plan = Plan { addresses, bodies, thread_count: 1, first_call };
-    let gate = Gate::new(endpoint.to_string(), config.max_outage, config.max_duration);
+    let gate = gate(config, endpoint);
     let post = Http::new(1, endpoint.is_loopback());
     upload::first_call(&plan, &post, &gate, &Shared::new(0));
     match gate.take_stop() {

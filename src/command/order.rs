@@ -12,6 +12,7 @@ use crate::account::{Account, DryRun, InputAccount, Sent};
 use crate::body::{BodyWriter, Credentials, Operation};
 use crate::braze::Addresses;
 use crate::checkpoint::{Checkpoint, Scope};
+use crate::clock::Monotonic;
 use crate::config::Config;
 use crate::config::credentials::from_environment;
 use crate::config::endpoint::Endpoint;
@@ -19,6 +20,7 @@ use crate::exit::Exit;
 use crate::failures::Failures;
 use crate::gate::Gate;
 use crate::http::Http;
+use crate::pace;
 use crate::progress::Progress;
 use crate::reader::{Limits, Reader};
 use crate::sandbox::{self, CohortView, Sandbox};
@@ -138,7 +140,7 @@ fn upload_to(
         checkpoint: Checkpoint::begin(config.checkpoint.as_deref(), scope(config, endpoint, session))?,
     });
     let plan = plan(config, endpoint, credentials, session.time);
-    let gate = Arc::new(Gate::new(endpoint.to_string(), config.max_outage, config.max_duration));
+    let gate = Arc::new(gate(config, endpoint));
     shutdown::stop_on_signals(&gate).map_err(CommandError::Signals)?;
     let shared = Arc::new(Shared::new(config.aliases.len()));
     let post = Http::new(config.thread_count, endpoint.is_loopback());
@@ -161,6 +163,12 @@ fn upload_to(
         keep.checkpoint.remove()?;
     }
     Ok(Finished { account, stop, sandbox: None })
+}
+
+/// What all requests of a run have to pass.
+pub fn gate(config: &Config, endpoint: &Endpoint) -> Gate {
+    let limits = pace::Limits { max_outage: config.max_outage, max_requests_per_hour: config.max_requests_per_hour };
+    Gate::new(endpoint.to_string(), limits, config.max_duration, Arc::new(Monotonic::default()))
 }
 
 fn scope<'a>(config: &'a Config, endpoint: &'a Endpoint, session: Session<'a>) -> Scope<'a> {

@@ -36,11 +36,13 @@ pub enum Key {
     MaxOutage,
     /// A duration; 23h. How long the run may take.
     MaxDuration,
+    /// A whole number, at least 1; 250,000, which is Braze's limit. Requests in any hour.
+    MaxRequestsPerHour,
 }
 
 impl Key {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::CohortId,
         Self::CohortName,
         Self::Operation,
@@ -56,6 +58,7 @@ impl Key {
         Self::FailedFile,
         Self::MaxOutage,
         Self::MaxDuration,
+        Self::MaxRequestsPerHour,
     ];
 
     /// As it is written in YAML and in parameters.
@@ -76,6 +79,7 @@ impl Key {
             Self::FailedFile => "failed_file",
             Self::MaxOutage => "max_outage",
             Self::MaxDuration => "max_duration",
+            Self::MaxRequestsPerHour => "max_requests_per_hour",
         }
     }
 

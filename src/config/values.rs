@@ -13,6 +13,8 @@ use crate::secret::{holds_a_secret, masked};
 
 /// The most alias columns; Braze sets no limit, a `u16` counts them.
 const MAX_ALIASES: usize = 1000;
+/// Braze's own limit.
+const MAX_REQUESTS_PER_HOUR: u64 = 250_000;
 const MAX_THREADS: u64 = 256;
 /// Longer texts are a mistake, such as a file's content in the place of its name.
 const MAX_TEXT_BYTES: usize = 4096;
@@ -38,6 +40,13 @@ impl Values<'_> {
             None => Ok(4),
             Some(count @ 1..=MAX_THREADS) => Ok(usize::try_from(count).unwrap_or(4)),
             Some(_) => Err(self.bad(Key::ThreadCount, "has to be a whole number from 1 to 256")),
+        }
+    }
+
+    pub fn max_requests_per_hour(&self) -> Result<u64, ConfigError> {
+        match self.whole_number(Key::MaxRequestsPerHour)? {
+            Some(0) => Err(self.bad(Key::MaxRequestsPerHour, "has to be at least 1")),
+            count => Ok(count.unwrap_or(MAX_REQUESTS_PER_HOUR)),
         }
     }
 
@@ -248,6 +257,7 @@ mod tests {
     #[case(json!({"partner": "a/b"}), "segment")]
     #[case(json!({"max_rejected": "101%"}), "percentage")]
     #[case(json!({"max_outage": "15"}), "15m")]
+    #[case(json!({"max_requests_per_hour": 0}), "at least 1")]
     #[case(json!({"expected_rows": -1}), "whole number")]
     fn a_wrong_value_is_said_with_what_it_has_to_be(#[case] values: Value, #[case] message: &str) {
         let error = checked(values).unwrap_err();

@@ -7,12 +7,12 @@ use log::{debug, warn};
 
 use super::{Plan, Shared};
 use crate::batch::Batch;
-use crate::braze::{Refusal, Verdict, classify};
+use crate::braze::{Refusal, Verdict, classify, hint};
 use crate::checkpoint::Checkpoint;
 use crate::failures::Failures;
 use crate::gate::{Gate, Stopped};
 use crate::http::Post;
-use crate::pace::{Delay, Ended, Ticket};
+use crate::pace::{Delay, Ended, Heard, Ticket};
 use crate::retry;
 use crate::stop::Stop;
 
@@ -44,6 +44,7 @@ enum End {
 #[derive(Debug, Default)]
 struct History {
     ticket: Ticket,
+    heard: Heard,
     tries: u32,
     failures: u32,
     failures_while_others_got_through: u32,
@@ -57,8 +58,11 @@ struct History {
 
 /// What to do after a try.
 enum Next {
-    /// Not before this time.
-    Again(Duration),
+    /// Not before this time, which Braze may have named.
+    Again {
+        until: Duration,
+        announced: bool,
+    },
     End(End),
 }
 
@@ -66,7 +70,7 @@ impl Worker<'_> {
     /// The call without identifiers. Whatever keeps it from being delivered stops the run.
     pub fn first_call(&self) {
         let call = &self.plan.first_call;
-        let said = match self.send(&call.address, &call.body, None) {
+        let said = match self.send(&call.address, &call.body, None, false) {
             Ok(End::Delivered) | Err(Stopped) => return,
             Ok(End::Refused(said) | End::Halve(said) | End::GivenUp(said)) => said,
         };
@@ -98,9 +102,10 @@ impl Worker<'_> {
         let mut parts = vec![batch];
         let mut extra_requests = 0;
         while let Some(part) = parts.pop() {
+            let is_half = extra_requests > 0;
             self.plan.bodies.write(&part, &mut body);
             let count = part.len() as u64;
-            match self.send(&self.plan.addresses.users, &body, Some(&part)) {
+            match self.send(&self.plan.addresses.users, &body, Some(&part), is_half) {
                 Ok(End::Delivered) => {
                     delivered += count;
                     self.shared.delivered.fetch_add(count, Ordering::Relaxed);
@@ -114,7 +119,6 @@ impl Worker<'_> {
                 Ok(End::Halve(said)) => {
                     debug!("a batch of {count} is halved: {said}");
                     extra_requests += 2;
-                    self.shared.retries.fetch_add(2, Ordering::Relaxed);
                     let (left, right) = part.halves();
                     parts.extend([right, left]);
                 }
@@ -151,95 +155,108 @@ impl Worker<'_> {
         }
     }
 
-    /// Sends the same bytes until something final is known.
-    fn send(&self, address: &str, body: &[u8], part: Option<&Batch>) -> Result<End, Stopped> {
+    /// Sends the same bytes until something final is known. The first try of a half is a retry already.
+    fn send(&self, address: &str, body: &[u8], part: Option<&Batch>, is_half: bool) -> Result<End, Stopped> {
         let mut history = History::default();
         let mut delay = Delay::default();
         loop {
             history.ticket = self.gate.enter(delay)?;
             self.shared.requests.fetch_add(1, Ordering::Relaxed);
-            if history.tries > 0 {
+            if history.tries > 0 || is_half {
                 self.shared.retries.fetch_add(1, Ordering::Relaxed);
             }
             history.tries += 1;
             let outcome = self.post.post(address, body);
-            let answered = outcome.is_ok();
+            history.heard = outcome.as_ref().map_or(Heard::NOTHING, |answer| Heard {
+                answered: true,
+                standing: hint::standing(&answer.headers, hint::WallClock::now()),
+            });
             let verdict = classify(&outcome).map_text(|text| without_identifiers(&text, part));
-            match self.next(address, verdict, answered, &mut history) {
-                Next::Again(until) => delay = Delay { until, since: self.gate.now() },
+            match self.next(address, verdict, &mut history) {
+                Next::Again { until, announced } => delay = Delay { until, since: self.gate.now(), announced },
                 Next::End(end) => return Ok(end),
             }
         }
     }
 
+    /// Tells the others how the latest try ended.
+    fn leave(&self, history: &History, ended: Ended, failure: Option<&str>) -> u64 {
+        self.gate.leave(history.ticket, ended, history.heard, failure)
+    }
+
     /// Decides by what the answer means and what went before, and tells the others what they have to know.
-    fn next(&self, address: &str, verdict: Verdict, answered: bool, history: &mut History) -> Next {
-        let (now, ticket) = (self.gate.now(), history.ticket);
+    fn next(&self, address: &str, verdict: Verdict, history: &mut History) -> Next {
+        let now = self.gate.now();
+        let at_once = Next::Again { until: now, announced: false };
         if !matches!(verdict, Verdict::Garbage(_)) {
             history.garbage = 0;
         }
         // Whatever the others have to know is said before anything is logged, as the log may be slow.
         match verdict {
-            Verdict::Delivered => self.settled(ticket, End::Delivered),
-            Verdict::Halve(said) => self.settled(ticket, End::Halve(said)),
-            Verdict::NotAcknowledged(said) if history.not_acknowledged => self.settled(ticket, End::Refused(said)),
+            Verdict::Delivered => self.settled(history, End::Delivered),
+            Verdict::Halve(said) => self.settled(history, End::Halve(said)),
+            Verdict::NotAcknowledged(said) if history.not_acknowledged => self.settled(history, End::Refused(said)),
             Verdict::NotAcknowledged(said) => {
                 history.not_acknowledged = true;
-                self.gate.leave(ticket, Ended::Through, true, None);
+                self.leave(history, Ended::Through, None);
                 warn!("Braze answered without acknowledging ({said}); once more");
-                Next::Again(now)
+                at_once
             }
             Verdict::AgainAtOnce if !history.stale => {
                 history.stale = true;
-                self.gate.leave(ticket, Ended::Unheard, false, None);
-                Next::Again(now)
+                self.leave(history, Ended::Unheard, None);
+                at_once
             }
-            Verdict::AgainAtOnce => self.failed("the idle connection was closed again", false, history),
-            Verdict::Again(trouble) => self.failed(&trouble, answered, history),
+            Verdict::AgainAtOnce => self.failed("the idle connection was closed again", None, history),
+            Verdict::Again(trouble, pause) => self.failed(&trouble, pause, history),
             Verdict::Garbage(trouble) => {
                 history.garbage += 1;
                 if history.garbage >= retry::MAX_GARBAGE {
-                    self.refused_for_good(ticket, address, &Refusal::NotBraze(trouble))
+                    self.refused_for_good(history, address, &Refusal::NotBraze(trouble))
                 } else {
-                    self.failed(&trouble, answered, history)
+                    self.failed(&trouble, None, history)
                 }
             }
-            Verdict::Locked => {
-                history.locks += 1;
-                let delay = retry::locked_delay(history.locks);
-                let until = now + delay;
-                self.gate.leave(ticket, Ended::Locked(until), true, Some("the cohort is locked (423)"));
-                warn!("the cohort is locked (423); again in {} s, one call at a time", delay.as_secs());
-                Next::Again(until)
-            }
-            Verdict::Limited(pause) => {
-                history.limits += 1;
-                let announced = pause.is_some();
-                let pause = pause.unwrap_or_else(|| retry::delay(history.limits, fastrand::f64()));
-                let until = now + pause;
-                self.gate.leave(ticket, Ended::Limited { until, announced }, true, Some("rate limit (429)"));
-                warn!("rate limit (429): all workers pause for {:.1} s", pause.as_secs_f64());
-                Next::Again(until)
-            }
-            Verdict::Final(refusal) => self.refused_for_good(ticket, address, &refusal),
+            Verdict::Locked(pause) => self.locked(now, pause, history),
+            Verdict::Limited(pause) => self.limited(now, pause, history),
+            Verdict::Final(refusal) => self.refused_for_good(history, address, &refusal),
         }
     }
 
-    fn settled(&self, ticket: Ticket, end: End) -> Next {
-        self.gate.leave(ticket, Ended::Through, true, None);
+    fn settled(&self, history: &History, end: End) -> Next {
+        self.leave(history, Ended::Through, None);
         Next::End(end)
     }
 
-    fn refused_for_good(&self, ticket: Ticket, address: &str, refusal: &Refusal) -> Next {
+    fn refused_for_good(&self, history: &History, address: &str, refusal: &Refusal) -> Next {
         // Stopped before it is left, so that nobody else begins in between.
         self.gate.stop(Stop::Refused { refusal: refusal.clone(), address: address.to_owned() });
-        self.gate.leave(ticket, Ended::Through, true, None);
+        self.leave(history, Ended::Through, None);
         Next::End(End::GivenUp("the run was stopped by Braze's answer".to_owned()))
     }
 
-    fn failed(&self, trouble: &str, answered: bool, history: &mut History) -> Next {
+    fn locked(&self, now: Duration, pause: Option<Duration>, history: &mut History) -> Next {
+        history.locks += 1;
+        let delay = retry::locked_delay(history.locks, pause);
+        let until = now + delay;
+        self.leave(history, Ended::Locked(until), Some("the cohort is locked (423)"));
+        warn!("the cohort is locked (423); again in {} s, one call at a time", delay.as_secs());
+        Next::Again { until, announced: false }
+    }
+
+    fn limited(&self, now: Duration, pause: Option<Duration>, history: &mut History) -> Next {
+        history.limits += 1;
+        let announced = pause.is_some();
+        let pause = pause.unwrap_or_else(|| retry::delay(history.limits, fastrand::f64()));
+        let until = now + pause;
+        self.leave(history, Ended::Limited { until, announced }, Some("rate limit (429)"));
+        warn!("rate limit (429): all workers pause for {:.1} s", pause.as_secs_f64());
+        Next::Again { until, announced }
+    }
+
+    fn failed(&self, trouble: &str, pause: Option<Duration>, history: &mut History) -> Next {
         history.failures += 1;
-        let successes = self.gate.leave(history.ticket, Ended::Failed, answered, Some(trouble));
+        let successes = self.leave(history, Ended::Failed, Some(trouble));
         if history.failures == 1 || successes > history.successes_seen {
             history.failures_while_others_got_through += 1;
         }
@@ -247,11 +264,16 @@ impl Worker<'_> {
         if history.failures_while_others_got_through >= retry::MAX_FAILURES {
             return Next::End(End::GivenUp(trouble.to_owned()));
         }
-        let delay = retry::delay(history.failures, fastrand::f64());
+        let announced = pause.is_some();
+        let delay = pause.unwrap_or_else(|| retry::delay(history.failures, fastrand::f64()));
         debug!("a request failed ({trouble}); again in {:.1} s", delay.as_secs_f64());
-        Next::Again(self.gate.now() + delay)
+        Next::Again { until: self.gate.now() + delay, announced }
     }
 }
+
+/// From so many bytes on an identifier is hidden wherever it stands; a shorter one only where it is a word of its own, as
+/// it may stand in any text by chance.
+const LONG_IDENTIFIER: usize = 6;
 
 /// Braze may repeat an identifier in what it says, and what it says goes into the log.
 fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
@@ -262,7 +284,7 @@ fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
             let end = start + found.len();
             let is_part_of_a_word =
                 text[..start].ends_with(char::is_alphanumeric) || text[end..].starts_with(char::is_alphanumeric);
-            if !is_part_of_a_word {
+            if found.len() >= LONG_IDENTIFIER || !is_part_of_a_word {
                 hidden[start..end].fill(true);
             }
         }

@@ -1,0 +1,107 @@
+//! Time, and waiting for it: monotonic, and replaceable, so that hours of pauses are tested in moments.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often waiters were woken so far.
+pub type Wakes = u64;
+
+/// A clock that can be waited for.
+pub trait Clock: Send + Sync {
+    /// The time since the start of the run; never goes back, whatever the wall clock does.
+    fn now(&self) -> Duration;
+    /// How often waiters were woken. To be taken before looking at what one would wait for, so that no wake is missed.
+    fn wakes(&self) -> Wakes;
+    /// Waits until somebody has woken the waiters since `seen`, or the time has come.
+    fn wait(&self, seen: Wakes, until: Option<Duration>);
+    /// Wakes all who wait.
+    fn wake(&self);
+    /// Somebody comes whose work takes no time but what they wait for. Says nothing to a real clock.
+    fn attend(&self) {}
+    /// They leave.
+    fn depart(&self) {}
+}
+
+/// The system's monotonic clock.
+pub struct Monotonic {
+    started: Instant,
+    wakes: Mutex<Wakes>,
+    woken: Condvar,
+}
+
+impl Default for Monotonic {
+    fn default() -> Self {
+        Self { started: Instant::now(), wakes: Mutex::default(), woken: Condvar::new() }
+    }
+}
+
+impl Monotonic {
+    fn lock(&self) -> MutexGuard<'_, Wakes> {
+        self.wakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for Monotonic {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn wakes(&self) -> Wakes {
+        *self.lock()
+    }
+
+    fn wait(&self, seen: Wakes, until: Option<Duration>) {
+        let mut wakes = self.lock();
+        while *wakes == seen {
+            wakes = match until.map(|until| until.saturating_sub(self.now())) {
+                Some(Duration::ZERO) => return,
+                Some(time) => self.woken.wait_timeout(wakes, time).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.woken.wait(wakes).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn wake(&self) {
+        *self.lock() += 1;
+        self.woken.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::thread;
+
+    #[test]
+    fn a_wait_ends_at_its_time() {
+        let clock = Monotonic::default();
+        let until = clock.now() + Duration::from_millis(20);
+        clock.wait(clock.wakes(), Some(until));
+        assert!(clock.now() >= until);
+    }
+
+    #[test]
+    fn a_wake_between_looking_and_waiting_is_not_missed() {
+        let clock = Monotonic::default();
+        let seen = clock.wakes();
+        clock.wake();
+        clock.wait(seen, None);
+    }
+
+    #[test]
+    fn all_who_wait_are_woken() {
+        let clock = Arc::new(Monotonic::default());
+        let seen = clock.wakes();
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let clock = Arc::clone(&clock);
+                thread::spawn(move || clock.wait(seen, None))
+            })
+            .collect();
+        clock.wake();
+        for thread in waiting {
+            thread.join().unwrap();
+        }
+    }
+}
