@@ -36,11 +36,6 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Whether it holds as many as a request may.
-    pub fn is_full(&self) -> bool {
-        self.len() == CAPACITY
-    }
-
     /// Puts an identifier at the end.
     pub fn push(&mut self, kind: Kind, identifier: &[u8]) {
         self.bytes.extend_from_slice(identifier);

@@ -22,6 +22,8 @@ pub struct Limits {
     pub expected_rows: Option<u64>,
     /// How much may be rejected.
     pub max_rejected: MaxRejected,
+    /// Identifiers a batch; [`crate::batch::CAPACITY`], or fewer in a test.
+    pub batch_size: usize,
 }
 
 /// An input whose header is read and usable.
@@ -122,7 +124,7 @@ impl Reader {
             let rejected_before = self.account.rejections();
             count_row(row, &self.columns, &mut self.account, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
-                if self.batch.is_full() {
+                if self.batch.len() >= self.limits.batch_size {
                     full.push(mem::replace(&mut self.batch, Batch::new()));
                 }
             });

@@ -1,5 +1,6 @@
 //! `td-braze-cohort check CONFIG.yml`: everything that can be found out without sending a member.
 
+use crate::batch::CAPACITY;
 use crate::body::BodyWriter;
 use crate::braze::Addresses;
 use crate::cli::CheckArgs;
@@ -63,7 +64,7 @@ fn check_input(config: &Config) -> Finding {
     if *input == Input::Stdin {
         return Ok("standard input, which is not read here".to_owned());
     }
-    let limits = Limits { expected_rows: None, max_rejected: config.max_rejected };
+    let limits = Limits { expected_rows: None, max_rejected: config.max_rejected, batch_size: CAPACITY };
     let reader = Reader::open(input, &config.aliases, limits).map_err(failed)?;
     let columns = reader.columns();
     let kinds: Vec<String> = columns

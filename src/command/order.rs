@@ -9,6 +9,7 @@ use log::{info, warn};
 
 use super::CommandError;
 use crate::account::{Account, DryRun, InputAccount, Sent};
+use crate::batch::CAPACITY;
 use crate::body::{BodyWriter, Credentials, Operation};
 use crate::braze::Addresses;
 use crate::checkpoint::{Checkpoint, Scope};
@@ -194,7 +195,8 @@ fn finish_failures(failures: &Failures, gate: &Gate) {
 }
 
 fn open(config: &Config) -> Result<Reader, CommandError> {
-    let limits = Limits { expected_rows: config.expected_rows, max_rejected: config.max_rejected };
+    let limits =
+        Limits { expected_rows: config.expected_rows, max_rejected: config.max_rejected, batch_size: CAPACITY };
     Ok(Reader::open(config.required_input()?, &config.aliases, limits)?)
 }
 
