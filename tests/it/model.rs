@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -14,22 +13,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rstest::rstest;
 use serde_json::Value;
 use td_braze_cohort::account::{InputAccount, Sent};
-use td_braze_cohort::body::{BodyWriter, Credentials, Operation};
-use td_braze_cohort::braze::Addresses;
+use td_braze_cohort::body::Operation;
 use td_braze_cohort::checkpoint::{Checkpoint, CheckpointError, Scope};
 use td_braze_cohort::clock::Clock;
-use td_braze_cohort::config::MaxRejected;
 use td_braze_cohort::exit::Exit;
 use td_braze_cohort::failures::Failures;
 use td_braze_cohort::gate::Gate;
 use td_braze_cohort::http::{Answer, HttpError, Post};
-use td_braze_cohort::pace;
-use td_braze_cohort::reader::{Limits, Reader};
-use td_braze_cohort::secret::Secret;
-use td_braze_cohort::source::Input;
 use td_braze_cohort::stop::Stop;
-use td_braze_cohort::upload::{self, FirstCall, Keep, Plan, Shared};
+use td_braze_cohort::upload::{self, Keep, Shared};
 
+use crate::rig;
 use crate::virtual_clock::VirtualClock;
 
 const SCHEDULES: u64 = 10_000;
@@ -321,11 +315,8 @@ struct Ran {
 }
 
 fn run(scene: &Scene, faults: &Faults, seed: u64, braze: &Mutex<Braze>, folder: &Path) -> Ran {
-    let input = folder.join("members.csv");
-    fs::write(&input, &scene.text).unwrap();
-    let labels = ["email".to_owned()];
-    let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: scene.batch_size };
-    let reader = Reader::open(&Input::File(input), &labels, limits).unwrap();
+    let labels = rig::labels();
+    let reader = rig::reader(&scene.text, scene.batch_size, folder);
     let scope = Scope {
         endpoint: "https://braze",
         partner: "p",
@@ -339,16 +330,9 @@ fn run(scene: &Scene, faults: &Faults, seed: u64, braze: &Mutex<Braze>, folder: 
         failures: Failures::begin(Some(&failed_file), &labels).unwrap(),
         checkpoint: opened(&checkpoint, scope),
     });
-    let key = || Secret::new("model".to_owned());
-    let bodies =
-        BodyWriter::new(&Credentials { client_secret: key(), partner_api_key: key() }, "c", scene.operation, &labels);
-    let (cohorts, users) = ("https://braze/cohorts".to_owned(), "https://braze/cohorts/users".to_owned());
-    let first_call = FirstCall { address: users.clone(), body: bodies.no_changes() };
-    let plan = Plan { addresses: Addresses { cohorts, users }, bodies, thread_count: scene.threads, first_call };
-
+    let plan = rig::plan(scene.operation, scene.threads);
     let clock = Arc::new(VirtualClock::default());
-    let limits = pace::Limits { max_outage: Duration::from_mins(15), max_requests_per_hour: 250_000 };
-    let gate = Arc::new(Gate::new("braze".to_owned(), limits, Duration::from_hours(23), clock.clone()));
+    let gate = rig::gate(250_000, &clock);
     let line = Line {
         scene,
         faults: faults.clone(),

@@ -1,0 +1,48 @@
+//! What the tests with virtual time have in common: an upload inside the process, to whatever answers for Braze.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use td_braze_cohort::body::{BodyWriter, Credentials, Operation};
+use td_braze_cohort::braze::Addresses;
+use td_braze_cohort::config::MaxRejected;
+use td_braze_cohort::gate::Gate;
+use td_braze_cohort::pace;
+use td_braze_cohort::reader::{Limits, Reader};
+use td_braze_cohort::secret::Secret;
+use td_braze_cohort::source::Input;
+use td_braze_cohort::upload::{FirstCall, Plan};
+
+use crate::virtual_clock::VirtualClock;
+
+/// The labels of all uploads here.
+pub fn labels() -> Vec<String> {
+    vec!["email".to_owned()]
+}
+
+/// Reads this CSV into batches of a size.
+pub fn reader(text: &str, batch_size: usize, folder: &Path) -> Reader {
+    let input = folder.join("members.csv");
+    fs::write(&input, text).unwrap();
+    let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size };
+    Reader::open(&Input::File(input), &labels(), limits).unwrap()
+}
+
+/// Sends to nowhere in particular.
+pub fn plan(operation: Operation, threads: usize) -> Plan {
+    let key = || Secret::new("not-a-real-key".to_owned());
+    let credentials = Credentials { client_secret: key(), partner_api_key: key() };
+    let bodies = BodyWriter::new(&credentials, "c", operation, &labels());
+    let (cohorts, users) = ("https://braze/cohorts".to_owned(), "https://braze/cohorts/users".to_owned());
+    let first_call = FirstCall { address: users.clone(), body: bodies.no_changes() };
+    Plan { addresses: Addresses { cohorts, users }, bodies, thread_count: threads, first_call }
+}
+
+/// The gate of a run with the default limits but this one.
+pub fn gate(max_requests_per_hour: u64, clock: &Arc<VirtualClock>) -> Arc<Gate> {
+    let limits = pace::Limits { max_outage: Duration::from_mins(15), max_requests_per_hour };
+    let clock: Arc<VirtualClock> = Arc::clone(clock);
+    Arc::new(Gate::new("braze".to_owned(), limits, Duration::from_hours(23), clock))
+}
