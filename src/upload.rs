@@ -26,6 +26,7 @@ use crate::http::Post;
 use crate::reader::Reader;
 use crate::stop::Stop;
 
+mod hide;
 mod worker;
 
 use worker::Worker;

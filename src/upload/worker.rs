@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use log::{debug, warn};
 
+use super::hide::without_identifiers;
 use super::{Plan, Shared};
 use crate::batch::Batch;
 use crate::braze::{Refusal, Verdict, classify, hint};
@@ -268,52 +269,5 @@ impl Worker<'_> {
         let delay = pause.unwrap_or_else(|| retry::delay(history.failures, fastrand::f64()));
         debug!("a request failed ({trouble}); again in {:.1} s", delay.as_secs_f64());
         Next::Again { until: self.gate.now() + delay, announced }
-    }
-}
-
-/// From so many bytes on an identifier is hidden wherever it stands; a shorter one only where it is a word of its own, as
-/// it may stand in any text by chance.
-const LONG_IDENTIFIER: usize = 6;
-
-/// Braze may repeat an identifier in what it says, and what it says goes into the log.
-fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
-    let mut hidden = vec![false; text.len()];
-    let identifiers = part.into_iter().flat_map(Batch::identifiers);
-    for identifier in identifiers.filter_map(|(_, bytes)| std::str::from_utf8(bytes).ok()) {
-        for (start, found) in text.match_indices(identifier) {
-            let end = start + found.len();
-            let is_part_of_a_word =
-                text[..start].ends_with(char::is_alphanumeric) || text[end..].starts_with(char::is_alphanumeric);
-            if found.len() >= LONG_IDENTIFIER || !is_part_of_a_word {
-                hidden[start..end].fill(true);
-            }
-        }
-    }
-    let mut shown = String::new();
-    for (place, letter) in text.char_indices() {
-        if !hidden[place] {
-            shown.push(letter);
-        } else if place == 0 || !hidden[place - 1] {
-            shown.push_str("[identifier]");
-        }
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identifier::Kind;
-
-    #[test]
-    fn what_braze_says_is_shown_without_identifiers() {
-        let mut batch = Batch::new();
-        for identifier in ["u7", "a", "zoë@example.com", "i"] {
-            batch.push(Kind::UserId, identifier.as_bytes());
-        }
-        let said = "user_ids u7 and \"zoë@example.com\" are not valid: a";
-        let shown = "user_ids [identifier] and \"[identifier]\" are not valid: [identifier]";
-        assert_eq!(without_identifiers(said, Some(&batch)), shown);
-        assert_eq!(without_identifiers(said, None), said);
     }
 }
