@@ -8,6 +8,7 @@ use std::time::Duration;
 use log::{info, warn};
 
 use super::CommandError;
+use super::network::network;
 use crate::account::{Account, DryRun, InputAccount, Sent};
 use crate::body::{BodyWriter, Credentials, Operation};
 use crate::braze::Addresses;
@@ -132,6 +133,7 @@ fn upload_to(
     session: Session<'_>,
 ) -> Result<Finished, CommandError> {
     config.check_files()?;
+    let post = Http::new(config.thread_count, network(config, endpoint)?);
     let reader = open(config)?;
     let keep = Arc::new(Keep {
         failures: Failures::begin(config.failed_file.as_deref(), &config.aliases)?,
@@ -141,7 +143,6 @@ fn upload_to(
     let gate = Arc::new(Gate::new(endpoint.to_string(), config.max_outage, config.max_duration));
     shutdown::stop_on_signals(&gate).map_err(CommandError::Signals)?;
     let shared = Arc::new(Shared::new(config.aliases.len()));
-    let post = Http::new(config.thread_count, endpoint.is_loopback());
     info!(
         "cohort {} at {endpoint}: {} the members in {}",
         config.cohort_id,
