@@ -1,0 +1,141 @@
+//! TLS in front of a sandbox: a CA of the tests' own, and a server that decrypts and hands on.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use td_braze_cohort::sandbox::Sandbox;
+
+/// A CA that nobody knows.
+pub struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its key.
+pub struct Identity {
+    pub pem: String,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Ca {
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, format!("CA {number}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// For `ca_file`.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for this host.
+    pub fn identity(&self, host: &str) -> Identity {
+        self.sign(host, |_| {})
+    }
+
+    /// One that has expired.
+    pub fn expired(&self, host: &str) -> Identity {
+        self.sign(host, |params| params.not_after = date_time_ymd(2020, 1, 1))
+    }
+
+    fn sign(&self, host: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        change(&mut params);
+        Identity::new(&params.signed_by(&key, &self.0).unwrap(), &key)
+    }
+}
+
+impl Identity {
+    /// One that nobody but itself vouches for.
+    pub fn self_signed(host: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        Self::new(&CertificateParams::new(vec![host.to_owned()]).unwrap().self_signed(&key).unwrap(), &key)
+    }
+
+    fn new(certificate: &rcgen::Certificate, key: &KeyPair) -> Self {
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Self { pem: certificate.pem(), certificate: certificate.der().clone(), key }
+    }
+}
+
+/// A running front; it ends with the test program.
+pub struct Front {
+    pub address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Front {
+    /// Decrypts for this sandbox and shows this certificate.
+    pub fn start(braze: &Sandbox, identity: Identity) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::<AtomicUsize>::default();
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![identity.certificate], identity.key)
+            .unwrap();
+        let (config, counter) = (Arc::new(config), Arc::clone(&connections));
+        let upstream = braze.endpoint().trim_start_matches("http://").to_owned();
+        thread::spawn(move || {
+            for connection in listener.incoming().map_while(Result::ok) {
+                counter.fetch_add(1, Ordering::SeqCst);
+                let (config, upstream) = (Arc::clone(&config), upstream.clone());
+                // An error here is the client's leaving, which is its right.
+                thread::spawn(move || serve(connection, config, &upstream).ok());
+            }
+        });
+        Self { address, connections }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+fn serve(connection: TcpStream, config: Arc<ServerConfig>, upstream: &str) -> io::Result<()> {
+    let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
+    let mut connection = connection;
+    session.complete_io(&mut connection)?;
+    let mut client = BufReader::new(StreamOwned::new(session, connection));
+    let mut upstream = BufReader::new(TcpStream::connect(upstream)?);
+    while hand_on(&mut client, upstream.get_mut())? {
+        hand_on(&mut upstream, client.get_mut())?;
+    }
+    Ok(())
+}
+
+/// Hands one message on, whose body is as long as its head says; false where there is none any more.
+fn hand_on(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<bool> {
+    let (mut message, mut length) = (String::new(), 0);
+    loop {
+        let start = message.len();
+        if from.read_line(&mut message)? == 0 {
+            return Ok(false);
+        }
+        match message[start..].trim_end().split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().map_err(io::Error::other)?;
+            }
+            None if message[start..].trim_end().is_empty() => break,
+            _ => {}
+        }
+    }
+    let mut message = message.into_bytes();
+    from.take(length).read_to_end(&mut message)?;
+    to.write_all(&message)?;
+    to.flush()?;
+    Ok(true)
+}
