@@ -122,6 +122,7 @@ fn start_sandbox(credentials: &Credentials, users: Option<PathBuf>) -> Result<Sa
         users,
         latency: Duration::ZERO,
         fail_every: None,
+        faults: Vec::new(),
         rate_limit: None,
     })?)
 }

@@ -64,7 +64,7 @@ impl Proxy {
 
     /// Where it is and who names it, for messages.
     pub fn label(&self) -> String {
-        format!("{}:{}, which {} names,", self.inner.host(), self.inner.port(), self.variable)
+        format!("{}:{} ({})", self.inner.host(), self.inner.port(), self.variable)
     }
 }
 
@@ -116,10 +116,10 @@ mod tests {
     #[case(&[], None)]
     #[case(&[("HTTPS_PROXY", "")], None)]
     #[case(&[("HTTP_PROXY", "http://a:1")], None)]
-    #[case(&[("HTTPS_PROXY", "http://a:1"), ("ALL_PROXY", "http://b:2")], Some("a:1, which HTTPS_PROXY names,"))]
-    #[case(&[("HTTPS_PROXY", ""), ("https_proxy", "c:3")], Some("c:3, which https_proxy names,"))]
-    #[case(&[("ALL_PROXY", "http://b")], Some("b:80, which ALL_PROXY names,"))]
-    #[case(&[("all_proxy", "https://u:p%40ss@b")], Some("b:443, which all_proxy names,"))]
+    #[case(&[("HTTPS_PROXY", "http://a:1"), ("ALL_PROXY", "http://b:2")], Some("a:1 (HTTPS_PROXY)"))]
+    #[case(&[("HTTPS_PROXY", ""), ("https_proxy", "c:3")], Some("c:3 (https_proxy)"))]
+    #[case(&[("ALL_PROXY", "http://b")], Some("b:80 (ALL_PROXY)"))]
+    #[case(&[("all_proxy", "https://u:p%40ss@b")], Some("b:443 (all_proxy)"))]
     #[case(&[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", ".braze.com")], None)]
     #[case(&[("HTTPS_PROXY", "rubbish://"), ("no_proxy", "*")], None)]
     fn the_first_variable_that_is_set_names_the_proxy(

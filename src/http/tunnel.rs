@@ -21,7 +21,7 @@ const MAX_HEADERS: usize = 64;
 #[derive(Debug, Error)]
 pub enum TunnelError {
     /// It does not answer, or says that the endpoint does not.
-    #[error("the proxy {proxy} {problem}")]
+    #[error("the proxy {proxy}: {problem}")]
     Unreachable {
         /// Where it is.
         proxy: String,
@@ -85,23 +85,26 @@ impl Connector<()> for TunnelConnector {
         };
         let transport = self.reach(proxy, details).map_err(|error| match error {
             Error::Other(other) if other.is::<CertificateRefused>() => Error::Other(other),
-            Error::Other(other) => unreachable(format!("cannot be reached: {other}")),
-            error => unreachable(format!("cannot be reached: {error}")),
+            Error::Other(other) => unreachable(other.to_string()),
+            Error::Io(error) => unreachable(error.to_string()),
+            error => unreachable(error.to_string()),
         })?;
         let mut adapter = TransportAdapter::new(transport, details.current_time.clone());
         adapter.set_timeout(time_left(details));
         adapter
             .write_all(request(proxy, details).as_bytes())
-            .map_err(|error| unreachable(format!("does not listen: {error}")))?;
+            .map_err(|error| unreachable(format!("it does not listen ({error})")))?;
         let mut transport = adapter.into_inner();
-        match answer(transport.as_mut(), details).map_err(|error| unreachable(format!("does not answer: {error}")))? {
+        match answer(transport.as_mut(), details)
+            .map_err(|error| unreachable(format!("it does not answer ({error})")))?
+        {
             Some(200..=299) => Ok(Some(Either::B(Tunnel(transport)))),
-            Some(status @ (408 | 429 | 500..)) => Err(unreachable(format!("answered {status} to CONNECT"))),
+            Some(status @ (408 | 429 | 500..)) => Err(unreachable(format!("it answered {status} to CONNECT"))),
             Some(status) => {
                 let way_out = way_out(status);
                 Err(Error::Other(Box::new(TunnelError::Refused { proxy: proxy.label(), status, way_out })))
             }
-            None => Err(unreachable("gave no usable answer to CONNECT".to_owned())),
+            None => Err(unreachable("it gave no usable answer to CONNECT".to_owned())),
         }
     }
 }

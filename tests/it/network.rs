@@ -1,0 +1,122 @@
+//! Connections that break, answers that are none, names that nobody knows: nothing is lost, and nothing counts that was not
+//! acknowledged.
+
+use rstest::rstest;
+use td_braze_cohort::sandbox::Sandbox;
+
+use crate::support::{Run, braze_with, user_ids};
+
+const ROWS: usize = 6500;
+
+/// A sandbox with faults of this form: `reset_before:3`.
+fn faulty(rule: &str) -> Sandbox {
+    braze_with(|options| options.faults = vec![rule.parse().unwrap()])
+}
+
+/// Asserts that it holds `u0` to `u6499` and nothing else.
+#[track_caller]
+fn assert_holds_everything(braze: &Sandbox) {
+    let mut expected: Vec<String> = (0..ROWS).map(|number| format!("u{number}")).collect();
+    expected.sort();
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, expected);
+}
+
+#[rstest]
+#[case::unavailable("unavailable")]
+#[case::reset_before_the_body("reset_before")]
+#[case::reset_in_the_body("reset_in_body")]
+#[case::reset_without_an_answer("reset_after_body")]
+#[case::reset_within_the_answer("reset_in_answer")]
+#[case::closed_within_the_answer("half_answer")]
+#[case::closed_within_the_chunks("half_chunk")]
+#[case::no_http("garbage_status")]
+#[case::no_length("garbage_length")]
+#[case::endless_body("endless_body")]
+#[case::endless_headers("endless_headers")]
+#[case::answered_early("early_answer")]
+#[case::closed_when_idle("close_after")]
+fn what_goes_wrong_every_third_time_loses_nothing(#[case] kind: &str) {
+    let braze = faulty(&format!("{kind}:3"));
+    let account = Run::upload().to(&braze).rows(user_ids(ROWS)).arg("--json").exits(0).account();
+    account.has(&[("/rows_read", 6500), ("/delivered", 6500), ("/refused", 0), ("/undelivered", 0)]);
+    assert!(braze.stats().faults[kind] >= 2, "{:?}", braze.stats());
+    assert_holds_everything(&braze);
+}
+
+#[rstest]
+#[case::http_1_0("http_1_0")]
+#[case::chunked("chunked")]
+#[case::interim("interim")]
+#[case::slow("drip")]
+fn an_unusual_but_good_answer_is_one(#[case] kind: &str) {
+    let braze = faulty(kind);
+    let account = Run::upload().to(&braze).rows(user_ids(ROWS)).arg("--json").exits(0).account();
+    account.has(&[("/delivered", 6500), ("/requests", 8), ("/retries", 0)]);
+    assert_eq!(braze.stats().faults[kind], 8);
+    assert_holds_everything(&braze);
+}
+
+#[test]
+fn connections_that_are_never_kept_although_announced_cost_no_batch() {
+    let braze = faulty("close_after");
+    let account = Run::upload().to(&braze).rows(user_ids(ROWS)).arg("--json").exits(0).account();
+    account.has(&[("/delivered", 6500), ("/undelivered", 0)]);
+    assert_holds_everything(&braze);
+}
+
+#[rstest]
+#[case::redirect("redirect", "redirects")]
+#[case::web_page("html", "not Braze")]
+fn what_is_not_braze_ends_the_run_wherever_it_appears(#[case] kind: &str, #[case] word: &str) {
+    let braze = faulty(&format!("{kind}:3"));
+    let run = Run::upload().to(&braze).set("thread_count", "1").rows(user_ids(ROWS)).arg("--json").exits(5);
+    run.says(&[word, &braze.endpoint()]).account().has(&[("/delivered", 1000), ("/requests", 3)]);
+    let stats = braze.stats();
+    assert_eq!((stats.naming_requests, stats.users_requests, stats.statuses.get(&404)), (1, 2, None));
+    assert_eq!(braze.cohort("vip").unwrap().members, 1000);
+}
+
+#[rstest]
+#[case::no_http("garbage_status")]
+#[case::no_length("garbage_length")]
+#[case::endless_body("endless_body")]
+#[case::endless_headers("endless_headers")]
+fn an_answer_that_is_never_usable_ends_the_run_after_three(#[case] kind: &str) {
+    let braze = faulty(kind);
+    let run = Run::upload().to(&braze).rows(user_ids(ROWS)).arg("--json").exits(5);
+    run.says(&["not Braze's", "not usable"]).account().has(&[("/delivered", 0), ("/requests", 3)]);
+    assert_eq!((braze.stats().naming_requests, braze.stats().users_requests), (3, 0));
+}
+
+#[rstest]
+#[case::reset_before_the_body("reset_before")]
+#[case::reset_without_an_answer("reset_after_body")]
+#[case::closed_within_the_answer("half_answer")]
+#[case::answered_early("early_answer")]
+fn an_outage_without_end_is_given_up_before_any_member_is_sent(#[case] kind: &str) {
+    let braze = faulty(kind);
+    let run = Run::upload().to(&braze).set("max_outage", "500ms").rows(user_ids(ROWS)).arg("--json").exits(75);
+    run.says(&["nothing got through", &braze.endpoint()]).account().has(&[("/delivered", 0), ("/refused", 0)]);
+    let stats = braze.stats();
+    assert!(stats.naming_requests > 1 && stats.users_requests == 0, "{stats:?}");
+}
+
+#[test]
+fn an_outage_is_over_when_braze_is_back() {
+    // The seventh to the ninth request fail, whoever sends them: three in a row are an outage.
+    let rules = ["unavailable:7", "reset_before:8", "half_answer:9"];
+    let braze = braze_with(|options| options.faults = rules.map(|rule| rule.parse().unwrap()).to_vec());
+    let account = Run::upload().to(&braze).rows(user_ids(ROWS)).arg("--json").exits(0).account();
+    account.has(&[("/delivered", 6500), ("/undelivered", 0)]);
+    assert_holds_everything(&braze);
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_looked_up_again_and_then_given_up() {
+    let run = Run::upload().set("endpoint", "https://rest.iad-99.braze.com").set("max_outage", "2s");
+    let run = run.rows(user_ids(3000)).arg("--json").exits(75);
+    let run = run.says(&["rest.iad-99.braze.com", "looked up", "check the endpoint, the name service"]);
+    let account = run.account();
+    assert!(account.number("/requests") > 1, "{account:?}");
+    account.has(&[("/delivered", 0), ("/undelivered", 3000)]);
+}
