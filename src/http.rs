@@ -218,7 +218,7 @@ fn time_left(details: &Details) -> NextTimeout {
     };
     let after = match details.timeout.after {
         time::Duration::Exact(limit) => time::Duration::Exact(limit.saturating_sub(passed)),
-        never => never,
+        time::Duration::NotHappening => time::Duration::NotHappening,
     };
     NextTimeout { after, ..details.timeout }
 }

@@ -42,7 +42,9 @@ pub fn remember_variables(names: &[&str]) {
 /// as they stand there, decoded, and together with the user, as they travel in a header.
 pub fn remember_passwords_in_addresses(names: &[&str]) {
     for value in names.iter().filter_map(|name| std::env::var(name).ok()) {
-        passwords_in_address(&value).iter().for_each(|password| remember(password));
+        for password in passwords_in_address(&value) {
+            remember(&password);
+        }
     }
 }
 

@@ -81,7 +81,7 @@ impl TlsConnector {
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             // It fails only for a provider without any cipher of TLS 1.2 and 1.3, which ring is not.
-            .map_or_else(|_| ClientConfig::builder(), |builder| builder)
+            .unwrap_or_else(|_| ClientConfig::builder())
             .with_root_certificates(Arc::clone(&trust.0))
             .with_no_client_auth();
         Self(Arc::new(config))

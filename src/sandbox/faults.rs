@@ -1,5 +1,6 @@
 //! Which request is to go wrong, and how; decided by its number alone, so that a run can be repeated.
 
+use std::fmt::Write as _;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
@@ -93,11 +94,15 @@ impl Fault {
 
 /// The help of the command's flag: all kinds, one a line.
 pub fn fault_help() -> String {
-    let kinds: String = FAULTS.iter().map(|(_, name, what)| format!("\n  {name:<17} {what}")).collect();
-    format!(
-        "Let every n-th request (without :N every one) go wrong in this way; may be repeated, the first that is due \
-         counts. Kinds, and whether the request is applied:{kinds}"
-    )
+    let mut help =
+        "Let every n-th request (without :N every one) go wrong in this way; may be repeated, the first that is \
+                    due counts. Kinds, and whether the request is applied:"
+            .to_owned();
+    for (_, name, what) in FAULTS {
+        // Writing to a String cannot fail.
+        let _ = write!(help, "\n  {name:<17} {what}");
+    }
+    help
 }
 
 /// A fault, and how often.

@@ -76,6 +76,11 @@ pub struct Front {
 impl Front {
     /// Decrypts for this sandbox and shows this certificate.
     pub fn start(braze: &Sandbox, identity: Identity) -> Self {
+        Self::before(braze.endpoint().trim_start_matches("http://"), identity)
+    }
+
+    /// Decrypts for whoever listens at this address.
+    pub fn before(upstream: &str, identity: Identity) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::<AtomicUsize>::default();
@@ -84,7 +89,7 @@ impl Front {
             .with_single_cert(vec![identity.certificate], identity.key)
             .unwrap();
         let (config, counter) = (Arc::new(config), Arc::clone(&connections));
-        let upstream = braze.endpoint().trim_start_matches("http://").to_owned();
+        let upstream = upstream.to_owned();
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 counter.fetch_add(1, Ordering::SeqCst);
@@ -118,7 +123,7 @@ fn serve(connection: TcpStream, config: Arc<ServerConfig>, upstream: &str) -> io
 }
 
 /// Hands one message on, whose body is as long as its head says; false where there is none any more.
-fn hand_on(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<bool> {
+pub fn hand_on(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<bool> {
     let (mut message, mut length) = (String::new(), 0);
     loop {
         let start = message.len();

@@ -1,9 +1,17 @@
 //! Connections that break, answers that are none, names that nobody knows: nothing is lost, and nothing counts that was not
 //! acknowledged.
 
+use std::io::{self, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use rstest::rstest;
 use td_braze_cohort::sandbox::Sandbox;
 
+use crate::front::hand_on;
+use crate::scripted::{Act, Scripted};
 use crate::support::{Run, braze_with, user_ids};
 
 const ROWS: usize = 6500;
@@ -99,6 +107,53 @@ fn an_outage_without_end_is_given_up_before_any_member_is_sent(#[case] kind: &st
     run.says(&["nothing got through", &braze.endpoint()]).account().has(&[("/delivered", 0), ("/refused", 0)]);
     let stats = braze.stats();
     assert!(stats.naming_requests > 1 && stats.users_requests == 0, "{stats:?}");
+}
+
+/// Hands one request on for each connection and answers that it is kept, but closes it as soon as the next one begins.
+fn forgetful(braze: &Sandbox) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let upstream = braze.endpoint().trim_start_matches("http://").to_owned();
+    thread::spawn(move || {
+        for connection in listener.incoming().map_while(Result::ok) {
+            let upstream = upstream.clone();
+            thread::spawn(move || -> io::Result<()> {
+                let mut client = BufReader::new(connection);
+                let mut upstream = BufReader::new(TcpStream::connect(upstream)?);
+                hand_on(&mut client, upstream.get_mut())?;
+                hand_on(&mut upstream, client.get_mut())?;
+                client.get_ref().peek(&mut [0])?;
+                Ok(())
+            });
+        }
+    });
+    endpoint
+}
+
+#[test]
+fn a_kept_connection_that_is_gone_is_replaced_at_once() {
+    let braze = braze_with(|_| {});
+    let run = Run::upload().set("endpoint", &forgetful(&braze)).set("thread_count", "1").env("RUST_LOG", "debug");
+    let run = run.rows(user_ids(ROWS)).arg("--json").exits(0);
+    // Every request but the first finds its connection gone once, which is no failure that is waited for.
+    run.account().has(&[("/delivered", 6500), ("/requests", 15), ("/retries", 7)]);
+    run.hides(&["again in"]);
+    assert_holds_everything(&braze);
+}
+
+#[test]
+fn in_an_outage_one_request_at_a_time_is_tried_and_then_everything_goes_on() {
+    let (down, began) = (Duration::from_millis(1200), OnceLock::new());
+    let server = Scripted::start(move |seen| match seen.number {
+        0 => Act::success(),
+        _ if began.get_or_init(Instant::now).elapsed() < down => Act::Reset,
+        _ => Act::success(),
+    });
+    let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "8").rows(user_ids(20_000));
+    run.arg("--json").exits(0).account().has(&[("/delivered", 20_000), ("/undelivered", 0)]);
+    let failed = server.seen().iter().filter(|seen| !seen.accepted).count();
+    // Those that were in flight when it began, and a probe or two: 8 workers for themselves would have tried 24 times.
+    assert!((3..=12).contains(&failed), "{failed} requests failed");
 }
 
 #[test]

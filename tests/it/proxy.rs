@@ -167,6 +167,20 @@ fn a_proxy_in_trouble_is_asked_again(#[case] answer: &'static str, #[case] word:
 }
 
 #[test]
+fn a_proxy_may_be_encrypted_itself_and_its_certificate_is_checked_too() {
+    let ca = Ca::new();
+    let proxy = Proxy::start(Way::Answer("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"));
+    let front = Front::before(&proxy.address.to_string(), ca.identity("127.0.0.1"));
+    let url = format!("https://me:{PASSWORD}@{}", front.address);
+    let run = || upload().env("HTTPS_PROXY", &url).rows(user_ids(3000));
+    hidden(run().exits(2)).says(&["127.0.0.1", "certificate", "ca_file"]);
+    assert!(proxy.heads().is_empty());
+    let run = run().file("ca.pem", ca.pem()).set("ca_file", "ca.pem");
+    hidden(run.exits(2)).says(&["the proxy", &front.address.to_string(), "407"]);
+    assert!(proxy.heads()[0].contains(CREDENTIALS));
+}
+
+#[test]
 fn a_proxy_that_nobody_listens_at_is_named() {
     let address = dead_endpoint().trim_start_matches("http://").to_owned();
     let url = format!("http://me:{PASSWORD}@{address}");
