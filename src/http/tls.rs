@@ -143,6 +143,11 @@ fn reason(problem: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "it is another host's, which ca_file does not change: check endpoint".to_owned()
         }
+        other if other.to_string().contains("CaUsedAsEndEntity") => {
+            "it is a CA's own certificate, which is not for servers: have the CA sign one for the server, and name the \
+             CA's in ca_file (self-signed, it has to say CA:FALSE)"
+                .to_owned()
+        }
         other => format!("{other} (ca_file: PATH trusts a CA of your own)"),
     }
 }

@@ -41,6 +41,11 @@ impl Ca {
         self.sign(host, |_| {})
     }
 
+    /// The CA's own certificate, which is not for servers.
+    pub fn as_server(&self) -> Identity {
+        Identity::of(self.0.pem(), self.0.der().clone(), self.0.key())
+    }
+
     /// One that has expired.
     pub fn expired(&self, host: &str) -> Identity {
         self.sign(host, |params| params.not_after = date_time_ymd(2020, 1, 1))
@@ -62,8 +67,11 @@ impl Identity {
     }
 
     fn new(certificate: &rcgen::Certificate, key: &KeyPair) -> Self {
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Self { pem: certificate.pem(), certificate: certificate.der().clone(), key }
+        Self::of(certificate.pem(), certificate.der().clone(), key)
+    }
+
+    fn of(pem: String, certificate: CertificateDer<'static>, key: &KeyPair) -> Self {
+        Self { pem, certificate, key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())) }
     }
 }
 

@@ -153,7 +153,7 @@ fn in_an_outage_one_request_at_a_time_is_tried_and_then_everything_goes_on() {
     run.arg("--json").exits(0).account().has(&[("/delivered", 20_000), ("/undelivered", 0)]);
     let failed = server.seen().iter().filter(|seen| !seen.accepted).count();
     // Those that were in flight when it began, and a probe or two: 8 workers for themselves would have tried 24 times.
-    assert!((3..=12).contains(&failed), "{failed} requests failed");
+    assert!((1..=14).contains(&failed), "{failed} requests failed");
 }
 
 #[test]

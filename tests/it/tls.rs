@@ -26,6 +26,7 @@ fn a_certificate_that_is_not_trusted_ends_the_run_at_once(
 #[rstest]
 #[case::expired(|ca: &Ca| ca.expired("127.0.0.1"), "it has expired")]
 #[case::another_host(|ca: &Ca| ca.identity("rest.iad-01.braze.com"), "it is another host's")]
+#[case::of_the_ca_itself(Ca::as_server, "it is a CA's own certificate")]
 #[case::another_ca(|_: &Ca| Ca::new().identity("127.0.0.1"), "nobody known here has signed it")]
 fn a_ca_file_makes_no_bad_certificate_good(#[case] identity: fn(&Ca) -> Identity, #[case] reason: &str) {
     let (braze, ca) = (braze(), Ca::new());
