@@ -33,7 +33,7 @@ pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 pub struct Deadlines {
     /// Looking the name up; and again for connecting, including the proxy's answer and the handshake of TLS.
     pub connect: Duration,
-    /// Sending the head; and again for the body.
+    /// Sending the head; and again for the body. Looked at whenever the system has taken a part, 128 KiB at most.
     pub send: Duration,
     /// The head of the answer; and again for its body.
     pub answer: Duration,

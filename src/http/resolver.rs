@@ -45,7 +45,7 @@ pub enum LookupError {
         said: String,
     },
     /// The deadline has passed.
-    #[error("the look-up of the name {name} takes longer than {} ms", .patience.as_millis())]
+    #[error("the name {name} could not be looked up within {} ms", .patience.as_millis())]
     TooSlow {
         /// The name.
         name: String,
@@ -284,7 +284,7 @@ mod tests {
         });
         for _ in 0..3 {
             let error = names.addresses("slow.example:443").unwrap_err();
-            assert_eq!(error.to_string(), "the look-up of the name slow.example takes longer than 50 ms");
+            assert_eq!(error.to_string(), "the name slow.example could not be looked up within 50 ms");
         }
         assert!(count.load(Ordering::SeqCst) <= 1);
     }

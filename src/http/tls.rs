@@ -116,11 +116,15 @@ impl<In: Transport> Connector<In> for TlsConnector {
     }
 }
 
-/// The error that says what is wrong with the certificate, where that is what is wrong.
+/// The error in plain words: what is wrong with the certificate, or that there is no TLS at all.
 fn refused(host: &str, error: &io::Error) -> Option<ureq::Error> {
     let reason = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(problem) => reason(problem),
         rustls::Error::NoCertificatesPresented => "there is none".to_owned(),
+        rustls::Error::InvalidMessage(_) => {
+            let said = format!("what {host} says is not TLS: is that port for https?");
+            return Some(io::Error::new(io::ErrorKind::InvalidData, said).into());
+        }
         _ => return None,
     };
     Some(ureq::Error::Other(Box::new(CertificateRefused { host: host.to_owned(), reason })))

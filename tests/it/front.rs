@@ -1,15 +1,19 @@
 //! TLS in front of a sandbox: a CA of the tests' own, and a server that decrypts and hands on.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use td_braze_cohort::sandbox::Sandbox;
+
+/// How long one direction is listened to before it is the other's turn.
+const A_TURN: Duration = Duration::from_millis(1);
 
 /// A CA that nobody knows.
 pub struct Ca(CertifiedIssuer<'static, KeyPair>);
@@ -118,37 +122,29 @@ impl Front {
     }
 }
 
-fn serve(connection: TcpStream, config: Arc<ServerConfig>, upstream: &str) -> io::Result<()> {
+/// Hands bytes on in both directions, in turn, until one side ends.
+fn serve(mut connection: TcpStream, config: Arc<ServerConfig>, upstream: &str) -> io::Result<()> {
     let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
-    let mut connection = connection;
     session.complete_io(&mut connection)?;
-    let mut client = BufReader::new(StreamOwned::new(session, connection));
-    let mut upstream = BufReader::new(TcpStream::connect(upstream)?);
-    while hand_on(&mut client, upstream.get_mut())? {
-        hand_on(&mut upstream, client.get_mut())?;
-    }
+    let mut upstream = TcpStream::connect(upstream)?;
+    connection.set_read_timeout(Some(A_TURN))?;
+    upstream.set_read_timeout(Some(A_TURN))?;
+    let mut client = StreamOwned::new(session, connection);
+    while hand_on(&mut client, &mut upstream)? && hand_on(&mut upstream, &mut client)? {}
     Ok(())
 }
 
-/// Hands one message on, whose body is as long as its head says; false where there is none any more.
-pub fn hand_on(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<bool> {
-    let (mut message, mut length) = (String::new(), 0);
-    loop {
-        let start = message.len();
-        if from.read_line(&mut message)? == 0 {
-            return Ok(false);
+/// What there is in one direction; false at its end.
+fn hand_on(from: &mut impl Read, to: &mut impl Write) -> io::Result<bool> {
+    let mut bytes = [0; 16 * 1024];
+    match from.read(&mut bytes) {
+        Ok(0) => Ok(false),
+        Ok(length) => {
+            to.write_all(&bytes[..length])?;
+            to.flush()?;
+            Ok(true)
         }
-        match message[start..].trim_end().split_once(':') {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.trim().parse().map_err(io::Error::other)?;
-            }
-            None if message[start..].trim_end().is_empty() => break,
-            _ => {}
-        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(true),
+        Err(error) => Err(error),
     }
-    let mut message = message.into_bytes();
-    from.take(length).read_to_end(&mut message)?;
-    to.write_all(&message)?;
-    to.flush()?;
-    Ok(true)
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rstest::rstest;
+use serde_json::json;
 
 use crate::front::{Ca, Front};
 use crate::scripted::dead_endpoint;
@@ -123,15 +124,16 @@ fn the_certificate_is_the_endpoints_also_within_the_tunnel() {
 }
 
 #[rstest]
-#[case::domain(".braze.com")]
-#[case::host(HOST)]
+#[case::domain(".braze.invalid")]
+#[case::host("rest.braze.invalid")]
 #[case::everything("*")]
-#[case::one_of_several("localhost, .braze.com")]
+#[case::one_of_several("localhost, .braze.invalid")]
 fn a_host_in_no_proxy_is_reached_without_it(#[case] list: &str) {
     let proxy = Proxy::start(Way::Answer("HTTP/1.1 403 Forbidden\r\n\r\n"));
     let run = upload().env("HTTPS_PROXY", &proxy.url()).env("NO_PROXY", list).rows(user_ids(1));
-    // The name cannot be looked up here.
-    hidden(run.exits(75)).says(&[HOST, "looked up"]);
+    // A name that never exists, so that this shows without going anywhere.
+    let run = run.set("endpoint", "https://rest.braze.invalid").set("allow_endpoint", "rest.braze.invalid");
+    hidden(run.exits(75)).says(&["rest.braze.invalid", "looked up"]);
     assert!(proxy.heads().is_empty());
 }
 
@@ -164,6 +166,30 @@ fn a_proxy_in_trouble_is_asked_again(#[case] answer: &'static str, #[case] word:
     let outcome = hidden(upload().env("HTTPS_PROXY", &proxy.url()).rows(user_ids(3000)).exits(75));
     outcome.says(&["the proxy", &proxy.address.to_string(), word]);
     assert!(proxy.heads().len() > 1);
+}
+
+#[test]
+fn everything_goes_through_a_proxy_that_is_encrypted_itself() {
+    let (braze, ca) = (braze(), Ca::new());
+    let front = Front::start(&braze, ca.identity(HOST));
+    let proxy = Proxy::start(Way::To(front.address));
+    let before = Front::before(&proxy.address.to_string(), ca.identity("127.0.0.1"));
+    let run = upload().env("HTTPS_PROXY", &format!("https://me:{PASSWORD}@{}", before.address));
+    let run = run.file("ca.pem", ca.pem()).set("ca_file", "ca.pem").rows(user_ids(3000)).arg("--json");
+    hidden(run.exits(0)).account().has(&[("/delivered", 3000), ("/retries", 0)]);
+    assert_eq!(braze.cohort("vip").unwrap().members, 3000);
+    assert!(proxy.heads().iter().all(|head| head.starts_with("CONNECT rest.iad-03.braze.com:443 ")));
+}
+
+#[test]
+fn the_operator_says_what_the_proxy_refused_without_its_password() {
+    let proxy = Proxy::start(Way::Answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"));
+    let endpoint = format!("https://{HOST}");
+    let parameters = json!({"cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": endpoint});
+    let run = Run::operator(&parameters).env("HTTPS_PROXY", &proxy.url()).rows(user_ids(1));
+    let error = hidden(run.exits(2)).output()["error"].to_string();
+    assert!(error.contains("ConfigurationError") && error.contains("the proxy"), "{error}");
+    assert!(!error.contains("hush") && !error.contains(CREDENTIALS), "{error}");
 }
 
 #[test]
