@@ -73,7 +73,9 @@ pub fn deliver(
         )?,
         Fault::Html => {
             let length = PAGE.len();
-            write!(writer, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
+            let length = format!("Content-Length: {length}\r\nConnection: close\r\n\r\n");
+            writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n")?;
+            writer.write_all(length.as_bytes())?;
             writer.write_all(PAGE)?;
         }
         Fault::EndlessBody => {
