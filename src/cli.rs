@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::parse_duration;
-use crate::sandbox::RateLimit;
+use crate::sandbox::{FaultRule, RateLimit, fault_help};
 
 /// Brings a Treasure Data query result into a Braze cohort.
 #[derive(Debug, Parser)]
@@ -94,6 +94,9 @@ pub struct SandboxArgs {
     /// Answer every n-th request with 503
     #[arg(long, value_name = "N")]
     pub fail_every: Option<NonZeroU64>,
+    /// Let every n-th request go wrong in this way, such as `reset_after_body:3`; may be repeated; --help lists the kinds
+    #[arg(long = "fault", value_name = "KIND[:N]", long_help = fault_help())]
+    pub faults: Vec<FaultRule>,
     /// Answer requests beyond N in SECONDS (an hour) with 429
     #[arg(long, value_name = "N[/SECONDS]")]
     pub rate_limit: Option<RateLimit>,

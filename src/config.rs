@@ -14,6 +14,8 @@ pub mod template;
 mod values;
 
 use crate::body::Operation;
+use crate::http::proxy::ProxyError;
+use crate::http::tls::TrustError;
 use crate::source::Input;
 use endpoint::{Endpoint, EndpointError};
 use key::Key;
@@ -37,6 +39,8 @@ pub struct Config {
     pub thread_count: usize,
     /// Where to; none where neither a setting nor the environment says it.
     pub endpoint: Option<Endpoint>,
+    /// Certificates of further CAs to trust.
+    pub ca_file: Option<PathBuf>,
     /// The partner's segment in Braze's path.
     pub partner: String,
     /// What to read; none where nothing says it.
@@ -142,6 +146,17 @@ pub enum ConfigError {
         /// Why it is refused.
         error: EndpointError,
     },
+    /// The certificates of further CAs.
+    #[error("ca_file {} {error}", .path.display())]
+    CaFile {
+        /// As it was given.
+        path: PathBuf,
+        /// Why it cannot be used.
+        error: TrustError,
+    },
+    /// A variable of the environment that is to name a proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// One file in two places of the settings, of which one would destroy the other.
     #[error("{} and {} are the same file: give each its own", .first.name(), .second.name())]
     SameFile {
@@ -206,6 +221,7 @@ impl Config {
             aliases: values.aliases()?,
             thread_count: values.thread_count()?,
             endpoint: values.endpoint(environment_endpoint)?,
+            ca_file: values.text(Key::CaFile)?.map(PathBuf::from),
             partner: values.partner()?,
             input: values.text(Key::Input)?.map(|text| Input::from_text(&text)),
             expected_rows: values.whole_number(Key::ExpectedRows)?,

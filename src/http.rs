@@ -1,30 +1,60 @@
-//! One POST at a time over ureq: its deadlines, its pool of connections, bounded answers. The only file that names ureq.
+//! One POST at a time over ureq: its deadlines, its pool of connections, bounded answers. Only this file and those below it
+//! name ureq.
 
 use std::io::Read;
-use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
 use thiserror::Error;
 use ureq::Agent;
 use ureq::config::Config;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, time,
-};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, TcpConnector, time};
 
+pub mod proxy;
+mod resolver;
+pub mod tls;
+mod tunnel;
 mod watched;
 
+use proxy::Proxy;
+use resolver::{LookupError, Names};
+use tls::{CertificateRefused, TlsConnector, Trust};
+use tunnel::{TunnelConnector, TunnelError};
 use watched::{StaleConnection, WatchConnector};
 
-/// The longest head or body of an answer that is read, in bytes.
+/// The longest body of an answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-const SEND_DEADLINE: Duration = Duration::from_mins(1);
-const ANSWER_DEADLINE: Duration = Duration::from_mins(1);
-/// How long a name's addresses are used again. ureq by itself looks the name up before every request.
-const ADDRESSES_KEPT: Duration = Duration::from_secs(30);
+/// The longest head of an answer that is read, in bytes: as long as the buffer of a connection. 64 encrypted connections
+/// with ureq's 128 KiB each would take 15 MiB more.
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// How long each phase of a request may take, from its beginning to its end, however much or little happens within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Looking the name up; and again for connecting, including the proxy's answer and the handshake of TLS.
+    pub connect: Duration,
+    /// Sending the head; and again for the body. Looked at whenever the system has taken a part, 128 KiB at most.
+    pub send: Duration,
+    /// The head of the answer; and again for its body.
+    pub answer: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), send: Duration::from_mins(1), answer: Duration::from_mins(1) }
+    }
+}
+
+/// How the endpoint is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// Through which proxy.
+    pub proxy: Option<Proxy>,
+    /// Whose certificates are trusted.
+    pub trust: Trust,
+    /// How long it may take.
+    pub deadlines: Deadlines,
+}
 
 /// An answer, complete.
 #[derive(Debug)]
@@ -52,11 +82,11 @@ pub enum HttpError {
     /// The connection broke before the answer was complete.
     #[error("the connection broke: {0}")]
     Broken(String),
-    /// The answer is not HTTP, or longer than [`MAX_ANSWER_BYTES`].
+    /// The answer is not HTTP, or longer than [`MAX_HEAD_BYTES`] and [`MAX_ANSWER_BYTES`].
     #[error("the answer is not usable: {0}")]
     Garbage(String),
     /// The server's certificate is not trusted.
-    #[error("the certificate is not trusted: {0}")]
+    #[error("{0}")]
     Certificate(String),
     /// The proxy does not let us through.
     #[error("the proxy refused: {0}")]
@@ -74,39 +104,37 @@ pub trait Post: Send + Sync {
 /// Posts over the network.
 pub struct Http {
     agent: Agent,
+    names: Names,
 }
 
 impl Http {
-    /// Keeps up to `connections` connections. A proxy of the environment is used, but never for this machine itself.
-    pub fn new(connections: usize, is_local: bool) -> Self {
-        let mut config = Config::builder();
-        if is_local {
-            config = config.proxy(None);
-        }
-        let config = config
+    /// Keeps up to `connections` connections.
+    pub fn new(connections: usize, network: Network) -> Self {
+        let Network { proxy, trust, deadlines } = network;
+        let config = Config::builder()
+            // Never ureq's own reading of the environment, which lets a malformed variable pass in silence.
+            .proxy(proxy.as_ref().map(|proxy| proxy.inner.clone()))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .max_idle_connections(connections)
             .max_idle_connections_per_host(connections)
-            .max_response_header_size(MAX_ANSWER_BYTES)
-            // 64 encrypted connections with the default of 128 KiB each would take 15 MiB more.
-            .input_buffer_size(16 * 1024)
+            .max_response_header_size(MAX_HEAD_BYTES)
+            .input_buffer_size(MAX_HEAD_BYTES)
             .user_agent(concat!("td-braze-cohort/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .accept_encoding("identity")
-            .timeout_connect(Some(CONNECT_DEADLINE))
-            .timeout_send_request(Some(SEND_DEADLINE))
-            .timeout_send_body(Some(SEND_DEADLINE))
-            .timeout_recv_response(Some(ANSWER_DEADLINE))
-            .timeout_recv_body(Some(ANSWER_DEADLINE))
+            .timeout_connect(Some(deadlines.connect))
+            .timeout_send_request(Some(deadlines.send))
+            .timeout_send_body(Some(deadlines.send))
+            .timeout_recv_response(Some(deadlines.answer))
+            .timeout_recv_body(Some(deadlines.answer))
             .build();
+        let tls = TlsConnector::new(&trust);
         let connector =
-            ().chain(ConnectProxyConnector::default())
-                .chain(TcpConnector::default())
-                .chain(RustlsConnector::default())
-                .chain(WatchConnector);
-        Self { agent: Agent::with_parts(config, connector, CachingResolver::default()) }
+            TunnelConnector::new(proxy, tls.clone()).chain(TcpConnector::default()).chain(tls).chain(WatchConnector);
+        let names = Names::of_system(deadlines.connect);
+        Self { agent: Agent::with_parts(config, connector, names.clone()), names }
     }
 }
 
@@ -129,6 +157,7 @@ impl Post for Http {
     }
 
     fn cut(&self) {
+        self.names.cut();
         self.agent.clone().shutdown();
     }
 }
@@ -139,10 +168,9 @@ impl From<ureq::Error> for HttpError {
         use ureq::Error;
         let text = error.to_string();
         match error {
-            Error::Other(other) if other.is::<StaleConnection>() => Self::Stale,
+            Error::Other(other) => Self::from_ours(&*other),
             Error::Timeout(phase) => Self::Timeout(phase.to_string()),
             Error::Io(error) => match error.kind() {
-                ErrorKind::InvalidData if text.contains("certificate") => Self::Certificate(error.to_string()),
                 ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted
                 | ErrorKind::BrokenPipe
@@ -150,47 +178,47 @@ impl From<ureq::Error> for HttpError {
                 | ErrorKind::InvalidData => Self::Broken(error.to_string()),
                 _ => Self::Unreachable(error.to_string()),
             },
-            Error::Rustls(_) | Error::Tls(_) | Error::TlsRequired if text.contains("certificate") => {
-                Self::Certificate(text)
-            }
             Error::Protocol(_) | Error::LargeResponseHeader(..) | Error::Http(_) => Self::Garbage(text),
-            Error::ConnectProxyFailed(_) | Error::InvalidProxyUrl => Self::Proxy(text),
             Error::HostNotFound | Error::ConnectionFailed => Self::Unreachable(text),
             _ => Self::Broken(text),
         }
     }
 }
 
-/// Looks a name up once in [`ADDRESSES_KEPT`], on the thread that asks.
-#[derive(Debug, Default)]
-struct CachingResolver {
-    inner: DefaultResolver,
-    known: Mutex<Option<(Uri, Instant, Vec<SocketAddr>)>>,
-}
-
-impl Resolver for CachingResolver {
-    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, since, addresses)) = known.as_ref()
-            && of.authority() == uri.authority()
-            && since.elapsed() < ADDRESSES_KEPT
-        {
-            let mut resolved = self.empty();
-            for address in addresses {
-                resolved.push(*address);
+impl HttpError {
+    /// What one of our own connectors says, which ureq hands through.
+    fn from_ours(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Self {
+        let text = error.to_string();
+        if error.is::<StaleConnection>() {
+            Self::Stale
+        } else if error.is::<CertificateRefused>() {
+            Self::Certificate(text)
+        } else if let Some(LookupError::TooSlow { .. }) = error.downcast_ref() {
+            Self::Timeout(text)
+        } else if error.is::<LookupError>() {
+            Self::Unreachable(text)
+        } else {
+            match error.downcast_ref() {
+                Some(TunnelError::Refused { .. }) => Self::Proxy(text),
+                Some(TunnelError::Unreachable { .. }) => Self::Unreachable(text),
+                None => Self::Broken(text),
             }
-            return Ok(resolved);
         }
-        // Without a deadline ureq looks the name up here; with one it would start a thread each time.
-        let no_deadline = NextTimeout { after: time::Duration::NotHappening, ..timeout };
-        let resolved = self.inner.resolve(uri, config, no_deadline).map_err(|error| match error {
-            ureq::Error::Io(_) => ureq::Error::HostNotFound,
-            other => other,
-        })?;
-        *known = Some((uri.clone(), Instant::now(), resolved.iter().copied().collect()));
-        Ok(resolved)
     }
 }
 
-/// What a connector needs to name its neighbours.
+/// What a connector is told.
 type Details<'a> = ConnectionDetails<'a>;
+
+/// What is left of the time for connecting, in whichever of its steps.
+fn time_left(details: &Details) -> NextTimeout {
+    let passed = match ((details.current_time)(), details.now) {
+        (time::Instant::Exact(now), time::Instant::Exact(began)) => now.saturating_duration_since(began),
+        _ => Duration::ZERO,
+    };
+    let after = match details.timeout.after {
+        time::Duration::Exact(limit) => time::Duration::Exact(limit.saturating_sub(passed)),
+        time::Duration::NotHappening => time::Duration::NotHappening,
+    };
+    NextTimeout { after, ..details.timeout }
+}

@@ -9,6 +9,7 @@ use td_braze_cohort::config::ConfigError;
 use td_braze_cohort::config::credentials::{CLIENT_SECRET, PARTNER_API_KEY};
 use td_braze_cohort::config::key::names_a_credential;
 use td_braze_cohort::exit::Exit;
+use td_braze_cohort::http::proxy::PROXY_VARIABLES;
 use td_braze_cohort::secret;
 use td_braze_cohort::terminal;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
 fn run() -> Exit {
     // First of all, so that no message can show one.
     secret::remember_variables(&[CLIENT_SECRET, PARTNER_API_KEY, "TD_API_KEY"]);
+    secret::remember_passwords_in_addresses(&PROXY_VARIABLES);
     // Before clap, which would repeat the argument in its message.
     let names_one = |argument: String| {
         let is_flag = argument.starts_with("--") && names_a_credential(argument.split('=').next().unwrap_or_default());

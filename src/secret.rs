@@ -38,6 +38,48 @@ pub fn remember_variables(names: &[&str]) {
     names.iter().filter_map(|name| std::env::var(name).ok()).for_each(|value| remember(value.trim()));
 }
 
+/// Has the passwords masked that these variables hold as part of an address, such as `http://user:password@proxy:3128`:
+/// as they stand there, decoded, and together with the user, as they travel in a header.
+pub fn remember_passwords_in_addresses(names: &[&str]) {
+    for value in names.iter().filter_map(|name| std::env::var(name).ok()) {
+        for password in passwords_in_address(&value) {
+            remember(&password);
+        }
+    }
+}
+
+fn passwords_in_address(address: &str) -> Vec<String> {
+    let authority = address.trim().split_once("://").map_or(address.trim(), |(_, rest)| rest);
+    let Some((credentials, _)) = authority.rsplit_once('@') else { return Vec::new() };
+    // Where there is no colon, the user alone is the credential.
+    let password = credentials.split_once(':').map_or(credentials, |(_, password)| password);
+    [password, credentials]
+        .into_iter()
+        .flat_map(|text| [text.to_owned(), percent_decoded(text)])
+        .chain([percent_decoded(credentials) + if credentials.contains(':') { "" } else { ":" }])
+        .collect()
+}
+
+fn percent_decoded(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, others @ ..] = rest {
+        let code = rest.get(1..3).filter(|_| *first == b'%').and_then(|digits| str::from_utf8(digits).ok());
+        let decoded = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(decoded.unwrap_or(*first));
+        rest = if decoded.is_some() { &rest[3..] } else { others };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Base64 as it stands in a header.
+pub fn base64_with_padding(bytes: &[u8]) -> String {
+    let mut text = base64(bytes, b'+', b'/');
+    while !text.len().is_multiple_of(4) {
+        text.push('=');
+    }
+    text
+}
+
 /// Shorter ones are dummies such as `test`, which may stand in any path by chance.
 const SHORTEST_THAT_IS_REFUSED: usize = 12;
 
@@ -142,6 +184,22 @@ mod tests {
         let secret = Secret::new("never-to-be-seen-4711".to_owned());
         assert!(!format!("{secret:?}").contains("4711"));
         assert_eq!(masked("key never-to-be-seen-4711!"), format!("key {MASK}!"));
+    }
+
+    #[test]
+    fn the_password_in_an_address_is_masked_in_every_form_that_it_takes() {
+        let forms: Vec<_> = passwords_in_address("http://me:p%40ss/w%3Ard@proxy.example:3128/")
+            .iter()
+            .flat_map(|password| written_forms(password))
+            .collect();
+        let header = base64_with_padding(b"me:p@ss/w:rd");
+        for shown in ["http://me:p%40ss/w%3Ard@proxy.example", "p@ss/w:rd", header.as_str()] {
+            let masked = mask(shown, &forms);
+            assert!(masked.contains(MASK) && !masked.contains("ss/w"), "{masked}");
+        }
+        assert_eq!(base64_with_padding(b"ab"), "YWI=");
+        assert!(passwords_in_address("http://proxy.example:3128").is_empty());
+        assert!(passwords_in_address("http://token@proxy.example").contains(&"token:".to_owned()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::terminal;
 use crate::upload::{self, FirstCall, Plan, Shared};
 
 use super::CommandError;
+use super::network::network;
 use super::order::gate;
 use super::upload::input_flag;
 
@@ -92,7 +93,7 @@ fn check_credentials(config: &Config) -> Finding {
     let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
     let plan = Plan { addresses, bodies, thread_count: 1, first_call };
     let gate = gate(config, endpoint);
-    let post = Http::new(1, endpoint.is_loopback());
+    let post = Http::new(1, network(config, endpoint).map_err(failed)?);
     upload::first_call(&plan, &post, &gate, &Shared::new(0));
     match gate.take_stop() {
         None => Ok(format!("{endpoint} accepts both keys for the partner {}", config.partner)),

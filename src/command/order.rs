@@ -8,6 +8,7 @@ use std::time::Duration;
 use log::{info, warn};
 
 use super::CommandError;
+use super::network::network;
 use crate::account::{Account, DryRun, InputAccount, Sent};
 use crate::batch::CAPACITY;
 use crate::body::{BodyWriter, Credentials, Operation};
@@ -124,6 +125,7 @@ fn start_sandbox(credentials: &Credentials, users: Option<PathBuf>) -> Result<Sa
         users,
         latency: Duration::ZERO,
         fail_every: None,
+        faults: Vec::new(),
         rate_limit: None,
     })?)
 }
@@ -135,6 +137,7 @@ fn upload_to(
     session: Session<'_>,
 ) -> Result<Finished, CommandError> {
     config.check_files()?;
+    let post = Http::new(config.thread_count, network(config, endpoint)?);
     let reader = open(config)?;
     let keep = Arc::new(Keep {
         failures: Failures::begin(config.failed_file.as_deref(), &config.aliases)?,
@@ -144,7 +147,6 @@ fn upload_to(
     let gate = Arc::new(gate(config, endpoint));
     shutdown::stop_on_signals(&gate).map_err(CommandError::Signals)?;
     let shared = Arc::new(Shared::new(config.aliases.len()));
-    let post = Http::new(config.thread_count, endpoint.is_loopback());
     info!(
         "cohort {} at {endpoint}: {} the members in {}",
         config.cohort_id,

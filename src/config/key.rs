@@ -19,6 +19,8 @@ pub enum Key {
     Endpoint,
     /// The name of a host that is not Braze's, to which the data may go.
     AllowEndpoint,
+    /// A path. Certificates in PEM of CAs that are trusted beside the standard ones.
+    CaFile,
     /// Text; `treasure_data`. The partner's segment in Braze's path.
     Partner,
     /// A path, or `-` for standard input, required.
@@ -42,7 +44,7 @@ pub enum Key {
 
 impl Key {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::CohortId,
         Self::CohortName,
         Self::Operation,
@@ -50,6 +52,7 @@ impl Key {
         Self::ThreadCount,
         Self::Endpoint,
         Self::AllowEndpoint,
+        Self::CaFile,
         Self::Partner,
         Self::Input,
         Self::ExpectedRows,
@@ -71,6 +74,7 @@ impl Key {
             Self::ThreadCount => "thread_count",
             Self::Endpoint => "endpoint",
             Self::AllowEndpoint => "allow_endpoint",
+            Self::CaFile => "ca_file",
             Self::Partner => "partner",
             Self::Input => "input",
             Self::ExpectedRows => "expected_rows",

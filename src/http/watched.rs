@@ -7,7 +7,7 @@ use std::io;
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, Connector, NextTimeout, Transport};
 
-use super::Details;
+use super::{Details, MAX_HEAD_BYTES};
 
 /// The server had closed a connection that was kept for the next request, before it heard anything of it.
 #[derive(Debug)]
@@ -78,6 +78,10 @@ impl<T: Transport> Transport for Watched<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        // Reading into a full buffer reads nothing, which would pass for the end of the connection.
+        if self.inner.buffers().input_append_buf().is_empty() {
+            return Err(Error::LargeResponseHeader(self.inner.buffers().input().len(), MAX_HEAD_BYTES));
+        }
         match self.inner.await_input(timeout) {
             Ok(true) => {
                 self.answers += u64::from(!self.hearing);

@@ -39,21 +39,26 @@ impl RequestError {
     }
 }
 
-/// Reads one request, its body into `body`, which is emptied first. `None` is the end of the connection, between requests.
-/// `interim` takes the `100 Continue` that a client may wait for before it sends its body.
+/// Reads the head of a request. `None` is the end of the connection, between requests.
 ///
 /// # Errors
-/// The connection ended within the request, or what came is not HTTP or over a limit.
-pub fn read_request(
+/// The connection ended within the head, or what came is not HTTP or over a limit.
+pub fn read_head(reader: &mut impl BufRead) -> Result<Option<Head>, RequestError> {
+    read_head_bytes(reader)?.map(|bytes| Head::parse(&bytes)).transpose()
+}
+
+/// Reads what follows a head into `body`, which is emptied first. `interim` takes the `100 Continue` that a client may wait
+/// for before it sends its body.
+///
+/// # Errors
+/// The connection ended within the body, or it is malformed or over a limit.
+pub fn read_body(
     reader: &mut impl BufRead,
     interim: &mut impl Write,
+    head: &Head,
     body: &mut Vec<u8>,
-) -> Result<Option<Head>, RequestError> {
+) -> Result<(), RequestError> {
     body.clear();
-    let Some(head) = read_head(reader)? else {
-        return Ok(None);
-    };
-    let head = Head::parse(&head)?;
     if matches!(head.length, Length::Known(length) if length > MAX_BODY) {
         return Err(RequestError::BodyTooLarge);
     }
@@ -61,13 +66,12 @@ pub fn read_request(
         interim.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     match head.length {
-        Length::Known(length) => read_exactly(reader, length, body)?,
-        Length::Chunked => read_chunks(reader, body)?,
+        Length::Known(length) => read_exactly(reader, length, body),
+        Length::Chunked => read_chunks(reader, body),
     }
-    Ok(Some(head))
 }
 
-fn read_head(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>, RequestError> {
+fn read_head_bytes(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>, RequestError> {
     // A TLS handshake has no line end to wait for.
     match reader.fill_buf()?.first() {
         None => return Ok(None),

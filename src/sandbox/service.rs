@@ -1,6 +1,5 @@
 //! A request -> its answer: the gate, the rules and the store put together, with everything counted.
 
-use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,7 +21,7 @@ pub struct Settings {
     pub credentials: Credentials,
     pub partner: Option<String>,
     pub latency: Duration,
-    pub fail_every: Option<NonZeroU64>,
+    pub faults: FaultPlan,
     pub rate_limit: Option<RateLimit>,
     pub store: Store,
 }
@@ -45,24 +44,28 @@ struct Gate {
 }
 
 impl Gate {
-    fn pass(&mut self, now: Duration) -> (Option<Standing>, Result<(), Refusal>) {
+    fn pass(&mut self, now: Duration) -> Admission {
         let standing = self.window.as_mut().map(|window| window.admit(now));
-        let passed = match standing {
-            Some(Standing { admitted: false, .. }) => Err(Refusal::RateLimited),
-            _ => match self.faults.next() {
-                Some(Fault::Unavailable) => Err(Refusal::Unavailable),
-                None => Ok(()),
-            },
-        };
-        (standing, passed)
+        match standing {
+            Some(Standing { admitted: false, .. }) => Admission { standing, is_limited: true, fault: None },
+            _ => Admission { standing, is_limited: false, fault: self.faults.next() },
+        }
     }
+}
+
+/// What was decided about a request by its head alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Admission {
+    standing: Option<Standing>,
+    is_limited: bool,
+    /// How it goes wrong, if it does.
+    pub fault: Option<Fault>,
 }
 
 impl Service {
     /// A service that has seen no request yet.
     pub fn new(settings: Settings) -> Self {
-        let gate =
-            Gate { window: settings.rate_limit.map(RateWindow::new), faults: FaultPlan::new(settings.fail_every) };
+        let gate = Gate { window: settings.rate_limit.map(RateWindow::new), faults: settings.faults };
         Self {
             credentials: settings.credentials,
             partner: settings.partner,
@@ -74,24 +77,44 @@ impl Service {
         }
     }
 
-    /// Answers one request. A GET is a look inside: it passes no gate and is not counted.
+    /// Decides what becomes of a request, before its body is read. A GET is a look inside: it passes no gate and is not
+    /// counted.
+    pub fn admit(&self, head: &Head) -> Admission {
+        if head.method == "GET" {
+            return Admission::default();
+        }
+        let route = route(&head.method, &head.path, self.partner.as_deref());
+        let admission = lock(&self.gate).pass(self.started.elapsed());
+        self.recorder.count(|stats| {
+            match route {
+                Ok(Route::Api(Call::Naming)) => stats.naming_requests += 1,
+                Ok(Route::Api(Call::Users)) => stats.users_requests += 1,
+                Ok(Route::Inspect(_)) | Err(_) => {}
+            }
+            if let Some(fault) = admission.fault {
+                *stats.faults.entry(fault.name()).or_default() += 1;
+            }
+        });
+        admission
+    }
+
+    /// Answers one request that was admitted so.
     ///
     /// `pause` waits out the latency. A request is applied before it, so a client that gives up has been heard nevertheless.
-    pub fn answer(&self, head: &Head, body: &[u8], pause: impl FnOnce(Duration)) -> Answer {
+    pub fn answer(&self, head: &Head, body: &[u8], admission: Admission, pause: impl FnOnce(Duration)) -> Answer {
         let route = route(&head.method, &head.path, self.partner.as_deref());
         if head.method == "GET" {
             return route.map_or_else(Answer::from, |route| self.inspect(&route));
         }
         let _in_flight = self.recorder.enter();
-        self.recorder.count(|stats| match route {
-            Ok(Route::Api(Call::Naming)) => stats.naming_requests += 1,
-            Ok(Route::Api(Call::Users)) => stats.users_requests += 1,
-            Ok(Route::Inspect(_)) | Err(_) => {}
-        });
-        let (standing, passed) = lock(&self.gate).pass(self.started.elapsed());
-        let applied = passed.and(route).and_then(|route| self.apply(&route, head, body));
+        let applied = match admission.fault {
+            _ if admission.is_limited => Err(Refusal::RateLimited),
+            Some(Fault::Unavailable) => Err(Refusal::Unavailable),
+            Some(fault) if !fault.is_applied() => Ok(()),
+            _ => route.and_then(|route| self.apply(&route, head, body)),
+        };
         let mut answer = applied.map_or_else(Answer::from, |()| Answer::message(201, "success"));
-        answer.headers.extend(standing.into_iter().flat_map(rate_limit_headers));
+        answer.headers.extend(admission.standing.into_iter().flat_map(rate_limit_headers));
         self.recorder.count(|stats| stats.count_answer(answer.status));
         pause(self.latency);
         answer

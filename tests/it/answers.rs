@@ -7,6 +7,8 @@ use crate::support::{PARTNER_KEY, Run, SECRET, user_ids};
 
 #[rstest]
 #[case::not_enabled(&format!("Partner not enabled for client with client secret: {SECRET}"), "401 Unauthorized")]
+#[case::partner_key("Invalid Partner API key", "401 Unauthorized")]
+#[case::client_secret("Invalid client secret", "401 Unauthorized")]
 #[case::unauthorized("Unauthorized access", "401 Unauthorized")]
 #[case::forbidden(&format!("Forbidden for {PARTNER_KEY}"), "403 Forbidden")]
 fn refused_credentials_end_the_run_and_an_echo_is_masked(#[case] message: &str, #[case] status: &'static str) {
@@ -46,6 +48,8 @@ fn a_redirect_is_not_followed(#[case] status: &'static str) {
 #[case::firewall("403 Forbidden", "text/html", "<html>Access denied</html>", "firewall")]
 #[case::not_found("404 Not Found", "application/json", r#"{"message":"Not Found"}"#, "treasure_data")]
 #[case::not_implemented("501 Not Implemented", "application/json", "{}", "501")]
+#[case::version("505 HTTP Version Not Supported", "text/plain", "", "505")]
+#[case::gone("410 Gone", "application/json", "{}", "410")]
 #[case::teapot("418 I'm a teapot", "application/json", "{}", "418")]
 #[case::bad_name(
     "400 Bad Request",
@@ -63,6 +67,29 @@ fn what_cannot_get_better_ends_the_run_before_any_member(
     Run::upload().set("endpoint", server.endpoint()).rows(user_ids(3000)).exits(5).says(&[word]);
     assert_eq!(server.seen().len(), 1);
     assert!(!server.seen()[0].has_members());
+}
+
+#[test]
+fn an_address_that_does_not_exist_is_named_with_partner_and_endpoint() {
+    let server = Scripted::start(|_| Act::message("404 Not Found", "Not Found"));
+    let run = Run::upload().set("endpoint", server.endpoint()).set("partner", "acme").rows(user_ids(3000)).exits(5);
+    run.says(&[&format!("{}/partners/acme/cohorts", server.endpoint()), "partner", "endpoint"]);
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn a_request_that_is_too_large_is_halved_until_it_is_not() {
+    let server = Scripted::start(|seen| {
+        if seen.user_ids().len() > 300 {
+            Act::answer("413 Content Too Large", "text/html", "Connection: close\r\n", "<html>")
+        } else {
+            Act::success()
+        }
+    });
+    let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(2000)).arg("--json").exits(0);
+    // 1,000, twice 500, four times 250, for each of two batches, and the call before them.
+    run.account().has(&[("/delivered", 2000), ("/refused", 0), ("/undelivered", 0), ("/requests", 15)]);
+    assert_eq!(server.accepted_user_ids().len(), 2000);
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn within_a_rate_limit_everything_arrives() {
 #[case::half_an_answer(Act::half_a_success)]
 #[case::locked(|| Act::message("423 Locked", "Resource locked"))]
 #[case::internal_error(|| Act::message("500 Internal Server Error", "oops"))]
+#[case::long_error_page(|| Act::answer("500 Internal Server Error", "text/html", "", &"<p>oops</p>".repeat(20_000)))]
 #[case::bad_gateway(|| Act::answer("502 Bad Gateway", "text/html", "Connection: close\r\n", "<html>"))]
 #[case::unavailable(|| Act::message("503 Service Unavailable", "later"))]
 #[case::gateway_timeout(|| Act::answer("504 Gateway Timeout", "text/plain", "", ""))]

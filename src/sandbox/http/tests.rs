@@ -4,7 +4,11 @@ use super::*;
 fn read(mut input: &[u8]) -> (Vec<String>, String, Option<u16>) {
     let (mut requests, mut interim, mut body) = (Vec::new(), Vec::new(), Vec::new());
     let end = loop {
-        match read_request(&mut input, &mut interim, &mut body) {
+        let request = read_head(&mut input).and_then(|head| match head {
+            Some(head) => read_body(&mut input, &mut interim, &head, &mut body).map(|()| Some(head)),
+            None => Ok(None),
+        });
+        match request {
             Ok(Some(head)) => {
                 requests.push(format!("{} {} {}", head.method, head.path, String::from_utf8_lossy(&body)));
             }

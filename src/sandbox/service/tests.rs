@@ -10,7 +10,7 @@ fn service(fail_every: u64, rate_limit: Option<&str>) -> Service {
         credentials: Credentials { partner_api_key: "partner-key".into(), client_secret: "import-key".into() },
         partner: Some("td".to_owned()),
         latency: Duration::from_secs(7),
-        fail_every: NonZeroU64::new(fail_every),
+        faults: FaultPlan::new(Vec::new(), std::num::NonZeroU64::new(fail_every)),
         rate_limit: rate_limit.map(|limit| limit.parse().unwrap()),
         store: Store::new(None),
     })
@@ -26,7 +26,7 @@ fn send(service: &Service, method: &str, path: &str, body: &Value) -> Answer {
         length: Length::Known(0),
     };
     let paused = Cell::new(Duration::ZERO);
-    let answer = service.answer(&head, body.to_string().as_bytes(), |latency| {
+    let answer = service.answer(&head, body.to_string().as_bytes(), service.admit(&head), |latency| {
         paused.set(latency);
     });
     assert_eq!(paused.get().is_zero(), method == "GET", "an API answer takes its time");

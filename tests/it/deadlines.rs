@@ -1,0 +1,257 @@
+//! The library's side of the socket: every phase of a request has an end, whatever the server does.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rstest::rstest;
+use td_braze_cohort::http::proxy::Proxy;
+use td_braze_cohort::http::{Answer, Deadlines, Http, HttpError, MAX_ANSWER_BYTES, Network, Post};
+
+use crate::support::{SECRET, braze_with};
+
+const DEADLINE: Duration = Duration::from_millis(300);
+/// More than the buffers of a connection take, so that it cannot be sent without being read.
+const BIG: usize = 32 * 1024 * 1024;
+
+fn http() -> Http {
+    http_through(None)
+}
+
+fn http_through(proxy: Option<Proxy>) -> Http {
+    let deadlines = Deadlines { connect: DEADLINE, send: DEADLINE, answer: DEADLINE };
+    Http::new(1, Network { proxy, deadlines, ..Network::default() })
+}
+
+/// A server that does this with each connection, once the head of a request was read.
+fn server(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> SocketAddr {
+    raw_server(move |connection| {
+        let mut reader = BufReader::with_capacity(1, connection);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            reader.read_line(&mut line)?;
+        }
+        serve(reader.into_inner())
+    })
+}
+
+/// A server that does this with each connection.
+fn raw_server(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for connection in listener.incoming().map_while(Result::ok) {
+            let serve = serve.clone();
+            // An error here is the client's leaving, which is its right.
+            thread::spawn(move || serve(connection).ok());
+        }
+    });
+    address
+}
+
+/// Holds the connection until the client goes.
+fn hold(mut connection: TcpStream) -> io::Result<()> {
+    io::copy(&mut connection, &mut io::sink()).map(drop)
+}
+
+/// Waits without reading, until the client goes.
+fn hold_unread(connection: &TcpStream) -> io::Result<()> {
+    while connection.take_error()?.is_none() && connection.peek(&mut [0])? > 0 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// Sends these bytes one by one, each in time.
+fn drip(mut connection: TcpStream, bytes: &[u8]) -> io::Result<()> {
+    for byte in bytes {
+        connection.write_all(&[*byte])?;
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Asserts that a request fails no sooner than the deadline, give or take what rounding does, and not much later.
+#[track_caller]
+fn fails_in_time(http: &Http, address: &str, body: &[u8]) -> HttpError {
+    let started = Instant::now();
+    let error = http.post(address, body).expect_err("there is nothing to be had");
+    let took = started.elapsed();
+    assert!(took >= DEADLINE.mul_f64(0.9) && took < Duration::from_secs(20), "{took:?}: {error}");
+    assert!(!error.to_string().contains(SECRET));
+    error
+}
+
+#[track_caller]
+fn times_out(address: SocketAddr, body: &[u8]) {
+    let error = fails_in_time(&http(), &format!("http://{address}/"), body);
+    assert!(matches!(error, HttpError::Timeout(_)), "{error:?}");
+}
+
+#[test]
+fn a_server_that_never_answers() {
+    times_out(server(hold), b"{}");
+}
+
+#[test]
+fn a_sandbox_that_never_answers_has_applied_the_request() {
+    let braze = braze_with(|options| options.faults = vec!["no_answer".parse().unwrap()]);
+    let body = format!(
+        r#"{{"client_secret":"{SECRET}","partner_api_key":"{}","cohort_id":"c","cohort_changes":[{{"user_ids":["a"]}}]}}"#,
+        crate::support::PARTNER_KEY
+    );
+    let address = format!("{}/partners/treasure_data/cohorts/users", braze.endpoint());
+    let error = fails_in_time(&http(), &address, body.as_bytes());
+    assert!(matches!(error, HttpError::Timeout(_)), "{error:?}");
+    assert_eq!(braze.cohort("c").unwrap().user_ids, ["a"]);
+}
+
+#[test]
+fn a_head_that_drips() {
+    let head = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "x".repeat(1000));
+    times_out(server(move |connection| drip(connection, head.as_bytes())), b"{}");
+}
+
+#[test]
+fn a_body_that_drips() {
+    let serve = |mut connection: TcpStream| {
+        connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")?;
+        drip(connection, &[b' '; 1000])
+    };
+    times_out(server(serve), b"{}");
+}
+
+#[test]
+fn interim_answers_without_end() {
+    let serve = |mut connection: TcpStream| {
+        loop {
+            connection.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    times_out(server(serve), b"{}");
+}
+
+#[test]
+fn a_server_that_never_reads_the_body() {
+    times_out(server(|connection| hold_unread(&connection)), &vec![b' '; BIG]);
+}
+
+#[test]
+fn a_server_that_accepts_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // The shortest queue there is, and it is full.
+    rustix::net::listen(&listener, 0).unwrap();
+    let _queued: Vec<_> =
+        (0..4).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok()).collect();
+    times_out(address, b"{}");
+}
+
+#[test]
+fn a_handshake_that_never_ends() {
+    let address = raw_server(hold);
+    let error = fails_in_time(&http(), &format!("https://{address}/"), b"{}");
+    assert!(matches!(error, HttpError::Timeout(_)), "{error:?}");
+}
+
+#[rstest]
+#[case::silent(false)]
+#[case::dripping(true)]
+fn a_proxy_that_never_comes_to_an_answer(#[case] drips: bool) {
+    let address = server(move |connection| {
+        let head = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "x".repeat(1000));
+        if drips { drip(connection, head.as_bytes()) } else { hold(connection) }
+    });
+    let variable = |name: &str| (name == "HTTPS_PROXY").then(|| format!("http://{address}"));
+    let proxy = Proxy::from_environment("https://rest.iad-01.braze.com", variable).unwrap();
+    let error = fails_in_time(&http_through(proxy), "https://rest.iad-01.braze.com/", b"{}");
+    assert!(matches!(error, HttpError::Unreachable(_)), "{error:?}");
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[test]
+fn what_is_in_flight_can_be_cut() {
+    let (heard, hearing) = mpsc::channel();
+    let address = server(move |connection| {
+        heard.send(()).ok();
+        hold(connection)
+    });
+    let http = Http::new(1, Network::default());
+    let address = format!("http://{address}/");
+    thread::scope(|scope| {
+        let posted = scope.spawn(|| http.post(&address, b"{}"));
+        hearing.recv().unwrap();
+        http.cut();
+        assert!(posted.join().unwrap().is_err());
+    });
+    assert!(http.post(&address, b"{}").is_err(), "nothing is sent after it");
+}
+
+/// What comes of an answer with these bytes.
+fn answered(bytes: Vec<u8>) -> Result<Answer, HttpError> {
+    let address = server(move |mut connection| {
+        connection.write_all(&bytes)?;
+        Ok(())
+    });
+    http().post(&format!("http://{address}/"), b"{}")
+}
+
+#[test]
+fn an_early_answer_counts_and_not_the_failure_to_send() {
+    let answer = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let address = server(|mut connection| connection.write_all(answer));
+    let answer = http().post(&format!("http://{address}/"), &vec![b' '; BIG]).unwrap();
+    assert_eq!(answer.status, 413);
+}
+
+#[rstest]
+#[case::success(201, MAX_ANSWER_BYTES, true)]
+#[case::too_long(201, MAX_ANSWER_BYTES + 1, false)]
+#[case::long_error_page(500, 10 * MAX_ANSWER_BYTES, true)]
+fn at_most_64_kib_of_a_body_are_read(#[case] status: u16, #[case] length: usize, #[case] is_usable: bool) {
+    let head = format!("HTTP/1.1 {status} \r\nContent-Length: {length}\r\n\r\n");
+    match answered([head.into_bytes(), vec![b' '; length]].concat()) {
+        Ok(answer) => assert!(is_usable && answer.status == status && answer.body.len() <= MAX_ANSWER_BYTES + 1),
+        Err(error) => assert!(!is_usable && matches!(error, HttpError::Garbage(_)), "{error:?}"),
+    }
+}
+
+#[rstest]
+#[case::not_http("220 smtp.example ESMTP\r\n\r\n")]
+#[case::http_2("HTTP/2.0 200 OK\r\n\r\n")]
+#[case::no_status("HTTP/1.1 OK\r\n\r\n")]
+#[case::status_beyond_range("HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n")]
+#[case::negative_length("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}")]
+#[case::two_lengths("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ")]
+#[case::huge_length("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}")]
+#[case::chunk_size_is_no_number("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n")]
+#[case::header_without_colon("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n")]
+fn an_answer_that_is_no_http_is_not_usable(#[case] answer: &str) {
+    let error = answered(answer.as_bytes().to_vec()).unwrap_err();
+    assert!(matches!(error, HttpError::Garbage(_)), "{error:?}");
+}
+
+#[rstest]
+#[case::one_line(1, 100_000)]
+#[case::many_lines(1000, 60)]
+fn a_head_that_is_too_long_is_not_usable(#[case] lines: usize, #[case] length: usize) {
+    let line = format!("X-Long: {}\r\n", "x".repeat(length));
+    let answer = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 2\r\n\r\n{{}}", line.repeat(lines));
+    let error = answered(answer.into_bytes()).unwrap_err();
+    assert!(matches!(error, HttpError::Garbage(_)), "{error:?}");
+}
+
+#[rstest]
+#[case::nothing("")]
+#[case::half_a_head("HTTP/1.1 200 OK\r\nContent-Le")]
+#[case::half_a_body("HTTP/1.1 201 Created\r\nContent-Length: 21\r\n\r\n{\"message\":\"su")]
+#[case::half_a_chunk("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n15\r\n{\"mess")]
+#[case::no_last_chunk("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")]
+fn an_answer_that_breaks_off_is_none(#[case] answer: &str) {
+    let error = answered(answer.as_bytes().to_vec()).unwrap_err();
+    assert!(matches!(error, HttpError::Broken(_)), "{error:?}");
+}

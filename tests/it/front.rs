@@ -1,0 +1,150 @@
+//! TLS in front of a sandbox: a CA of the tests' own, and a server that decrypts and hands on.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use td_braze_cohort::sandbox::Sandbox;
+
+/// How long one direction is listened to before it is the other's turn.
+const A_TURN: Duration = Duration::from_millis(1);
+
+/// A CA that nobody knows.
+pub struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its key.
+pub struct Identity {
+    pub pem: String,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Ca {
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, format!("CA {number}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// For `ca_file`.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for this host.
+    pub fn identity(&self, host: &str) -> Identity {
+        self.sign(host, |_| {})
+    }
+
+    /// The CA's own certificate, which is not for servers.
+    pub fn as_server(&self) -> Identity {
+        Identity::of(self.0.pem(), self.0.der().clone(), self.0.key())
+    }
+
+    /// One that has expired.
+    pub fn expired(&self, host: &str) -> Identity {
+        self.sign(host, |params| params.not_after = date_time_ymd(2020, 1, 1))
+    }
+
+    fn sign(&self, host: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        change(&mut params);
+        Identity::new(&params.signed_by(&key, &self.0).unwrap(), &key)
+    }
+}
+
+impl Identity {
+    /// One that nobody but itself vouches for.
+    pub fn self_signed(host: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        Self::new(&CertificateParams::new(vec![host.to_owned()]).unwrap().self_signed(&key).unwrap(), &key)
+    }
+
+    fn new(certificate: &rcgen::Certificate, key: &KeyPair) -> Self {
+        Self::of(certificate.pem(), certificate.der().clone(), key)
+    }
+
+    fn of(pem: String, certificate: CertificateDer<'static>, key: &KeyPair) -> Self {
+        Self { pem, certificate, key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())) }
+    }
+}
+
+/// A running front; it ends with the test program.
+pub struct Front {
+    pub address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Front {
+    /// Decrypts for this sandbox and shows this certificate.
+    pub fn start(braze: &Sandbox, identity: Identity) -> Self {
+        Self::before(braze.endpoint().trim_start_matches("http://"), identity)
+    }
+
+    /// Decrypts for whoever listens at this address.
+    pub fn before(upstream: &str, identity: Identity) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::<AtomicUsize>::default();
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![identity.certificate], identity.key)
+            .unwrap();
+        let (config, counter) = (Arc::new(config), Arc::clone(&connections));
+        let upstream = upstream.to_owned();
+        thread::spawn(move || {
+            for connection in listener.incoming().map_while(Result::ok) {
+                counter.fetch_add(1, Ordering::SeqCst);
+                let (config, upstream) = (Arc::clone(&config), upstream.clone());
+                // An error here is the client's leaving, which is its right.
+                thread::spawn(move || serve(connection, config, &upstream).ok());
+            }
+        });
+        Self { address, connections }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// Hands bytes on in both directions, in turn, until one side ends.
+fn serve(mut connection: TcpStream, config: Arc<ServerConfig>, upstream: &str) -> io::Result<()> {
+    let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
+    session.complete_io(&mut connection)?;
+    let mut upstream = TcpStream::connect(upstream)?;
+    connection.set_read_timeout(Some(A_TURN))?;
+    upstream.set_read_timeout(Some(A_TURN))?;
+    let mut client = StreamOwned::new(session, connection);
+    while hand_on(&mut client, &mut upstream)? && hand_on(&mut upstream, &mut client)? {}
+    Ok(())
+}
+
+/// What there is in one direction; false at its end.
+fn hand_on(from: &mut impl Read, to: &mut impl Write) -> io::Result<bool> {
+    let mut bytes = [0; 16 * 1024];
+    match from.read(&mut bytes) {
+        Ok(0) => Ok(false),
+        Ok(length) => {
+            to.write_all(&bytes[..length])?;
+            to.flush()?;
+            Ok(true)
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
