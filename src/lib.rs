@@ -41,3 +41,4 @@ pub mod shutdown;
 pub mod terminal;
 
 mod nearest;
+mod place;

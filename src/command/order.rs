@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::{info, warn};
+use log::{error, info, warn};
 
 use super::CommandError;
 use crate::account::{Account, DryRun, InputAccount, Sent};
@@ -155,10 +155,13 @@ fn upload_to(
     upload::run(&plan, reader, &post, &gate, &shared, &keep, &mut || progress.show(shared.sent()));
     progress.finish();
     finish_failures(&keep.failures, &gate);
-    let (input, stop) = (shared.input().clone(), gate.take_stop());
-    let account = account(config, input, shared.sent(), gate.now(), None, stop.as_ref());
-    if account.exit == Exit::Success {
-        keep.checkpoint.remove()?;
+    let (input, mut stop) = (shared.input().clone(), gate.take_stop());
+    let mut account = account(config, input, shared.sent(), gate.now(), None, stop.as_ref());
+    if account.exit == Exit::Success
+        && let Err(error) = keep.checkpoint.remove()
+    {
+        account.exit = Exit::CannotWrite;
+        stop = Some(Stop::Checkpoint(error));
     }
     Ok(Finished { account, stop, sandbox: None })
 }
@@ -181,7 +184,11 @@ fn finish_failures(failures: &Failures, gate: &Gate) {
             warn!("{count} identifiers that did not arrive are in {}; upload takes it as input", path.display());
         }
         Ok(None) => {}
-        Err(error) => gate.stop(Stop::CannotWrite(error)),
+        Err(error) => {
+            // Told here as well, since another reason may have stopped the run before.
+            error!("{error}; the identifiers that did not arrive are kept nowhere");
+            gate.stop(Stop::CannotWrite(error));
+        }
     }
 }
 

@@ -170,16 +170,20 @@ pub struct Written {
 pub type Layer = BTreeMap<Key, Written>;
 
 /// The largest config file that is read, in bytes.
-const MAX_FILE_BYTES: usize = 1024 * 1024;
+pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+
+/// An error where there is more than [`MAX_FILE_BYTES`].
+pub fn check_size(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
+    if bytes.len() <= MAX_FILE_BYTES {
+        return Ok(());
+    }
+    let message = format!("larger than {MAX_FILE_BYTES} bytes: is this the file with the settings?");
+    Err(ConfigError::Yaml { path: path.to_owned(), message })
+}
 
 /// The settings of a YAML file: unknown and duplicate keys are errors that name the line.
 pub fn from_yaml(path: &Path, text: &str) -> Result<Layer, ConfigError> {
-    if text.len() > MAX_FILE_BYTES {
-        return Err(ConfigError::Yaml {
-            path: path.to_owned(),
-            message: format!("larger than {MAX_FILE_BYTES} bytes"),
-        });
-    }
+    check_size(path, text.as_bytes())?;
     let mut layer = Layer::new();
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(layer);
