@@ -52,7 +52,7 @@ struct Place {
 }
 
 enum State {
-    Open(Open),
+    Open(Box<Open>),
     /// It could not be written to its end, and what was written is gone.
     Broken(io::ErrorKind, String),
     /// It is in its place.
@@ -79,7 +79,7 @@ impl Failures {
         header.push(if is_taken { format!("failure_{REASON}") } else { REASON.to_owned() });
         let begun = resolve(path).and_then(|target| Ok((begin_at(&target, &header)?, target)));
         let (open, target) = begun.map_err(|error| FailuresError { path: path.to_owned(), error })?;
-        Ok(Self(Some(Place { path: path.to_owned(), target, header, state: Mutex::new(State::Open(open)) })))
+        Ok(Self(Some(Place { path: path.to_owned(), target, header, state: Mutex::new(State::Open(Box::new(open))) })))
     }
 
     /// Takes the identifiers of a batch. The first error is the only one: after it there is nothing left to write to.
@@ -105,7 +105,7 @@ impl Failures {
             State::Finished => return Ok(None),
         };
         let written = open.written;
-        place.put(open).map_err(|error| place.error(error))?;
+        place.put(*open).map_err(|error| place.error(error))?;
         Ok((written > 0).then(|| (place.path.clone(), written)))
     }
 }

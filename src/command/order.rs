@@ -214,6 +214,7 @@ pub fn plan(config: &Config, endpoint: &Endpoint, credentials: &Credentials, ses
 }
 
 /// The session's time, where it is one, else now; in ISO 8601, UTC.
+#[expect(clippy::disallowed_methods, reason = "Braze wants the wall clock's time")]
 fn created_at(session_time: Option<&str>) -> String {
     session_time
         .and_then(|text| text.parse::<jiff::Timestamp>().ok())

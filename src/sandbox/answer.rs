@@ -56,6 +56,7 @@ pub struct Framing {
 ///
 /// # Errors
 /// The client is gone or has not read for too long.
+#[expect(clippy::disallowed_methods, reason = "a Date header is of the wall clock")]
 pub fn deliver(socket: &mut impl Write, answer: &Answer, framing: Framing) -> io::Result<()> {
     socket.write_all(&encode(answer, framing, Timestamp::now()))
 }

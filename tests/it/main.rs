@@ -18,6 +18,7 @@ mod input;
 mod naming;
 mod operator;
 mod operator_errors;
+mod panics;
 mod places;
 mod retries;
 mod sandbox_command;

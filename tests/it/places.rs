@@ -86,10 +86,8 @@ fn a_disk_that_is_full_for_the_checkpoint_ends_the_run_and_what_flies_is_counted
 
 #[test]
 fn a_disk_that_is_full_for_the_failed_file_ends_the_run_and_leaves_the_earlier_one_whole() {
-    let server = Scripted::start(|seen| match seen.has_members() {
-        true => Act::json("201 Created", &json!({"message": "success", "errors": ["no"]})),
-        false => Act::success(),
-    });
+    let refusal = json!({"message": "success", "errors": ["no"]});
+    let server = Scripted::for_members(move |_| Act::json("201 Created", &refusal));
     let run =
         Run::upload().set("endpoint", server.endpoint()).set("thread_count", "2").set("failed_file", "failed.csv");
     let run = run.file("failed.csv", FAILED_BEFORE).rows(user_ids(30_000)).arg("--json");
@@ -143,10 +141,7 @@ fn a_link_stays_and_what_it_leads_to_is_written() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("kept")).unwrap();
     symlink("kept/failed.csv", folder.path().join("failed.csv")).unwrap();
-    let server = Scripted::start(|seen| match seen.has_members() {
-        true => Act::message("400 Bad Request", "no"),
-        false => Act::success(),
-    });
+    let server = Scripted::for_members(|_| Act::message("400 Bad Request", "no"));
     let run = Run::upload().inside(folder).set("endpoint", server.endpoint()).set("failed_file", "failed.csv");
     let run = run.rows(user_ids(1)).exits(5);
     assert!(run.path().join("failed.csv").is_symlink());

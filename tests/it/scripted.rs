@@ -118,6 +118,11 @@ impl Scripted {
         Self { endpoint, seen }
     }
 
+    /// Takes the call without members, and answers the others as the script says.
+    pub fn for_members(script: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
+        Self::start(move |seen| if seen.has_members() { script(seen) } else { Act::success() })
+    }
+
     /// Where it listens.
     pub fn endpoint(&self) -> &str {
         &self.endpoint

@@ -31,7 +31,7 @@ fn half_written(directory: &TempDir) -> Vec<String> {
 
 /// A run of which this many requests with members are in flight, and never answered.
 fn hanging(requests: usize) -> (Scripted, Child, TempDir) {
-    let server = Scripted::start(|seen| if seen.has_members() { Act::Silence } else { Act::success() });
+    let server = Scripted::for_members(|_| Act::Silence);
     let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", &requests.to_string());
     let run = run.set("failed_file", "failed.csv").rows(user_ids(20_000)).arg("--json");
     let (mut child, directory) = run.in_shell(WITH_LOG).spawn();
@@ -132,10 +132,8 @@ fn a_second_signal_ends_it_at_once_though_a_request_hangs(#[case] names: &[&str]
 #[case::lock("423 Locked", "")]
 #[case::backoff("503 Service Unavailable", "")]
 fn a_run_that_waits_ends_at_once(#[case] status: &'static str, #[case] headers: &'static str) {
-    let server = Scripted::start(move |seen| match seen.has_members() {
-        true => Act::answer(status, "application/json", headers, r#"{"message":"later"}"#),
-        false => Act::success(),
-    });
+    let server =
+        Scripted::for_members(move |_| Act::answer(status, "application/json", headers, r#"{"message":"later"}"#));
     let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "2");
     let (mut child, _directory) = run.rows(user_ids(5000)).arg("--json").spawn();
     wait_while_running(&mut child, "it had to wait", || server.seen().len() >= 2);
