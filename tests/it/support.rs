@@ -102,6 +102,11 @@ impl Run {
         self
     }
 
+    /// Where it will run.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Started by this shell script, which ends with `exec "$0" "$@"`.
     pub fn in_shell(mut self, script: &str) -> Self {
         self.shell = Some(script.to_owned());
