@@ -8,6 +8,7 @@
 
 mod account;
 mod answers;
+mod canary;
 mod check;
 mod checkpoint;
 mod delivery;
