@@ -167,22 +167,22 @@ fn bad_request(answer: &Answer) -> Verdict {
     }
 }
 
-/// What Braze says, shortened. Masked before it is shortened, so that no half of a key gets through. Texts that may
-/// repeat identifiers are left out: only `message` is read, never `errors`.
+/// What Braze says, masked and in one line. Texts that may repeat identifiers are left out: only `message` is read, never
+/// `errors`.
 fn said(answer: &Answer) -> String {
-    const SHOWN: usize = 200;
     let message = serde_json::from_slice::<Value>(&answer.body)
         .ok()
         .and_then(|body| body.get("message").and_then(Value::as_str).map(str::to_owned))
         .unwrap_or_else(|| "no message".to_owned());
-    let one_line: String =
-        masked(&message).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    if one_line.chars().count() <= SHOWN {
-        return one_line;
-    }
-    // Cut between words: half an identifier could not be recognised as one any more.
-    let cut: String = one_line.chars().take(SHOWN).collect();
-    format!("{} …", cut.rsplit_once(' ').map_or("", |(whole_words, _)| whole_words))
+    masked(&message).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// Enough of what was said to know it by; keys and identifiers have to be hidden before, as half of one is not recognised.
+pub fn shortened(said: &str) -> String {
+    const SHOWN: usize = 200;
+    let mut letters = said.chars();
+    let shown: String = letters.by_ref().take(SHOWN).collect();
+    if letters.next().is_none() { shown } else { format!("{shown} …") }
 }
 
 fn is_json(answer: &Answer) -> bool {

@@ -3,7 +3,8 @@
 //! A checkpoint is a list of digests of delivered batches, a line each. A digest covers the scope (endpoint, partner, cohort,
 //! operation, workflow session) and the batch's identifiers, so another cohort, another session or another input only means
 //! that more is sent. No offsets, no fingerprint of the input. A line is written when Braze has acknowledged the whole
-//! batch; a process kill needs no fsync. The file is removed when everything is delivered.
+//! batch; a process kill needs no fsync. The file is removed when everything is delivered. A file of another kind is put
+//! aside, never written over.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -18,8 +19,13 @@ use thiserror::Error;
 
 use crate::batch::Batch;
 use crate::identifier::Kind;
+use crate::place::{holds, must_be_regular, resolve};
 
 const FIRST_LINE: &str = "td-braze-cohort checkpoint 1\n";
+/// What the first line of every version begins with.
+const ANY_VERSION: &str = "td-braze-cohort checkpoint ";
+/// What a file of another kind is called, behind its name, once it is put aside.
+const ASIDE: &str = ".foreign";
 /// 64 hexadecimal digits and a line feed.
 const LINE_BYTES: usize = 65;
 /// A larger file is none of ours: this one is for 650 million identifiers.
@@ -37,6 +43,14 @@ pub enum CheckpointError {
     /// It cannot be read or written.
     #[error("the checkpoint {} cannot be written: {error}", .path.display())]
     Unwritable {
+        /// As it was set.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Everything is delivered, and the file cannot be removed.
+    #[error("everything was delivered, but the checkpoint {} cannot be removed: {error}", .path.display())]
+    NotRemoved {
         /// As it was set.
         path: PathBuf,
         /// What the system said.
@@ -69,8 +83,11 @@ pub struct Digest(String);
 pub struct Checkpoint(Option<Open>);
 
 struct Open {
+    /// As it was set.
     path: PathBuf,
-    file: Mutex<File>,
+    /// Where the links lead to.
+    place: PathBuf,
+    file: Mutex<Lines>,
     delivered: HashSet<Digest>,
     scope: Context,
 }
@@ -81,23 +98,30 @@ impl Checkpoint {
         Self(None)
     }
 
-    /// Opens the file, for this run alone, and reads what is there. What is no checkpoint of ours is overwritten.
+    /// Opens the file, for this run alone, and reads what is there. What is no checkpoint of ours is put aside.
     pub fn begin(path: Option<&Path>, scope: Scope<'_>) -> Result<Self, CheckpointError> {
         let Some(path) = path else { return Ok(Self(None)) };
         let unwritable = |error| CheckpointError::Unwritable { path: path.to_owned(), error };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(path).map_err(unwritable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(CheckpointError::InUse { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(unwritable(error)),
+        let place = resolve(path).map_err(unwritable)?;
+        loop {
+            let file = open(&place).map_err(unwritable)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(CheckpointError::InUse { path: path.to_owned() }),
+                Err(TryLockError::Error(error)) => return Err(unwritable(error)),
+            }
+            // The run before may have removed it between opening and locking; then this is the lock of nothing.
+            if !holds(&place, &file).map_err(unwritable)? {
+                continue;
+            }
+            if let Some((delivered, lines)) = read_and_mend(file, path, &place).map_err(unwritable)? {
+                if !delivered.is_empty() {
+                    info!("{} batches were delivered by an earlier run, as {} says", delivered.len(), path.display());
+                }
+                let (path, file) = (path.to_owned(), Mutex::new(lines));
+                return Ok(Self(Some(Open { path, place, file, delivered, scope: context_of(scope) })));
+            }
         }
-        let delivered = read_and_mend(&mut file, path).map_err(unwritable)?;
-        if !delivered.is_empty() {
-            info!("{} batches were delivered by an earlier run, as {} says", delivered.len(), path.display());
-        }
-        Ok(Self(Some(Open { path: path.to_owned(), file: Mutex::new(file), delivered, scope: context_of(scope) })))
     }
 
     /// The digest of a batch; none where nothing is kept.
@@ -113,39 +137,101 @@ impl Checkpoint {
     /// Braze has acknowledged the whole batch.
     pub fn keep(&self, digest: &Digest) -> Result<(), CheckpointError> {
         let Some(open) = &self.0 else { return Ok(()) };
-        let line = format!("{}\n", digest.0);
-        let mut file = open.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // One write a line, so that a kill leaves whole lines and one torn one at most.
-        file.write_all(line.as_bytes()).map_err(|error| CheckpointError::Unwritable { path: open.path.clone(), error })
+        let mut lines = open.file.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.add(digest).map_err(|error| CheckpointError::Unwritable { path: open.path.clone(), error })
     }
 
     /// Everything is delivered: the next run starts from zero.
     pub fn remove(&self) -> Result<(), CheckpointError> {
         let Some(open) = &self.0 else { return Ok(()) };
-        std::fs::remove_file(&open.path).map_err(|error| CheckpointError::Unwritable { path: open.path.clone(), error })
+        let lines = open.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever put another file there meanwhile wants to keep it.
+        let removed = holds(&open.place, &lines.file)
+            .and_then(|is_ours| if is_ours { std::fs::remove_file(&open.place) } else { Ok(()) });
+        removed.map_err(|error| CheckpointError::NotRemoved { path: open.path.clone(), error })
     }
 }
 
-/// The digests in the file; afterwards it ends with a whole line, behind which the next one goes.
-fn read_and_mend(file: &mut File, path: &Path) -> io::Result<HashSet<Digest>> {
-    let mut text = Vec::new();
-    (&*file).take(MAX_FILE_BYTES).read_to_end(&mut text)?;
-    let (digests, whole) = parse(&text);
-    if whole == 0 {
-        if !text.is_empty() {
-            warn!("{} is no checkpoint of this version and is started anew", path.display());
-        }
-        file.set_len(0)?;
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(FIRST_LINE.as_bytes())?;
-    } else {
-        if whole < text.len() {
-            warn!("the end of {} is torn and is ignored", path.display());
-        }
-        file.set_len(whole as u64)?;
-        file.seek(SeekFrom::Start(whole as u64))?;
+/// The file, which ends with a whole line.
+struct Lines {
+    file: File,
+    bytes: u64,
+}
+
+impl Lines {
+    fn add(&mut self, digest: &Digest) -> io::Result<()> {
+        let line = format!("{}\n", digest.0);
+        // One write a line, so that a kill leaves whole lines and one torn one at most.
+        self.file.write_all(line.as_bytes()).inspect_err(|_| {
+            // On a full disk half a line is written, behind which no other would be read.
+            let _ = self.file.set_len(self.bytes).and_then(|()| self.file.seek(SeekFrom::Start(self.bytes)));
+        })?;
+        self.bytes += line.len() as u64;
+        Ok(())
     }
-    Ok(digests)
+}
+
+fn open(place: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(place)?;
+    must_be_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// The digests in the file, and the file with a whole line at its end, behind which the next one goes; none where it was of
+/// another kind and is put aside.
+fn read_and_mend(mut file: File, path: &Path, place: &Path) -> io::Result<Option<(HashSet<Digest>, Lines)>> {
+    let mut text = Vec::new();
+    (&file).take(MAX_FILE_BYTES).read_to_end(&mut text)?;
+    let (digests, whole) = parse(&text);
+    if whole == 0 && !is_ours(&text) {
+        put_aside(path, place)?;
+        return Ok(None);
+    }
+    if whole < text.len() {
+        warn!(
+            "{} {}",
+            path.display(),
+            if whole == 0 {
+                "is no checkpoint of this version and is started anew"
+            } else {
+                "has a torn end, which is ignored"
+            }
+        );
+    }
+    file.set_len(whole as u64)?;
+    file.seek(SeekFrom::Start(whole as u64))?;
+    let mut bytes = whole as u64;
+    if whole == 0 {
+        file.write_all(FIRST_LINE.as_bytes())?;
+        bytes = FIRST_LINE.len() as u64;
+    }
+    Ok(Some((digests, Lines { file, bytes })))
+}
+
+/// Whether nobody but us can have written this: another version, the beginning of a first line, or the zeros that a lost
+/// power supply leaves.
+fn is_ours(text: &[u8]) -> bool {
+    text.starts_with(ANY_VERSION.as_bytes())
+        || FIRST_LINE.as_bytes().starts_with(text)
+        || text.iter().all(|byte| *byte == 0)
+}
+
+fn put_aside(path: &Path, place: &Path) -> io::Result<()> {
+    let mut aside = place.as_os_str().to_owned();
+    aside.push(ASIDE);
+    let aside = PathBuf::from(aside);
+    if aside.symlink_metadata().is_ok() {
+        let problem = format!("it is no checkpoint, and {} is there already: move one of them", aside.display());
+        return Err(io::Error::other(problem));
+    }
+    std::fs::rename(place, &aside)?;
+    warn!(
+        "{} is no checkpoint of this version: it is kept as {}, and a new one is started",
+        path.display(),
+        aside.display()
+    );
+    Ok(())
 }
 
 /// The digests up to the first line that is none, and the bytes up to there; no bytes where the first line is not ours.
@@ -279,14 +365,58 @@ mod tests {
     }
 
     #[rstest]
-    #[case("something else entirely\n")]
-    #[case("td-braze-cohort checkpoint 2\nabc\n")]
-    #[case("")]
-    fn what_is_no_checkpoint_of_ours_is_started_anew(#[case] text: &str) {
+    #[case::another_version("td-braze-cohort checkpoint 2\nabc\n")]
+    #[case::torn_in_its_first_line("td-braze-coh")]
+    #[case::zeros("\0\0\0\0")]
+    #[case::empty("")]
+    fn what_cannot_be_read_any_more_is_started_anew(#[case] text: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint");
         std::fs::write(&path, text).unwrap();
         begin(&path);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), FIRST_LINE);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_put_aside_and_never_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, aside) = (folder.path().join("queries.sql"), folder.path().join("queries.sql.foreign"));
+        std::fs::write(&path, "SELECT 1").unwrap();
+        begin(&path).remove().unwrap();
+        assert_eq!(std::fs::read_to_string(&aside).unwrap(), "SELECT 1");
+        std::fs::write(&path, "SELECT 2").unwrap();
+        let error = Checkpoint::begin(Some(&path), SCOPE).err().unwrap().to_string();
+        assert!(error.contains("queries.sql.foreign is there already"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "SELECT 2");
+    }
+
+    #[test]
+    fn a_device_stays_a_device() {
+        let error = Checkpoint::begin(Some(Path::new("/dev/null")), SCOPE).err().unwrap().to_string();
+        assert!(error.contains("/dev/null") && error.contains("no regular file"), "{error}");
+    }
+
+    #[test]
+    fn a_link_stays_and_the_file_that_it_leads_to_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, file) = (folder.path().join("link"), folder.path().join("file"));
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        let first = begin(&link);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), FIRST_LINE);
+        first.remove().unwrap();
+        assert!(link.is_symlink() && !file.exists());
+    }
+
+    #[test]
+    fn another_file_that_was_put_there_meanwhile_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let first = begin(&path);
+        std::fs::remove_file(&path).unwrap();
+        first.remove().unwrap();
+        std::fs::write(&path, "somebody's").unwrap();
+        first.remove().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody's");
     }
 }

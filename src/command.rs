@@ -61,9 +61,7 @@ impl CommandError {
             Self::Config(_) | Self::Sandbox(_) | Self::Protocol { .. } => Exit::Usage,
             Self::Input(_) => Exit::Input,
             Self::Checkpoint(CheckpointError::InUse { .. }) => Exit::TryAgain,
-            Self::Checkpoint(CheckpointError::Unwritable { .. }) | Self::CannotWrite { .. } | Self::Failures(_) => {
-                Exit::CannotWrite
-            }
+            Self::Checkpoint(_) | Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,
             Self::Signals(_) => Exit::Defect,
         }
     }

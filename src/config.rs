@@ -1,6 +1,7 @@
 //! What is asked for. Layers of written settings (YAML, parameters, flags) become one checked [`Config`], exactly once.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ mod values;
 use crate::body::Operation;
 use crate::http::proxy::ProxyError;
 use crate::http::tls::TrustError;
+use crate::place;
 use crate::source::Input;
 use endpoint::{Endpoint, EndpointError};
 use key::Key;
@@ -187,7 +189,12 @@ pub enum ConfigError {
 
 /// Reads the settings of a YAML file and fills in their templates.
 pub fn read_file(path: &Path, lookup: &dyn Lookup) -> Result<Layer, ConfigError> {
-    let bytes = std::fs::read(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    let mut bytes = Vec::new();
+    // One byte more than may be, so that a device without an end is told from a file that just fits.
+    File::open(path)
+        .and_then(|file| file.take(raw::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    raw::check_size(path, &bytes)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| ConfigError::Yaml { path: path.to_owned(), message: "it is not UTF-8 text".to_owned() })?;
     raw::from_yaml(path, text.trim_start_matches('\u{feff}'))?
@@ -253,7 +260,12 @@ impl Config {
 
     /// Whether input, checkpoint and file of failures are different files.
     pub fn check_files(&self) -> Result<(), ConfigError> {
-        let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.to_owned());
+        // A file that is not there yet is told by its folder.
+        let place = |path: &Path| {
+            let path = place::resolve(path).unwrap_or(path.to_owned());
+            let in_folder = || Ok(place::folder_of(&path).canonicalize()?.join(path.file_name().unwrap_or_default()));
+            path.canonicalize().or_else(|_: io::Error| in_folder()).unwrap_or_else(|_: io::Error| path.clone())
+        };
         let input = match &self.input {
             Some(Input::File(path)) => Some(path.as_path()),
             _ => None,

@@ -2,22 +2,32 @@
 //! with the reason in a column that no upload reads.
 //!
 //! It is written beside its place and moved there at the end, readable by its owner alone, so what stands there is always a
-//! whole one. A file of another kind is never overwritten.
+//! whole one. A file of another kind is never overwritten. What a killed run left half written, the next one removes.
 
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use csv::{Terminator, Writer, WriterBuilder};
+use log::info;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use crate::batch::Batch;
 use crate::identifier::{DEVICE_IDS, Kind, USER_IDS};
+use crate::place::{folder_of, holds, must_be_regular, resolve};
 
 /// The column that says why.
 const REASON: &str = "reason";
+/// What a half-written file is called behind its name and something random.
+const SUFFIX: &str = ".part";
+/// Random letters in that name.
+const RANDOM_LETTERS: usize = 6;
+/// So much of the name goes into that of the half-written file; file systems take 255 bytes.
+const NAME_BYTES: usize = 200;
 
 /// The file cannot be written.
 #[derive(Debug, Error)]
@@ -33,10 +43,20 @@ pub struct FailuresError {
 pub struct Failures(Option<Place>);
 
 struct Place {
+    /// As it was set.
     path: PathBuf,
+    /// Where the links lead to.
+    target: PathBuf,
     header: Vec<String>,
-    /// None once it is in its place.
-    open: Mutex<Option<Open>>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Open(Box<Open>),
+    /// It could not be written to its end, and what was written is gone.
+    Broken(io::ErrorKind, String),
+    /// It is in its place.
+    Finished,
 }
 
 struct Open {
@@ -57,41 +77,42 @@ impl Failures {
         header.extend_from_slice(aliases);
         let is_taken = aliases.iter().any(|label| label == REASON);
         header.push(if is_taken { format!("failure_{REASON}") } else { REASON.to_owned() });
-        let open = begin_at(path, &header).map_err(|error| FailuresError { path: path.to_owned(), error })?;
-        Ok(Self(Some(Place { path: path.to_owned(), header, open: Mutex::new(Some(open)) })))
+        let begun = resolve(path).and_then(|target| Ok((begin_at(&target, &header)?, target)));
+        let (open, target) = begun.map_err(|error| FailuresError { path: path.to_owned(), error })?;
+        Ok(Self(Some(Place { path: path.to_owned(), target, header, state: Mutex::new(State::Open(Box::new(open))) })))
     }
 
-    /// Takes the identifiers of a batch.
+    /// Takes the identifiers of a batch. The first error is the only one: after it there is nothing left to write to.
     pub fn take(&self, batch: &Batch, reason: &str) -> Result<(), FailuresError> {
         let Some(place) = &self.0 else { return Ok(()) };
-        match place.lock().as_mut() {
-            Some(open) => place.write(open, batch, reason).map_err(|error| place.error(error.into())),
-            None => Ok(()),
-        }
+        let mut state = place.lock();
+        let State::Open(open) = &mut *state else { return Ok(()) };
+        place.write(open, batch, reason).map_err(|error| {
+            let error = io::Error::from(error);
+            *state = State::Broken(error.kind(), error.to_string());
+            place.error(error)
+        })
     }
 
     /// Puts the file in its place and says how many identifiers are in it. Where there are none, an earlier file of ours is
     /// taken away.
     pub fn finish(&self) -> Result<Option<(PathBuf, u64)>, FailuresError> {
         let Some(place) = &self.0 else { return Ok(None) };
-        let Some(open) = place.lock().take() else { return Ok(None) };
-        let (path, written) = (place.path.clone(), open.written);
-        let failed = |error| place.error(error);
-        let file = open.writer.into_inner().map_err(|error| failed(io::Error::other(error.error().to_string())))?;
-        if written > 0 {
-            file.persist(&path).map_err(|error| failed(error.error))?;
-            return Ok(Some((path, written)));
-        }
-        if is_ours(&path) {
-            std::fs::remove_file(&path).map_err(failed)?;
-        }
-        Ok(None)
+        let state = std::mem::replace(&mut *place.lock(), State::Finished);
+        let open = match state {
+            State::Open(open) => open,
+            State::Broken(kind, said) => return Err(place.error(io::Error::new(kind, said))),
+            State::Finished => return Ok(None),
+        };
+        let written = open.written;
+        place.put(*open).map_err(|error| place.error(error))?;
+        Ok((written > 0).then(|| (place.path.clone(), written)))
     }
 }
 
 impl Place {
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn error(&self, error: io::Error) -> FailuresError {
@@ -115,21 +136,83 @@ impl Place {
         }
         Ok(open.writer.flush()?)
     }
+
+    fn put(&self, open: Open) -> io::Result<()> {
+        let file = open.writer.into_inner().map_err(|error| io::Error::other(error.error().to_string()))?;
+        if open.written > 0 {
+            // Hours may have passed since it was looked at.
+            must_be_free(&self.target)?;
+            file.persist(&self.target).map_err(|error| error.error)?;
+        } else if is_ours(&self.target) {
+            std::fs::remove_file(&self.target)?;
+        }
+        Ok(())
+    }
 }
 
-fn begin_at(path: &Path, header: &[String]) -> io::Result<Open> {
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if path.metadata().is_ok_and(|metadata| metadata.len() > 0) && !is_ours(path) {
-        return Err(io::Error::other("there is a file that is not of this kind; it is not overwritten"));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new().prefix(".td-braze-cohort-failed-").tempfile_in(folder)?;
-    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(file);
+fn begin_at(target: &Path, header: &[String]) -> io::Result<Open> {
+    must_be_free(target)?;
+    remove_left_behind(target);
+    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(half_written(target)?);
     writer.write_record(header)?;
     writer.flush()?;
     Ok(Open { writer, written: 0 })
+}
+
+fn must_be_free(target: &Path) -> io::Result<()> {
+    let Ok(metadata) = target.metadata() else { return Ok(()) };
+    must_be_regular(&metadata)?;
+    if metadata.len() > 0 && !is_ours(target) {
+        return Err(io::Error::other("there is a file that is not of this kind; it is not overwritten"));
+    }
+    Ok(())
+}
+
+/// A new file beside the target, with a lock that lasts as long as this process.
+fn half_written(target: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    let prefix = prefix_of(target);
+    builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(RANDOM_LETTERS);
+    loop {
+        let file = builder.tempfile_in(folder_of(target))?;
+        // A run that begins at the same moment may take it for one that was left behind. Where there are no locks at all,
+        // nothing is ever taken for that.
+        let is_taken = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+        if !is_taken && holds(file.path(), file.as_file())? {
+            return Ok(file);
+        }
+    }
+}
+
+/// `.NAME.`, with which the names of half-written files begin.
+fn prefix_of(target: &Path) -> OsString {
+    let name = target.file_name().unwrap_or_default().as_bytes();
+    let name = &name[..name.len().min(NAME_BYTES)];
+    OsString::from_vec([b".", name, b"."].concat())
+}
+
+/// Removes the half-written files of runs that were killed: identifiers are not to lie around. A run that is still going
+/// holds the lock of its own.
+fn remove_left_behind(target: &Path) {
+    let prefix = prefix_of(target);
+    for entry in folder_of(target).read_dir().into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_file || !is_half_written(&entry.file_name(), &prefix) {
+            continue;
+        }
+        let Ok(file) = File::open(&path) else { continue };
+        let is_of_this_kind = file.metadata().is_ok_and(|metadata| metadata.len() == 0) || is_ours(&path);
+        if is_of_this_kind && file.try_lock().is_ok() && std::fs::remove_file(&path).is_ok() {
+            info!("{} was left behind by a run that was killed, and is removed", path.display());
+        }
+    }
+}
+
+fn is_half_written(name: &OsStr, prefix: &OsStr) -> bool {
+    let behind = name.as_bytes().strip_prefix(prefix.as_bytes());
+    let random = behind.and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())).unwrap_or_default();
+    random.len() == RANDOM_LETTERS && random.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// Whether the file at this place begins as one of ours does.
@@ -193,5 +276,70 @@ mod tests {
     #[test]
     fn a_place_that_cannot_be_written_is_found_out_at_once() {
         assert!(Failures::begin(Some(Path::new("/no/such/folder/failed.csv")), &[]).is_err());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_behind_is_removed_and_what_a_going_one_writes_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let path = at("failed.csv");
+        let going = Failures::begin(Some(&path), &[]).unwrap();
+        let header = "user_ids,device_ids,reason\r\nu1,,x\r\n";
+        std::fs::write(at(".failed.csv.abc123.part"), header).unwrap();
+        std::fs::write(at(".failed.csv.abc124.part"), "").unwrap();
+        for others in [".failed.csv.abc12.part", ".other.csv.abc123.part", ".failed.csv.abc_23.part"] {
+            std::fs::write(at(others), header).unwrap();
+        }
+        std::fs::write(at(".failed.csv.abc125.part"), "a download of somebody's").unwrap();
+        let second = Failures::begin(Some(&path), &[]).unwrap();
+        assert!(!at(".failed.csv.abc123.part").exists() && !at(".failed.csv.abc124.part").exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2 + 3 + 1);
+        let mut one = Batch::new();
+        one.push(Kind::UserId, b"u1");
+        going.take(&one, "x").unwrap();
+        second.finish().unwrap();
+        assert_eq!(going.finish().unwrap(), Some((path, 1)));
+    }
+
+    #[test]
+    fn a_link_stays_and_the_file_goes_where_it_leads() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, file) = (folder.path().join("link.csv"), folder.path().join("file.csv"));
+        std::os::unix::fs::symlink("file.csv", &link).unwrap();
+        for _ in 0..2 {
+            let failures = Failures::begin(Some(&link), &labels()).unwrap();
+            failures.take(&batch(), "x").unwrap();
+            assert_eq!(failures.finish().unwrap(), Some((link.clone(), 3)));
+            assert!(link.is_symlink() && !file.is_symlink() && is_ours(&file));
+        }
+        Failures::begin(Some(&link), &labels()).unwrap().finish().unwrap();
+        assert!(link.is_symlink() && !file.exists());
+    }
+
+    #[test]
+    fn a_device_stays_a_device() {
+        let error = Failures::begin(Some(Path::new("/dev/null")), &[]).err().unwrap().to_string();
+        assert!(error.contains("/dev/null") && error.contains("no regular file"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_appeared_meanwhile_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("failed.csv");
+        let failures = Failures::begin(Some(&path), &labels()).unwrap();
+        failures.take(&batch(), "x").unwrap();
+        std::fs::write(&path, "somebody's").unwrap();
+        assert!(failures.finish().is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody's");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_name_as_long_as_names_may_be_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ä".repeat(127));
+        let failures = Failures::begin(Some(&path), &labels()).unwrap();
+        failures.take(&batch(), "x").unwrap();
+        assert_eq!(failures.finish().unwrap().map(|(_, count)| count), Some(3));
     }
 }

@@ -133,6 +133,7 @@ impl Gate {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a time that is shown to a person is of the wall clock")]
 fn pause_too_long(pause: Duration) -> Stop {
     let now = jiff::Timestamp::now();
     let until = jiff::SignedDuration::try_from(pause).ok().and_then(|pause| now.checked_add(pause).ok()).unwrap_or(now);

@@ -42,3 +42,4 @@ pub mod shutdown;
 pub mod terminal;
 
 mod nearest;
+mod place;

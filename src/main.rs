@@ -14,7 +14,8 @@ use td_braze_cohort::secret;
 use td_braze_cohort::terminal;
 
 fn main() -> ExitCode {
-    ExitCode::from(run().code())
+    terminal::tell_panics();
+    ExitCode::from(std::panic::catch_unwind(run).unwrap_or(Exit::Defect).code())
 }
 
 fn run() -> Exit {

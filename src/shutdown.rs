@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
+use log::warn;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -26,6 +27,11 @@ pub fn stop_on_signals(gate: &Arc<Gate>) -> io::Result<()> {
     thread::spawn(move || {
         for signal in signals.forever() {
             gate.stop(if signal == SIGINT { Stop::Interrupted } else { Stop::Terminated });
+            // Afterwards, as the log may be slow.
+            warn!(
+                "{}: no request begins any more, and those in flight get 10 s; a second signal ends it now",
+                if signal == SIGINT { "SIGINT" } else { "SIGTERM" }
+            );
         }
     });
     Ok(())

@@ -67,7 +67,7 @@ pub enum Stop {
     #[error("{0}; no further request was begun")]
     CannotWrite(#[from] FailuresError),
     /// The checkpoint.
-    #[error("{0}; no further request was begun")]
+    #[error("{}{}", .0, if matches!(.0, CheckpointError::NotRemoved { .. }) { "" } else { "; no further request was begun" })]
     Checkpoint(#[from] CheckpointError),
     /// A defect of ours.
     #[error("a defect of td-braze-cohort: {0}. Please report it; what is undelivered is counted in the account")]

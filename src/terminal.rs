@@ -33,7 +33,20 @@ pub fn start_logger(default_filter: &str) {
             }
         })
         .init();
-    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+}
+
+/// From here on a panic is told in one masked line, whatever the log is set to.
+pub fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
+        say_error(&format!("a panic{place}: {}", without_data(panic.payload_as_str().unwrap_or_default())));
+    }));
+}
+
+/// A panic of the standard library quotes what it failed on, which may be an identifier: nothing is shown from the first
+/// quote on.
+fn without_data(said: &str) -> &str {
+    said.split(['`', '"', '\'']).next().unwrap_or_default().trim_end()
 }
 
 /// Writes a result to standard output.
@@ -68,4 +81,34 @@ pub fn start_bar(length: Option<u64>) -> &'static ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::{MASK, Secret};
+    use rstest::rstest;
+
+    fn said_by(panic: impl FnOnce() + std::panic::UnwindSafe) -> String {
+        let payload = std::panic::catch_unwind(panic).unwrap_err();
+        let formatted = payload.downcast_ref::<String>().cloned();
+        formatted.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap()
+    }
+
+    #[rstest]
+    #[case::cut_amid_a_letter(said_by(|| drop("zoë"[..3].to_owned())), "byte index")]
+    #[case::unwrapped(said_by(|| drop(String::from_utf8(b"zo\xff".to_vec()).map_err(|_| "zoë").unwrap())), "called")]
+    #[case::index(said_by(|| drop(vec![String::new()].remove("zoë".len()))), "removal index")]
+    #[case::own(said_by(|| panic!("no such state: {:?}", "zoë")), "no such state")]
+    fn a_panic_is_shown_without_what_it_quotes(#[case] said: String, #[case] beginning: &str) {
+        let shown = without_data(&said);
+        assert!(shown.contains(beginning) && !shown.contains("zo"), "{said}: {shown}");
+    }
+
+    #[test]
+    fn a_panic_that_holds_a_secret_is_masked() {
+        let secret = Secret::new("never-in-a-panic-4711".to_owned());
+        let said = said_by(|| panic!("sent {} and failed", secret.expose()));
+        assert_eq!(masked(without_data(&said)), format!("sent {MASK} and failed"));
+    }
 }

@@ -191,11 +191,13 @@ fn start_reader(
     end_of_input
 }
 
-/// A panic stops the run instead of hanging it.
-fn guarded(gate: &Gate, work: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+/// A panic stops the run instead of hanging it. Whether there was none.
+fn guarded(gate: &Gate, work: impl FnOnce()) -> bool {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    if result.is_err() {
         gate.stop(Stop::Defect("a worker panicked".to_owned()));
     }
+    result.is_ok()
 }
 
 /// Takes batches until there are none, or the run is stopped; `stopping` closes then, which wakes who waits for a batch.
@@ -203,7 +205,12 @@ fn work(worker: Worker<'_>, queue: &Receiver<Batch>, stopping: &Receiver<()>) {
     while !worker.gate.is_stopped() {
         select! {
             recv(queue) -> batch => match batch {
-                Ok(batch) => worker.deliver(batch),
+                Ok(batch) => {
+                    let is_whole = guarded(worker.gate, || worker.deliver(&batch));
+                    if !is_whole {
+                        worker.keep(&batch, worker::NOT_SENT);
+                    }
+                }
                 Err(_) => return,
             },
             recv(stopping) -> _ => return,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::{info, warn};
+use log::{error, info, warn};
 
 use super::CommandError;
 use super::network::network;
@@ -160,10 +160,13 @@ fn upload_to(
     upload::run(&plan, reader, &post, &gate, &shared, &keep, &mut || progress.show(shared.sent()));
     progress.finish();
     finish_failures(&keep.failures, &gate);
-    let (input, stop) = (shared.input().clone(), gate.take_stop());
-    let account = account(config, input, shared.sent(), gate.now(), None, stop.as_ref());
-    if account.exit == Exit::Success {
-        keep.checkpoint.remove()?;
+    let (input, mut stop) = (shared.input().clone(), gate.take_stop());
+    let mut account = account(config, input, shared.sent(), gate.now(), None, stop.as_ref());
+    if account.exit == Exit::Success
+        && let Err(error) = keep.checkpoint.remove()
+    {
+        account.exit = Exit::CannotWrite;
+        stop = Some(Stop::Checkpoint(error));
     }
     Ok(Finished { account, stop, sandbox: None })
 }
@@ -192,7 +195,11 @@ fn finish_failures(failures: &Failures, gate: &Gate) {
             warn!("{count} identifiers that did not arrive are in {}; upload takes it as input", path.display());
         }
         Ok(None) => {}
-        Err(error) => gate.stop(Stop::CannotWrite(error)),
+        Err(error) => {
+            // Told here as well, since another reason may have stopped the run before.
+            error!("{error}; the identifiers that did not arrive are kept nowhere");
+            gate.stop(Stop::CannotWrite(error));
+        }
     }
 }
 
@@ -219,6 +226,7 @@ pub fn plan(config: &Config, endpoint: &Endpoint, credentials: &Credentials, ses
 }
 
 /// The session's time, where it is one, else now; in ISO 8601, UTC.
+#[expect(clippy::disallowed_methods, reason = "Braze wants the wall clock's time")]
 fn created_at(session_time: Option<&str>) -> String {
     session_time
         .and_then(|text| text.parse::<jiff::Timestamp>().ok())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use super::ConfigError;
 use super::key::{Key, names_a_credential};
@@ -170,16 +170,20 @@ pub struct Written {
 pub type Layer = BTreeMap<Key, Written>;
 
 /// The largest config file that is read, in bytes.
-const MAX_FILE_BYTES: usize = 1024 * 1024;
+pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+
+/// An error where there is more than [`MAX_FILE_BYTES`].
+pub fn check_size(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
+    if bytes.len() <= MAX_FILE_BYTES {
+        return Ok(());
+    }
+    let message = format!("larger than {MAX_FILE_BYTES} bytes: is this the file with the settings?");
+    Err(ConfigError::Yaml { path: path.to_owned(), message })
+}
 
 /// The settings of a YAML file: unknown and duplicate keys are errors that name the line.
 pub fn from_yaml(path: &Path, text: &str) -> Result<Layer, ConfigError> {
-    if text.len() > MAX_FILE_BYTES {
-        return Err(ConfigError::Yaml {
-            path: path.to_owned(),
-            message: format!("larger than {MAX_FILE_BYTES} bytes"),
-        });
-    }
+    check_size(path, text.as_bytes())?;
     let mut layer = Layer::new();
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(layer);
@@ -201,7 +205,7 @@ impl<'de> DeserializeSeed<'de> for Fill<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -210,6 +214,35 @@ impl<'de> Visitor<'de> for Fill<'_> {
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a map of settings (cohort_id: ..., operation: add, ...)")
+    }
+
+    // Each of these would be shown otherwise, and somebody may have given the file with the members.
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<(), E> {
+        Err(E::invalid_type(Unexpected::Other("text"), &self))
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
+        Err(E::invalid_type(Unexpected::Other("a truth value"), &self))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
+        Err(E::invalid_type(Unexpected::Other("a number"), &self))
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
+        self.visit_i64(0)
+    }
+
+    fn visit_i128<E: de::Error>(self, _: i128) -> Result<(), E> {
+        self.visit_i64(0)
+    }
+
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<(), E> {
+        self.visit_i64(0)
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<(), E> {
+        self.visit_i64(0)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -254,8 +287,16 @@ impl Visitor<'_> for KnownKey<'_> {
     }
 }
 
+/// No longer key is shown, nor one of other characters than names have: it is a mistake of another kind, and may be data.
+const LONGEST_NAME: usize = 64;
+
 /// What to say of a key that is none of ours.
 pub fn unknown_key(name: &str) -> String {
+    let is_a_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | ' ');
+    let known = || Key::ALL.into_iter().map(Key::name).collect::<Vec<_>>().join(", ");
+    if name.len() > LONGEST_NAME || !name.chars().all(is_a_name) {
+        return format!("a key that is no name of a setting; known are {}", known());
+    }
     if names_a_credential(name) {
         return format!(
             "'{name}': credentials do not belong into settings; they come from the environment alone, as \
@@ -265,8 +306,7 @@ pub fn unknown_key(name: &str) -> String {
     if let Some(key) = Key::nearest(name) {
         return format!("unknown key '{name}'; did you mean '{}'?", key.name());
     }
-    let known: Vec<_> = Key::ALL.into_iter().map(Key::name).collect();
-    format!("unknown key '{name}'; known are {}", known.join(", "))
+    format!("unknown key '{name}'; known are {}", known())
 }
 
 /// The line in which a key of the top level stands. The parser does not tell, so it is looked up in the text; where the
@@ -308,11 +348,15 @@ mod tests {
     #[case::secret("cohort_id: a\nclient_secret: hush\n", "environment alone", "line 2")]
     #[case::no_map("- a\n- b\n", "a map of settings", "")]
     #[case::broken("cohort_id: [a\n", "c.yml", "line")]
+    #[case::no_name("cohort_id: a\nhush@example.com: b\n", "no name of a setting", "line 2")]
+    #[case::too_long(&format!("cohort_id: a\n{}: b\n", "hush".repeat(17)), "no name of a setting", "line 2")]
+    #[case::input("user_ids\nhush\n", "text, expected a map of settings", "")]
+    #[case::number("4711\n", "expected a map of settings", "c.yml")]
     #[case::tabs("cohort_id: a\n\toperation: add\n", "c.yml", "line 2")]
     fn says_what_is_wrong_and_where(#[case] text: &str, #[case] message: &str, #[case] place: &str) {
         let error = read(text).unwrap_err();
         assert!(error.contains(message) && error.contains(place), "{error}");
-        assert!(!error.contains("hush"), "{error}");
+        assert!(!error.contains("hush") && !error.contains("4711"), "{error}");
     }
 
     #[test]

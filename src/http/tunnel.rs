@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use thiserror::Error;
 use ureq::Error;
 use ureq::unversioned::transport::{
@@ -13,7 +15,6 @@ use ureq::unversioned::transport::{
 use super::proxy::Proxy;
 use super::tls::{CertificateRefused, TlsConnector};
 use super::{Details, time_left};
-use crate::secret::base64_with_padding;
 
 const MAX_HEADERS: usize = 64;
 
@@ -125,7 +126,7 @@ fn request(proxy: &Proxy, details: &Details) -> String {
     if user.is_some() || password.is_some() {
         let credentials = format!("{}:{}", user.unwrap_or_default(), password.unwrap_or_default());
         // Writing to a String cannot fail.
-        let _ = write!(request, "Proxy-Authorization: Basic {}\r\n", base64_with_padding(credentials.as_bytes()));
+        let _ = write!(request, "Proxy-Authorization: Basic {}\r\n", BASE64_STANDARD.encode(credentials));
     }
     request + "\r\n"
 }

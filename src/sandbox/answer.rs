@@ -61,6 +61,7 @@ pub fn deliver(socket: &mut impl Write, answer: &Answer, framing: Framing) -> io
 }
 
 /// The answer as bytes, with the time of now.
+#[expect(clippy::disallowed_methods, reason = "a Date header is of the wall clock")]
 pub fn encoded(answer: &Answer, framing: Framing) -> Vec<u8> {
     encode(answer, framing, Timestamp::now())
 }

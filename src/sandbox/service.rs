@@ -183,6 +183,7 @@ fn count(changes: &[Change]) -> (u32, u32) {
     (bounded(of(Operation::Add)), bounded(of(Operation::Remove)))
 }
 
+#[expect(clippy::disallowed_methods, reason = "X-RateLimit-Reset is of the wall clock")]
 fn rate_limit_headers(standing: Standing) -> [(&'static str, String); 3] {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     [

@@ -1,26 +1,28 @@
 //! What Braze says goes into the log and into messages, and Braze may repeat an identifier in it. Pure.
 
-use std::borrow::Cow;
-
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use crate::batch::Batch;
+use crate::secret::spelled;
 
 /// What stands where an identifier stood.
 const HIDDEN: &str = "[identifier]";
 /// From so many bytes on an identifier is hidden wherever it stands; a shorter one only where it is a word of its own, as
 /// it may stand in any text by chance.
-const LONG: usize = 6;
-/// What a URL leaves as it is.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const LONG: usize = 4;
+/// So much of what was said is searched, in bytes; what is shown of it is far less.
+const SEARCHED: usize = 4096;
 
-/// The text without any identifier of the batch that it is about: as it is, as JSON and as URLs escape it.
+/// The text without any identifier of the batch that it is about, however its letters are escaped.
 pub fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
+    let text = &text[..text.floor_char_boundary(SEARCHED)];
     let mut hidden = vec![false; text.len()];
     let identifiers = part.into_iter().flat_map(Batch::identifiers);
     for identifier in identifiers.filter_map(|(_, bytes)| std::str::from_utf8(bytes).ok()) {
-        for form in written_forms(identifier) {
-            mark(text, &form, &mut hidden);
+        for found in spelled::places(text, identifier) {
+            let is_part_of_a_word = text[..found.start].ends_with(char::is_alphanumeric)
+                || text[found.end..].starts_with(char::is_alphanumeric);
+            if identifier.len() >= LONG || !is_part_of_a_word {
+                hidden[found].fill(true);
+            }
         }
     }
     let mut shown = String::new();
@@ -32,28 +34,6 @@ pub fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
         }
     }
     shown
-}
-
-/// The identifier, and where they differ from it, its escaped forms.
-fn written_forms(identifier: &str) -> impl Iterator<Item = Cow<'_, str>> {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-._~".contains(letter);
-    let escaped = (!identifier.chars().all(is_plain)).then(|| {
-        let json = serde_json::Value::from(identifier).to_string();
-        let url = utf8_percent_encode(identifier, ESCAPED).to_string();
-        [json[1..json.len() - 1].to_owned(), url]
-    });
-    std::iter::once(Cow::Borrowed(identifier)).chain(escaped.into_iter().flatten().map(Cow::Owned))
-}
-
-fn mark(text: &str, form: &str, hidden: &mut [bool]) {
-    for (start, found) in text.match_indices(form) {
-        let end = start + found.len();
-        let is_part_of_a_word =
-            text[..start].ends_with(char::is_alphanumeric) || text[end..].starts_with(char::is_alphanumeric);
-        if found.len() >= LONG || !is_part_of_a_word {
-            hidden[start..end].fill(true);
-        }
-    }
 }
 
 #[cfg(test)]

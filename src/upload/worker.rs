@@ -1,5 +1,6 @@
 //! One worker: a batch at a time, until Braze has acknowledged or refused each identifier of it, or it is given up.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use log::{debug, warn};
 use super::hide::without_identifiers;
 use super::{Plan, Shared};
 use crate::batch::Batch;
-use crate::braze::{Refusal, Verdict, classify, hint};
+use crate::braze::{Refusal, Verdict, classify, hint, shortened};
 use crate::checkpoint::Checkpoint;
 use crate::failures::Failures;
 use crate::gate::{Gate, Stopped};
@@ -79,8 +80,8 @@ impl Worker<'_> {
     }
 
     /// Sends a batch. Where Braze refuses something in it, it is halved until what is refused is alone.
-    pub fn deliver(&self, batch: Batch) {
-        let digest = self.checkpoint.digest(&batch);
+    pub fn deliver(&self, batch: &Batch) {
+        let digest = self.checkpoint.digest(batch);
         if digest.as_ref().is_some_and(|digest| self.checkpoint.has(digest)) {
             let count = batch.len() as u64;
             self.shared.delivered.fetch_add(count, Ordering::Relaxed);
@@ -97,10 +98,10 @@ impl Worker<'_> {
     }
 
     /// Returns how many identifiers were delivered.
-    fn deliver_parts(&self, batch: Batch) -> u64 {
+    fn deliver_parts(&self, batch: &Batch) -> u64 {
         let mut delivered = 0;
         let mut body = Vec::new();
-        let mut parts = vec![batch];
+        let mut parts = vec![Cow::Borrowed(batch)];
         let mut extra_requests = 0;
         while let Some(part) = parts.pop() {
             let is_half = extra_requests > 0;
@@ -121,7 +122,7 @@ impl Worker<'_> {
                     debug!("a batch of {count} is halved: {said}");
                     extra_requests += 2;
                     let (left, right) = part.halves();
-                    parts.extend([right, left]);
+                    parts.extend([Cow::Owned(right), Cow::Owned(left)]);
                 }
                 Ok(End::GivenUp(said)) => {
                     if !self.gate.is_stopped() {
@@ -172,7 +173,7 @@ impl Worker<'_> {
                 answered: true,
                 standing: hint::standing(&answer.headers, hint::WallClock::now()),
             });
-            let verdict = classify(&outcome).map_text(|text| without_identifiers(&text, part));
+            let verdict = classify(&outcome).map_text(|text| shortened(&without_identifiers(&text, part)));
             match self.next(address, verdict, &mut history) {
                 Next::Again { until, announced } => delay = Delay { until, since: self.gate.now(), announced },
                 Next::End(end) => return Ok(end),

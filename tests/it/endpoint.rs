@@ -35,6 +35,16 @@ fn an_endpoint_of_braze_is_taken(#[case] endpoint: &str) {
 #[case::user("https://me:hush-hush@rest.iad-01.braze.com", &["user information"])]
 #[case::dashboard("https://dashboard-03.braze.com", &["rest."])]
 #[case::nothing_known("somewhere", &["US-03"])]
+#[case::query("https://rest.iad-01.braze.com?to=elsewhere", &["path or a query"])]
+#[case::fragment("https://rest.iad-01.braze.com#elsewhere", &["endpoint"])]
+#[case::user_that_looks_like_a_host("https://rest.iad-01.braze.com@evil.example", &["user information"])]
+#[case::backslash("https://evil.example\\@rest.iad-01.braze.com", &["endpoint"])]
+#[case::letters_that_look_alike("https://rest.i\u{430}d-01.braze.com", &["endpoint"])]
+#[case::braze_in_a_path("https://evil.example/.braze.com", &["path"])]
+#[case::loopback_in_a_name("http://127.0.0.1.evil.example", &["https"])]
+#[case::localhost_in_a_name("http://localhost.evil.example", &["https"])]
+#[case::every_address("http://0.0.0.0:80", &["https"])]
+#[case::another_scheme("file:///etc/passwd", &["endpoint"])]
 fn an_endpoint_that_is_not_brazes_is_refused(#[case] endpoint: &str, #[case] words: &[&str]) {
     let run = Run::upload().set("endpoint", endpoint).rows(user_ids(1)).exits(2);
     run.says(&["endpoint"]).says(words).hides(&["hush-hush"]);

@@ -8,6 +8,7 @@
 
 mod account;
 mod answers;
+mod canary;
 mod check;
 mod checkpoint;
 mod deadlines;
@@ -16,12 +17,16 @@ mod dry_run;
 mod endpoint;
 mod failed_file;
 mod front;
+mod hostile_settings;
 mod input;
 mod model;
 mod naming;
 mod network;
 mod operator;
 mod operator_errors;
+mod outputs;
+mod panics;
+mod places;
 mod proxy;
 mod rates;
 mod retries;

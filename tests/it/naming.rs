@@ -20,6 +20,7 @@ fn an_add_names_the_cohort_with_the_time_of_the_session() {
     assert_eq!(created_at, SESSION.parse().unwrap());
 }
 
+#[expect(clippy::disallowed_methods, reason = "created_at is of the wall clock")]
 #[test]
 fn outside_a_workflow_the_time_is_now() {
     let braze = braze();

@@ -2,8 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -16,6 +18,8 @@ pub struct Seen {
     pub body: Value,
     /// Whether it was answered with "success".
     pub accepted: bool,
+    /// When it had arrived.
+    pub arrived: Instant,
 }
 
 impl Seen {
@@ -40,6 +44,12 @@ pub enum Act {
     Reset,
     /// It is closed without an answer.
     Close,
+    /// Nothing happens until the client goes.
+    Silence,
+    /// The same, so much later.
+    Later(Duration, Box<Act>),
+    /// The same, once this is set.
+    When(Arc<AtomicBool>, Box<Act>),
 }
 
 impl Act {
@@ -74,7 +84,11 @@ impl Act {
     }
 
     fn is_success(&self) -> bool {
-        matches!((self, Self::success()), (Self::Write(bytes), Self::Write(success)) if *bytes == success)
+        match (self, Self::success()) {
+            (Self::Write(bytes), Self::Write(success)) => *bytes == success,
+            (Self::Later(_, act) | Self::When(_, act), _) => act.is_success(),
+            _ => false,
+        }
     }
 }
 
@@ -104,6 +118,11 @@ impl Scripted {
         Self { endpoint, seen }
     }
 
+    /// Takes the call without members, and answers the others as the script says.
+    pub fn for_members(script: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
+        Self::start(move |seen| if seen.has_members() { script(seen) } else { Act::success() })
+    }
+
     /// Where it listens.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
@@ -122,10 +141,9 @@ impl Scripted {
     }
 }
 
-/// An address on which nobody listens.
+/// An address on which nobody listens: a port of the system's own, which no test is ever given.
 pub fn dead_endpoint() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    "http://127.0.0.1:1".to_owned()
 }
 
 fn serve(connection: TcpStream, script: &Script, seen: &Mutex<Vec<Seen>>) -> io::Result<()> {
@@ -139,7 +157,7 @@ fn serve(connection: TcpStream, script: &Script, seen: &Mutex<Vec<Seen>>) -> io:
     let act = {
         let mut seen = seen.lock().unwrap();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let mut request = Seen { number: seen.len(), path, body, accepted: false };
+        let mut request = Seen { number: seen.len(), path, body, accepted: false, arrived: Instant::now() };
         let act = script(&request);
         request.accepted = act.is_success();
         seen.push(request);
@@ -149,10 +167,25 @@ fn serve(connection: TcpStream, script: &Script, seen: &Mutex<Vec<Seen>>) -> io:
         return Ok(());
     }
     connection.read_exact(&mut [0])?;
-    if let Act::Write(bytes) = act {
-        connection.write_all(&bytes)?;
+    carry_out(act, &mut connection)
+}
+
+fn carry_out(act: Act, connection: &mut TcpStream) -> io::Result<()> {
+    match act {
+        Act::Write(bytes) => connection.write_all(&bytes),
+        Act::Silence => connection.read(&mut [0]).map(drop),
+        Act::Later(delay, act) => {
+            thread::sleep(delay);
+            carry_out(*act, connection)
+        }
+        Act::When(is_set, act) => {
+            while !is_set.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            carry_out(*act, connection)
+        }
+        Act::Reset | Act::Close => Ok(()),
     }
-    Ok(())
 }
 
 fn read_head(reader: &mut impl BufRead) -> io::Result<(String, usize)> {

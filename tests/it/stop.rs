@@ -1,33 +1,147 @@
-//! A run that is asked to stop says what it did.
+//! A run that is asked to stop begins nothing more, counts what was in flight, and says what it did.
 
+use std::fs;
 use std::io::Write;
-use std::process::Stdio;
-use std::thread;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rstest::rstest;
+use tempfile::TempDir;
+
 use crate::account::Account;
-use crate::support::{Run, braze, braze_with, terminate, user_ids};
+use crate::scripted::{Act, Scripted};
+use crate::support::{Run, braze, braze_with, ends, signal, terminate, user_ids, wait_while_running};
+
+/// Far beyond "at once" on a busy machine, and far below every deadline and pause of a run.
+const AT_ONCE: Duration = Duration::from_secs(8);
+
+/// Standard error goes where it can be read while the run goes on.
+const WITH_LOG: &str = r#"exec "$0" "$@" 2>log"#;
+
+fn log_of(directory: &TempDir) -> String {
+    fs::read_to_string(directory.path().join("log")).unwrap_or_default()
+}
+
+fn half_written(directory: &TempDir) -> Vec<String> {
+    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(".failed.csv.")).collect()
+}
+
+/// A run of which this many requests with members are in flight, and never answered.
+fn hanging(requests: usize) -> (Scripted, Child, TempDir) {
+    let server = Scripted::for_members(|_| Act::Silence);
+    let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", &requests.to_string());
+    let run = run.set("failed_file", "failed.csv").rows(user_ids(20_000)).arg("--json");
+    let (mut child, directory) = run.in_shell(WITH_LOG).spawn();
+    wait_while_running(&mut child, "its requests arrived", || server.seen().len() > requests);
+    (server, child, directory)
+}
 
 #[test]
 fn a_run_that_is_terminated_accounts_for_what_it_did() {
     let braze = braze_with(|options| options.latency = Duration::from_millis(200));
     let run = Run::upload().to(&braze).set("thread_count", "1").rows(user_ids(20_000)).arg("--json");
     let (mut child, _directory) = run.spawn();
-    while braze.stats().users_requests < 2 {
-        assert_eq!(child.try_wait().unwrap(), None, "it ended before it was asked to");
-        thread::yield_now();
-    }
+    wait_while_running(&mut child, "it was asked to", || braze.stats().users_requests >= 2);
     terminate(&child);
-    let output = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(143), "{stderr}");
+    let (code, ended) = ends(child);
+    assert_eq!(code, Some(143), "{}", ended.stderr);
 
-    let account = Account::read(&String::from_utf8(output.stdout).unwrap());
+    let account = Account::read(&ended.stdout);
     assert_eq!((account.text("/outcome"), &account.0["input_read_to_end"]), ("incomplete", &false.into()));
     let stats = braze.stats();
     assert!(stats.users_requests <= 3, "it went on: {stats:?}");
     account.has(&[("/delivered", stats.identifiers_added), ("/refused", 0), ("/exit_code", 143)]);
     assert_eq!(braze.cohort("vip").unwrap().members as u64, stats.identifiers_added);
+}
+
+#[rstest]
+#[case("TERM", 143)]
+#[case("INT", 130)]
+fn what_is_in_flight_at_a_signal_is_counted_and_the_rest_is_kept(#[case] name: &str, #[case] code: i32) {
+    let answering = Arc::<AtomicBool>::default();
+    let from_then_on = Arc::clone(&answering);
+    let server = Scripted::start(move |seen| match seen.number {
+        0..10 => Act::success(),
+        _ => Act::When(Arc::clone(&from_then_on), Box::new(Act::success())),
+    });
+    let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "3");
+    let run = run.set("failed_file", "failed.csv").rows(user_ids(200_000)).arg("--json");
+    let (mut child, directory) = run.in_shell(WITH_LOG).spawn();
+    wait_while_running(&mut child, "three requests were in flight", || server.seen().len() >= 13);
+    signal(&child, name);
+    wait_while_running(&mut child, "it heard the signal", || log_of(&directory).contains("no request begins any more"));
+    answering.store(true, Ordering::SeqCst);
+    let (ended_with, ended) = ends(child);
+    assert_eq!(ended_with, Some(code), "{}", log_of(&directory));
+
+    assert_eq!(server.seen().len(), 13, "those in flight were the last");
+    assert_eq!(server.accepted_user_ids().len(), 12_000, "the first call carries none");
+    let expected = [("/delivered", 12_000), ("/exit_code", code.unsigned_abs().into()), ("/requests", 13)];
+    let account = Account::read(&ended.stdout).has(&expected);
+    let failed = fs::read_to_string(directory.path().join("failed.csv")).unwrap();
+    assert_eq!(failed.lines().count() as u64, 1 + account.number("/undelivered"));
+    assert!(half_written(&directory).is_empty());
+}
+
+#[test]
+fn no_request_begins_after_a_signal() {
+    // 200 requests, three at once: that goes on for two seconds if it is not stopped.
+    let server = Scripted::start(|_| Act::Later(Duration::from_millis(30), Box::new(Act::success())));
+    let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "3");
+    let (mut child, _directory) = run.rows(user_ids(200_000)).arg("--json").spawn();
+    wait_while_running(&mut child, "it was asked to", || server.seen().len() >= 10);
+    terminate(&child);
+    let signalled = Instant::now();
+    let (code, ended) = ends(child);
+    assert_eq!(code, Some(143), "{}", ended.stderr);
+    let latest = server.seen().iter().map(|seen| seen.arrived.saturating_duration_since(signalled)).max().unwrap();
+    assert!(latest < Duration::from_millis(500), "a request arrived {latest:?} after the signal");
+    let delivered = server.accepted_user_ids().len() as u64;
+    Account::read(&ended.stdout).has(&[("/delivered", delivered)]);
+}
+
+#[rstest]
+#[case(&["TERM", "TERM"], 143)]
+#[case(&["INT", "INT"], 130)]
+#[case(&["TERM", "INT"], 130)]
+fn a_second_signal_ends_it_at_once_though_a_request_hangs(#[case] names: &[&str], #[case] code: i32) {
+    let (server, mut child, directory) = hanging(2);
+    signal(&child, names[0]);
+    wait_while_running(&mut child, "it heard the signal", || log_of(&directory).contains("no request begins any more"));
+    assert_eq!(half_written(&directory).len(), 1);
+    signal(&child, names[1]);
+    let (ended_with, ended) = ends(child);
+    assert_eq!(ended_with, Some(code));
+    assert!(ended.took < AT_ONCE, "{:?}", ended.took);
+    assert_eq!(server.seen().len(), 3);
+
+    // The next run removes what this one had no time to.
+    assert_eq!(half_written(&directory).len(), 1);
+    let braze = braze();
+    let run = Run::upload().inside(directory).to(&braze).set("failed_file", "failed.csv").rows(user_ids(1)).exits(0);
+    let run = run.says(&["was left behind by a run that was killed"]);
+    let names: Vec<_> = fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "only settings, input and log: {names:?}");
+}
+
+#[rstest]
+#[case::pause_of_a_rate_limit("429 Too Many Requests", "Retry-After: 60\r\n")]
+#[case::lock("423 Locked", "")]
+#[case::backoff("503 Service Unavailable", "")]
+fn a_run_that_waits_ends_at_once(#[case] status: &'static str, #[case] headers: &'static str) {
+    let server =
+        Scripted::for_members(move |_| Act::answer(status, "application/json", headers, r#"{"message":"later"}"#));
+    let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "2");
+    let (mut child, _directory) = run.rows(user_ids(5000)).arg("--json").spawn();
+    wait_while_running(&mut child, "it had to wait", || server.seen().len() >= 2);
+    terminate(&child);
+    let (code, ended) = ends(child);
+    assert_eq!(code, Some(143), "{}", ended.stderr);
+    assert!(ended.took < AT_ONCE, "{:?}", ended.took);
+    Account::read(&ended.stdout).has(&[("/delivered", 0), ("/exit_code", 143)]);
 }
 
 #[test]
@@ -37,20 +151,11 @@ fn a_run_that_waits_for_standard_input_ends_when_it_is_terminated() {
     let (mut child, _directory) = run.spawn_with(Stdio::piped());
     let mut open = child.stdin.take().unwrap();
     open.write_all(b"user_ids\nu1\n").unwrap();
-    while braze.stats().naming_requests < 1 {
-        assert_eq!(child.try_wait().unwrap(), None, "it ended before it was asked to");
-        thread::yield_now();
-    }
+    wait_while_running(&mut child, "it was asked to", || braze.stats().naming_requests >= 1);
     terminate(&child);
-    // Those in flight get 10 s; nothing else is worth waiting for.
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
-        thread::yield_now();
-    }
-    let ended = child.try_wait().unwrap();
-    child.kill().ok();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(ended.and_then(|status| status.code()), Some(143), "None: it still waited for standard input");
-    Account::read(&String::from_utf8(output.stdout).unwrap()).has(&[("/exit_code", 143)]);
+    let (code, ended) = ends(child);
+    assert_eq!(code, Some(143), "it still waited for standard input: {}", ended.stderr);
+    assert!(ended.took < AT_ONCE, "{:?}", ended.took);
+    Account::read(&ended.stdout).has(&[("/exit_code", 143)]);
     drop(open);
 }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use td_braze_cohort::sandbox::{self, Options, Sandbox};
@@ -61,6 +62,7 @@ pub struct Run {
     settings: Option<Vec<(String, String)>>,
     environment: Vec<(String, String)>,
     stdin: Vec<u8>,
+    shell: Option<String>,
 }
 
 impl Run {
@@ -90,8 +92,26 @@ impl Run {
     pub fn command(args: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        let run = Self { directory, args, settings: None, environment: Vec::new(), stdin: Vec::new() };
-        run.env("BRAZE_CLIENT_SECRET", SECRET).env("BRAZE_PARTNER_API_KEY", PARTNER_KEY)
+        let run = Self { directory, args, settings: None, environment: Vec::new(), stdin: Vec::new(), shell: None };
+        // The most talkative log, so that each test that hides something hides it there as well.
+        run.env("BRAZE_CLIENT_SECRET", SECRET).env("BRAZE_PARTNER_API_KEY", PARTNER_KEY).env("RUST_LOG", "trace")
+    }
+
+    /// In the directory of an earlier run, with what that left behind.
+    pub fn inside(mut self, directory: TempDir) -> Self {
+        self.directory = directory;
+        self
+    }
+
+    /// Where it will run.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Started by this shell script, which ends with `exec "$0" "$@"`.
+    pub fn in_shell(mut self, script: &str) -> Self {
+        self.shell = Some(script.to_owned());
+        self
     }
 
     /// Sends to this sandbox.
@@ -163,8 +183,7 @@ impl Run {
     #[track_caller]
     pub fn exits(self, code: i32) -> Outcome {
         self.write_settings();
-        let output = assert_cmd::Command::new(BINARY)
-            .args(&self.args)
+        let output = assert_cmd::Command::from_std(self.program())
             .current_dir(&self.directory)
             .env_clear()
             .envs(self.environment.clone())
@@ -190,8 +209,8 @@ impl Run {
     /// The same, with this as standard input.
     pub fn spawn_with(self, stdin: Stdio) -> (Child, TempDir) {
         self.write_settings();
-        let child = std::process::Command::new(BINARY)
-            .args(&self.args)
+        let child = self
+            .program()
             .current_dir(&self.directory)
             .env_clear()
             .envs(self.environment)
@@ -201,6 +220,15 @@ impl Run {
             .spawn()
             .unwrap();
         (child, self.directory)
+    }
+
+    fn program(&self) -> Command {
+        let mut command = Command::new(if self.shell.is_some() { "/bin/sh" } else { BINARY });
+        if let Some(script) = &self.shell {
+            command.args(["-c", script, BINARY]);
+        }
+        command.args(&self.args);
+        command
     }
 
     fn write_settings(&self) {
@@ -213,8 +241,45 @@ impl Run {
 
 /// Asks a process that the test started to end.
 pub fn terminate(child: &Child) {
-    let status = std::process::Command::new("sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status().unwrap();
+    signal(child, "TERM");
+}
+
+/// Sends a signal to a process that the test started.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", child.id())).status().unwrap();
     assert!(status.success());
+}
+
+/// Waits until something is so, while the process goes on.
+#[track_caller]
+pub fn wait_while_running(child: &mut Child, what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended before {what}");
+        assert!(started.elapsed() < HANGS, "it hangs before {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits for the end of a process that is to end at once: its exit code and what it printed, and how long it took.
+#[track_caller]
+pub fn ends(mut child: Child) -> (Option<i32>, Ended) {
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() && started.elapsed() < HANGS {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let took = started.elapsed();
+    child.kill().ok();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), Ended { stdout: text(output.stdout), stderr: text(output.stderr), took })
+}
+
+/// What a process that was waited for left.
+pub struct Ended {
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
 }
 
 /// What a run left behind.

@@ -95,6 +95,7 @@ fn every_nth_request_fails_and_is_not_applied() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "X-RateLimit-Reset is of the wall clock")]
 fn a_rate_limit_refuses_and_says_so_in_every_answer() {
     let service = service(2, Some("2/3600"));
     let answers = ["a", "b", "c"].map(|id| add(&service, id));

@@ -1,0 +1,94 @@
+//! Where a file of ours may stand: only where there is nothing yet, or a regular file. Moving a file to `/dev/null`, or
+//! removing it, would take the device away from the whole machine.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// As many links as Linux follows.
+const MAX_LINKS: usize = 40;
+
+/// The place that a path leads to, through links, which themselves stay as they are.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    match path.metadata() {
+        Ok(metadata) => must_be_regular(&metadata)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut place = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match place.read_link() {
+            Ok(target) => place = folder_of(&place).join(target),
+            Err(_) => return Ok(place),
+        }
+    }
+    Err(io::Error::other("too many links"))
+}
+
+/// An error that says what stands there instead.
+pub fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        Ok(())
+    } else if metadata.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        Err(io::Error::other("there is a device, pipe or socket and no regular file: give the path of a file"))
+    }
+}
+
+/// The folder in which a path's last part stands.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether this open file is the one that stands there now.
+pub fn holds(path: &Path, file: &File) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use std::os::unix::fs::symlink;
+
+    #[rstest]
+    #[case::device("/dev/null")]
+    #[case::folder("/dev")]
+    #[case::under_a_file("/dev/null/x")]
+    fn only_regular_files_are_taken(#[case] path: &str) {
+        assert!(resolve(Path::new(path)).is_err());
+    }
+
+    #[test]
+    fn links_are_followed_also_to_where_nothing_is_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink("second", at("first")).unwrap();
+        symlink("file", at("second")).unwrap();
+        assert_eq!(resolve(&at("first")).unwrap(), at("file"));
+        assert_eq!(resolve(&at("file")).unwrap(), at("file"));
+        symlink("/dev/null", at("file")).unwrap();
+        assert!(resolve(&at("first")).is_err());
+        symlink("round", at("round")).unwrap();
+        assert!(resolve(&at("round")).is_err());
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let file = File::create(&path).unwrap();
+        assert!(holds(&path, &file).unwrap());
+        std::fs::rename(&path, folder.path().join("other")).unwrap();
+        assert!(!holds(&path, &file).unwrap());
+        File::create(&path).unwrap();
+        assert!(!holds(&path, &file).unwrap());
+    }
+}

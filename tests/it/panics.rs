@@ -1,0 +1,90 @@
+//! A panic in a worker ends the run as a defect, and the account still adds up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use http::HeaderMap;
+use rstest::rstest;
+use serde_json::Value;
+use td_braze_cohort::batch::CAPACITY;
+use td_braze_cohort::checkpoint::Checkpoint;
+use td_braze_cohort::command::order;
+use td_braze_cohort::config::credentials::from_environment;
+use td_braze_cohort::config::{Config, MaxRejected, raw};
+use td_braze_cohort::exit::Exit;
+use td_braze_cohort::failures::Failures;
+use td_braze_cohort::gate::Gate;
+use td_braze_cohort::http::{Answer, HttpError, Post};
+use td_braze_cohort::reader::{Limits, Reader};
+use td_braze_cohort::stop::Stop;
+use td_braze_cohort::upload::{self, Keep, Shared};
+
+use crate::support::user_ids;
+
+const BATCHES: usize = 100;
+
+/// Takes everything, but panics in one call. Whatever is called after that one is answered when the run has been stopped.
+struct Panicking {
+    gate: Arc<Gate>,
+    in_call: usize,
+    calls: AtomicUsize,
+    taken: AtomicUsize,
+}
+
+impl Post for Panicking {
+    fn post(&self, _: &str, body: &[u8]) -> Result<Answer, HttpError> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        assert_ne!(call, self.in_call, "as the test wants it");
+        while call > self.in_call && !self.gate.is_stopped() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let body: Value = serde_json::from_slice(body).unwrap();
+        let users = body.pointer("/cohort_changes/0/user_ids").and_then(Value::as_array).map_or(0, Vec::len);
+        self.taken.fetch_add(users, Ordering::SeqCst);
+        Ok(Answer { status: 201, headers: HeaderMap::new(), body: b"{}".to_vec() })
+    }
+
+    fn cut(&self) {}
+}
+
+#[rstest]
+#[case::in_the_first_call(0)]
+#[case::in_the_first_batch(1)]
+#[case::amid_the_run(7)]
+fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("members.csv");
+    std::fs::write(&input, user_ids(BATCHES * 1000)).unwrap();
+    let yaml = format!(
+        "cohort_id: vip\noperation: add\nthread_count: 3\nendpoint: http://localhost:1\ninput: {}\n",
+        input.display()
+    );
+    let config = Config::check(&raw::from_yaml("cohort.yml".as_ref(), &yaml).unwrap(), None).unwrap();
+    let credentials = from_environment(|_| Some("a-key-that-nobody-checks".to_owned())).unwrap();
+    let endpoint = config.required_endpoint().unwrap();
+    let plan = order::plan(&config, endpoint, &credentials, None);
+    let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: CAPACITY };
+    let reader = Reader::open(config.required_input().unwrap(), &config.aliases, limits).unwrap();
+    let gate = Arc::new(order::gate(&config, endpoint));
+    let shared = Arc::new(Shared::new(0));
+    let failed_file = folder.path().join("failed.csv");
+    let failures = Failures::begin(Some(&failed_file), &[]).unwrap();
+    let keep = Arc::new(Keep { failures, checkpoint: Checkpoint::none() });
+    let post = Panicking { gate: Arc::clone(&gate), in_call, calls: AtomicUsize::new(0), taken: AtomicUsize::new(0) };
+
+    upload::run(&plan, reader, &post, &gate, &shared, &keep, &mut || {});
+
+    let stop = gate.take_stop().expect("a panic is a reason to stop");
+    assert!(matches!(stop, Stop::Defect(_)) && stop.exit() == Exit::Defect, "{stop}");
+    let (sent, taken) = (shared.sent(), post.taken.load(Ordering::SeqCst) as u64);
+    assert_eq!((sent.delivered, sent.refused), (taken, 0), "what the others had in flight is counted");
+    let read = shared.input().identifiers();
+    assert!(read >= taken && read < BATCHES as u64 * 1000, "{read} were read, {taken} delivered");
+    let calls = post.calls.load(Ordering::SeqCst);
+    assert!(calls > in_call && calls <= in_call + 3, "{calls} calls: the others went on");
+    assert_eq!(sent.requests, calls as u64);
+    let kept = keep.failures.finish().unwrap().map_or(0, |(_, kept)| kept);
+    assert_eq!(kept, read - taken, "what was in the hands of the one that panicked is kept too");
+}
