@@ -14,6 +14,7 @@ pub mod template;
 mod values;
 
 use crate::body::Operation;
+use crate::rows::format::Form;
 use crate::source::Input;
 use endpoint::{Endpoint, EndpointError};
 use key::Key;
@@ -41,6 +42,8 @@ pub struct Config {
     pub partner: String,
     /// What to read; none where nothing says it.
     pub input: Option<Input>,
+    /// Format and columns, as far as they are set.
+    pub form: Form,
     /// The rows that the input must have.
     pub expected_rows: Option<u64>,
     /// How much may be rejected.
@@ -205,7 +208,8 @@ impl Config {
             thread_count: values.thread_count()?,
             endpoint: values.endpoint(environment_endpoint)?,
             partner: values.partner()?,
-            input: values.text(Key::Input)?.map(|text| Input::from_text(&text)),
+            input: values.input()?,
+            form: values.form()?,
             expected_rows: values.whole_number(Key::ExpectedRows)?,
             max_rejected: values.max_rejected()?,
             checkpoint: values.text(Key::Checkpoint)?.map(PathBuf::from),
@@ -228,29 +232,28 @@ impl Config {
     pub fn required_input(&self) -> Result<&Input, ConfigError> {
         self.input.as_ref().ok_or(ConfigError::Missing {
             key: Key::Input,
-            hint: "the CSV file with the query's result, such as input: members.csv, or --input PATH, or - for standard input",
+            hint: "the file with the query's result, such as input: members.csv, or --input PATH, or - for standard input",
         })
     }
 
     /// Whether input, checkpoint and file of failures are different files.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.to_owned());
-        let input = match &self.input {
-            Some(Input::File(path)) => Some(path.as_path()),
-            _ => None,
-        };
-        let files = [
-            (Key::Input, input),
-            (Key::Checkpoint, self.checkpoint.as_deref()),
-            (Key::FailedFile, self.failed_file.as_deref()),
-        ];
-        let places: Vec<_> = files.into_iter().filter_map(|(key, path)| Some((key, place(path?)))).collect();
-        for (index, (first, place)) in places.iter().enumerate() {
-            if let Some((second, _)) = places[index + 1..].iter().find(|(_, other)| other == place) {
-                return Err(ConfigError::SameFile { first: *first, second: *second });
-            }
+        // Whatever is wrong with the input is said when it is opened.
+        let inputs = self.input.as_ref().and_then(|input| input.files().ok()).unwrap_or_default();
+        let inputs: Vec<_> = inputs.iter().map(|path| place(path)).collect();
+        let written = [(Key::Checkpoint, &self.checkpoint), (Key::FailedFile, &self.failed_file)];
+        let written: Vec<_> =
+            written.into_iter().filter_map(|(key, path)| Some((key, place(path.as_ref()?)))).collect();
+        if let Some((second, _)) = written.iter().find(|(_, place)| inputs.contains(place)) {
+            return Err(ConfigError::SameFile { first: Key::Input, second: *second });
         }
-        Ok(())
+        match written.as_slice() {
+            [(first, one), (second, other)] if one == other => {
+                Err(ConfigError::SameFile { first: *first, second: *second })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The name that Braze shows: the cohort ID where no name was set.

@@ -21,8 +21,12 @@ pub enum Key {
     AllowEndpoint,
     /// Text; `treasure_data`. The partner's segment in Braze's path.
     Partner,
-    /// A path, or `-` for standard input, required.
+    /// A path, a pattern such as `part-*.csv.gz`, a list of both, or `-` for standard input; required. Files are read as one.
     Input,
+    /// `csv`, `tsv`, `jsonl`, `json` or `msgpack`; recognised by content, then by the file's name.
+    Format,
+    /// A list, or comma-separated text; the header. The names of the columns, in order, of an input without a header line.
+    Columns,
     /// A whole number. The rows that the input must have, such as `${td.last_job.num_records}`.
     ExpectedRows,
     /// A whole number, or a percentage of the rows read; 1 % of them, and at least 1,000. More rejected cells and rows
@@ -40,7 +44,7 @@ pub enum Key {
 
 impl Key {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::CohortId,
         Self::CohortName,
         Self::Operation,
@@ -50,6 +54,8 @@ impl Key {
         Self::AllowEndpoint,
         Self::Partner,
         Self::Input,
+        Self::Format,
+        Self::Columns,
         Self::ExpectedRows,
         Self::MaxRejected,
         Self::Checkpoint,
@@ -70,6 +76,8 @@ impl Key {
             Self::AllowEndpoint => "allow_endpoint",
             Self::Partner => "partner",
             Self::Input => "input",
+            Self::Format => "format",
+            Self::Columns => "columns",
             Self::ExpectedRows => "expected_rows",
             Self::MaxRejected => "max_rejected",
             Self::Checkpoint => "checkpoint",
