@@ -11,6 +11,7 @@ use crate::batch::Batch;
 use crate::config::MaxRejected;
 use crate::identifier::{Columns, Kind};
 use crate::input::InputError;
+use crate::rows::RowsError;
 use crate::rows::format::{Form, Format};
 use crate::source::{Input, Sources};
 
@@ -120,13 +121,22 @@ impl Reader {
     ) -> Result<bool, InputError> {
         let mut full = Vec::new();
         loop {
-            let Some((row, layout)) = self.part.next_row()? else {
-                if self.next_part()? {
-                    continue;
+            let row = match self.part.rows.next_row() {
+                Ok(Some(row)) => row,
+                Ok(None) => {
+                    if self.next_part()? {
+                        continue;
+                    }
+                    break;
                 }
-                break;
+                Err(error) => return Err(self.part.unreadable(error)),
             };
-            let has_rejected = self.tally.count_row(row, layout, &mut |kind, identifier| {
+            if let Some(names) = self.part.names.take()
+                && names == row.to_strings()
+            {
+                return Err(self.part.unreadable(RowsError::HeaderBesideColumns));
+            }
+            let has_rejected = self.tally.count_row(row, &self.part.layout, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
                 if self.batch.is_full() {
                     full.push(mem::replace(&mut self.batch, Batch::new()));
@@ -217,7 +227,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn layout() -> Layout {
-        Layout { used: vec![(0, Kind::UserId), (2, Kind::Alias(0))], width: 3, unit: "line", file: None }
+        Layout {
+            used: vec![(0, Kind::UserId), (2, Kind::Alias(0))],
+            width: 3,
+            unit: "line",
+            file: None,
+            is_sparse: false,
+        }
     }
 
     fn cells() -> impl Strategy<Value = String> {

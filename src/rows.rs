@@ -12,6 +12,9 @@ pub mod json;
 pub mod msgpack;
 pub mod typed;
 
+#[cfg(test)]
+mod tests;
+
 use crate::identifier::Reason;
 use bytes::Bytes;
 use delimited::Delimited;
@@ -192,6 +195,7 @@ impl<'a> Row<'a> {
     }
 
     /// The cell of a column; empty where the row has no such column.
+    #[inline]
     pub fn value(&self, column: usize) -> Value<'a> {
         match self.cells {
             Cells::Ends(ends) => {
@@ -325,6 +329,7 @@ impl<R: Read> Rows<R> {
     }
 
     /// The next row, or none at the end of the input.
+    #[inline]
     pub fn next_row(&mut self) -> Result<Option<Row<'_>>, RowsError> {
         match self {
             Self::Delimited(rows) => rows.next_row(),

@@ -3,7 +3,7 @@
 use crate::identifier::{Columns, HeaderError, Kind, wanted_names};
 use crate::input::InputError;
 use crate::rows::format::Format;
-use crate::rows::{self, Place, Row, Rows, RowsError};
+use crate::rows::{self, Place, Rows, RowsError};
 use crate::source::compressed::Unpacked;
 use crate::source::files::Watch;
 use crate::source::{Source, SourceError};
@@ -19,6 +19,8 @@ pub struct Layout {
     pub unit: &'static str,
     /// The file, where there are several.
     pub file: Option<String>,
+    /// A row may leave columns out.
+    pub is_sparse: bool,
 }
 
 impl Layout {
@@ -39,10 +41,11 @@ pub struct Part {
     pub columns: Columns,
     /// What is looked at.
     pub layout: Layout,
-    rows: Rows<Unpacked<Source>>,
+    /// What is left of the rows.
+    pub rows: Rows<Unpacked<Source>>,
+    /// The names that were set, to be held against the first row: it may be a header all the same.
+    pub names: Option<Vec<String>>,
     watch: Watch,
-    /// The names that were set, to be held against the first row.
-    names: Option<Vec<String>>,
 }
 
 impl Part {
@@ -55,7 +58,8 @@ impl Part {
             Some(names) => Columns::find(names, aliases).map_err(|error| header(&name, error))?,
             None => Columns { used: Vec::new(), width: 0, missing_aliases: Vec::new() },
         };
-        let (used, width) = if format == Format::Jsonl {
+        let is_sparse = format == Format::Jsonl;
+        let (used, width) = if is_sparse {
             let wanted: Vec<_> = Kind::all(aliases.len()).enumerate().collect();
             let width = wanted.len();
             (wanted, width)
@@ -63,7 +67,8 @@ impl Part {
             (columns.used.clone(), columns.width)
         };
         rows.keep(&used.iter().map(|(place, _)| *place).collect::<Vec<_>>());
-        let layout = Layout { used, width, unit: format.unit(), file: is_one_of_several.then(|| name.clone()) };
+        let file = is_one_of_several.then(|| name.clone());
+        let layout = Layout { used, width, unit: format.unit(), file, is_sparse };
         let names = names.filter(|_| opened.1 && matches!(rows, Rows::Delimited(_)));
         Ok(Self { name, format, columns, layout, rows, watch, names })
     }
@@ -77,18 +82,9 @@ impl Part {
         Ok((rows::open(unpacked, &name, &form, wanted_names(aliases))?, form.columns.is_some()))
     }
 
-    /// The next row with what is looked at in it, or none at the end.
-    pub fn next_row(&mut self) -> Result<Option<(Row<'_>, &Layout)>, InputError> {
-        match self.rows.next_row() {
-            Ok(None) => Ok(None),
-            Ok(Some(row)) => {
-                if self.names.take().is_some_and(|names| names == row.to_strings()) {
-                    return Err(InputError::Rows { name: self.name.clone(), error: RowsError::HeaderBesideColumns });
-                }
-                Ok(Some((row, &self.layout)))
-            }
-            Err(error) => Err(unreadable(&self.name, &self.watch, error)),
-        }
+    /// Why the rows cannot be read on.
+    pub fn unreadable(&self, error: RowsError) -> InputError {
+        unreadable(&self.name, &self.watch, error)
     }
 
     /// Whether the file is still the one that was looked at first.

@@ -54,6 +54,9 @@ impl Tally {
             self.count_malformed(fault, row, layout);
             return true;
         }
+        if layout.is_sparse {
+            self.show_present(row, layout);
+        }
         let (mut is_used, mut has_rejected) = (false, false);
         for (column, kind) in &layout.used {
             let cell = match row.value(*column) {
@@ -64,22 +67,18 @@ impl Tally {
                 }
                 Value::Unfit(reason) => {
                     has_rejected = true;
-                    self.count_rejected_cell(reason, *kind, row, layout);
+                    self.count_rejected_cell(reason, row, layout);
                     continue;
                 }
             };
             match examine(cell) {
-                Cell::Blank => {
-                    self.show(*kind);
-                    self.account.cells_blank += 1;
-                }
+                Cell::Blank => self.account.cells_blank += 1,
                 Cell::Rejected(reason) => {
                     has_rejected = true;
-                    self.count_rejected_cell(reason, *kind, row, layout);
+                    self.count_rejected_cell(reason, row, layout);
                 }
                 Cell::Identifier { padded } => {
                     is_used = true;
-                    self.show(*kind);
                     self.account.count_identifier(*kind);
                     if padded {
                         self.count_padded_cell(row, layout);
@@ -94,6 +93,12 @@ impl Tally {
             (false, false) => self.account.rows_without_identifier += 1,
         }
         has_rejected
+    }
+
+    fn show_present(&mut self, row: Row<'_>, layout: &Layout) {
+        for (_, kind) in layout.used.iter().filter(|(column, _)| row.value(*column) != Value::Absent) {
+            self.show(*kind);
+        }
     }
 
     fn count_absent(&mut self, kind: Kind) {
@@ -120,8 +125,7 @@ impl Tally {
         warn!("{}: rejected, as {problem} (further ones are only counted)", layout.at(row.place));
     }
 
-    fn count_rejected_cell(&mut self, reason: Reason, kind: Kind, row: Row<'_>, layout: &Layout) {
-        self.show(kind);
+    fn count_rejected_cell(&mut self, reason: Reason, row: Row<'_>, layout: &Layout) {
         if self.account.count_rejected(reason) {
             let place = layout.at(row.place);
             warn!("{place}: a cell is rejected ({}; further ones are only counted)", reason.key());

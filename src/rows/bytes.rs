@@ -38,6 +38,15 @@ impl<R: Read> Bytes<R> {
         Self { reader, buffer: vec![0; WINDOW], start: 0, end: 0 }
     }
 
+    /// The next byte, or none at the end.
+    #[inline]
+    pub fn first(&mut self) -> io::Result<Option<u8>> {
+        if self.start < self.end {
+            return Ok(Some(self.buffer[self.start]));
+        }
+        Ok(self.fill()?.first().copied())
+    }
+
     /// The bytes at hand; read anew where there are none, and empty only at the end.
     pub fn fill(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {

@@ -36,9 +36,14 @@ pub struct Delimited<R> {
 impl<R: Read> Delimited<R> {
     /// Reads nothing yet.
     pub fn new(input: Bytes<R>, delimiter: u8) -> Self {
+        let mut parser = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+        // At its first call it drops a byte order mark, if it is shown all of it at once. Ours is dropped already; a second
+        // one is content. Hence an empty line first.
+        parser.read_record(b"\n", &mut [0], &mut [0]);
+        parser.set_line(1);
         Self {
             input,
-            parser: csv_core::ReaderBuilder::new().delimiter(delimiter).build(),
+            parser,
             record: Record::new(),
             blank_lines_are_rows: false,
             after_carriage_return: false,
@@ -83,7 +88,7 @@ impl<R: Read> Delimited<R> {
     /// Goes to the first byte of the next record. The parser would skip empty lines without a word.
     fn skip_line_breaks(&mut self) -> io::Result<Next> {
         loop {
-            let Some(byte) = self.input.peek(1)?.first().copied() else { return Ok(Next::End) };
+            let Some(byte) = self.input.first()? else { return Ok(Next::End) };
             if !matches!(byte, b'\r' | b'\n') {
                 return Ok(Next::Record);
             }
