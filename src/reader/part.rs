@@ -70,7 +70,7 @@ impl Part {
         let file = is_one_of_several.then(|| name.clone());
         let layout = Layout { used, width, unit: format.unit(), file, is_sparse };
         let names = names.filter(|_| opened.1 && matches!(rows, Rows::Delimited(_)));
-        Ok(Self { name, format, columns, layout, rows, watch, names })
+        Ok(Self { name, format, columns, layout, rows, names, watch })
     }
 
     /// The rows, and whether the columns were set.

@@ -151,10 +151,13 @@ fn begins_an_object(line: &[u8]) -> bool {
     lexer.takes(b'{') && (lexer.takes(b'}') || (lexer.string(None).is_ok() && lexer.takes(b':')))
 }
 
-/// Tabs and no comma. Where the columns are known there have to be as many cells.
+/// Tabs and no comma. Where the columns are known there have to be as many cells with tabs, and not as many with commas.
 fn is_tab_separated(line: &[u8], columns: Option<usize>) -> bool {
-    let cells = line.split(|byte| *byte == b'\t').count();
-    cells > 1 && memchr(b',', line).is_none() && columns.is_none_or(|columns| columns == cells)
+    let cells = |delimiter| line.split(|byte| *byte == delimiter).count();
+    match columns {
+        None => cells(b'\t') > 1 && memchr(b',', line).is_none(),
+        Some(columns) => columns > 1 && cells(b'\t') == columns && cells(b',') != columns,
+    }
 }
 
 /// A whole row of `MessagePack`, and behind it the beginning of another or the end. In other encodings of text, such as
@@ -244,6 +247,8 @@ mod tests {
     fn without_a_header_tabs_have_to_make_as_many_cells_as_there_are_columns() {
         let columns = |count: usize| vec!["c".to_owned(); count];
         assert_eq!(recognised(b"a b\tc\n", "-", Some(&columns(2))), Format::Tsv);
+        assert_eq!(recognised(b"a, b\tc\n", "-", Some(&columns(2))), Format::Csv);
+        assert_eq!(recognised(b"a, b\tc\t\n", "-", Some(&columns(3))), Format::Tsv);
         assert_eq!(recognised(b"a b\tc\n", "-", Some(&columns(1))), Format::Csv);
     }
 }

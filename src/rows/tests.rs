@@ -193,7 +193,7 @@ fn line() -> impl Strategy<Value = String> {
     prop_oneof![6 => object, 1 => "[\\[\\]{} \",:0]{0,4}", 1 => Just("[1]".to_owned()), 1 => Just("\r".to_owned())]
 }
 
-/// What serde_json makes of the line: as a value, which shows whether it is JSON at all, and as members whose values keep
+/// What `serde_json` makes of the line: as a value, which shows whether it is JSON at all, and as members whose values keep
 /// the text they were written with.
 fn expected(line: &str) -> Read {
     match serde_json::from_str::<Json>(line) {
@@ -300,7 +300,7 @@ fn value(depth: u32) -> BoxedStrategy<Written> {
 fn head(length: usize, small: Option<(u8, usize)>, [one, two, four]: [Option<u8>; 3], wanted: u32, out: &mut Vec<u8>) {
     match (small, one, two) {
         (Some((marker, most)), _, _) if wanted == 0 && length <= most => {
-            out.push(marker | u8::try_from(length).unwrap())
+            out.push(marker | u8::try_from(length).unwrap());
         }
         (_, Some(marker), _) if wanted <= 1 && length < 0x100 => out.extend([marker, u8::try_from(length).unwrap()]),
         (_, _, Some(marker)) if wanted <= 2 && length < 0x1_0000 => {
@@ -353,7 +353,9 @@ fn write(value: &Written, out: &mut Vec<u8>) {
         }
         Written::List(values) => {
             head(values.len(), Some((0x90, 15)), [None, Some(0xdc), Some(0xdd)], 0, out);
-            values.iter().for_each(|value| write(value, out));
+            for value in values {
+                write(value, out);
+            }
         }
         Written::Map(values) => {
             head(values.len(), Some((0x80, 15)), [None, Some(0xde), Some(0xdf)], 0, out);
@@ -382,7 +384,7 @@ fn hostile_msgpack_is_an_error_in_little_memory(#[case] content: &[u8], #[case] 
 
 #[test]
 fn msgpack_of_any_depth_is_passed_over() {
-    let deep = [b"\x92".as_slice(), &[0x91; 3_000_000], b"\x01\xa2u1\x92\x01\x02"].concat();
+    let deep = [b"\x92".as_slice(), &vec![0x91; 3_000_000], b"\x01\xa2u1\x92\x01\x02"].concat();
     let rows = read(&deep, 1000, Format::Msgpack, Some(&["a", "user_ids"])).unwrap();
     assert_eq!(rows, [Ok(vec![Cell::Unfit(Reason::Nested), text("u1")]), Ok(vec![text("1"), text("2")])]);
     let bottomless = vec![0xdd; 3_000_000];

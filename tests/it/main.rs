@@ -14,6 +14,7 @@ mod delivery;
 mod dry_run;
 mod endpoint;
 mod failed_file;
+mod formats;
 mod input;
 mod naming;
 mod operator;
