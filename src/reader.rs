@@ -60,7 +60,7 @@ impl Reader {
         }
         let tally = Tally::new(aliases.len());
         let mut reader = Self { sources, part, aliases: aliases.to_vec(), limits, tally, batch: Batch::new() };
-        reader.begin_part();
+        reader.begin_part(Format::Csv);
         Ok(reader)
     }
 
@@ -171,13 +171,13 @@ impl Reader {
         let Some(source) = self.sources.open_next() else { return Ok(false) };
         let part = Part::open(source?, &self.aliases, true)?;
         part.fits(&self.part, &self.aliases)?;
-        self.part = part;
-        self.begin_part();
+        let before = mem::replace(&mut self.part, part).format;
+        self.begin_part(before);
         Ok(true)
     }
 
-    fn begin_part(&mut self) {
-        if self.part.format != Format::Csv {
+    fn begin_part(&mut self, format_before: Format) {
+        if self.part.format != format_before {
             info!("{} is read as {}", self.part.name, self.part.format);
         }
         self.part.columns.used.iter().for_each(|(_, kind)| self.tally.show(*kind));

@@ -230,3 +230,42 @@ impl Sources {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn size_and_progress_are_of_all_files_together_as_they_are_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(&[b'x'; 10_000]).unwrap();
+        let packed = encoder.finish().unwrap();
+        let paths = ["a", "b"].map(|name| folder.path().join(name));
+        std::fs::write(&paths[0], &packed).unwrap();
+        std::fs::write(&paths[1], "plain").unwrap();
+        let mut sources = Sources::find(&Input::Files(paths.to_vec()), &Form::default()).unwrap();
+        assert_eq!((sources.size(), sources.len()), (Some(packed.len() as u64 + 5), 2));
+
+        for source in sources.ahead() {
+            io::copy(&mut source.unwrap(), &mut io::sink()).unwrap();
+        }
+        assert_eq!(sources.bytes_read().load(Ordering::Relaxed), 0, "a look ahead is no progress");
+        let mut unpacked = 0;
+        while let Some(source) = sources.open_next() {
+            let mut content = compressed::Unpacked::new(source.unwrap()).unwrap();
+            unpacked += io::copy(&mut content, &mut io::sink()).unwrap();
+        }
+        assert_eq!(unpacked, 10_005);
+        assert_eq!(Some(sources.bytes_read().load(Ordering::Relaxed)), sources.size());
+        assert!(sources.is_empty());
+    }
+
+    #[test]
+    fn a_long_list_of_files_is_named_by_its_first_ones() {
+        let files = Input::Files(["a", "b", "c", "d", "e"].map(PathBuf::from).to_vec());
+        assert_eq!(files.to_string(), "a, b, c and 2 more");
+        assert_eq!(Input::from_text("-"), Input::Stdin);
+    }
+}

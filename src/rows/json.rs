@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use super::bytes::{Bytes, Line};
-use super::delimited::MAX_COLUMNS;
+use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS};
 use super::typed::{Record, Typed, What};
 use super::{Fault, Place, Row, RowsError};
 use crate::identifier::Reason;
@@ -221,7 +221,8 @@ fn keys_of(line: &[u8]) -> Result<Vec<String>, Bad> {
             Key::Plain(key) => key,
             Key::Unescaped => unescaped.as_slice(),
         };
-        keys.push(String::from_utf8_lossy(key).into_owned());
+        // Keys are shown in messages; one that is longer is none of ours.
+        keys.push(String::from_utf8_lossy(&key[..key.len().min(KEPT_OF_A_CELL)]).into_owned());
         lexer.value(None)?;
         goes_on = lexer.takes(b',');
     }

@@ -5,17 +5,15 @@
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
-use flate2::bufread::GzDecoder;
-use ruzstd::decoding::errors::FrameDecoderError;
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use thiserror::Error;
 
-const BUFFER_BYTES: usize = 64 * 1024;
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTD: u32 = 0xfd2f_b528;
-/// What every decoder of zstd has to be able to keep, and what its levels up to 19 need.
-const MAX_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+mod gzip;
+mod zstd;
 
+use gzip::Gzip;
+use zstd::Zstd;
+
+const BUFFER_BYTES: usize = 64 * 1024;
 /// What is wrong with compressed bytes. It comes as the inner error of an [`io::Error`].
 #[derive(Debug, Error)]
 pub enum CompressionError {
@@ -36,7 +34,7 @@ pub enum CompressionError {
     /// They need more memory than there is for it.
     #[error(
         "the zstd data needs a window of more than {} MiB: compress it with a level up to 19, without --ultra and --long",
-        MAX_WINDOW_BYTES / 1024 / 1024
+        zstd::MAX_WINDOW_BYTES / 1024 / 1024
     )]
     WindowTooLarge,
     /// Something else stands behind them.
@@ -71,12 +69,11 @@ impl<R: Read> Unpacked<R> {
     pub fn new(mut reader: R) -> io::Result<Self> {
         let mut start = Vec::new();
         reader.by_ref().take(4).read_to_end(&mut start)?;
-        let magic = start.first_chunk().map(|magic| u32::from_le_bytes(*magic));
-        let is_gzip = start.starts_with(&GZIP);
+        let (is_gzip, is_zstd) = (start.starts_with(&gzip::MAGIC), zstd::begins(&start));
         let reader = Cursor::new(start).chain(reader);
-        Ok(match magic {
-            _ if is_gzip => Self::Gzip(Gzip(State::Between(buffered(reader)))),
-            Some(magic) if magic == ZSTD || is_skippable(magic) => Self::Zstd(Box::new(Zstd::new(buffered(reader)))),
+        Ok(match (is_gzip, is_zstd) {
+            (true, _) => Self::Gzip(Gzip::new(buffered(reader))),
+            (_, true) => Self::Zstd(Box::new(Zstd::new(buffered(reader)))),
             _ => Self::Plain(reader),
         })
     }
@@ -101,51 +98,6 @@ fn buffered<R: Read>(reader: R) -> BufReader<R> {
     BufReader::with_capacity(BUFFER_BYTES, reader)
 }
 
-/// Members of gzip, one after the other.
-pub struct Gzip<R>(State<R>);
-
-enum State<R> {
-    Between(BufReader<R>),
-    Within(Box<GzDecoder<BufReader<R>>>),
-    /// The end was reached, or an error.
-    Done,
-}
-
-impl<R: Read> Read for Gzip<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        const KIND: &str = "gzip";
-        loop {
-            match std::mem::replace(&mut self.0, State::Done) {
-                State::Done => return Ok(0),
-                State::Between(mut packed) => match packed.fill_buf()?.first() {
-                    None => return Ok(0),
-                    Some(0) => return end_of_padding(&mut packed, KIND),
-                    Some(byte) if *byte != GZIP[0] => return Err(CompressionError::Garbage { kind: KIND }.into()),
-                    Some(_) => self.0 = State::Within(Box::new(GzDecoder::new(packed))),
-                },
-                State::Within(mut member) => match member.read(buffer) {
-                    Ok(0) if !buffer.is_empty() => self.0 = State::Between(member.into_inner()),
-                    Err(error) => return Err(gzip_error(error)),
-                    result => {
-                        self.0 = State::Within(member);
-                        return result;
-                    }
-                },
-            }
-        }
-    }
-}
-
-fn gzip_error(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => CompressionError::CutOff { kind: "gzip" }.into(),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            CompressionError::Damaged { kind: "gzip", problem: error.to_string() }.into()
-        }
-        _ => error,
-    }
-}
-
 /// Behind the last member or frame there may be zeros, and nothing else.
 fn end_of_padding(packed: &mut impl BufRead, kind: &'static str) -> io::Result<usize> {
     loop {
@@ -159,103 +111,6 @@ fn end_of_padding(packed: &mut impl BufRead, kind: &'static str) -> io::Result<u
         }
         packed.consume(count);
     }
-}
-
-/// Frames of zstd, one after the other, without those that are to be skipped.
-pub struct Zstd<R> {
-    packed: BufReader<R>,
-    decoder: FrameDecoder,
-    is_within: bool,
-}
-
-impl<R: Read> Zstd<R> {
-    fn new(packed: BufReader<R>) -> Self {
-        let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(MAX_WINDOW_BYTES);
-        Self { packed, decoder, is_within: false }
-    }
-
-    /// Goes to the content of the next frame; false at the end.
-    fn begin_frame(&mut self) -> io::Result<bool> {
-        loop {
-            let mut magic = Vec::new();
-            self.packed.by_ref().take(4).read_to_end(&mut magic)?;
-            match (magic.first_chunk().map(|magic| u32::from_le_bytes(*magic)), magic.as_slice()) {
-                (_, []) => return Ok(false),
-                (_, bytes) if bytes.iter().all(|byte| *byte == 0) => {
-                    return end_of_padding(&mut self.packed, "zstd").map(|_| false);
-                }
-                (Some(ZSTD), bytes) => {
-                    let result = self.decoder.init(bytes.chain(&mut self.packed));
-                    result.map_err(|error| self.explain(&error))?;
-                    return Ok(true);
-                }
-                (Some(magic), _) if is_skippable(magic) => self.skip_frame()?,
-                _ => return Err(CompressionError::Garbage { kind: "zstd" }.into()),
-            }
-        }
-    }
-
-    fn skip_frame(&mut self) -> io::Result<()> {
-        let mut length = [0; 4];
-        let cut_off = || io::Error::from(CompressionError::CutOff { kind: "zstd" });
-        self.packed.read_exact(&mut length).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => cut_off(),
-            _ => error,
-        })?;
-        let length = u64::from(u32::from_le_bytes(length));
-        let skipped = io::copy(&mut self.packed.by_ref().take(length), &mut io::sink())?;
-        if skipped == length { Ok(()) } else { Err(cut_off()) }
-    }
-
-    fn end_frame(&mut self) -> io::Result<()> {
-        self.is_within = false;
-        match self.decoder.get_checksum_from_data() {
-            Some(written) if self.decoder.get_calculated_checksum() != Some(written) => {
-                Err(CompressionError::Damaged { kind: "zstd", problem: "its checksum is another".to_owned() }.into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The decoder does not tell an end that comes too early from damage, nor from a failed read.
-    fn explain(&mut self, error: &FrameDecoderError) -> io::Error {
-        if let FrameDecoderError::WindowSizeTooBig { .. } = error {
-            return CompressionError::WindowTooLarge.into();
-        }
-        match self.packed.fill_buf() {
-            Err(error) => error,
-            Ok([]) => CompressionError::CutOff { kind: "zstd" }.into(),
-            Ok(_) => CompressionError::Damaged { kind: "zstd", problem: error.to_string() }.into(),
-        }
-    }
-}
-
-impl<R: Read> Read for Zstd<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if !self.is_within {
-                self.is_within = self.begin_frame()?;
-                if !self.is_within {
-                    return Ok(0);
-                }
-            }
-            if self.decoder.can_collect() > 0 {
-                return self.decoder.read(buffer);
-            }
-            if self.decoder.is_finished() {
-                self.end_frame()?;
-            } else if let Err(error) =
-                self.decoder.decode_blocks(&mut self.packed, BlockDecodingStrategy::UptoBlocks(1))
-            {
-                return Err(self.explain(&error));
-            }
-        }
-    }
-}
-
-fn is_skippable(magic: u32) -> bool {
-    magic & 0xffff_fff0 == 0x184d_2a50
 }
 
 #[cfg(test)]
