@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::body::Operation;
 use crate::exit::Exit;
 use crate::identifier::{Kind, Reason};
+use crate::rows::Fault;
 
 /// What was read so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,10 +17,10 @@ pub struct InputAccount {
     pub rows_used: u64,
     /// Rows whose identifier cells are all blank.
     pub rows_without_identifier: u64,
-    /// Rows of another number of cells than the header, or with rejected cells and no identifier.
+    /// Rows that are none, or with rejected cells and no identifier.
     pub rows_rejected: u64,
-    /// Of these, the ones with another number of cells.
-    pub rows_ragged: u64,
+    /// Of these, the ones that are no rows, in the order of [`Fault::ALL`].
+    pub rows_malformed: [u64; Fault::ALL.len()],
     /// Identifier cells that are NULL, empty or white space.
     pub cells_blank: u64,
     /// Identifier cells that were rejected, in the order of [`Reason::ALL`].
@@ -49,7 +50,7 @@ impl InputAccount {
 
     /// Rejected cells, and rows that are no rows.
     pub fn rejections(&self) -> u64 {
-        self.cells_rejected.iter().sum::<u64>() + self.rows_ragged
+        self.cells_rejected.iter().sum::<u64>() + self.rows_malformed.iter().sum::<u64>()
     }
 
     /// Counts an identifier.
@@ -65,12 +66,22 @@ impl InputAccount {
         }
     }
 
-    /// Counts a rejected cell.
-    pub fn count_rejected(&mut self, reason: Reason) {
-        if let Some(place) = Reason::ALL.iter().position(|known| *known == reason) {
-            self.cells_rejected[place] += 1;
-        }
+    /// Counts a rejected cell, and says whether it is the first one for this reason.
+    pub fn count_rejected(&mut self, reason: Reason) -> bool {
+        count(&mut self.cells_rejected, Reason::ALL.iter().position(|known| *known == reason))
     }
+
+    /// Counts a row that is none, and says whether it is the first one with this fault.
+    pub fn count_malformed(&mut self, fault: Fault) -> bool {
+        self.rows_rejected += 1;
+        count(&mut self.rows_malformed, Fault::ALL.iter().position(|known| *known == fault))
+    }
+}
+
+fn count(counts: &mut [u64], place: Option<usize>) -> bool {
+    let Some(count) = place.and_then(|place| counts.get_mut(place)) else { return false };
+    *count += 1;
+    *count == 1
 }
 
 /// What was sent so far.
@@ -137,12 +148,8 @@ impl Account {
         let input = &self.input;
         let aliases: Map<String, Value> =
             self.labels.iter().cloned().zip(input.aliases.iter().map(|count| json!(count))).collect();
-        let rejected: Map<String, Value> = Reason::ALL
-            .iter()
-            .zip(input.cells_rejected)
-            .filter(|(_, count)| *count > 0)
-            .map(|(reason, count)| (reason.key().to_owned(), json!(count)))
-            .collect();
+        let rejected = by_key(Reason::ALL.map(Reason::key), input.cells_rejected);
+        let malformed = by_key(Fault::ALL.map(Fault::key), input.rows_malformed);
         let mut account = json!({
             "cohort_id": self.cohort_id,
             "operation": self.operation.as_str(),
@@ -153,6 +160,7 @@ impl Account {
             "rows_used": input.rows_used,
             "rows_without_identifier": input.rows_without_identifier,
             "rows_rejected": input.rows_rejected,
+            "rows_malformed": malformed,
             "cells_blank": input.cells_blank,
             "cells_rejected": rejected,
             "cells_with_outer_space": input.cells_with_outer_space,
@@ -200,12 +208,22 @@ impl Account {
         lines.push(line("refused", self.sent.refused));
         lines.push(line("undelivered", self.undelivered()));
         lines.push(line("cells blank", input.cells_blank));
+        let malformed = Fault::ALL
+            .iter()
+            .zip(input.rows_malformed)
+            .map(|(fault, count)| (format!("rows malformed: {}", fault.key()), count));
         let rejected = Reason::ALL
             .iter()
             .zip(input.cells_rejected)
             .map(|(reason, count)| (format!("cells rejected: {}", reason.key()), count));
         let spaces = [("cells with outer space".to_owned(), input.cells_with_outer_space)];
-        lines.extend(rejected.chain(spaces).filter(|(_, count)| *count > 0).map(|(name, count)| line(&name, count)));
+        lines.extend(
+            malformed
+                .chain(rejected)
+                .chain(spaces)
+                .filter(|(_, count)| *count > 0)
+                .map(|(name, count)| line(&name, count)),
+        );
         lines.push(line("requests", self.sent.requests));
         lines.push(line("retries", self.sent.retries));
         if let Some(dry_run) = self.dry_run {
@@ -225,6 +243,12 @@ impl Account {
             _ => "not everything was delivered, and the input was not read to its end",
         }
     }
+}
+
+/// Those that occurred.
+fn by_key<const N: usize>(keys: [&str; N], counts: [u64; N]) -> Map<String, Value> {
+    let occurred = keys.iter().zip(counts).filter(|(_, count)| *count > 0);
+    occurred.map(|(key, count)| ((*key).to_owned(), json!(count))).collect()
 }
 
 fn line(name: &str, count: u64) -> String {

@@ -44,8 +44,8 @@ pub enum Command {
 pub struct UploadArgs {
     /// The settings, YAML
     pub config: PathBuf,
-    /// The CSV file to read, or - for standard input; overrides the setting
-    #[arg(long, value_name = "PATH|-")]
+    /// The file to read, a pattern of files, or - for standard input; overrides the setting
+    #[arg(long, value_name = "PATH|PATTERN|-")]
     pub input: Option<String>,
     /// Print the account as one JSON object
     #[arg(long)]
@@ -66,8 +66,8 @@ pub struct UploadArgs {
 pub struct CheckArgs {
     /// The settings, YAML
     pub config: PathBuf,
-    /// The CSV file whose header is checked; overrides the setting
-    #[arg(long, value_name = "PATH")]
+    /// The file or pattern whose columns are checked; overrides the setting
+    #[arg(long, value_name = "PATH|PATTERN")]
     pub input: Option<String>,
 }
 

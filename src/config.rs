@@ -18,6 +18,7 @@ use crate::body::Operation;
 use crate::http::proxy::ProxyError;
 use crate::http::tls::TrustError;
 use crate::place;
+use crate::rows::format::Form;
 use crate::source::Input;
 use endpoint::{Endpoint, EndpointError};
 use key::Key;
@@ -47,6 +48,8 @@ pub struct Config {
     pub partner: String,
     /// What to read; none where nothing says it.
     pub input: Option<Input>,
+    /// Format and columns, as far as they are set.
+    pub form: Form,
     /// The rows that the input must have.
     pub expected_rows: Option<u64>,
     /// How much may be rejected.
@@ -230,7 +233,8 @@ impl Config {
             endpoint: values.endpoint(environment_endpoint)?,
             ca_file: values.text(Key::CaFile)?.map(PathBuf::from),
             partner: values.partner()?,
-            input: values.text(Key::Input)?.map(|text| Input::from_text(&text)),
+            input: values.input()?,
+            form: values.form()?,
             expected_rows: values.whole_number(Key::ExpectedRows)?,
             max_rejected: values.max_rejected()?,
             checkpoint: values.text(Key::Checkpoint)?.map(PathBuf::from),
@@ -254,7 +258,7 @@ impl Config {
     pub fn required_input(&self) -> Result<&Input, ConfigError> {
         self.input.as_ref().ok_or(ConfigError::Missing {
             key: Key::Input,
-            hint: "the CSV file with the query's result, such as input: members.csv, or --input PATH, or - for standard input",
+            hint: "the file with the query's result, such as input: members.csv, or --input PATH, or - for standard input",
         })
     }
 
@@ -266,22 +270,21 @@ impl Config {
             let in_folder = || Ok(place::folder_of(&path).canonicalize()?.join(path.file_name().unwrap_or_default()));
             path.canonicalize().or_else(|_: io::Error| in_folder()).unwrap_or_else(|_: io::Error| path.clone())
         };
-        let input = match &self.input {
-            Some(Input::File(path)) => Some(path.as_path()),
-            _ => None,
-        };
-        let files = [
-            (Key::Input, input),
-            (Key::Checkpoint, self.checkpoint.as_deref()),
-            (Key::FailedFile, self.failed_file.as_deref()),
-        ];
-        let places: Vec<_> = files.into_iter().filter_map(|(key, path)| Some((key, place(path?)))).collect();
-        for (index, (first, place)) in places.iter().enumerate() {
-            if let Some((second, _)) = places[index + 1..].iter().find(|(_, other)| other == place) {
-                return Err(ConfigError::SameFile { first: *first, second: *second });
-            }
+        // Whatever is wrong with the input is said when it is opened.
+        let inputs = self.input.as_ref().and_then(|input| input.files().ok()).unwrap_or_default();
+        let inputs: Vec<_> = inputs.iter().map(|path| place(path)).collect();
+        let written = [(Key::Checkpoint, &self.checkpoint), (Key::FailedFile, &self.failed_file)];
+        let written: Vec<_> =
+            written.into_iter().filter_map(|(key, path)| Some((key, place(path.as_ref()?)))).collect();
+        if let Some((second, _)) = written.iter().find(|(_, place)| inputs.contains(place)) {
+            return Err(ConfigError::SameFile { first: Key::Input, second: *second });
         }
-        Ok(())
+        match written.as_slice() {
+            [(first, one), (second, other)] if one == other => {
+                Err(ConfigError::SameFile { first: *first, second: *second })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The name that Braze shows: the cohort ID where no name was set.

@@ -23,6 +23,22 @@ pub enum Kind {
     Alias(u16),
 }
 
+impl Kind {
+    /// All kinds, for so many aliases; in the order of [`wanted_names`].
+    pub fn all(aliases: usize) -> impl Iterator<Item = Self> {
+        [Self::UserId, Self::DeviceId].into_iter().chain((0_u16..).take(aliases).map(Self::Alias))
+    }
+
+    /// Its place among [`Kind::all`].
+    pub fn place(self) -> usize {
+        match self {
+            Self::UserId => 0,
+            Self::DeviceId => 1,
+            Self::Alias(place) => 2 + usize::from(place),
+        }
+    }
+}
+
 /// The columns of one input that hold identifiers, in the order of the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
@@ -56,6 +72,19 @@ pub enum HeaderError {
         /// The name.
         name: String,
     },
+    /// One of several files has other identifier columns than the first one.
+    #[error(
+        "its identifier columns are {}, and those of {first} are {}: files that are read as one need the same, in any order",
+        quoted(.found), quoted(.wanted)
+    )]
+    OtherColumns {
+        /// The columns of this file.
+        found: Vec<String>,
+        /// The columns of the first one.
+        wanted: Vec<String>,
+        /// The first file.
+        first: String,
+    },
 }
 
 fn quoted(names: &[String]) -> String {
@@ -76,12 +105,10 @@ fn hint(nearest: Option<&(String, String)>) -> String {
 impl Columns {
     /// Finds the identifier columns by exact name: `user_ids`, `device_ids` and the label of each alias.
     pub fn find(header: &[String], aliases: &[String]) -> Result<Self, HeaderError> {
-        let wanted = [(USER_IDS, Kind::UserId), (DEVICE_IDS, Kind::DeviceId)]
-            .into_iter()
-            .chain(aliases.iter().zip(0_u16..).map(|(label, place)| (label.as_str(), Kind::Alias(place))));
+        let wanted = wanted_names(aliases);
         let mut used = Vec::new();
         let mut missing_aliases = Vec::new();
-        for (name, kind) in wanted {
+        for (name, kind) in wanted.iter().zip(Kind::all(aliases.len())) {
             let mut places = header.iter().enumerate().filter(|(_, seen)| *seen == name).map(|(place, _)| place);
             match (places.next(), places.next()) {
                 (Some(_), Some(_)) => return Err(HeaderError::Duplicate { name: name.to_owned() }),
@@ -98,9 +125,13 @@ impl Columns {
     }
 }
 
+/// The names of all columns that can hold identifiers, in the order of [`Kind`].
+pub fn wanted_names(aliases: &[String]) -> Vec<String> {
+    [USER_IDS, DEVICE_IDS].into_iter().map(str::to_owned).chain(aliases.iter().cloned()).collect()
+}
+
 fn no_identifier_column(header: &[String], aliases: &[String]) -> HeaderError {
-    let wanted: Vec<String> =
-        [USER_IDS, DEVICE_IDS].into_iter().map(str::to_owned).chain(aliases.iter().cloned()).collect();
+    let wanted = wanted_names(aliases);
     let nearest = header.iter().find_map(|seen| {
         let found = nearest(seen, wanted.iter().map(String::as_str))?;
         Some((seen.clone(), found.to_owned()))
@@ -131,11 +162,27 @@ pub enum Reason {
     InvalidUtf8,
     /// It is longer than [`MAX_BYTES`].
     TooLong,
+    /// A number with a fraction or an exponent, whose digits say nothing reliable.
+    Float,
+    /// `true` or `false`.
+    Boolean,
+    /// A list or a map.
+    Nested,
+    /// A type of `MessagePack`'s that has no meaning here.
+    Extension,
 }
 
 impl Reason {
     /// Every reason, in the order of the account.
-    pub const ALL: [Self; 3] = [Self::ControlCharacter, Self::InvalidUtf8, Self::TooLong];
+    pub const ALL: [Self; 7] = [
+        Self::ControlCharacter,
+        Self::InvalidUtf8,
+        Self::TooLong,
+        Self::Float,
+        Self::Boolean,
+        Self::Nested,
+        Self::Extension,
+    ];
 
     /// The reason's key in the account.
     pub fn key(self) -> &'static str {
@@ -143,11 +190,16 @@ impl Reason {
             Self::ControlCharacter => "control_character",
             Self::InvalidUtf8 => "invalid_utf8",
             Self::TooLong => "too_long",
+            Self::Float => "float",
+            Self::Boolean => "boolean",
+            Self::Nested => "nested",
+            Self::Extension => "extension",
         }
     }
 }
 
 /// Decides what a cell is. Nothing is altered: no trimming, no change of case.
+#[inline]
 pub fn examine(cell: &[u8]) -> Cell {
     if cell.is_empty() {
         return Cell::Blank;
@@ -155,8 +207,9 @@ pub fn examine(cell: &[u8]) -> Cell {
     if cell.len() > MAX_BYTES {
         return Cell::Rejected(Reason::TooLong);
     }
-    // Nearly every identifier is printable ASCII, which one pass over the bytes can tell.
-    if cell.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+    // Nearly every identifier is printable ASCII, which one pass over the bytes can tell; one without a way out in the middle
+    // takes many bytes at once.
+    if cell.iter().fold(true, |is_plain, byte| is_plain & (b'!'..=b'~').contains(byte)) {
         return Cell::Identifier { padded: false };
     }
     let Ok(text) = std::str::from_utf8(cell) else {

@@ -12,6 +12,12 @@ pub enum InputError {
     /// The file.
     #[error("the input {0}")]
     Source(#[from] SourceError),
+    /// A list without a file in it.
+    #[error("the input {name} names no file")]
+    Nothing {
+        /// As it was written.
+        name: String,
+    },
     /// The bytes of it.
     #[error("the input {name} cannot be used: {error}")]
     Rows {

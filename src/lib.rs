@@ -1,9 +1,9 @@
 //! Brings a Treasure Data query result into a Braze cohort. The modules, in the order in which data meets them:
 //!
 //! ```text
-//! config ──> source ──> rows ──> identifier ──> batch ──> body ──> upload (braze, retry, pace) ──> account
-//!  what is    file,      csv      which cell is   ≤ 1,000   bytes    thread_count workers,         what was read,
-//!  asked for  stdin               which one                 to send  every outcome counted         delivered, refused
+//! config ──> source ──> rows ────> identifier ──> batch ──> body ──> upload (braze, retry, pace) ──> account
+//!  what is    files,     csv, json,  which cell is   ≤ 1,000   bytes    thread_count workers,         what was read,
+//!  asked for  stdin      msgpack     which one                 to send  every outcome counted         delivered, refused
 //! ```
 //! Rows flow to the right, outcomes flow into the account; nothing turns back. ARCHITECTURE.md is the longer picture.
 

@@ -4,16 +4,22 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use log::warn;
+use log::{info, warn};
 
 use crate::account::InputAccount;
 use crate::batch::Batch;
 use crate::config::MaxRejected;
-use crate::identifier::{Cell, Columns, Kind, Reason, examine};
+use crate::identifier::{Columns, Kind};
 use crate::input::InputError;
-use crate::rows::delimited::Delimited;
-use crate::rows::{Row, RowsError};
-use crate::source::{Input, Source, Watch};
+use crate::rows::RowsError;
+use crate::rows::format::{Form, Format};
+use crate::source::{Input, Sources};
+
+mod part;
+mod tally;
+
+use part::Part;
+use tally::Tally;
 
 /// What the input has to fulfil beyond its header.
 #[derive(Clone, Copy, Debug)]
@@ -26,62 +32,63 @@ pub struct Limits {
     pub batch_size: usize,
 }
 
-/// An input whose header is read and usable.
+/// An input whose columns are known and usable.
 pub struct Reader {
-    name: String,
-    rows: Delimited<Source>,
-    size: Option<u64>,
-    bytes_read: Arc<AtomicU64>,
-    watch: Watch,
-    columns: Columns,
+    sources: Sources,
+    part: Part,
+    aliases: Vec<String>,
     limits: Limits,
-    account: InputAccount,
+    tally: Tally,
     batch: Batch,
 }
 
 impl Reader {
-    /// Opens the input and reads its header.
-    pub fn open(input: &Input, aliases: &[String], limits: Limits) -> Result<Self, InputError> {
-        let source = Source::open(input)?;
-        Self::new(input.to_string(), source, aliases, limits)
+    /// Opens the input and reads as far as it takes to know its columns.
+    pub fn open(input: &Input, form: &Form, aliases: &[String], limits: Limits) -> Result<Self, InputError> {
+        Self::new(Sources::find(input, form)?, aliases, limits)
     }
 
-    /// Reads the header of an opened input.
-    pub fn new(name: String, source: Source, aliases: &[String], limits: Limits) -> Result<Self, InputError> {
-        let (watch, size, bytes_read) = (source.watch(), source.size(), source.bytes_read());
-        let unusable = |error| InputError::Rows { name: name.clone(), error };
-        let mut rows = Delimited::new(source).map_err(unusable)?;
-        let header = rows.header().map_err(unusable)?;
-        let columns =
-            Columns::find(&header, aliases).map_err(|error| InputError::Header { name: name.clone(), error })?;
-        if !columns.missing_aliases.is_empty() {
-            warn!(
-                "no column for the aliases {}: they are not in the result of the query",
-                columns.missing_aliases.join(", ")
-            );
+    /// Reads the beginning of the first source, and looks at those of all others, so that a file that does not fit is found
+    /// before anything is sent.
+    pub fn new(mut sources: Sources, aliases: &[String], limits: Limits) -> Result<Self, InputError> {
+        let are_several = sources.len() > 1;
+        let first = sources.open_next().ok_or_else(|| InputError::Nothing { name: sources.name().to_owned() })??;
+        let part = Part::open(first, aliases, are_several)?;
+        for source in sources.ahead() {
+            Part::open(source?, aliases, are_several)?.fits(&part, aliases)?;
         }
-        let account = InputAccount::new(aliases.len());
-        Ok(Self { name, rows, size, bytes_read, watch, columns, limits, account, batch: Batch::new() })
+        if part.format != Format::Jsonl {
+            warn_of_missing(&part.columns.missing_aliases);
+        }
+        let tally = Tally::new(aliases.len());
+        let mut reader = Self { sources, part, aliases: aliases.to_vec(), limits, tally, batch: Batch::new() };
+        reader.begin_part(Format::Csv);
+        Ok(reader)
     }
 
     /// What is read, for messages.
     pub fn name(&self) -> &str {
-        &self.name
+        self.sources.name()
     }
 
-    /// The size in bytes, where it is known.
+    /// The size in bytes, where it is known; of all files together, as they are, compressed or not.
     pub fn size(&self) -> Option<u64> {
-        self.size
+        self.sources.size()
     }
 
     /// A counter of the bytes read so far.
     pub fn bytes_read(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.bytes_read)
+        self.sources.bytes_read()
     }
 
-    /// The identifier columns that were found.
+    /// The identifier columns that were found in the header, or among the keys of the first object.
     pub fn columns(&self) -> &Columns {
-        &self.columns
+        &self.part.columns
+    }
+
+    /// The format of the first file.
+    pub fn format(&self) -> Format {
+        self.part.format
     }
 
     /// Reads to the end. Each full batch goes to `take`, which says whether more is wanted; the account goes to `publish`
@@ -94,11 +101,11 @@ impl Reader {
         mut leave: impl FnMut(&Batch),
     ) -> Result<(), InputError> {
         let result = self.read_rows(&publish, &mut take, &mut leave);
-        self.account.read_to_end = matches!(result, Ok(true));
-        publish(&self.account);
+        self.tally.account.read_to_end = matches!(result, Ok(true));
+        publish(&self.tally.account);
         if !self.batch.is_empty() {
             let last = mem::take(&mut self.batch);
-            if self.account.read_to_end {
+            if self.tally.account.read_to_end {
                 take(last);
             } else {
                 leave(&last);
@@ -116,26 +123,33 @@ impl Reader {
     ) -> Result<bool, InputError> {
         let mut full = Vec::new();
         loop {
-            let row = match self.rows.next_row() {
+            let row = match self.part.rows.next_row() {
                 Ok(Some(row)) => row,
-                Ok(None) => break,
-                Err(error) => return Err(self.unreadable(error)),
+                Ok(None) => {
+                    if self.next_part()? {
+                        continue;
+                    }
+                    break;
+                }
+                Err(error) => return Err(self.part.unreadable(error)),
             };
-            let rejected_before = self.account.rejections();
-            count_row(row, &self.columns, &mut self.account, &mut |kind, identifier| {
+            if let Some(names) = self.part.names.take()
+                && names == row.to_strings()
+            {
+                return Err(self.part.unreadable(RowsError::HeaderBesideColumns));
+            }
+            let has_rejected = self.tally.count_row(row, &self.part.layout, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
                 if self.batch.len() >= self.limits.batch_size {
                     full.push(mem::replace(&mut self.batch, Batch::new()));
                 }
             });
-            if self.account.rejections() != rejected_before
-                && let Err(error) = self.check_rejections()
-            {
+            if has_rejected && let Err(error) = self.check_rejections() {
                 full.iter().for_each(leave);
                 return Err(error);
             }
             if !full.is_empty() {
-                publish(&self.account);
+                publish(&self.tally.account);
                 let mut wanted = true;
                 for batch in full.drain(..) {
                     if wanted {
@@ -153,107 +167,75 @@ impl Reader {
         Ok(true)
     }
 
-    fn unreadable(&self, error: RowsError) -> InputError {
-        // A file that changes under our eyes shows as nearly any error; the cause is the better message.
-        match self.watch.unmodified() {
-            Err(modified) => InputError::Source(modified),
-            Ok(()) => InputError::Rows { name: self.name.clone(), error },
+    /// Goes on to the next file; false where there is none.
+    fn next_part(&mut self) -> Result<bool, InputError> {
+        self.part.unmodified()?;
+        let Some(source) = self.sources.open_next() else { return Ok(false) };
+        let part = Part::open(source?, &self.aliases, true)?;
+        part.fits(&self.part, &self.aliases)?;
+        let before = mem::replace(&mut self.part, part).format;
+        self.begin_part(before);
+        Ok(true)
+    }
+
+    fn begin_part(&mut self, format_before: Format) {
+        if self.part.format != format_before {
+            info!("{} is read as {}", self.part.name, self.part.format);
         }
+        self.part.columns.used.iter().for_each(|(_, kind)| self.tally.show(*kind));
     }
 
     fn check_rejections(&self) -> Result<(), InputError> {
-        let (rejected, rows_read) = (self.account.rejections(), self.account.rows_read);
+        let rows_read = self.tally.account.rows_read;
         // A share of the rows can only be told when enough of them were seen, or all.
         let too_early = matches!(self.limits.max_rejected, MaxRejected::Percent(_)) && rows_read < 1000;
-        if !too_early && self.limits.max_rejected.is_passed(rejected, rows_read) {
-            return Err(InputError::TooManyRejected { name: self.name.clone(), rejected, rows_read });
+        if too_early { Ok(()) } else { self.check_limit() }
+    }
+
+    fn check_limit(&self) -> Result<(), InputError> {
+        let (rejected, rows_read) = (self.tally.account.rejections(), self.tally.account.rows_read);
+        if self.limits.max_rejected.is_passed(rejected, rows_read) {
+            return Err(InputError::TooManyRejected { name: self.name().to_owned(), rejected, rows_read });
         }
         Ok(())
     }
 
     fn check_end(&self) -> Result<(), InputError> {
-        let InputAccount { rows_read, .. } = self.account;
-        let rejected = self.account.rejections();
-        self.watch.unmodified()?;
-        if self.limits.max_rejected.is_passed(rejected, rows_read) {
-            return Err(InputError::TooManyRejected { name: self.name.clone(), rejected, rows_read });
+        self.check_limit()?;
+        let found = self.tally.account.rows_read;
+        if let Some(expected) = self.limits.expected_rows.filter(|expected| *expected != found) {
+            return Err(InputError::ExpectedRows { name: self.name().to_owned(), found, expected });
         }
-        match self.limits.expected_rows {
-            Some(expected) if expected != rows_read => {
-                Err(InputError::ExpectedRows { name: self.name.clone(), found: rows_read, expected })
-            }
-            _ => Ok(()),
+        if self.part.format == Format::Jsonl {
+            let kinds = Kind::all(self.aliases.len()).skip(2).zip(&self.aliases);
+            let missing = kinds.filter(|(kind, _)| !self.tally.is_shown(*kind)).map(|(_, label)| label.clone());
+            warn_of_missing(&missing.collect::<Vec<_>>());
         }
+        Ok(())
     }
 }
 
-/// Counts one row and hands on its identifiers. The first rejection for each reason is told with its line.
-fn count_row(row: Row<'_>, columns: &Columns, account: &mut InputAccount, send_on: &mut impl FnMut(Kind, &[u8])) {
-    account.rows_read += 1;
-    if row.oversized || row.len() != columns.width {
-        account.rows_rejected += 1;
-        account.rows_ragged += 1;
-        if account.rows_ragged == 1 {
-            warn!(
-                "line {}: rejected, as it has {} cells where the header has {} (further ones are only counted)",
-                row.line,
-                if row.oversized { "too many or too long".to_owned() } else { row.len().to_string() },
-                columns.width
-            );
-        }
-        return;
-    }
-    let (mut is_used, mut has_rejected) = (false, false);
-    for (column, kind) in &columns.used {
-        let cell = row.cell(*column);
-        match examine(cell) {
-            Cell::Blank => account.cells_blank += 1,
-            Cell::Rejected(reason) => {
-                has_rejected = true;
-                count_rejected_cell(account, reason, row.line);
-            }
-            Cell::Identifier { padded } => {
-                is_used = true;
-                account.count_identifier(*kind);
-                if padded {
-                    count_padded_cell(account, row.line);
-                }
-                send_on(*kind, cell);
-            }
-        }
-    }
-    match (is_used, has_rejected) {
-        (true, _) => account.rows_used += 1,
-        (false, true) => account.rows_rejected += 1,
-        (false, false) => account.rows_without_identifier += 1,
-    }
-}
-
-fn count_rejected_cell(account: &mut InputAccount, reason: Reason, line: u64) {
-    let is_first = Reason::ALL.iter().zip(account.cells_rejected).any(|(known, count)| *known == reason && count == 0);
-    account.count_rejected(reason);
-    if is_first {
-        warn!("line {line}: a cell is rejected ({}; further ones are only counted)", reason.key());
-    }
-}
-
-fn count_padded_cell(account: &mut InputAccount, line: u64) {
-    account.cells_with_outer_space += 1;
-    if account.cells_with_outer_space == 1 {
-        warn!(
-            "line {line}: an identifier begins or ends with a space and is sent so; Braze will hardly know it \
-             (further ones are only counted)"
-        );
+fn warn_of_missing(aliases: &[String]) {
+    if !aliases.is_empty() {
+        warn!("no column for the aliases {}: they are not in the result of the query", aliases.join(", "));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows;
+    use part::Layout;
     use proptest::prelude::*;
 
-    fn columns() -> Columns {
-        Columns { used: vec![(0, Kind::UserId), (2, Kind::Alias(0))], width: 3, missing_aliases: Vec::new() }
+    fn layout() -> Layout {
+        Layout {
+            used: vec![(0, Kind::UserId), (2, Kind::Alias(0))],
+            width: 3,
+            unit: "line",
+            file: None,
+            is_sparse: false,
+        }
     }
 
     fn cells() -> impl Strategy<Value = String> {
@@ -275,13 +257,14 @@ mod tests {
                 writer.write_record(row).unwrap();
             }
             let text = writer.into_inner().unwrap();
-            let mut input = Delimited::new(text.as_slice()).unwrap();
-            input.header().unwrap();
-            let mut account = InputAccount::new(1);
+            let form = Form { format: Some(Format::Csv), ..Form::default() };
+            let mut input = rows::open(text.as_slice(), "-", &form, Vec::new()).unwrap();
+            let mut tally = Tally::new(1);
             let mut sent_on = 0;
-            while let Some(row) = input.next_row().unwrap() {
-                count_row(row, &columns(), &mut account, &mut |_, _| sent_on += 1);
+            while let Some(row) = input.rows.next_row().unwrap() {
+                tally.count_row(row, &layout(), &mut |_, _| sent_on += 1);
             }
+            let account = tally.account;
             prop_assert_eq!(account.rows_read, rows.len() as u64);
             prop_assert_eq!(account.rows_read, account.rows_used + account.rows_without_identifier + account.rows_rejected);
             prop_assert_eq!(account.identifiers(), sent_on);

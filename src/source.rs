@@ -1,39 +1,60 @@
-//! Where the bytes come from: a file or standard input.
+//! Where the bytes come from: files, one after the other, or standard input; compressed or not.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use thiserror::Error;
+
+pub mod compressed;
+pub mod files;
+
+use crate::rows::format::Form;
+use files::{Stamp, Watch};
 
 /// What is to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// Standard input.
     Stdin,
-    /// A file, relative to the working directory.
-    File(PathBuf),
+    /// Paths and patterns, relative to the working directory, read as one input.
+    Files(Vec<PathBuf>),
 }
 
 impl Input {
-    /// `-` is standard input, everything else a path.
+    /// `-` is standard input, everything else a path or a pattern.
     pub fn from_text(text: &str) -> Self {
         match text {
             "-" => Self::Stdin,
-            path => Self::File(PathBuf::from(path)),
+            path => Self::Files(vec![PathBuf::from(path)]),
+        }
+    }
+
+    /// The files that are meant, with every pattern replaced by what it matches. None for standard input.
+    pub fn files(&self) -> Result<Vec<PathBuf>, SourceError> {
+        match self {
+            Self::Stdin => Ok(Vec::new()),
+            Self::Files(paths) => files::resolve(paths),
         }
     }
 }
 
 impl fmt::Display for Input {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 3;
         match self {
             Self::Stdin => formatter.write_str("standard input"),
-            Self::File(path) => write!(formatter, "{}", path.display()),
+            Self::Files(paths) => {
+                let shown: Vec<_> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
+                formatter.write_str(&shown.join(", "))?;
+                match paths.len().saturating_sub(SHOWN) {
+                    0 => Ok(()),
+                    more => write!(formatter, " and {more} more"),
+                }
+            }
         }
     }
 }
@@ -48,6 +69,30 @@ pub enum SourceError {
         path: PathBuf,
         /// The working directory.
         directory: PathBuf,
+    },
+    /// No file has a name of this pattern.
+    #[error(
+        "{pattern} matches no file (patterns are relative to the working directory, here {})", .directory.display()
+    )]
+    NoMatch {
+        /// As it was written.
+        pattern: String,
+        /// The working directory.
+        directory: PathBuf,
+    },
+    /// A pattern that is none.
+    #[error("{pattern} is not there, and is no pattern either: {problem}")]
+    Pattern {
+        /// As it was written.
+        pattern: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A file would be read twice.
+    #[error("{} is named twice: by two entries of input, or by a pattern and an entry", .path.display())]
+    Twice {
+        /// As it was found.
+        path: PathBuf,
     },
     /// It is there, but cannot be opened.
     #[error("{} cannot be opened: {error}", .path.display())]
@@ -65,88 +110,162 @@ pub enum SourceError {
     },
 }
 
-/// An opened input. Reading it counts the bytes.
+/// One input as the reader takes it: bytes from somewhere, and what is known of their rows beforehand.
 pub struct Source {
-    reader: Box<dyn Read + Send>,
+    /// For messages. Its end may tell the format.
+    pub name: String,
+    /// Format and columns, as far as they are known.
+    pub form: Form,
+    bytes: Box<dyn Read + Send>,
     read: Arc<AtomicU64>,
-    file: Option<(PathBuf, Stamp)>,
-}
-
-/// What tells a file from a modified one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: Option<SystemTime>,
+    watch: Watch,
 }
 
 impl Source {
-    /// Opens the input; reads nothing yet.
-    pub fn open(input: &Input) -> Result<Self, SourceError> {
-        match input {
-            Input::Stdin => Ok(Self { reader: Box::new(io::stdin()), read: Arc::default(), file: None }),
-            Input::File(path) => {
-                let open_error = |error: io::Error| match error.kind() {
-                    io::ErrorKind::NotFound => {
-                        let directory = std::env::current_dir().unwrap_or_default();
-                        SourceError::NotFound { path: path.clone(), directory }
-                    }
-                    _ => SourceError::Open { path: path.clone(), error },
-                };
-                let file = File::open(path).map_err(open_error)?;
-                let metadata = file.metadata().map_err(open_error)?;
-                if metadata.is_dir() {
-                    return Err(open_error(io::ErrorKind::IsADirectory.into()));
-                }
-                // A pipe or a device (process substitution, /dev/stdin) has no size and no history.
-                let stamp = metadata.is_file().then(|| (path.clone(), stamp(&metadata)));
-                Ok(Self { reader: Box::new(file), read: Arc::default(), file: stamp })
-            }
-        }
+    /// From bytes that come from anywhere.
+    pub fn new(name: String, form: Form, bytes: Box<dyn Read + Send>) -> Self {
+        Self { name, form, bytes, read: Arc::default(), watch: Watch::nothing() }
     }
 
-    /// The size in bytes, where it is known.
-    pub fn size(&self) -> Option<u64> {
-        self.file.as_ref().map(|(_, stamp)| stamp.bytes)
-    }
-
-    /// A counter of the bytes read so far.
-    pub fn bytes_read(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.read)
-    }
-
-    /// The watch that tells, at the end, whether the file is still the one that was opened.
+    /// The watch that tells, at the end, whether the file is still the one that was looked at first.
     pub fn watch(&self) -> Watch {
-        Watch(self.file.clone())
+        self.watch.clone()
     }
 }
 
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.read.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
-}
-
-/// Remembers how a file was when it was opened.
-#[derive(Clone, Debug)]
-pub struct Watch(Option<(PathBuf, Stamp)>);
-
-impl Watch {
-    /// An error where the file has another size or time of modification than when it was opened, or is gone.
-    pub fn unmodified(&self) -> Result<(), SourceError> {
-        let Some((path, before)) = &self.0 else { return Ok(()) };
-        match path_stamp(path) {
-            Ok(now) if now == *before => Ok(()),
-            _ => Err(SourceError::Modified { path: path.clone() }),
+        loop {
+            match self.bytes.read(buffer) {
+                // Not every decoder goes on behind it.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(count) => {
+                    self.read.fetch_add(count as u64, Ordering::Relaxed);
+                    return Ok(count);
+                }
+            }
         }
     }
 }
 
-fn path_stamp(path: &Path) -> io::Result<Stamp> {
-    Ok(stamp(&std::fs::metadata(path)?))
+/// The sources of a run, to be read one after the other. Files are opened when it is their turn.
+pub struct Sources {
+    name: String,
+    form: Form,
+    size: Option<u64>,
+    read: Arc<AtomicU64>,
+    waiting: VecDeque<Waiting>,
 }
 
-fn stamp(metadata: &std::fs::Metadata) -> Stamp {
-    Stamp { bytes: metadata.len(), modified: metadata.modified().ok() }
+enum Waiting {
+    Source(Source),
+    File(PathBuf, Option<Stamp>),
+}
+
+impl Sources {
+    /// Finds the files and looks at how they are now; opens nothing yet.
+    pub fn find(input: &Input, form: &Form) -> Result<Self, SourceError> {
+        if *input == Input::Stdin {
+            return Ok(Self::one(Source::new(input.to_string(), form.clone(), Box::new(io::stdin()))));
+        }
+        let files = input.files()?.into_iter().map(|path| {
+            let stamp = files::stamp(&path)?;
+            Ok((path, stamp))
+        });
+        let files = files.collect::<Result<Vec<_>, SourceError>>()?;
+        let size = files.iter().map(|(_, stamp)| stamp.map(|stamp| stamp.bytes())).sum();
+        let name = match files.as_slice() {
+            [(path, _)] => path.display().to_string(),
+            _ => format!("{input} ({} files)", files.len()),
+        };
+        let waiting = files.into_iter().map(|(path, stamp)| Waiting::File(path, stamp)).collect();
+        Ok(Self { name, form: form.clone(), size, read: Arc::default(), waiting })
+    }
+
+    /// This one alone.
+    pub fn one(source: Source) -> Self {
+        let (name, form, read) = (source.name.clone(), source.form.clone(), Arc::clone(&source.read));
+        Self { name, form, size: None, read, waiting: VecDeque::from([Waiting::Source(source)]) }
+    }
+
+    /// What is read, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many are still to be read.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether all of them were.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The size of all files in bytes, where it is known.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// A counter of the bytes read so far, as they are in the files.
+    pub fn bytes_read(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.read)
+    }
+
+    /// Opens the next one.
+    pub fn open_next(&mut self) -> Option<Result<Source, SourceError>> {
+        Some(match self.waiting.pop_front()? {
+            Waiting::Source(source) => Ok(source),
+            Waiting::File(path, stamp) => files::open(path, stamp, &self.form, Arc::clone(&self.read)),
+        })
+    }
+
+    /// Opens those that are still to be read, for a look at how they begin. What cannot be opened twice is left out.
+    pub fn ahead(&self) -> impl Iterator<Item = Result<Source, SourceError>> {
+        self.waiting.iter().filter_map(|waiting| match waiting {
+            Waiting::File(path, stamp @ Some(_)) => Some(files::open(path.clone(), *stamp, &self.form, Arc::default())),
+            Waiting::File(_, None) | Waiting::Source(_) => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn size_and_progress_are_of_all_files_together_as_they_are_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(&[b'x'; 10_000]).unwrap();
+        let packed = encoder.finish().unwrap();
+        let paths = ["a", "b"].map(|name| folder.path().join(name));
+        std::fs::write(&paths[0], &packed).unwrap();
+        std::fs::write(&paths[1], "plain").unwrap();
+        let mut sources = Sources::find(&Input::Files(paths.to_vec()), &Form::default()).unwrap();
+        assert_eq!((sources.size(), sources.len()), (Some(packed.len() as u64 + 5), 2));
+
+        for source in sources.ahead() {
+            io::copy(&mut source.unwrap(), &mut io::sink()).unwrap();
+        }
+        assert_eq!(sources.bytes_read().load(Ordering::Relaxed), 0, "a look ahead is no progress");
+        let mut unpacked = 0;
+        while let Some(source) = sources.open_next() {
+            let mut content = compressed::Unpacked::new(source.unwrap()).unwrap();
+            unpacked += io::copy(&mut content, &mut io::sink()).unwrap();
+        }
+        assert_eq!(unpacked, 10_005);
+        assert_eq!(Some(sources.bytes_read().load(Ordering::Relaxed)), sources.size());
+        assert!(sources.is_empty());
+    }
+
+    #[test]
+    fn a_long_list_of_files_is_named_by_its_first_ones() {
+        let files = Input::Files(["a", "b", "c", "d", "e"].map(PathBuf::from).to_vec());
+        assert_eq!(files.to_string(), "a, b, c and 2 more");
+        assert_eq!(Input::from_text("-"), Input::Stdin);
+    }
 }

@@ -66,7 +66,7 @@ fn check_input(config: &Config) -> Finding {
         return Ok("standard input, which is not read here".to_owned());
     }
     let limits = Limits { expected_rows: None, max_rejected: config.max_rejected, batch_size: CAPACITY };
-    let reader = Reader::open(input, &config.aliases, limits).map_err(failed)?;
+    let reader = Reader::open(input, &config.form, &config.aliases, limits).map_err(failed)?;
     let columns = reader.columns();
     let kinds: Vec<String> = columns
         .used
@@ -81,7 +81,8 @@ fn check_input(config: &Config) -> Finding {
         [] => String::new(),
         labels => format!("; no column for the aliases {}", labels.join(", ")),
     };
-    Ok(format!("{input} has {} columns, of which identifiers: {}{missing}", columns.width, kinds.join(", ")))
+    let (name, format) = (reader.name(), reader.format());
+    Ok(format!("{name} ({format}) has {} columns, of which identifiers: {}{missing}", columns.width, kinds.join(", ")))
 }
 
 /// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.

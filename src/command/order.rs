@@ -75,6 +75,9 @@ impl Finished {
     pub fn problem(&self) -> Option<String> {
         let (sent, undelivered) = (self.account.sent, self.account.undelivered());
         match (&self.stop, self.account.exit) {
+            (Some(stop @ Stop::Input(_)), _) if self.account.dry_run.is_none() => {
+                Some(format!("{stop} (delivered before that: {} identifiers)", sent.delivered))
+            }
             (Some(stop), _) => Some(stop.to_string()),
             (None, Exit::TryAgain) => Some(format!(
                 "{undelivered} identifiers are undelivered and {} refused; run it again: what was delivered may be sent \
@@ -206,7 +209,7 @@ fn finish_failures(failures: &Failures, gate: &Gate) {
 fn open(config: &Config) -> Result<Reader, CommandError> {
     let limits =
         Limits { expected_rows: config.expected_rows, max_rejected: config.max_rejected, batch_size: CAPACITY };
-    Ok(Reader::open(config.required_input()?, &config.aliases, limits)?)
+    Ok(Reader::open(config.required_input()?, &config.form, &config.aliases, limits)?)
 }
 
 /// What all requests have in common, and the call that comes before all others.

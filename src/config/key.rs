@@ -23,8 +23,12 @@ pub enum Key {
     CaFile,
     /// Text; `treasure_data`. The partner's segment in Braze's path.
     Partner,
-    /// A path, or `-` for standard input, required.
+    /// A path, a pattern such as `part-*.csv.gz`, a list of both, or `-` for standard input; required. Files are read as one.
     Input,
+    /// `csv`, `tsv`, `jsonl`, `json` or `msgpack`; recognised by content, then by the file's name.
+    Format,
+    /// A list, or comma-separated text; the header. The names of the columns, in order, of an input without a header line.
+    Columns,
     /// A whole number. The rows that the input must have, such as `${td.last_job.num_records}`.
     ExpectedRows,
     /// A whole number, or a percentage of the rows read; 1 % of them, and at least 1,000. More rejected cells and rows
@@ -44,7 +48,7 @@ pub enum Key {
 
 impl Key {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::CohortId,
         Self::CohortName,
         Self::Operation,
@@ -55,6 +59,8 @@ impl Key {
         Self::CaFile,
         Self::Partner,
         Self::Input,
+        Self::Format,
+        Self::Columns,
         Self::ExpectedRows,
         Self::MaxRejected,
         Self::Checkpoint,
@@ -77,6 +83,8 @@ impl Key {
             Self::CaFile => "ca_file",
             Self::Partner => "partner",
             Self::Input => "input",
+            Self::Format => "format",
+            Self::Columns => "columns",
             Self::ExpectedRows => "expected_rows",
             Self::MaxRejected => "max_rejected",
             Self::Checkpoint => "checkpoint",

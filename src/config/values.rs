@@ -1,6 +1,7 @@
 //! Raw values into typed ones. Digdag turns numbers into text and text into numbers, so both are taken for either.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::endpoint::{self, Endpoint};
@@ -9,13 +10,18 @@ use super::raw::{Layer, Origin, Raw, Written};
 use super::{ConfigError, MaxRejected};
 use crate::body::Operation;
 use crate::identifier::{DEVICE_IDS, USER_IDS};
+use crate::rows::delimited::MAX_COLUMNS;
+use crate::rows::format::{Form, Format};
 use crate::secret::{holds_a_secret, masked};
+use crate::source::Input;
 
 /// The most alias columns; Braze sets no limit, a `u16` counts them.
 const MAX_ALIASES: usize = 1000;
 /// Braze's own limit.
 const MAX_REQUESTS_PER_HOUR: u64 = 250_000;
 const MAX_THREADS: u64 = 256;
+/// The most entries of `input`; a pattern may match more.
+const MAX_INPUTS: usize = 10_000;
 /// Longer texts are a mistake, such as a file's content in the place of its name.
 const MAX_TEXT_BYTES: usize = 4096;
 
@@ -63,21 +69,8 @@ impl Values<'_> {
     }
 
     pub fn aliases(&self) -> Result<Vec<String>, ConfigError> {
-        let Some(written) = self.written(Key::Aliases) else { return Ok(Vec::new()) };
-        if matches!(&written.raw, Raw::Text(text) if text.trim().is_empty()) {
-            // A template that came out empty: there are none.
-            return Ok(Vec::new());
-        }
-        let wrong = |expected: &str| bad(Key::Aliases, &written.origin, expected.to_owned());
-        let labels = match &written.raw {
-            Raw::List(values) => {
-                values.iter().map(scalar).collect::<Result<Vec<_>, _>>().map_err(|error| wrong(&error))?
-            }
-            other => {
-                let text = scalar(other).map_err(|error| wrong(&error))?;
-                text.split(',').map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).collect()
-            }
-        };
+        let wrong = |expected: &str| self.bad(Key::Aliases, expected);
+        let labels = self.names(Key::Aliases)?;
         if labels.len() > MAX_ALIASES {
             return Err(wrong("has more than 1,000 labels"));
         }
@@ -93,6 +86,64 @@ impl Values<'_> {
             }
         }
         Ok(labels)
+    }
+
+    /// A list of texts, or one text with commas.
+    fn names(&self, key: Key) -> Result<Vec<String>, ConfigError> {
+        let Some(written) = self.written(key) else { return Ok(Vec::new()) };
+        if matches!(&written.raw, Raw::Text(text) if text.trim().is_empty()) {
+            // A template that came out empty: there are none.
+            return Ok(Vec::new());
+        }
+        let wrong = |expected: String| bad(key, &written.origin, expected);
+        match &written.raw {
+            Raw::List(values) => values.iter().map(scalar).collect::<Result<Vec<_>, _>>().map_err(wrong),
+            other => {
+                let text = scalar(other).map_err(wrong)?;
+                Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
+            }
+        }
+    }
+
+    pub fn input(&self) -> Result<Option<Input>, ConfigError> {
+        let Some(written) = self.written(Key::Input) else { return Ok(None) };
+        let Raw::List(entries) = &written.raw else {
+            return Ok(self.text(Key::Input)?.map(|text| Input::from_text(&text)));
+        };
+        let wrong = |expected: String| bad(Key::Input, &written.origin, expected);
+        let entries = entries.iter().map(scalar).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        match entries.as_slice() {
+            [] => Err(wrong("is an empty list: name at least one file".to_owned())),
+            [one] => Ok(Some(Input::from_text(one))),
+            several if several.iter().any(|entry| entry == "-") => {
+                Err(wrong("has standard input (-) among files: it can only be read alone".to_owned()))
+            }
+            several if several.len() > MAX_INPUTS => {
+                Err(wrong("has more than 10,000 entries: use a pattern".to_owned()))
+            }
+            several => Ok(Some(Input::Files(several.iter().map(PathBuf::from).collect()))),
+        }
+    }
+
+    pub fn form(&self) -> Result<Form, ConfigError> {
+        let format = self.text(Key::Format)?.map(|name| Format::from_name(&name).ok_or(name)).transpose();
+        let format = format.map_err(|name| {
+            let known = Format::ALL.map(Format::name).join(", ");
+            let hint = Format::nearest(&name).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+            self.bad(Key::Format, &format!("has to be one of {known}, not '{}'{hint}", shortened(&name)))
+        })?;
+        let columns = Some(self.names(Key::Columns)?).filter(|columns| !columns.is_empty());
+        if columns.as_ref().is_some_and(|columns| columns.len() > MAX_COLUMNS) {
+            return Err(self.bad(Key::Columns, "has more than 10,000 names"));
+        }
+        if let (Some(format), None) = (format.filter(|format| format.needs_columns()), &columns) {
+            let expected = format!(
+                "is {format}, which does not say what its columns are called: set columns to their names, in the order of the \
+                 query's SELECT, such as columns: [user_ids, email]"
+            );
+            return Err(self.bad(Key::Format, &expected));
+        }
+        Ok(Form { format, columns, may_be_empty: false })
     }
 
     pub fn endpoint(&self, environment: Option<String>) -> Result<Option<Endpoint>, ConfigError> {

@@ -1,4 +1,5 @@
-//! Comma-separated values, as Digdag's `td>` writes them with `download_file` and as people write them by hand.
+//! Values separated by commas, as Digdag's `td>` writes them with `download_file` and as people write them by hand, or by
+//! tabs. Quotes mean the same in both.
 //!
 //! The grammar is csv-core's. What stands here is what an exact account needs beyond it: in a result of one column an
 //! empty line is a row (a NULL), a quote that never ends is an error, and no cell or row can take more memory than
@@ -8,7 +9,8 @@ use std::io::{self, Read};
 
 use csv_core::ReadRecordResult;
 
-use super::{Row, RowsError};
+use super::bytes::Bytes;
+use super::{Cells, Fault, Place, Row, RowsError};
 use crate::identifier;
 
 /// The most that is kept of a row. A longer one is read to its end and reported as oversized.
@@ -16,13 +18,11 @@ pub const MAX_ROW_BYTES: usize = 1024 * 1024;
 /// The most columns of a row.
 pub const MAX_COLUMNS: usize = 10_000;
 /// What is kept of a cell that does not fit: enough to see that it is too long for an identifier.
-const KEPT_OF_A_CELL: usize = identifier::MAX_BYTES + 1;
-const INPUT_BYTES: usize = 64 * 1024;
-const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
+pub(super) const KEPT_OF_A_CELL: usize = identifier::MAX_BYTES + 1;
 
-/// Reads rows from comma-separated text, in constant memory.
+/// Reads rows from separated text, in constant memory.
 pub struct Delimited<R> {
-    input: Input<R>,
+    input: Bytes<R>,
     parser: csv_core::Reader,
     record: Record,
     /// An empty line is a row of one empty cell.
@@ -34,28 +34,21 @@ pub struct Delimited<R> {
 }
 
 impl<R: Read> Delimited<R> {
-    /// Looks at the first bytes, drops a byte order mark, and refuses what is no UTF-8 text.
-    pub fn new(reader: R) -> Result<Self, RowsError> {
-        let mut input = Input::new(reader);
-        let start = input.peek(4).map_err(|error| RowsError::Io { line: 0, error })?;
-        match *start {
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, 0, _] | [_, 0, _, 0] => return Err(RowsError::Utf16),
-            [0x1f, 0x8b, ..] => return Err(RowsError::Compressed { kind: "gzip" }),
-            [0x28, 0xb5, 0x2f, 0xfd] => return Err(RowsError::Compressed { kind: "zstd" }),
-            [] => return Err(RowsError::Empty),
-            _ => {}
-        }
-        if start.starts_with(UTF8_BOM) {
-            input.consume(UTF8_BOM.len());
-        }
-        Ok(Self {
+    /// Reads nothing yet.
+    pub fn new(input: Bytes<R>, delimiter: u8) -> Self {
+        let mut parser = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+        // At its first call it drops a byte order mark, if it is shown all of it at once. Ours is dropped already; a second
+        // one is content. Hence an empty line first.
+        parser.read_record(b"\n", &mut [0], &mut [0]);
+        parser.set_line(1);
+        Self {
             input,
-            parser: csv_core::Reader::new(),
+            parser,
             record: Record::new(),
             blank_lines_are_rows: false,
             after_carriage_return: false,
             skipped_lines: 0,
-        })
+        }
     }
 
     /// The names of the columns; to be read once, before the rows.
@@ -65,9 +58,14 @@ impl<R: Read> Delimited<R> {
         Ok(names)
     }
 
+    /// There is no header: the first line is a row of so many columns.
+    pub fn without_header(&mut self, columns: usize) {
+        self.blank_lines_are_rows = columns == 1;
+    }
+
     /// The next row, or none at the end of the input.
     pub fn next_row(&mut self) -> Result<Option<Row<'_>>, RowsError> {
-        let next = self.skip_line_breaks().map_err(|error| RowsError::Io { line: self.line(), error })?;
+        let next = self.skip_line_breaks().map_err(|error| RowsError::Io { after: after(self.line()), error })?;
         let line = self.line();
         self.record.clear();
         match next {
@@ -90,7 +88,7 @@ impl<R: Read> Delimited<R> {
     /// Goes to the first byte of the next record. The parser would skip empty lines without a word.
     fn skip_line_breaks(&mut self) -> io::Result<Next> {
         loop {
-            let Some(byte) = self.input.peek(1)?.first().copied() else { return Ok(Next::End) };
+            let Some(byte) = self.input.first()? else { return Ok(Next::End) };
             if !matches!(byte, b'\r' | b'\n') {
                 return Ok(Next::Record);
             }
@@ -106,7 +104,7 @@ impl<R: Read> Delimited<R> {
 
     fn read_record(&mut self, line: u64) -> Result<(), RowsError> {
         loop {
-            let bytes = self.input.fill().map_err(|error| RowsError::Io { line, error })?;
+            let bytes = self.input.fill().map_err(|error| RowsError::Io { after: after(line), error })?;
             let at_end = bytes.is_empty();
             // At the end a line feed takes the place of the parser's own end mark: inside a quote it is swallowed, which
             // is the only sign of a quote that was never closed.
@@ -125,6 +123,11 @@ impl<R: Read> Delimited<R> {
             }
         }
     }
+}
+
+/// The line before the one that is read.
+fn after(line: u64) -> Place {
+    Place { unit: "line", number: line.saturating_sub(1) }
 }
 
 enum Next {
@@ -159,7 +162,8 @@ impl Record {
     }
 
     fn row(&self, line: u64) -> Row<'_> {
-        Row { bytes: &self.bytes[..self.len], ends: &self.ends, line, oversized: self.oversized }
+        let fault = self.oversized.then_some(Fault::TooLong);
+        Row { bytes: &self.bytes[..self.len], cells: Cells::Ends(&self.ends), place: line, fault }
     }
 
     fn read(&mut self, parser: &mut csv_core::Reader, bytes: &[u8]) -> (ReadRecordResult, usize) {
@@ -199,85 +203,28 @@ impl Record {
     }
 }
 
-/// A buffered reader whose next few bytes can be looked at.
-struct Input<R> {
-    reader: R,
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
-}
-
-impl<R: Read> Input<R> {
-    fn new(reader: R) -> Self {
-        Self { reader, buffer: vec![0; INPUT_BYTES].into_boxed_slice(), start: 0, end: 0 }
-    }
-
-    /// The bytes at hand; read anew where there are none, and empty only at the end.
-    fn fill(&mut self) -> io::Result<&[u8]> {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-            self.read_more()?;
-        }
-        Ok(&self.buffer[self.start..self.end])
-    }
-
-    /// The next `count` bytes, or as many as there are.
-    fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
-        while self.end - self.start < count {
-            if self.start > 0 {
-                self.buffer.copy_within(self.start..self.end, 0);
-                (self.start, self.end) = (0, self.end - self.start);
-            }
-            if self.read_more()? == 0 {
-                break;
-            }
-        }
-        Ok(&self.buffer[self.start..self.end.min(self.start + count)])
-    }
-
-    fn read_more(&mut self) -> io::Result<usize> {
-        loop {
-            match self.reader.read(&mut self.buffer[self.end..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-                Ok(count) => {
-                    self.end += count;
-                    return Ok(count);
-                }
-            }
-        }
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.start += count;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::bytes::tests::Dribble;
+    use super::super::format::{Form, Format};
     use super::*;
     use proptest::prelude::*;
     use rstest::rstest;
 
-    /// Gives out a few bytes a read, as a pipe may.
-    struct Dribble<'a>(&'a [u8], usize);
-
-    impl Read for Dribble<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let count = self.1.min(self.0.len()).min(buffer.len());
-            buffer[..count].copy_from_slice(&self.0[..count]);
-            self.0 = &self.0[count..];
-            Ok(count)
-        }
-    }
-
     fn rows(text: &[u8], step: usize) -> Result<Vec<Vec<String>>, RowsError> {
-        let mut input = Delimited::new(Dribble(text, step))?;
-        let mut rows = vec![input.header()?];
-        while let Some(row) = input.next_row()? {
+        let form = Form { format: Some(Format::Csv), ..Form::default() };
+        let mut input = super::super::open(Dribble(text, step), "-", &form, Vec::new())?;
+        let mut rows = vec![input.names.unwrap()];
+        while let Some(row) = input.rows.next_row()? {
             rows.push(row.to_strings());
         }
         Ok(rows)
+    }
+
+    fn delimited(text: &str) -> Delimited<&[u8]> {
+        let mut input = Delimited::new(Bytes::new(text.as_bytes()), b',');
+        input.header().unwrap();
+        input
     }
 
     /// Expected: the cells of a row between `|`, the rows between `/`.
@@ -321,8 +268,7 @@ mod tests {
     #[test]
     fn a_cell_too_long_for_anything_takes_no_memory_and_leaves_the_others_whole() {
         let text = format!("a,b,c\r\nx,{},z\r\n1,2,3\r\n", "y".repeat(30_000_000));
-        let mut input = Delimited::new(text.as_bytes()).unwrap();
-        input.header().unwrap();
+        let mut input = delimited(&text);
         let row = input.next_row().unwrap().unwrap();
         assert_eq!((row.cell(0), row.cell(2), row.len()), (b"x".as_slice(), b"z".as_slice(), 3));
         assert!(row.cell(1).len() > identifier::MAX_BYTES);
@@ -333,12 +279,10 @@ mod tests {
     #[test]
     fn a_row_of_too_many_cells_is_oversized_and_the_next_one_is_not() {
         let text = format!("a\r\n{}\r\n1\r\n", "x,".repeat(3_000_000));
-        let mut input = Delimited::new(text.as_bytes()).unwrap();
-        input.header().unwrap();
-        assert!(input.next_row().unwrap().unwrap().oversized);
+        let mut input = delimited(&text);
+        assert_eq!(input.next_row().unwrap().unwrap().fault, Some(Fault::TooLong));
         let row = input.next_row().unwrap().unwrap();
-        assert!(!row.oversized);
-        assert_eq!((row.to_strings(), row.line), (vec!["1".to_owned()], 3));
+        assert_eq!((row.to_strings(), row.place, row.fault), (vec!["1".to_owned()], 3, None));
     }
 
     proptest! {

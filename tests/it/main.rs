@@ -16,6 +16,7 @@ mod delivery;
 mod dry_run;
 mod endpoint;
 mod failed_file;
+mod formats;
 mod front;
 mod hostile_settings;
 mod input;

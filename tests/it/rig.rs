@@ -11,6 +11,7 @@ use td_braze_cohort::config::MaxRejected;
 use td_braze_cohort::gate::Gate;
 use td_braze_cohort::pace;
 use td_braze_cohort::reader::{Limits, Reader};
+use td_braze_cohort::rows::format::Form;
 use td_braze_cohort::secret::Secret;
 use td_braze_cohort::source::Input;
 use td_braze_cohort::upload::{FirstCall, Plan};
@@ -27,7 +28,7 @@ pub fn reader(text: &str, batch_size: usize, folder: &Path) -> Reader {
     let input = folder.join("members.csv");
     fs::write(&input, text).unwrap();
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size };
-    Reader::open(&Input::File(input), &labels(), limits).unwrap()
+    Reader::open(&Input::Files(vec![input]), &Form::default(), &labels(), limits).unwrap()
 }
 
 /// Sends to nowhere in particular.

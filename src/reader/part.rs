@@ -1,0 +1,127 @@
+//! One source of the input, opened: its rows, and which cells of them are identifiers.
+
+use crate::identifier::{Columns, HeaderError, Kind, wanted_names};
+use crate::input::InputError;
+use crate::rows::format::Format;
+use crate::rows::{self, Place, Rows, RowsError};
+use crate::source::compressed::Unpacked;
+use crate::source::files::Watch;
+use crate::source::{Source, SourceError};
+
+/// What is looked at in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The cells that hold identifiers, and what they are.
+    pub used: Vec<(usize, Kind)>,
+    /// How many cells a row has.
+    pub width: usize,
+    /// `line` or `row`.
+    pub unit: &'static str,
+    /// The file, where there are several.
+    pub file: Option<String>,
+    /// A row may leave columns out.
+    pub is_sparse: bool,
+}
+
+impl Layout {
+    /// A row, for messages.
+    pub fn at(&self, place: u64) -> String {
+        let place = Place { unit: self.unit, number: place };
+        self.file.as_ref().map_or_else(|| place.to_string(), |file| format!("{file}, {place}"))
+    }
+}
+
+/// An opened source.
+pub struct Part {
+    /// For messages.
+    pub name: String,
+    /// As it was set or recognised.
+    pub format: Format,
+    /// The columns that its header names, or the keys of its first object.
+    pub columns: Columns,
+    /// What is looked at.
+    pub layout: Layout,
+    /// What is left of the rows.
+    pub rows: Rows<Unpacked<Source>>,
+    /// The names that were set, to be held against the first row: it may be a header all the same.
+    pub names: Option<Vec<String>>,
+    watch: Watch,
+}
+
+impl Part {
+    /// Reads as far as it takes to know the columns.
+    pub fn open(source: Source, aliases: &[String], is_one_of_several: bool) -> Result<Self, InputError> {
+        let (name, watch) = (source.name.clone(), source.watch());
+        let opened = Self::open_rows(source, aliases).map_err(|error| unreadable(&name, &watch, error))?;
+        let rows::Opened { mut rows, format, names } = opened.0;
+        let columns = match &names {
+            Some(names) => Columns::find(names, aliases).map_err(|error| header(&name, error))?,
+            None => Columns { used: Vec::new(), width: 0, missing_aliases: Vec::new() },
+        };
+        let is_sparse = format == Format::Jsonl;
+        let (used, width) = if is_sparse {
+            let wanted: Vec<_> = Kind::all(aliases.len()).enumerate().collect();
+            let width = wanted.len();
+            (wanted, width)
+        } else {
+            (columns.used.clone(), columns.width)
+        };
+        rows.keep(&used.iter().map(|(place, _)| *place).collect::<Vec<_>>());
+        let file = is_one_of_several.then(|| name.clone());
+        let layout = Layout { used, width, unit: format.unit(), file, is_sparse };
+        let names = names.filter(|_| opened.1 && matches!(rows, Rows::Delimited(_)));
+        Ok(Self { name, format, columns, layout, rows, names, watch })
+    }
+
+    /// The rows, and whether the columns were set.
+    fn open_rows(source: Source, aliases: &[String]) -> Result<(rows::Opened<Unpacked<Source>>, bool), RowsError> {
+        let (name, mut form) = (source.name.clone(), source.form.clone());
+        let start = Place { unit: "line", number: 0 };
+        let unpacked = Unpacked::new(source).map_err(|error| RowsError::Io { after: start, error })?;
+        form.may_be_empty |= unpacked.was_compressed();
+        Ok((rows::open(unpacked, &name, &form, wanted_names(aliases))?, form.columns.is_some()))
+    }
+
+    /// Why the rows cannot be read on.
+    pub fn unreadable(&self, error: RowsError) -> InputError {
+        unreadable(&self.name, &self.watch, error)
+    }
+
+    /// Whether the file is still the one that was looked at first.
+    pub fn unmodified(&self) -> Result<(), SourceError> {
+        self.watch.unmodified()
+    }
+
+    /// An error where the identifier columns are others than those of the first part. An object may leave keys out, so JSON
+    /// lines can be held against nothing.
+    pub fn fits(&self, first: &Self, aliases: &[String]) -> Result<(), InputError> {
+        if self.format == Format::Jsonl || first.format == Format::Jsonl {
+            return Ok(());
+        }
+        let all = wanted_names(aliases);
+        let kinds = |part: &Self| {
+            let mut kinds: Vec<_> = part.columns.used.iter().map(|(_, kind)| kind.place()).collect();
+            kinds.sort_unstable();
+            kinds
+        };
+        let (found, wanted) = (kinds(self), kinds(first));
+        if found == wanted {
+            return Ok(());
+        }
+        let named = |kinds: Vec<usize>| kinds.into_iter().filter_map(|place| all.get(place).cloned()).collect();
+        let error = HeaderError::OtherColumns { found: named(found), wanted: named(wanted), first: first.name.clone() };
+        Err(header(&self.name, error))
+    }
+}
+
+fn header(name: &str, error: HeaderError) -> InputError {
+    InputError::Header { name: name.to_owned(), error }
+}
+
+fn unreadable(name: &str, watch: &Watch, error: RowsError) -> InputError {
+    // A file that changes under our eyes shows as nearly any error; the cause is the better message.
+    match watch.unmodified() {
+        Err(modified) => InputError::Source(modified),
+        Ok(()) => InputError::Rows { name: name.to_owned(), error },
+    }
+}

@@ -1,0 +1,191 @@
+//! A buffered reader whose next bytes can be looked at before anybody decides what they are.
+
+use std::io::{self, Read};
+
+use memchr::memchr;
+
+/// What is looked at to recognise a format, and what is read at once.
+pub const WINDOW: usize = 64 * 1024;
+/// The longest line that is kept whole. A longer one is read to its end and reported as such.
+pub const MAX_LINE_BYTES: usize = 1024 * 1024;
+
+/// Bytes from a reader, with a window over those that come next.
+pub struct Bytes<R> {
+    reader: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+/// A line, without its line feed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// As it stands.
+    Whole(&'a [u8]),
+    /// Longer than [`MAX_LINE_BYTES`]; nothing of it is kept.
+    TooLong,
+}
+
+impl<'a> Line<'a> {
+    fn of(line: &'a [u8]) -> Self {
+        if line.len() > MAX_LINE_BYTES { Self::TooLong } else { Self::Whole(line) }
+    }
+}
+
+impl<R: Read> Bytes<R> {
+    /// Reads nothing yet.
+    pub fn new(reader: R) -> Self {
+        Self { reader, buffer: vec![0; WINDOW], start: 0, end: 0 }
+    }
+
+    /// The next byte, or none at the end.
+    #[inline]
+    pub fn first(&mut self) -> io::Result<Option<u8>> {
+        if self.start < self.end {
+            return Ok(Some(self.buffer[self.start]));
+        }
+        Ok(self.fill()?.first().copied())
+    }
+
+    /// The bytes at hand; read anew where there are none, and empty only at the end.
+    pub fn fill(&mut self) -> io::Result<&[u8]> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            self.read_more()?;
+        }
+        Ok(self.at_hand())
+    }
+
+    /// The next `count` bytes, or as many as there are before the end; at most [`WINDOW`].
+    pub fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+        while self.end - self.start < count.min(WINDOW) {
+            if self.more()? == 0 {
+                break;
+            }
+        }
+        Ok(&self.buffer[self.start..self.end.min(self.start + count)])
+    }
+
+    /// What was read and not consumed.
+    pub fn at_hand(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Reads some more behind what is at hand, and says how many bytes; none at the end, and where the window is full.
+    pub fn more(&mut self) -> io::Result<usize> {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == self.buffer.len() { Ok(0) } else { self.read_more() }
+    }
+
+    /// Goes on behind so many of the bytes at hand.
+    pub fn consume(&mut self, count: usize) {
+        self.start += count;
+    }
+
+    /// The next line, or none at the end. The last one needs no line feed.
+    pub fn line(&mut self) -> io::Result<Option<Line<'_>>> {
+        let mut searched = 0;
+        loop {
+            if let Some(place) = memchr(b'\n', &self.at_hand()[searched..]) {
+                let line = self.start..self.start + searched + place;
+                self.start = line.end + 1;
+                return Ok(Some(Line::of(&self.buffer[line])));
+            }
+            searched = self.end - self.start;
+            if searched > MAX_LINE_BYTES {
+                self.skip_line()?;
+                return Ok(Some(Line::TooLong));
+            }
+            if searched == self.buffer.len() {
+                self.buffer.resize(self.buffer.len() * 2, 0);
+            }
+            if self.more()? == 0 {
+                let line = self.start..self.end;
+                self.start = self.end;
+                return Ok((!line.is_empty()).then(|| Line::of(&self.buffer[line])));
+            }
+        }
+    }
+
+    fn skip_line(&mut self) -> io::Result<()> {
+        loop {
+            let bytes = self.fill()?;
+            let count = bytes.len();
+            match memchr(b'\n', bytes) {
+                Some(place) => {
+                    self.consume(place + 1);
+                    return Ok(());
+                }
+                None if count == 0 => return Ok(()),
+                None => self.consume(count),
+            }
+        }
+    }
+
+    fn read_more(&mut self) -> io::Result<usize> {
+        loop {
+            match self.reader.read(&mut self.buffer[self.end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    /// Gives out a few bytes a read, as a pipe may.
+    pub struct Dribble<'a>(pub &'a [u8], pub usize);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    fn lines(text: &[u8], step: usize) -> Vec<Option<usize>> {
+        let mut bytes = Bytes::new(Dribble(text, step));
+        let mut lines = Vec::new();
+        while let Some(line) = bytes.line().unwrap() {
+            lines.push(match line {
+                Line::Whole(line) => Some(line.len()),
+                Line::TooLong => None,
+            });
+        }
+        assert!(bytes.buffer.len() <= 2 * MAX_LINE_BYTES, "{} bytes are kept", bytes.buffer.len());
+        lines
+    }
+
+    #[rstest]
+    #[case(b"", &[])]
+    #[case(b"\n", &[0])]
+    #[case(b"a\nbc\n", &[1, 2])]
+    #[case(b"a\n\nbcd", &[1, 0, 3])]
+    fn lines_end_with_a_line_feed_or_the_input(#[case] text: &[u8], #[case] expected: &[usize]) {
+        let expected: Vec<_> = expected.iter().copied().map(Some).collect();
+        for step in [1, 2, 1000] {
+            assert_eq!(lines(text, step), expected, "step {step}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_in_constant_memory() {
+        let text = format!("a\n{}\n{}\nb", "x".repeat(MAX_LINE_BYTES), "y".repeat(5 * MAX_LINE_BYTES));
+        assert_eq!(lines(text.as_bytes(), usize::MAX), [Some(1), Some(MAX_LINE_BYTES), None, Some(1)]);
+        let endless = "z".repeat(3 * MAX_LINE_BYTES);
+        assert_eq!(lines(endless.as_bytes(), 10_000), [None]);
+    }
+}

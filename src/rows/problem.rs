@@ -1,0 +1,134 @@
+//! What can be wrong with rows: with all that follow, or with one.
+
+use std::fmt;
+use std::io;
+
+use thiserror::Error;
+
+use super::format::Format;
+
+/// A line or a row of the input, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `line` or `row`.
+    pub unit: &'static str,
+    /// From 1.
+    pub number: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.unit, self.number)
+    }
+}
+
+/// Why an input cannot be read on.
+#[derive(Debug, Error)]
+pub enum RowsError {
+    /// The bytes cannot be had.
+    #[error("reading failed after {after}: {error}")]
+    Io {
+        /// The last line or row that was read.
+        after: Place,
+        /// What the system said, or what is wrong with compressed data.
+        error: io::Error,
+    },
+    /// No byte at all, or line breaks only.
+    #[error(
+        "it is empty, without even a header line: was the query's result written at all? \
+         (td> with download_file writes a header even for no rows)"
+    )]
+    Empty,
+    /// Text in UTF-16.
+    #[error("it is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")]
+    Utf16,
+    /// A compressed file of a kind that is not read here.
+    #[error("it is compressed with {kind}: unpack it first, or use gzip or zstd")]
+    Compressed {
+        /// What it is compressed with.
+        kind: &'static str,
+    },
+    /// A quote that never ends; everything behind it is one cell.
+    #[error(
+        "the quoted cell in the record that begins in line {line} never ends: \
+         the file is cut off, or a quote in it is not doubled. Nothing of that record was sent"
+    )]
+    UnterminatedQuote {
+        /// Line in which the record begins.
+        line: u64,
+    },
+    /// A format without header, and nobody said what the columns are.
+    #[error(
+        "it is {format}, which does not say what its columns are called: set columns to their names, in the order of the \
+         query's SELECT, such as columns: [user_ids, email]"
+    )]
+    NoColumns {
+        /// As it was recognised.
+        format: Format,
+    },
+    /// The first line is what `columns` says.
+    #[error(
+        "its first line is a header with the names that columns says, and would be sent as a row: leave columns out"
+    )]
+    HeaderBesideColumns,
+    /// JSON that is spread over lines, or a list of objects.
+    #[error(
+        "it is one JSON document, not a row a line: write an object a line (jq -c '.[]' FILE for an array of objects, \
+         jq -c . FILE for objects over several lines)"
+    )]
+    JsonDocument,
+    /// Not one line is an object.
+    #[error("none of the first {lines} lines is a JSON object: look at the file, or set format")]
+    NoObject {
+        /// So many were read.
+        lines: usize,
+    },
+    /// `MessagePack` that ends within a row.
+    #[error(
+        "it ends in the middle of row {row}: the file is cut off, or a length in it is wrong. Nothing of that row was sent"
+    )]
+    CutOff {
+        /// From 1.
+        row: u64,
+    },
+    /// What stands where a row should begin is none.
+    #[error(
+        "row {row} is no MessagePack array, or holds a byte that MessagePack does not know; where the next row begins cannot be \
+         told. Nothing of that row was sent"
+    )]
+    NoMsgpack {
+        /// From 1.
+        row: u64,
+    },
+}
+
+/// Why a row is rejected as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It has another number of cells than there are columns.
+    CellCount,
+    /// It has more cells or bytes than any row may have.
+    TooLong,
+    /// The line is not JSON.
+    NotJson,
+    /// The line is JSON, but neither the object nor the array that it should be.
+    NotARow,
+    /// The key of an identifier is there twice.
+    DuplicateKey,
+}
+
+impl Fault {
+    /// Every fault, in the order of the account.
+    pub const ALL: [Self; 5] = [Self::CellCount, Self::TooLong, Self::NotJson, Self::NotARow, Self::DuplicateKey];
+
+    /// The fault's key in the account.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::CellCount => "cell_count",
+            Self::TooLong => "too_long",
+            Self::NotJson => "not_json",
+            Self::NotARow => "not_a_row",
+            Self::DuplicateKey => "duplicate_key",
+        }
+    }
+}
