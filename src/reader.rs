@@ -11,7 +11,6 @@ use crate::batch::Batch;
 use crate::config::MaxRejected;
 use crate::identifier::{Columns, Kind};
 use crate::input::InputError;
-use crate::rows::RowsError;
 use crate::rows::format::{Form, Format};
 use crate::source::{Input, Sources};
 
@@ -123,7 +122,7 @@ impl Reader {
     ) -> Result<bool, InputError> {
         let mut full = Vec::new();
         loop {
-            let row = match self.part.rows.next_row() {
+            let (row, layout) = match self.part.next_row() {
                 Ok(Some(row)) => row,
                 Ok(None) => {
                     if self.next_part()? {
@@ -133,12 +132,7 @@ impl Reader {
                 }
                 Err(error) => return Err(self.part.unreadable(error)),
             };
-            if let Some(names) = self.part.names.take()
-                && names == row.to_strings()
-            {
-                return Err(self.part.unreadable(RowsError::HeaderBesideColumns));
-            }
-            let has_rejected = self.tally.count_row(row, &self.part.layout, &mut |kind, identifier| {
+            let has_rejected = self.tally.count_row(row, layout, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
                 if self.batch.len() >= self.limits.batch_size {
                     full.push(mem::replace(&mut self.batch, Batch::new()));

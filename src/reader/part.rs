@@ -3,7 +3,7 @@
 use crate::identifier::{Columns, HeaderError, Kind, wanted_names};
 use crate::input::InputError;
 use crate::rows::format::Format;
-use crate::rows::{self, Place, Rows, RowsError};
+use crate::rows::{self, Place, Row, Rows, RowsError};
 use crate::source::compressed::Unpacked;
 use crate::source::files::Watch;
 use crate::source::{Source, SourceError};
@@ -41,10 +41,9 @@ pub struct Part {
     pub columns: Columns,
     /// What is looked at.
     pub layout: Layout,
-    /// What is left of the rows.
-    pub rows: Rows<Unpacked<Source>>,
-    /// The names that were set, to be held against the first row: it may be a header all the same.
-    pub names: Option<Vec<String>>,
+    rows: Rows<Unpacked<Source>>,
+    /// The names that were set, as long as no row was held against them.
+    names: Option<Vec<String>>,
     watch: Watch,
 }
 
@@ -69,7 +68,7 @@ impl Part {
         rows.keep(&used.iter().map(|(place, _)| *place).collect::<Vec<_>>());
         let file = is_one_of_several.then(|| name.clone());
         let layout = Layout { used, width, unit: format.unit(), file, is_sparse };
-        let names = names.filter(|_| opened.1 && matches!(rows, Rows::Delimited(_)));
+        let names = names.filter(|_| opened.1 && !is_sparse);
         Ok(Self { name, format, columns, layout, rows, names, watch })
     }
 
@@ -80,6 +79,19 @@ impl Part {
         let unpacked = Unpacked::new(source).map_err(|error| RowsError::Io { after: start, error })?;
         form.may_be_empty |= unpacked.was_compressed();
         Ok((rows::open(unpacked, &name, &form, wanted_names(aliases))?, form.columns.is_some()))
+    }
+
+    /// The next row with what is looked at in it, or none at the end.
+    #[inline]
+    pub fn next_row(&mut self) -> Result<Option<(Row<'_>, &Layout)>, RowsError> {
+        let Some(row) = self.rows.next_row()? else { return Ok(None) };
+        if let Some(names) = &self.names
+            && row.fault.is_none()
+        {
+            check_first_row(row, names, &self.layout)?;
+            self.names = None;
+        }
+        Ok(Some((row, &self.layout)))
     }
 
     /// Why the rows cannot be read on.
@@ -112,6 +124,15 @@ impl Part {
         let error = HeaderError::OtherColumns { found: named(found), wanted: named(wanted), first: first.name.clone() };
         Err(header(&self.name, error))
     }
+}
+
+/// Whether the names that were set can be those of this row. In a short input wrong names would pass for a few rejections.
+fn check_first_row(row: Row<'_>, names: &[String], layout: &Layout) -> Result<(), RowsError> {
+    if row.len() != names.len() {
+        return Err(RowsError::ColumnCount { found: row.len(), named: names.len() });
+    }
+    let is_header = layout.used.iter().all(|(column, _)| row.cell(*column) == names[*column].as_bytes());
+    if is_header { Err(RowsError::HeaderBesideColumns) } else { Ok(()) }
 }
 
 fn header(name: &str, error: HeaderError) -> InputError {

@@ -66,11 +66,22 @@ pub enum RowsError {
         /// As it was recognised.
         format: Format,
     },
-    /// The first line is what `columns` says.
+    /// The first row is what `columns` says.
     #[error(
-        "its first line is a header with the names that columns says, and would be sent as a row: leave columns out"
+        "its first row is a header with the names that columns says, and would be sent: leave columns out, or the header \
+         where the format needs columns"
     )]
     HeaderBesideColumns,
+    /// The first row does not fit `columns`.
+    #[error(
+        "its first row has {found} cells where columns names {named}: name every column, in the order of the query's SELECT"
+    )]
+    ColumnCount {
+        /// So many cells.
+        found: usize,
+        /// So many names.
+        named: usize,
+    },
     /// JSON that is spread over lines, or a list of objects.
     #[error(
         "it is one JSON document, not a row a line: write an object a line (jq -c '.[]' FILE for an array of objects, \

@@ -202,11 +202,20 @@ fn a_recognised_format_without_names_asks_for_columns(#[case] content: &[u8], #[
     assert_untouched(&braze);
 }
 
-#[test]
-fn a_header_beside_columns_is_not_sent_as_a_row() {
+#[rstest]
+#[case::header("user_ids,name\nu1,a\n", "leave columns out")]
+#[case::header_in_json("[\"user_ids\", \"name\"]\n[\"u1\", \"a\"]\n", "leave columns out")]
+#[case::fewer_cells("u1\nu2\n", "has 1 cells where columns names 2")]
+#[case::more_cells("u1,a,b\n", "has 3 cells where columns names 2")]
+#[case::more_cells_behind_a_bad_line("[oops\n[\"u1\", \"a\", \"b\"]\n", "has 3 cells where columns names 2")]
+fn a_first_row_that_columns_cannot_mean_ends_the_run_before_anything_is_sent(
+    #[case] rows: &str,
+    #[case] message: &str,
+) {
     let braze = braze();
-    let run = Run::upload().to(&braze).set("columns", "user_ids, name").rows("user_ids,name\nu1,a\n").exits(3);
-    run.says(&["leave columns out"]);
+    let run = Run::upload().to(&braze).set("columns", "user_ids, name");
+    let run = if rows.starts_with('[') { run.set("format", "json") } else { run };
+    run.rows(rows).exits(3).says(&[message]).hides(&["u1", "oops"]);
     assert_eq!(braze.stats().users_requests, 0);
 }
 

@@ -293,6 +293,7 @@ mod tests {
     #[case::lone_high_surrogate(r#""\ud83d""#)]
     #[case::lone_low_surrogate(r#""\ude00""#)]
     #[case::two_high_surrogates(r#""\ud83d\ud83d""#)]
+    #[case::a_high_surrogate_and_a_letter(r#""\ud83d\ue000""#)]
     #[case::a_line_break_in_a_string("\"a\nb\"")]
     #[case::open_string("\"a")]
     #[case::leading_zero("01")]
