@@ -34,7 +34,7 @@ pub enum Stop {
     #[error(
         "nothing got through to {address} for {} s (last: {last}); {}",
         .lasted.as_secs(), if *.answered { "Braze may be down: see its status page, and run it again later" }
-        else { "it never answered: check the endpoint, the name service and the firewall, then run it again" }
+        else { "it never answered: check the endpoint, the name service, the proxy and the firewall, then run it again" }
     )]
     Outage {
         /// Which address was called.

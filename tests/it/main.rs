@@ -20,6 +20,8 @@ mod formats;
 mod front;
 mod hostile_settings;
 mod input;
+mod limits;
+mod matrix;
 mod model;
 mod naming;
 mod network;
