@@ -46,8 +46,8 @@ pub struct Plan {
     pub bodies: BodyWriter,
     /// Requests at once.
     pub thread_count: usize,
-    /// The call without identifiers that comes first.
-    pub first_call: FirstCall,
+    /// The call without identifiers that comes first; none in a second pass.
+    pub first_call: Option<FirstCall>,
 }
 
 /// It shows whether the credentials hold, before anybody's data is sent.

@@ -28,7 +28,10 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let config = Config::check(&layer, variable("BRAZE_ENDPOINT"))?;
     terminal::print(&format!(
         "settings     ok: {} the cohort {} (shown as {}), {} requests at once",
-        config.operation.as_str(),
+        match config.operations.column() {
+            Some(column) => format!("as column {column} says: remove from, then add to"),
+            None => config.operations.as_str().to_owned(),
+        },
         config.cohort_id,
         config.shown_name(),
         config.thread_count
@@ -66,7 +69,7 @@ fn check_input(config: &Config) -> Finding {
         return Ok("standard input, which is not read here".to_owned());
     }
     let limits = Limits { expected_rows: None, max_rejected: config.max_rejected, batch_size: CAPACITY };
-    let reader = Reader::open(input, &config.form, &config.aliases, limits).map_err(failed)?;
+    let reader = Reader::open(input, &config.form, &config.names, limits, config.first_pass()).map_err(failed)?;
     let columns = reader.columns();
     let kinds: Vec<String> = columns
         .used
@@ -74,15 +77,17 @@ fn check_input(config: &Config) -> Finding {
         .map(|(_, kind)| match kind {
             Kind::UserId => "user_ids".to_owned(),
             Kind::DeviceId => "device_ids".to_owned(),
-            Kind::Alias(place) => format!("alias {}", config.aliases[usize::from(*place)]),
+            Kind::Alias(place) => format!("alias {}", config.names.aliases[usize::from(*place)]),
         })
         .collect();
-    let missing = match columns.missing_aliases.as_slice() {
+    let missing = match columns.missing.as_slice() {
         [] => String::new(),
-        labels => format!("; no column for the aliases {}", labels.join(", ")),
+        names => format!("; no column {}", names.join(", ")),
     };
     let (name, format) = (reader.name(), reader.format());
-    Ok(format!("{name} ({format}) has {} columns, of which identifiers: {}{missing}", columns.width, kinds.join(", ")))
+    let operation = config.operations.column().map_or_else(String::new, |name| format!("; operation: {name}"));
+    let kinds = kinds.join(", ");
+    Ok(format!("{name} ({format}) has {} columns, of which identifiers: {kinds}{operation}{missing}", columns.width))
 }
 
 /// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.
@@ -90,9 +95,9 @@ fn check_credentials(config: &Config) -> Finding {
     let credentials = from_environment(|name| std::env::var(name).ok()).map_err(failed)?;
     let endpoint = config.required_endpoint().map_err(failed)?;
     let addresses = Addresses::new(endpoint, &config.partner);
-    let bodies = BodyWriter::new(&credentials, &config.cohort_id, config.operation, &config.aliases);
+    let bodies = BodyWriter::new(&credentials, &config.cohort_id, &config.names.aliases);
     let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
-    let plan = Plan { addresses, bodies, thread_count: 1, first_call };
+    let plan = Plan { addresses, bodies, thread_count: 1, first_call: Some(first_call) };
     let gate = gate(config, endpoint);
     let post = Http::new(1, network(config, endpoint).map_err(failed)?);
     upload::first_call(&plan, &post, &gate, &Shared::new(0));

@@ -71,7 +71,7 @@ enum Next {
 impl Worker<'_> {
     /// The call without identifiers. Whatever keeps it from being delivered stops the run.
     pub fn first_call(&self) {
-        let call = &self.plan.first_call;
+        let Some(call) = &self.plan.first_call else { return };
         let said = match self.send(&call.address, &call.body, None, false) {
             Ok(End::Delivered) | Err(Stopped) => return,
             Ok(End::Refused(said) | End::Halve(said) | End::GivenUp(said)) => said,

@@ -22,6 +22,7 @@ mod hostile_settings;
 mod input;
 mod limits;
 mod matrix;
+mod mixed;
 mod model;
 mod naming;
 mod network;
