@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::parse_duration;
 use crate::sandbox::{FaultRule, RateLimit, fault_help};
 
 /// Brings a Treasure Data query result into a Braze cohort.
 #[derive(Debug, Parser)]
-#[command(version, about, arg_required_else_help = true)]
+#[command(version, about, arg_required_else_help = true, after_help = "Example: td-braze-cohort upload cohort.yml --dry-run", after_long_help = MORE)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -28,15 +29,65 @@ pub enum Command {
         For a trial without Braze: td-braze-cohort upload cohort.yml --sandbox")]
     Upload(UploadArgs),
     /// Check settings, the input's header and the credentials, without sending any member
-    #[command(after_help = "Example: td-braze-cohort check cohort.yml")]
+    #[command(after_help = "Example: td-braze-cohort check cohort.yml --input members.csv")]
     Check(CheckArgs),
     /// Run an upload as a Digdag operator: `py>` with `python: [td-braze-cohort, operator]`
+    #[command(after_help = "Example, in a workflow:\n  \
+        +upload:\n    py>: braze_cohort\n    python: [td-braze-cohort, operator]\n    config: cohort.yml")]
     Operator(OperatorArgs),
     /// Run a stand-in for Braze's cohort API on this machine
     #[command(after_help = "Example: td-braze-cohort sandbox --listen 127.0.0.1:4000 --users users.csv\n\
         It accepts the credentials of its environment (BRAZE_CLIENT_SECRET, BRAZE_PARTNER_API_KEY), or else\n\
         sandbox-client-secret and sandbox-partner-key. Look at GET /cohorts, /cohorts/ID and /stats.")]
     Sandbox(SandboxArgs),
+    /// Print the JSON Schema of the config file, with which editors check and complete it
+    #[command(after_help = "Example: td-braze-cohort schema > config.schema.json\n\
+        and in the first line of the config file: # yaml-language-server: $schema=config.schema.json")]
+    Schema,
+    /// Print what makes a shell complete commands and flags
+    #[command(
+        after_help = "Example: td-braze-cohort completions bash > ~/.local/share/bash-completion/completions/td-braze-cohort"
+    )]
+    Completions(CompletionsArgs),
+    /// Print the manual page, of the whole or of one command
+    #[command(hide = true, after_help = "Example: td-braze-cohort man upload > td-braze-cohort-upload.1")]
+    Man(ManArgs),
+}
+
+const MORE: &str = "\
+Example: td-braze-cohort upload cohort.yml --dry-run
+
+Environment:
+  BRAZE_CLIENT_SECRET      the data import key
+  BRAZE_PARTNER_API_KEY    the partner key
+  BRAZE_ENDPOINT           Braze's REST endpoint, where the config file does not say it
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY
+                           the proxy
+  RUST_LOG                 how much is logged on standard error: error, warn, info or debug
+
+Exit codes:
+  0         everything was delivered
+  1         a defect of this program
+  2         configuration or usage; nothing was sent
+  3         the input cannot be used
+  4         Braze refused the credentials
+  5         Braze, or something in front of it, refused for good; the account says what arrived
+  73        a file that must be written cannot be written
+  75        not everything was delivered; try again later
+  130, 143  stopped by SIGINT, SIGTERM";
+
+/// What `completions` is asked for.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    pub shell: Shell,
+}
+
+/// What `man` is asked for.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Which command; the whole where none is named
+    pub command: Option<String>,
 }
 
 /// Flags of `upload`.

@@ -9,6 +9,7 @@ use crate::failures::FailuresError;
 use crate::input::InputError;
 
 pub mod check;
+pub mod describe;
 pub mod network;
 pub mod operator;
 pub mod order;
@@ -27,6 +28,12 @@ pub enum CommandError {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] crate::sandbox::Error),
+    /// A manual page is asked for that does not exist.
+    #[error("there is no command '{name}' to print the manual page of; td-braze-cohort --help lists them")]
+    NoSuchCommand {
+        /// As it was given.
+        name: String,
+    },
     /// A file of Digdag's protocol cannot be used.
     #[error("{what}: {problem}")]
     Protocol {
@@ -58,7 +65,7 @@ impl CommandError {
     /// The exit code of a command that failed so.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Sandbox(_) | Self::Protocol { .. } => Exit::Usage,
+            Self::Config(_) | Self::Sandbox(_) | Self::NoSuchCommand { .. } | Self::Protocol { .. } => Exit::Usage,
             Self::Input(_) => Exit::Input,
             Self::Checkpoint(CheckpointError::InUse { .. }) => Exit::TryAgain,
             Self::Checkpoint(_) | Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,

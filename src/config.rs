@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod endpoint;
 pub mod key;
 pub mod raw;
+pub mod schema;
 pub mod template;
 mod values;
 

@@ -54,6 +54,9 @@ fn run_command(command: Command) -> Result<Exit, CommandError> {
         Command::Check(args) => command::check::run(args),
         Command::Operator(args) => command::operator::run(&args),
         Command::Sandbox(args) => command::sandbox::run(args),
+        Command::Schema => Ok(command::describe::schema()),
+        Command::Completions(args) => Ok(command::describe::completions(args.shell)),
+        Command::Man(args) => command::describe::manual(args.command.as_deref()),
     }
 }
 
