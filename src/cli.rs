@@ -9,12 +9,22 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::parse_duration;
+use crate::log_format::LogFormat;
 use crate::sandbox::{FaultRule, RateLimit, fault_help};
 
 /// Brings a Treasure Data query result into a Braze cohort.
 #[derive(Debug, Parser)]
 #[command(version, about, arg_required_else_help = true, after_help = "Example: td-braze-cohort upload cohort.yml --dry-run", after_long_help = MORE)]
 pub struct Cli {
+    /// How log lines and errors are written on standard error; text where it is not said.
+    // Decided by `LogFormat::wanted` before the command line is parsed, so that its errors are written so as well.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        help = "How log lines and errors are written on standard error [default: TD_BRAZE_COHORT_LOG_FORMAT, or text]"
+    )]
+    pub log_format: Option<LogFormat>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -64,6 +74,8 @@ Environment:
   HTTPS_PROXY, ALL_PROXY, NO_PROXY
                            the proxy
   RUST_LOG                 how much is logged on standard error: error, warn, info or debug
+  TD_BRAZE_COHORT_LOG_FORMAT
+                           text or json, where --log-format does not say it
 
 Exit codes:
   0         everything was delivered

@@ -18,6 +18,7 @@ mod values;
 use crate::columns::Names;
 use crate::http::proxy::ProxyError;
 use crate::http::tls::TrustError;
+use crate::log_format;
 use crate::operation::Operations;
 use crate::place;
 use crate::reader::Pass;
@@ -184,6 +185,12 @@ pub enum ConfigError {
         whose: &'static str,
         /// A name for it among the workflow's secrets.
         secret: &'static str,
+    },
+    /// The variable that says how log lines are written.
+    #[error("the environment variable {} has to be text or json, not '{}'", log_format::VARIABLE, values::shortened(.value))]
+    LogFormat {
+        /// What it holds.
+        value: String,
     },
     /// A credential on the command line, where every user of the machine can read it.
     #[error(

@@ -37,6 +37,7 @@ pub mod account;
 pub mod checkpoint;
 pub mod exit;
 pub mod failures;
+pub mod log_format;
 pub mod progress;
 pub mod sandbox;
 pub mod secret;

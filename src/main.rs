@@ -10,6 +10,7 @@ use td_braze_cohort::config::credentials::{CLIENT_SECRET, PARTNER_API_KEY};
 use td_braze_cohort::config::key::names_a_credential;
 use td_braze_cohort::exit::Exit;
 use td_braze_cohort::http::proxy::PROXY_VARIABLES;
+use td_braze_cohort::log_format::{self, LogFormat};
 use td_braze_cohort::secret;
 use td_braze_cohort::terminal;
 
@@ -22,15 +23,20 @@ fn run() -> Exit {
     // First of all, so that no message can show one.
     secret::remember_variables(&[CLIENT_SECRET, PARTNER_API_KEY, "TD_API_KEY"]);
     secret::remember_passwords_in_addresses(&PROXY_VARIABLES);
+    let arguments: Vec<_> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
+    let format = LogFormat::wanted(arguments.iter().map(String::as_str), std::env::var(log_format::VARIABLE).ok());
+    terminal::set_log_format(*format.as_ref().unwrap_or(&LogFormat::Text));
     // Before clap, which would repeat the argument in its message.
-    let names_one = |argument: String| {
+    let names_one = |argument: &String| {
         let is_flag = argument.starts_with("--") && names_a_credential(argument.split('=').next().unwrap_or_default());
         let is_assignment = [CLIENT_SECRET, PARTNER_API_KEY].iter().any(|name| argument.starts_with(name));
-        is_flag || is_assignment || secret::holds_a_secret(&argument)
+        is_flag || is_assignment || secret::holds_a_secret(argument)
     };
-    if std::env::args_os().filter_map(|argument| argument.into_string().ok()).any(names_one) {
-        terminal::say_error(&ConfigError::CredentialOnCommandLine.to_string());
-        return Exit::Usage;
+    if arguments.iter().any(names_one) {
+        return finish(Err(ConfigError::CredentialOnCommandLine.into()));
+    }
+    if let Err(value) = format {
+        return finish(Err(ConfigError::LogFormat { value }.into()));
     }
     match Cli::try_parse() {
         Ok(cli) => finish(run_command(cli.command)),

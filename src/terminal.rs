@@ -3,15 +3,29 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use log::{LevelFilter, warn};
+use log::{Level, LevelFilter, warn};
 
+use crate::log_format::{LogFormat, json_line};
 use crate::secret::masked;
 
 /// The bar that is being drawn, so that log lines go above it and not through it.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Whether standard error gets JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// From here on log lines and errors are written so.
+pub fn set_log_format(format: LogFormat) {
+    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+}
+
+fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
 
 /// Starts the logger: `RUST_LOG` decides, or `default_filter`. Lines of libraries finer than info are left out at any
 /// setting, as they may hold what must not be shown.
@@ -24,6 +38,9 @@ pub fn start_logger(default_filter: &str) {
             }
             let line = masked(&record.args().to_string());
             let (time, level) = (out.timestamp_seconds(), record.level());
+            if is_json() {
+                return writeln!(out, "{}", json_line(time, level, &line));
+            }
             let style = out.default_level_style(level);
             match BAR.get() {
                 Some(bar) if !bar.is_finished() => {
@@ -59,17 +76,27 @@ pub fn print(text: &str) {
 
 /// Says an error, once, to a person.
 pub fn say_error(text: &str) {
-    say(&format!("error: {text}\n"));
+    say(&format!("{ERROR}{text}\n"));
 }
+
+const ERROR: &str = "error: ";
 
 /// Says a whole text on standard error.
 pub fn say(text: &str) {
-    let _ = io::stderr().lock().write_all(masked(text).as_bytes());
+    let text = masked(text);
+    let text = if is_json() { error_line(&text) } else { text };
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[expect(clippy::disallowed_methods, reason = "a log has the wall clock's time")]
+fn error_line(text: &str) -> String {
+    let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
+    json_line(now, Level::Error, text.strip_prefix(ERROR).unwrap_or(text).trim_end()) + "\n"
 }
 
 /// Whether standard error is a terminal, where a bar makes sense.
 pub fn has_bar() -> bool {
-    io::stderr().is_terminal()
+    io::stderr().is_terminal() && !is_json()
 }
 
 /// Starts the bar; `length` in bytes of input, where that is known.

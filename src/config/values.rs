@@ -274,7 +274,7 @@ fn scalar(raw: &Raw) -> Result<String, String> {
 }
 
 /// Enough of a value to recognise it by.
-fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     const SHOWN: usize = 40;
     let text = masked(text);
     if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).chain(['…']).collect() }

@@ -21,6 +21,7 @@ mod front;
 mod hostile_settings;
 mod input;
 mod limits;
+mod log_format;
 mod matrix;
 mod mixed;
 mod model;
