@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Packs the binary into a wheel, so that pip puts it on PATH. The same binary and date give the same bytes.
 
-usage: wheel.py CARGO.toml README.md LICENSE BINARY PLATFORM[.PLATFORM...] FOLDER
+usage: wheel.py CARGO.toml README.md BINARY PLATFORM[.PLATFORM...] FOLDER LICENCE...
 
 The date is SOURCE_DATE_EPOCH, in seconds. Prints the path of the wheel.
 """
@@ -66,7 +66,7 @@ def write(path, files, date):
 
 
 def main():
-    manifest, readme, licence, binary, platforms, folder = sys.argv[1:]
+    manifest, readme, binary, platforms, folder, *licences = sys.argv[1:]
     package = tomllib.loads(Path(manifest).read_text(encoding="utf-8"))["package"]
     name = package["name"]
     stem = f"{name.replace('-', '_')}-{package['version']}"
@@ -75,7 +75,7 @@ def main():
         (f"{stem}.data/scripts/{name}", Path(binary).read_bytes(), 0o755),
         (f"{info}/METADATA", metadata(package, Path(readme).read_text(encoding="utf-8")).encode(), 0o644),
         (f"{info}/WHEEL", tags(platforms).encode(), 0o644),
-        (f"{info}/licenses/LICENSE", Path(licence).read_bytes(), 0o644),
+        *((f"{info}/licenses/{Path(licence).name}", Path(licence).read_bytes(), 0o644) for licence in licences),
     ]
     files.append((f"{info}/RECORD", record(files, f"{info}/RECORD").encode(), 0o644))
     path = Path(folder) / f"{stem}-py3-none-{platforms}.whl"
