@@ -119,7 +119,10 @@ fn classify_answer(answer: &Answer) -> Verdict {
                 .to_owned(),
         )),
         404 => Verdict::Final(Refusal::NotFound),
-        407 => Verdict::Final(Refusal::Configuration("a proxy asks for credentials (407)".to_owned())),
+        407 => Verdict::Final(Refusal::Configuration(
+            "a proxy asks for credentials (407): give them in HTTPS_PROXY, as http://user:password@host:port"
+                .to_owned(),
+        )),
         408 | 425 | 500 | 502 | 503 | 504 => Verdict::Again(format!("status {status}"), asked_for()),
         413 => Verdict::Halve("request too large (413)".to_owned()),
         423 => Verdict::Locked(asked_for()),
@@ -136,7 +139,7 @@ fn acknowledgement(answer: &Answer) -> Verdict {
     }
     let Ok(Value::Object(object)) = serde_json::from_slice(&answer.body) else {
         return if looks_like_html(answer) {
-            Verdict::Final(Refusal::NotBraze(format!("status {} with a web page: this is not Braze", answer.status)))
+            Verdict::Final(Refusal::NotBraze(format!("status {} with a web page", answer.status)))
         } else {
             Verdict::Garbage(format!("status {}, but the body is not a JSON object", answer.status))
         };
@@ -156,7 +159,7 @@ fn acknowledgement(answer: &Answer) -> Verdict {
 /// A 400 is about the cohort, which is the same in every call, or about the changes, where a single identifier may be it.
 fn bad_request(answer: &Answer) -> Verdict {
     if looks_like_html(answer) {
-        return Verdict::Final(Refusal::NotBraze("status 400 with a web page: this is not Braze".to_owned()));
+        return Verdict::Final(Refusal::NotBraze("status 400 with a web page".to_owned()));
     }
     let said = said(answer);
     let about_the_cohort = ["cohort_id", "name must", "created_at", "partner", "client_secret", "Content-Type"];

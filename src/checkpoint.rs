@@ -41,7 +41,7 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// It cannot be read or written.
-    #[error("the checkpoint {} cannot be written: {error}", .path.display())]
+    #[error("the checkpoint {} cannot be written: {error} (set checkpoint to a place that can be written, or leave it out)", .path.display())]
     Unwritable {
         /// As it was set.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum CheckpointError {
         error: io::Error,
     },
     /// Everything is delivered, and the file cannot be removed.
-    #[error("everything was delivered, but the checkpoint {} cannot be removed: {error}", .path.display())]
+    #[error("everything was delivered, but the checkpoint {} cannot be removed: {error} (remove it yourself: the next run would not send again what it lists)", .path.display())]
     NotRemoved {
         /// As it was set.
         path: PathBuf,

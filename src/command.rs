@@ -35,7 +35,7 @@ pub enum CommandError {
         name: String,
     },
     /// A file of Digdag's protocol cannot be used.
-    #[error("{what}: {problem}")]
+    #[error("{what} {problem}")]
     Protocol {
         /// Which file.
         what: String,
@@ -43,7 +43,7 @@ pub enum CommandError {
         problem: String,
     },
     /// A file that must be written cannot be.
-    #[error("{what} cannot be written: {error}")]
+    #[error("{what} cannot be written: {error} (has its folder room, and may this user write there?)")]
     CannotWrite {
         /// Which file.
         what: String,
@@ -57,7 +57,7 @@ pub enum CommandError {
     #[error(transparent)]
     Failures(#[from] FailuresError),
     /// Signals cannot be listened for.
-    #[error("signals cannot be listened for: {0}")]
+    #[error("signals cannot be listened for: {0} (the system did not let us; nothing was sent)")]
     Signals(#[source] std::io::Error),
 }
 

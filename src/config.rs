@@ -104,11 +104,11 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// The file is no map of our settings.
-    #[error("{}: {message}", .path.display())]
+    #[error("{origin}: {message}")]
     Yaml {
-        /// As it was given.
-        path: PathBuf,
-        /// What is wrong, with line and column.
+        /// The file, and the line where that is known.
+        origin: Origin,
+        /// What is wrong.
         message: String,
     },
     /// A key of the workflow's map is none of ours.
@@ -208,8 +208,7 @@ pub fn read_file(path: &Path, lookup: &dyn Lookup) -> Result<Layer, ConfigError>
         .and_then(|file| file.take(raw::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
     raw::check_size(path, &bytes)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| ConfigError::Yaml { path: path.to_owned(), message: "it is not UTF-8 text".to_owned() })?;
+    let text = String::from_utf8(bytes).map_err(|_| raw::unusable(path, "it is not UTF-8 text: save it as UTF-8"))?;
     raw::from_yaml(path, text.trim_start_matches('\u{feff}'))?
         .into_iter()
         .map(|(key, Written { raw, origin })| match template::expand(raw, lookup) {

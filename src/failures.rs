@@ -32,7 +32,7 @@ const NAME_BYTES: usize = 200;
 
 /// The file cannot be written.
 #[derive(Debug, Error)]
-#[error("the failed_file {} cannot be written: {error}", .path.display())]
+#[error("the failed_file {} cannot be written: {error} (set failed_file to a place that can be written, or leave it out)", .path.display())]
 pub struct FailuresError {
     /// As it was set.
     pub path: PathBuf,

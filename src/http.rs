@@ -11,9 +11,9 @@ use ureq::config::Config;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, TcpConnector, time};
 
 pub mod proxy;
-mod resolver;
+pub(crate) mod resolver;
 pub mod tls;
-mod tunnel;
+pub(crate) mod tunnel;
 mod watched;
 
 use proxy::Proxy;

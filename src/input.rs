@@ -13,7 +13,7 @@ pub enum InputError {
     #[error("the input {0}")]
     Source(#[from] SourceError),
     /// A list without a file in it.
-    #[error("the input {name} names no file")]
+    #[error("the input {name} names no file: name at least one")]
     Nothing {
         /// As it was written.
         name: String,

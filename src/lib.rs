@@ -44,5 +44,7 @@ pub mod secret;
 pub mod shutdown;
 pub mod terminal;
 
+#[cfg(test)]
+mod messages;
 mod nearest;
 mod place;

@@ -84,7 +84,9 @@ pub enum SourceError {
         directory: PathBuf,
     },
     /// A pattern that is none.
-    #[error("{pattern} is not there, and is no pattern either: {problem}")]
+    #[error(
+        "{pattern} is not there, and is no pattern either ({problem}): write one such as part-*.csv, or the path of a file"
+    )]
     Pattern {
         /// As it was written.
         pattern: String,
@@ -92,7 +94,7 @@ pub enum SourceError {
         problem: &'static str,
     },
     /// A file would be read twice.
-    #[error("{} is named twice: by two entries of input, or by a pattern and an entry", .path.display())]
+    #[error("{} is named twice, by two entries of input, or by a pattern and an entry: leave one of them out", .path.display())]
     Twice {
         /// As it was found.
         path: PathBuf,
@@ -106,7 +108,9 @@ pub enum SourceError {
         error: io::Error,
     },
     /// What can be read only once cannot be kept for the second pass.
-    #[error("no temporary file can be made, in which the input is kept for its second pass (TMPDIR): {0}")]
+    #[error(
+        "cannot be kept for its second pass, as no temporary file can be made ({0}): set TMPDIR to a folder with room"
+    )]
     Spool(io::Error),
     /// It became another file, or another content, under our eyes.
     #[error("{} was modified while it was read: let the task that writes it end first", .path.display())]

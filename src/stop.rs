@@ -47,7 +47,7 @@ pub enum Stop {
         last: String,
     },
     /// The run's time is up.
-    #[error("the run took longer than max_duration ({} s); run it again to send the rest", .limit.as_secs())]
+    #[error("the run took longer than max_duration ({} s); run it again to send the rest, or give it more time with max_duration", .limit.as_secs())]
     Deadline {
         /// So long it might have taken.
         limit: Duration,
@@ -105,11 +105,16 @@ fn refusal_text(refusal: &Refusal, address: &str) -> String {
                  endpoint is the instance it was made in"
             }
         ),
-        Refusal::Request(said) => format!("Braze refused the call to {address} for good ({said})"),
+        Refusal::Request(said) => format!(
+            "Braze refused the call to {address} for good ({said}): correct the setting that it names, such as cohort_id; where it \
+             names none, ask Braze what it means"
+        ),
         Refusal::NotFound => format!(
             "{address} does not exist (404): check partner (treasure_data, or the name that Braze gave you) and endpoint"
         ),
-        Refusal::NotBraze(said) => format!("the answer from {address} is not Braze's: {said}"),
+        Refusal::NotBraze(said) => format!(
+            "the answer from {address} is not Braze's: {said} (check endpoint, and what stands before it: a proxy, a firewall)"
+        ),
         Refusal::Configuration(said) => format!("{address}: {said}"),
     }
 }

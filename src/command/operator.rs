@@ -22,7 +22,7 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
     let [.., input, output] = args.arguments.as_slice() else {
         return Err(CommandError::Protocol {
             what: "operator".to_owned(),
-            problem: "RUNNER [NAME] INPUT.json OUTPUT.json are wanted".to_owned(),
+            problem: "needs RUNNER [NAME] INPUT.json OUTPUT.json, as Digdag gives them".to_owned(),
         });
     };
     let write = |result: &Value| {
@@ -70,12 +70,18 @@ fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
 fn read_parameters(path: &Path) -> Result<Map<String, Value>, CommandError> {
     let unusable = |problem: String| CommandError::Protocol { what: path.display().to_string(), problem };
     let text = std::fs::read(path).map_err(|error| unusable(format!("cannot be read: {error}")))?;
-    let document: Value = serde_json::from_slice(&text).map_err(|error| unusable(format!("is not JSON: {error}")))?;
+    parameters_of(&text).map_err(unusable)
+}
+
+/// The parameters that INPUT.json holds, or what is wrong with it.
+pub(crate) fn parameters_of(text: &[u8]) -> Result<Map<String, Value>, String> {
+    const HINT: &str = "is this the INPUT.json of Digdag's py> operator?";
+    let document: Value = serde_json::from_slice(text).map_err(|error| format!("is not JSON: {error}; {HINT}"))?;
     match document {
         Value::Object(mut object) => match object.remove("params") {
             Some(Value::Object(parameters)) => Ok(parameters),
-            _ => Err(unusable("has no map 'params'; is this the INPUT.json of Digdag's py> operator?".to_owned())),
+            _ => Err(format!("has no map 'params'; {HINT}")),
         },
-        _ => Err(unusable("is not a JSON object".to_owned())),
+        _ => Err(format!("is not a JSON object; {HINT}")),
     }
 }

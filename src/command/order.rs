@@ -89,7 +89,7 @@ impl Finished {
                 sent.refused
             )),
             (None, Exit::Refused) => Some(format!(
-                "Braze refused {} identifiers; the log says with which message. All others were delivered",
+                "Braze refused {} identifiers; the log says with which message, and with failed_file they are kept in a file. All others were delivered",
                 sent.refused
             )),
             _ => None,

@@ -40,9 +40,9 @@ fn problem(value: &str) -> Option<&'static str> {
     } else if value.contains("${") {
         Some("still holds ${...}: Digdag fills in ${secret:...} under _env alone, and only where that secret is set")
     } else if value.chars().any(char::is_control) {
-        Some("holds a line break or another control character: was it copied with the end of its line?")
+        Some("holds a line break or another control character, as if it was copied with the end of its line")
     } else if value.trim() != value {
-        Some("begins or ends with a space: was it copied with one?")
+        Some("begins or ends with a space, as if it was copied with one")
     } else {
         None
     }

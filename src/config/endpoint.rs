@@ -49,7 +49,7 @@ pub enum EndpointError {
     #[error("holds a path or a query: give the address only up to the host, such as https://rest.iad-01.braze.com")]
     Path,
     /// Not encrypted.
-    #[error("is not https: the credentials would travel in the clear")]
+    #[error("is not https, and the credentials would travel in the clear: write https://")]
     NotHttps,
     /// The dashboard or the SDK's address.
     #[error(
@@ -66,7 +66,9 @@ pub enum EndpointError {
         host: String,
     },
     /// `allow_endpoint` has to name the very host.
-    #[error("allow_endpoint has to be the name of a host alone, without https:// and without a path")]
+    #[error(
+        "cannot be checked: allow_endpoint has to be the name of a host alone, without https:// and without a path"
+    )]
     AllowedHost,
 }
 

@@ -187,8 +187,21 @@ pub fn check_size(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
     if bytes.len() <= MAX_FILE_BYTES {
         return Ok(());
     }
-    let message = format!("larger than {MAX_FILE_BYTES} bytes: is this the file with the settings?");
-    Err(ConfigError::Yaml { path: path.to_owned(), message })
+    Err(unusable(path, &format!("it is larger than {MAX_FILE_BYTES} bytes: is this the file with the settings?")))
+}
+
+/// An error about a config file as a whole.
+pub fn unusable(path: &Path, message: &str) -> ConfigError {
+    ConfigError::Yaml { origin: Origin::File { path: path.to_owned(), line: None }, message: message.to_owned() }
+}
+
+/// The parser's error, with the place in front, as everywhere, and not behind a long message.
+fn misread(path: &Path, error: &serde_yaml::Error) -> ConfigError {
+    let (message, place) = (error.to_string(), error.location());
+    let suffix = place.as_ref().map(|place| format!(" at line {} column {}", place.line(), place.column()));
+    let message = message.strip_suffix(suffix.as_deref().unwrap_or_default()).unwrap_or(&message).to_owned();
+    let origin = Origin::File { path: path.to_owned(), line: place.map(|place| place.line()) };
+    ConfigError::Yaml { origin, message }
 }
 
 /// The settings of a YAML file: unknown and duplicate keys are errors that name the line.
@@ -199,8 +212,7 @@ pub fn from_yaml(path: &Path, text: &str) -> Result<Layer, ConfigError> {
         return Ok(layer);
     }
     let fill = Fill { layer: &mut layer, path, text };
-    fill.deserialize(serde_yaml::Deserializer::from_str(text))
-        .map_err(|error| ConfigError::Yaml { path: path.to_owned(), message: error.to_string() })?;
+    fill.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| misread(path, &error))?;
     Ok(layer)
 }
 

@@ -19,7 +19,7 @@ pub trait Lookup {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TemplateError {
     /// No such name.
-    #[error("${{{name}}} is not known: it was looked for in {place}")]
+    #[error("${{{name}}} is not known: it was looked for in {place}. Set it there, or correct its name")]
     Unknown {
         /// As it was written.
         name: String,
@@ -27,7 +27,9 @@ pub enum TemplateError {
         place: &'static str,
     },
     /// A variable that holds a credential.
-    #[error("${{{name}}} holds a credential, which may not go into a setting")]
+    #[error(
+        "${{{name}}} holds a credential, which may not go into a setting: leave it out, the environment is read as it is"
+    )]
     Credential {
         /// As it was written.
         name: String,
@@ -46,10 +48,12 @@ pub enum TemplateError {
     )]
     Expression,
     /// `${` without `}`.
-    #[error("a ${{ is never closed")]
+    #[error("a ${{ is never closed: write }} behind the name")]
     Unclosed,
     /// A map or a list amid text.
-    #[error("${{{name}}} is a map or a list and cannot stand in a text")]
+    #[error(
+        "${{{name}}} is a map or a list and cannot stand in a text: name one of its values, such as ${{{name}.id}}"
+    )]
     Structured {
         /// As it was written.
         name: String,

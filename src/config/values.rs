@@ -66,7 +66,7 @@ impl Values<'_> {
             }
             (None, None) => Err(ConfigError::Missing {
                 key: Key::Operation,
-                hint: "operation: add, or operation: remove, or operation_column: the column that says it for each row",
+                hint: "write operation: add, or operation: remove, or name the column that says it for each row in operation_column",
             }),
         }
     }
@@ -88,7 +88,8 @@ impl Values<'_> {
         let names = Names { aliases: self.aliases()?, mapping: Vec::new(), operation: operation.map(str::to_owned) };
         let outputs = names.outputs();
         if operation.is_some_and(|column| outputs.iter().any(|output| output == column)) {
-            return Err(self.bad(Key::OperationColumn, "names a column of identifiers"));
+            return Err(self
+                .bad(Key::OperationColumn, "names a column of identifiers: name the column that says add or remove"));
         }
         let mapping = self.mapping()?;
         let (mut seen, mut attributes) = (HashSet::new(), HashSet::new());
@@ -101,13 +102,15 @@ impl Values<'_> {
                 ));
             }
             if outputs.contains(attribute) || operation == Some(attribute.as_str()) {
-                return wrong(format!("maps '{from}', which is the name of another column that is read"));
+                return wrong(format!(
+                    "maps '{from}', which is the name of a column that is read as it is: leave it out"
+                ));
             }
             if !seen.insert(output) {
-                return wrong(format!("maps two columns to '{to}'"));
+                return wrong(format!("maps two columns to '{to}': keep one of them"));
             }
             if !attributes.insert(attribute) {
-                return wrong(format!("maps '{from}' twice"));
+                return wrong(format!("maps '{from}' twice: keep one of them"));
             }
         }
         Ok(Names { mapping, ..names })
@@ -127,7 +130,7 @@ impl Values<'_> {
         let wrong = |expected: &str| self.bad(Key::Aliases, expected);
         let labels = self.names(Key::Aliases)?;
         if labels.len() > MAX_ALIASES {
-            return Err(wrong("has more than 1,000 labels"));
+            return Err(wrong("has more than 1,000 labels: name the columns that are in the result"));
         }
         let mut seen = HashSet::new();
         for label in &labels {
@@ -137,7 +140,7 @@ impl Values<'_> {
                 )));
             }
             if !seen.insert(label) {
-                return Err(wrong(&format!("names '{}' twice", shortened(label))));
+                return Err(wrong(&format!("names '{}' twice: keep one of them", shortened(label))));
             }
         }
         Ok(labels)
@@ -189,7 +192,7 @@ impl Values<'_> {
         })?;
         let columns = Some(self.names(Key::Columns)?).filter(|columns| !columns.is_empty());
         if columns.as_ref().is_some_and(|columns| columns.len() > MAX_COLUMNS) {
-            return Err(self.bad(Key::Columns, "has more than 10,000 names"));
+            return Err(self.bad(Key::Columns, "has more than 10,000 names, which no input may have"));
         }
         if let (Some(format), None) = (format.filter(|format| format.needs_columns()), &columns) {
             let expected = format!(
@@ -261,9 +264,13 @@ fn wanted(what: &str, raw: &Raw) -> String {
 fn scalar(raw: &Raw) -> Result<String, String> {
     match raw {
         Raw::Integer(digits) => Ok(digits.clone()),
-        Raw::Text(text) if text.trim().is_empty() => Err("is empty".to_owned()),
-        Raw::Text(text) if text.len() > MAX_TEXT_BYTES => Err(format!("is longer than {MAX_TEXT_BYTES} bytes")),
-        Raw::Text(text) if text.chars().any(char::is_control) => Err("holds a control character".to_owned()),
+        Raw::Text(text) if text.trim().is_empty() => Err("is empty: give it a value, or leave it out".to_owned()),
+        Raw::Text(text) if text.len() > MAX_TEXT_BYTES => {
+            Err(format!("is longer than {MAX_TEXT_BYTES} bytes: a name or a path is wanted, not what a file holds"))
+        }
+        Raw::Text(text) if text.chars().any(char::is_control) => {
+            Err("holds a control character, such as a line break: write it without".to_owned())
+        }
         Raw::Text(text) if holds_a_secret(text) => {
             Err("holds a credential: they come from the environment alone and do not belong into settings".to_owned())
         }

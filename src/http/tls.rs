@@ -22,13 +22,15 @@ pub struct Trust(Arc<RootCertStore>);
 #[derive(Debug, Error)]
 pub enum TrustError {
     /// It cannot be read.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {0} (paths are relative to the working directory)")]
     Unreadable(#[from] io::Error),
     /// It holds no certificate in PEM.
-    #[error("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)")]
+    #[error("holds no certificate in PEM (-----BEGIN CERTIFICATE-----): convert it, or name another file")]
     NoCertificate,
     /// Something in it is no certificate.
-    #[error("holds a certificate that is none, as number {number} of the file")]
+    #[error(
+        "holds something that is no certificate, as number {number} of the file: write that one anew, or take it out"
+    )]
     BadCertificate {
         /// From 1.
         number: usize,
@@ -66,8 +68,10 @@ impl Trust {
 #[derive(Debug, Error)]
 #[error("{host} shows a certificate that is not trusted: {reason}")]
 pub struct CertificateRefused {
-    host: String,
-    reason: String,
+    /// Whose it is, as it was asked for.
+    pub host: String,
+    /// What is wrong with it, and what to do.
+    pub reason: String,
 }
 
 /// Encrypts what another connector has connected, where the address says so.
@@ -130,7 +134,8 @@ fn refused(host: &str, error: &io::Error) -> Option<ureq::Error> {
     Some(ureq::Error::Other(Box::new(CertificateRefused { host: host.to_owned(), reason })))
 }
 
-fn reason(problem: &CertificateError) -> String {
+/// What is wrong with a certificate, and what to do.
+pub fn reason(problem: &CertificateError) -> String {
     match problem {
         CertificateError::UnknownIssuer => {
             "nobody known here has signed it. Where it is signed by a CA of your own, or by itself, name a PEM file \

@@ -110,7 +110,8 @@ impl Connector<()> for TunnelConnector {
     }
 }
 
-fn way_out(status: u16) -> &'static str {
+/// What to do about a proxy that does not let us through.
+pub fn way_out(status: u16) -> &'static str {
     match status {
         407 => "it asks for credentials; give them in the variable, as http://user:password@host:port",
         401 | 403 => "have it allow the endpoint's host, or leave it out with NO_PROXY",

@@ -1,0 +1,85 @@
+//! What is said of an input that cannot be used.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::{Section, denied, full, texts};
+use crate::columns::HeaderError;
+use crate::input::InputError;
+use crate::rows::RowsError;
+use crate::rows::format::Format;
+use crate::rows::problem::Place;
+use crate::source::SourceError;
+use crate::source::compressed::CompressionError;
+
+pub fn sections() -> Vec<Section> {
+    vec![
+        ("The files of an input", texts(files().into_iter().map(InputError::Source))),
+        ("What an input holds", texts(rows().into_iter().map(|error| InputError::Rows { name: name(), error }))),
+        ("Columns", texts(headers().into_iter().map(|error| InputError::Header { name: name(), error }))),
+        ("Limits of an input", texts(limits())),
+    ]
+}
+
+fn name() -> String {
+    "members.csv".to_owned()
+}
+
+fn files() -> Vec<SourceError> {
+    let (path, directory) = (|| PathBuf::from(name()), || PathBuf::from("/srv/project"));
+    let problem = "wildcards are either regular `*` or recursive `**`";
+    vec![
+        SourceError::NotFound { path: path(), directory: directory() },
+        SourceError::NoMatch { pattern: "part-*.csv".into(), directory: directory() },
+        SourceError::Pattern { pattern: "part-***".into(), problem },
+        SourceError::Twice { path: path() },
+        SourceError::Open { path: path(), error: denied() },
+        SourceError::Spool(full()),
+        SourceError::Modified { path: path() },
+    ]
+}
+
+fn rows() -> Vec<RowsError> {
+    let at = |unit, number| Place { unit, number };
+    let compressed = |error: CompressionError| RowsError::Io { after: at("line", 12), error: error.into() };
+    vec![
+        RowsError::Io { after: at("row", 12), error: io::Error::from_raw_os_error(5) },
+        compressed(CompressionError::CutOff { kind: "gzip" }),
+        compressed(CompressionError::Damaged { kind: "zstd", problem: "its checksum is another".into() }),
+        compressed(CompressionError::WindowTooLarge),
+        compressed(CompressionError::Garbage { kind: "gzip" }),
+        RowsError::Empty,
+        RowsError::Utf16,
+        RowsError::Compressed { kind: "bzip2" },
+        RowsError::UnterminatedQuote { line: 12 },
+        RowsError::NoColumns { format: Format::Json },
+        RowsError::HeaderBesideColumns,
+        RowsError::ColumnCount { found: 3, named: 2 },
+        RowsError::JsonDocument,
+        RowsError::NoObject { lines: 100 },
+        RowsError::CutOff { row: 12 },
+        RowsError::NoMsgpack { row: 12 },
+    ]
+}
+
+fn headers() -> Vec<HeaderError> {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let (seen, wanted) = (|| names(&["user_id", "country"]), || names(&["user_ids", "device_ids"]));
+    let nearest = Some(("user_id".to_owned(), "user_ids".to_owned()));
+    vec![
+        HeaderError::NoIdentifierColumn { seen: names(&["country"]), wanted: wanted(), nearest: None },
+        HeaderError::NoIdentifierColumn { seen: seen(), wanted: wanted(), nearest },
+        HeaderError::Both { attribute: "external_id".into(), output: "user_ids".into() },
+        HeaderError::NoOperationColumn { name: "what".into(), seen: seen() },
+        HeaderError::Duplicate { name: "user_ids".into() },
+        HeaderError::OtherColumns { found: names(&["email"]), wanted: wanted(), first: "part-1.csv".into() },
+    ]
+}
+
+fn limits() -> Vec<InputError> {
+    vec![
+        InputError::Nothing { name: "[]".into() },
+        InputError::TooManyRejected { name: name(), rejected: 1001, rows_read: 20_000 },
+        InputError::ExpectedRows { name: name(), found: 8, expected: 12 },
+    ]
+}

@@ -1,0 +1,159 @@
+//! What is said where the way to Braze, or Braze itself, ends a run.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use rustls::CertificateError;
+
+use super::{Section, denied, full, texts};
+use crate::account::{Account, InputAccount, Sent};
+use crate::braze::{Refusal, Verdict, classify};
+use crate::checkpoint::CheckpointError;
+use crate::command::CommandError;
+use crate::command::order::Finished;
+use crate::exit::Exit;
+use crate::failures::FailuresError;
+use crate::http::resolver::LookupError;
+use crate::http::tls::{CertificateRefused, reason};
+use crate::http::tunnel::{TunnelError, way_out};
+use crate::http::{Answer, HttpError};
+use crate::input::InputError;
+use crate::operation::{Operation, Operations};
+use crate::stop::Stop;
+
+pub fn sections() -> Vec<Section> {
+    vec![
+        ("No way to Braze, for longer than max_outage", texts(outages())),
+        ("A certificate, or a proxy, ends the run", texts(configuration())),
+        ("Braze, or something before it, ends the run", texts(answers())),
+        ("Other ends of a run that has begun", texts(ends())),
+        ("A run that went to its end, without everything delivered", incomplete()),
+    ]
+}
+
+fn host() -> String {
+    "rest.iad-01.braze.com".to_owned()
+}
+
+fn refused(refusal: Refusal) -> Stop {
+    Stop::Refused { refusal, address: format!("https://{}/partners/treasure_data/cohorts", host()) }
+}
+
+fn outages() -> Vec<Stop> {
+    let lookups = [
+        LookupError::Failed { name: host(), said: "Temporary failure in name resolution".into() },
+        LookupError::TooSlow { name: host(), patience: Duration::from_secs(10) },
+        LookupError::Cut,
+    ];
+    let proxy = "proxy.example.com:3128 (HTTPS_PROXY)".to_owned();
+    let tunnel = TunnelError::Unreachable { proxy, problem: "it answered 503 to CONNECT".into() };
+    let mut errors = vec![
+        HttpError::Stale,
+        HttpError::Unreachable("Connection refused (os error 111)".into()),
+        HttpError::Unreachable(tunnel.to_string()),
+        HttpError::Timeout("receive response".into()),
+        HttpError::Broken("Connection reset by peer (os error 104)".into()),
+        HttpError::Garbage("more than 65536 bytes".into()),
+    ];
+    errors.extend(lookups.into_iter().map(|error| HttpError::Unreachable(error.to_string())));
+    let outage = |last: String, answered| Stop::Outage {
+        address: format!("https://{}", host()),
+        lasted: Duration::from_mins(15),
+        answered,
+        last,
+    };
+    let answered = [outage("status 503".into(), true)];
+    errors.into_iter().map(|error| outage(error.to_string(), false)).chain(answered).collect()
+}
+
+fn configuration() -> Vec<Stop> {
+    let certificates = [
+        CertificateError::UnknownIssuer,
+        CertificateError::Expired,
+        CertificateError::NotValidYet,
+        CertificateError::NotValidForName,
+        CertificateError::Revoked,
+    ];
+    let certificates = certificates.map(|problem| {
+        HttpError::Certificate(CertificateRefused { host: host(), reason: reason(&problem) }.to_string())
+    });
+    let proxies = [407, 403, 400].map(|status| {
+        let proxy = "proxy.example.com:3128 (HTTPS_PROXY)".to_owned();
+        HttpError::Proxy(TunnelError::Refused { proxy, status, way_out: way_out(status) }.to_string())
+    });
+    certificates.into_iter().chain(proxies).map(|error| refused(Refusal::Configuration(error.to_string()))).collect()
+}
+
+/// What Braze's, or another's, answers become.
+fn answers() -> Vec<Stop> {
+    let said = |status: u16, message: &str| (status, format!(r#"{{"message":"{message}"}}"#), "application/json");
+    let answers = [
+        said(401, "Invalid client secret"),
+        said(401, "Invalid Partner API key"),
+        said(403, "Unauthorized access"),
+        said(400, "cohort_id must be a valid string"),
+        said(418, "I'm a teapot"),
+        (404, String::new(), "text/plain"),
+        (302, String::new(), "text/plain"),
+        (200, "<html>".to_owned(), "text/html"),
+        (400, "<html>".to_owned(), "text/html"),
+        (403, "<html>".to_owned(), "text/html"),
+        (407, String::new(), "text/plain"),
+    ];
+    answers
+        .into_iter()
+        .map(|(status, body, kind)| {
+            let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            match classify(&Ok(Answer { status, headers, body: body.into_bytes() })) {
+                Verdict::Final(refusal) => refused(refusal),
+                other => panic!("{status} ends no run: {other:?}"),
+            }
+        })
+        .collect()
+}
+
+fn ends() -> Vec<Stop> {
+    let path = || "run/cohort.checkpoint".into();
+    vec![
+        Stop::Interrupted,
+        Stop::Terminated,
+        Stop::Deadline { limit: Duration::from_hours(23) },
+        Stop::PauseTooLong { pause: Duration::from_mins(90), until: "2026-11-24T01:30:00Z".parse().unwrap() },
+        Stop::CannotWrite(FailuresError { path: "failed.csv".into(), error: full() }),
+        Stop::Checkpoint(CheckpointError::Unwritable { path: path(), error: full() }),
+        Stop::Checkpoint(CheckpointError::NotRemoved { path: path(), error: denied() }),
+        Stop::Defect("a worker panicked".into()),
+    ]
+}
+
+fn incomplete() -> Vec<String> {
+    let finished = |sent: Sent, exit, stop| {
+        let account = Account {
+            cohort_id: "vip".into(),
+            operations: Operations::One(Operation::Add),
+            labels: Vec::new(),
+            input: InputAccount { user_ids: 5000, ..InputAccount::new(0) },
+            sent,
+            removals: None,
+            seconds: 1.0,
+            exit,
+            dry_run: None,
+        };
+        Finished { account, stop, sandbox: None }.problem().unwrap()
+    };
+    let sent = |delivered, refused| Sent { delivered, refused, requests: 6, retries: 0, delivered_before: 0 };
+    let input = InputError::ExpectedRows { name: "members.csv".into(), found: 5000, expected: 6000 };
+    vec![
+        finished(sent(3000, 1000), Exit::TryAgain, None),
+        finished(sent(4000, 1000), Exit::Refused, None),
+        finished(sent(5000, 0), Exit::Input, Some(Stop::Input(input))),
+    ]
+}
+
+/// Both kinds of errors that end a command pass others through as they are.
+#[test]
+fn an_error_that_is_passed_through_says_the_same() {
+    let error = || InputError::Nothing { name: "[]".into() };
+    assert_eq!(Stop::Input(error()).to_string(), error().to_string());
+    assert_eq!(CommandError::Input(error()).to_string(), error().to_string());
+}

@@ -1,0 +1,272 @@
+//! What is said of settings, credentials, usage, and the files and addresses that settings name.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{Section, denied, full, texts};
+use crate::checkpoint::CheckpointError;
+use crate::command::CommandError;
+use crate::command::operator::parameters_of;
+use crate::config::credentials::from_environment;
+use crate::config::endpoint::{self, EndpointError};
+use crate::config::key::Key;
+use crate::config::raw::{self, Layer, Origin, Raw, Written};
+use crate::config::template::{self, TemplateError};
+use crate::config::{Config, ConfigError, read_file};
+use crate::digdag;
+use crate::failures::FailuresError;
+use crate::http::proxy::{Proxy, ProxyError};
+use crate::http::tls::TrustError;
+use crate::sandbox::{self, FaultRule, FaultRuleError, RateLimit};
+
+pub fn sections() -> Vec<Section> {
+    vec![
+        ("The config file as a whole", files()),
+        ("Values of settings", values()),
+        ("Templates in settings", texts(templates().map(|error| in_file(Key::CohortName, error)))),
+        ("endpoint and allow_endpoint", endpoints()),
+        ("ca_file", texts(certificates())),
+        ("Credentials", credentials()),
+        ("The proxy", proxies()),
+        ("The workflow's parameters", parameters()),
+        ("Other settings and usage", texts(other())),
+        ("checkpoint and failed_file", places()),
+        ("The sandbox", sandbox()),
+    ]
+}
+
+fn line(line: usize) -> Origin {
+    Origin::File { path: "cohort.yml".into(), line: Some(line) }
+}
+
+fn in_file(key: Key, error: TemplateError) -> ConfigError {
+    ConfigError::Template { key, origin: line(2), error }
+}
+
+fn files() -> Vec<String> {
+    let missing = std::io::Error::from_raw_os_error(2);
+    let unreadable = ConfigError::Unreadable { path: "cohrot.yml".into(), error: missing };
+    let folder = tempfile::tempdir().unwrap();
+    let latin1 = folder.path().join("cohort.yml");
+    std::fs::write(&latin1, b"cohort_name: Zo\xeb\n").unwrap();
+    let not_text = match read_file(&latin1, &template::Environment(|_: &str| None)).unwrap_err() {
+        ConfigError::Yaml { message, .. } => raw::unusable(Path::new("cohort.yml"), &message),
+        other => other,
+    };
+    let long = format!("{}: b\n", "x".repeat(70));
+    let large = " ".repeat(raw::MAX_FILE_BYTES + 1);
+    let contents = [
+        "cohort_id: a\nthread_cuont: 3\n",
+        "cohort_id: a\nxyzzy: b\n",
+        "cohort_id: a\ncohort_id: b\n",
+        "cohort_id: a\nclient_secret: b\n",
+        "- a\n- b\n",
+        "user_ids\nu1\n",
+        "cohort_id: [a\n",
+        "cohort_id: a\n\toperation: add\n",
+        "cohort_id: a\nmapping: {[a]: b}\n",
+        &long,
+        &large,
+    ];
+    let read = |text: &str| raw::from_yaml(Path::new("cohort.yml"), text).unwrap_err().to_string();
+    let mut messages = texts([unreadable, not_text]);
+    messages.extend(contents.into_iter().map(read));
+    messages
+}
+
+/// What these settings, each in line 3, are answered with.
+fn refused(settings: &Value) -> String {
+    let written = |value| Written { raw: Raw::from(value), origin: line(3) };
+    let settings = settings.as_object().unwrap().iter();
+    let layer: Layer = settings.map(|(name, value)| (Key::from_name(name).unwrap(), written(value))).collect();
+    let config = match Config::check(&layer, None) {
+        Err(error) => return error.to_string(),
+        Ok(config) => config,
+    };
+    config.required_endpoint().err().or(config.required_input().err()).expect("nothing is wrong").to_string()
+}
+
+fn values() -> Vec<String> {
+    let long = "x".repeat(5000);
+    let labels: Vec<_> = (0..1001).map(|number| format!("l{number}")).collect();
+    let columns: Vec<_> = (0..10_001).map(|number| format!("c{number}")).collect();
+    let wrong = [
+        json!({"cohort_id": null}),
+        json!({"operation": null}),
+        json!({"input": "members.csv"}),
+        json!({"endpoint": "US-03"}),
+        json!({"cohort_id": true}),
+        json!({"cohort_id": 1.5}),
+        json!({"cohort_id": ["a"]}),
+        json!({"cohort_id": " "}),
+        json!({"cohort_id": "a\nb"}),
+        json!({ "cohort_name": long }),
+        json!({"operation": "ad"}),
+        json!({"operation": true}),
+        json!({"operation_column": "what"}),
+        json!({"operation": null, "operation_column": "user_ids"}),
+        json!({"aliases": ["email", "email"]}),
+        json!({"aliases": ["user_ids"]}),
+        json!({ "aliases": labels }),
+        json!({"mapping": "external_id"}),
+        json!({"mapping": {"mail": "email"}}),
+        json!({"mapping": {"device_ids": "user_ids"}}),
+        json!({"mapping": {"a": "user_ids", "b": "user_ids"}}),
+        json!({"thread_count": 0}),
+        json!({"thread_count": "many"}),
+        json!({"thread_count": []}),
+        json!({"partner": "a/b"}),
+        json!({"input": []}),
+        json!({"input": ["a.csv", "-"]}),
+        json!({"input": vec!["a.csv"; 10_001]}),
+        json!({"format": "cvs"}),
+        json!({"format": "msgpack"}),
+        json!({ "columns": columns }),
+        json!({"expected_rows": "all"}),
+        json!({"max_rejected": "101%"}),
+        json!({"max_outage": "15"}),
+        json!({"max_requests_per_hour": 0}),
+    ];
+    let complete = |mut settings: Value| {
+        let object = settings.as_object_mut().unwrap();
+        object.entry("cohort_id").or_insert(json!("vip"));
+        object.entry("operation").or_insert(json!("add"));
+        refused(&settings)
+    };
+    let mut messages: Vec<_> = wrong.into_iter().map(complete).collect();
+    // Two maps of JSON cannot have the same key, those of YAML can.
+    let twice = vec![("a".into(), Raw::Text("user_ids".into())), ("a".into(), Raw::Text("device_ids".into()))];
+    let [cohort_id, operation] = ["vip", "add"].map(|text| Written { raw: Raw::Text(text.into()), origin: line(1) });
+    let mapping = Written { raw: Raw::Map(twice), origin: line(3) };
+    let layer = [(Key::CohortId, cohort_id), (Key::Operation, operation), (Key::Mapping, mapping)].into();
+    messages.push(Config::check(&layer, None).unwrap_err().to_string());
+    // The same for each setting with a value, for one that holds a key.
+    let expected = "holds a credential: they come from the environment alone and do not belong into settings".into();
+    messages.push(ConfigError::Value { key: Key::Partner, origin: line(3), expected }.to_string());
+    messages
+}
+
+fn templates() -> impl Iterator<Item = TemplateError> {
+    let name = || "td.last_job".to_owned();
+    [
+        TemplateError::Unknown { name: name(), place: "the workflow's parameters" },
+        TemplateError::Unknown {
+            name: "region".into(),
+            place: "the environment (where sh> puts the workflow's parameters)",
+        },
+        TemplateError::Credential { name: "BRAZE_CLIENT_SECRET".into() },
+        TemplateError::DigdagSecret,
+        TemplateError::Expression,
+        TemplateError::Unclosed,
+        TemplateError::Structured { name: name() },
+    ]
+    .into_iter()
+}
+
+fn endpoints() -> Vec<String> {
+    let host = || "braze.example.com".to_owned();
+    let wrong = [
+        ("somewhere", None, EndpointError::NotAnAddress),
+        ("https://me:hush@rest.iad-01.braze.com", None, EndpointError::UserInformation),
+        ("https://rest.iad-01.braze.com/users", None, EndpointError::Path),
+        ("http://rest.iad-01.braze.com", None, EndpointError::NotHttps),
+        ("https://dashboard-01.braze.com", None, EndpointError::NotRest),
+        ("https://braze.example.com", None, EndpointError::ForeignHost { host: host() }),
+        ("https://braze.example.com", Some("https://braze.example.com"), EndpointError::AllowedHost),
+    ];
+    let message = |(text, allowed, expected): (&str, Option<&str>, EndpointError)| {
+        let error = endpoint::parse(text, allowed).unwrap_err();
+        assert_eq!(error, expected);
+        ConfigError::Endpoint { origin: line(4), error }
+    };
+    let mut messages = texts(wrong.map(message));
+    let (origin, error) = (Origin::Environment("BRAZE_ENDPOINT"), EndpointError::NotHttps);
+    messages.push(ConfigError::Endpoint { origin, error }.to_string());
+    messages
+}
+
+fn certificates() -> impl Iterator<Item = ConfigError> {
+    let errors =
+        [TrustError::Unreadable(denied()), TrustError::NoCertificate, TrustError::BadCertificate { number: 2 }];
+    errors.into_iter().map(|error| ConfigError::CaFile { path: "ca.pem".into(), error })
+}
+
+fn credentials() -> Vec<String> {
+    let values = ["", "${secret:braze.client_secret}", "hush\n", "hush "];
+    let refused = |value: &str| from_environment(|_| Some(value.to_owned())).unwrap_err();
+    let mut messages = texts(values.map(refused));
+    let partner_key = from_environment(|name| (name == "BRAZE_CLIENT_SECRET").then(|| "a-key-of-a-test".to_owned()));
+    assert!(matches!(&partner_key, Err(ConfigError::Credential { .. })));
+    messages.extend(texts([partner_key.unwrap_err(), ConfigError::CredentialOnCommandLine]));
+    messages
+}
+
+fn proxies() -> Vec<String> {
+    let refused = |value: &str| -> ProxyError {
+        let variable = |name: &str| (name == "HTTPS_PROXY").then(|| value.to_owned());
+        Proxy::from_environment("https://rest.iad-01.braze.com", variable).unwrap_err()
+    };
+    texts(["rubbish://", "socks5://proxy:1080"].map(refused).map(ConfigError::Proxy))
+}
+
+fn parameters() -> Vec<String> {
+    let sorted = |parameters: Value| digdag::sort(parameters.as_object().unwrap()).unwrap_err();
+    let wrong = [json!({"braze_cohort": {"operatoin": "add"}}), json!({"braze_cohort": "add"}), json!({"config": 1})];
+    let mut messages = texts(wrong.map(|parameters| {
+        let error = sorted(parameters);
+        assert!(matches!(error, ConfigError::UnknownKey { .. }));
+        error
+    }));
+    let origin = Origin::Parameter;
+    messages.push(
+        ConfigError::Value { key: Key::Operation, origin, expected: "has to be 'add' or 'remove'".into() }.to_string(),
+    );
+    let protocol = |problem| CommandError::Protocol { what: "input.json".into(), problem };
+    let inputs: [&[u8]; 3] = [b"cohort_id: vip", b"[]", b"{}"];
+    messages.extend(texts(inputs.map(|text| protocol(parameters_of(text).unwrap_err()))));
+    messages
+}
+
+fn other() -> Vec<CommandError> {
+    vec![
+        ConfigError::Missing { key: Key::CohortId, hint: "a hint for each such setting stands above" }.into(),
+        ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }.into(),
+        ConfigError::LogFormat { value: "xml".into() }.into(),
+        CommandError::NoSuchCommand { name: "uplaod".into() },
+        CommandError::CannotWrite { what: "output.json".into(), error: full() },
+        CommandError::Signals(denied()),
+    ]
+}
+
+fn places() -> Vec<String> {
+    let path = || PathBuf::from("run/cohort.checkpoint");
+    let device =
+        || std::io::Error::other("there is a device, pipe or socket and no regular file: give the path of a file");
+    let mut messages = texts([
+        CommandError::Checkpoint(CheckpointError::InUse { path: path() }),
+        CommandError::Checkpoint(CheckpointError::Unwritable { path: path(), error: denied() }),
+        CommandError::Checkpoint(CheckpointError::Unwritable { path: "/dev/null".into(), error: device() }),
+    ]);
+    let failed = FailuresError { path: "failed.csv".into(), error: full() };
+    messages.push(CommandError::Failures(failed).to_string());
+    messages
+}
+
+fn sandbox() -> Vec<String> {
+    let in_use = || std::io::Error::from_raw_os_error(98);
+    let anywhere = ([0, 0, 0, 0], 4000).into();
+    let here = ([127, 0, 0, 1], 4000).into();
+    let users = csv::Error::from(std::io::Error::from_raw_os_error(2));
+    let mut messages = texts([
+        CommandError::Sandbox(sandbox::Error::NotLoopback { listen: anywhere }),
+        CommandError::Sandbox(sandbox::Error::Listen { listen: here, source: in_use() }),
+        CommandError::Sandbox(sandbox::Error::Users { path: "users.csv".into(), source: users }),
+        CommandError::Sandbox(sandbox::Error::Thread { source: std::io::Error::from_raw_os_error(11) }),
+    ]);
+    let fault: FaultRuleError = "reset:often".parse::<FaultRule>().unwrap_err();
+    let limit = "many".parse::<RateLimit>().unwrap_err();
+    let _: &sandbox::RateLimitError = &limit;
+    messages.extend([fault.to_string(), limit.to_string()]);
+    messages
+}
