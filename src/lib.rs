@@ -29,6 +29,7 @@ pub mod http;
 pub mod pace;
 pub mod retry;
 pub mod stop;
+pub mod td;
 pub mod upload;
 
 pub mod account;

@@ -1,4 +1,4 @@
-//! Where the bytes come from: files, one after the other, or standard input; compressed or not.
+//! Where the bytes come from: files, one after the other, standard input, or what was fetched; compressed or not.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 
 pub mod compressed;
+pub mod fetched;
 pub mod files;
 
 use crate::rows::format::Form;
+use fetched::Fetched;
 use files::{Stamp, Watch};
 
 /// What is to be read.
@@ -22,6 +24,8 @@ pub enum Input {
     Stdin,
     /// Paths and patterns, relative to the working directory, read as one input.
     Files(Vec<PathBuf>),
+    /// What was fetched and has no name any more. It can be opened as often as one likes.
+    Fetched(Fetched),
 }
 
 impl Input {
@@ -33,10 +37,10 @@ impl Input {
         }
     }
 
-    /// The files that are meant, with every pattern replaced by what it matches. None for standard input.
+    /// The files that are meant, with every pattern replaced by what it matches. None where there are no names.
     pub fn files(&self) -> Result<Vec<PathBuf>, SourceError> {
         match self {
-            Self::Stdin => Ok(Vec::new()),
+            Self::Stdin | Self::Fetched(_) => Ok(Vec::new()),
             Self::Files(paths) => files::resolve(paths),
         }
     }
@@ -47,6 +51,7 @@ impl fmt::Display for Input {
         const SHOWN: usize = 3;
         match self {
             Self::Stdin => formatter.write_str("standard input"),
+            Self::Fetched(fetched) => formatter.write_str(fetched.name()),
             Self::Files(paths) => {
                 let shown: Vec<_> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
                 formatter.write_str(&shown.join(", "))?;
@@ -166,8 +171,11 @@ enum Waiting {
 impl Sources {
     /// Finds the files and looks at how they are now; opens nothing yet.
     pub fn find(input: &Input, form: &Form) -> Result<Self, SourceError> {
-        if *input == Input::Stdin {
-            return Ok(Self::one(Source::new(input.to_string(), form.clone(), Box::new(io::stdin()))));
+        let one = |bytes| Self::one(Source::new(input.to_string(), form.clone(), bytes));
+        match input {
+            Input::Stdin => return Ok(one(Box::new(io::stdin()))),
+            Input::Fetched(fetched) => return Ok(Self { size: Some(fetched.size()), ..one(Box::new(fetched.open())) }),
+            Input::Files(_) => {}
         }
         let files = input.files()?.into_iter().map(|path| {
             let stamp = files::stamp(&path)?;

@@ -9,13 +9,15 @@ use crate::config::template::Environment;
 use crate::config::{self, Config};
 use crate::exit::Exit;
 use crate::http::Http;
-use crate::identifier::Kind;
+use crate::identifier::{Columns, Kind};
+use crate::input::InputError;
 use crate::reader::{Limits, Reader};
 use crate::source::Input;
 use crate::terminal;
 use crate::upload::{self, FirstCall, Plan, Shared};
 
 use super::CommandError;
+use super::job;
 use super::network::network;
 use super::order::gate;
 use super::upload::input_flag;
@@ -61,13 +63,32 @@ fn failed(error: impl Into<CommandError>) -> (String, Exit) {
 }
 
 fn check_input(config: &Config) -> Finding {
+    if let Some(id) = &config.job_id {
+        return check_job(config, id);
+    }
     let input = config.required_input().map_err(failed)?;
     if *input == Input::Stdin {
         return Ok("standard input, which is not read here".to_owned());
     }
     let limits = Limits { expected_rows: None, max_rejected: config.max_rejected, batch_size: CAPACITY };
     let reader = Reader::open(input, &config.form, &config.aliases, limits).map_err(failed)?;
-    let columns = reader.columns();
+    let (name, format) = (reader.name(), reader.format());
+    Ok(format!("{name} ({format}) {}", described(config, reader.columns())))
+}
+
+/// Asks for the job, once. One that has not ended is waited for by the upload.
+fn check_job(config: &Config, id: &str) -> Finding {
+    let shown = job::look(config, id).map_err(failed)?.map_err(|stop| (stop.to_string(), stop.exit()))?;
+    let Some((names, rows)) = shown.finished else {
+        return Ok(format!("job {id} is {}; an upload waits for it to end", shown.status));
+    };
+    let columns = Columns::find(&names, &config.aliases)
+        .map_err(|error| failed(InputError::Header { name: format!("job {id}"), error }))?;
+    let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
+    Ok(format!("job {id} ({}, rows: {rows}) {}", shown.status, described(config, &columns)))
+}
+
+fn described(config: &Config, columns: &Columns) -> String {
     let kinds: Vec<String> = columns
         .used
         .iter()
@@ -81,8 +102,7 @@ fn check_input(config: &Config) -> Finding {
         [] => String::new(),
         labels => format!("; no column for the aliases {}", labels.join(", ")),
     };
-    let (name, format) = (reader.name(), reader.format());
-    Ok(format!("{name} ({format}) has {} columns, of which identifiers: {}{missing}", columns.width, kinds.join(", ")))
+    format!("has {} columns, of which identifiers: {}{missing}", columns.width, kinds.join(", "))
 }
 
 /// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.
