@@ -271,6 +271,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_fetched_can_be_opened_again_while_it_is_read() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"some rows").unwrap();
+        let input = Input::Fetched(Fetched::new("job 7", file, 9));
+        let open = || Sources::find(&input, &Form::default()).unwrap();
+        let (mut one, mut other) = (open(), open());
+        assert_eq!((one.name(), one.size(), one.len()), ("job 7", Some(9), 1));
+        let (mut first, mut again) = (one.open_next().unwrap().unwrap(), other.open_next().unwrap().unwrap());
+        first.read_exact(&mut [0; 5]).unwrap();
+        assert_eq!(io::read_to_string(&mut again).unwrap(), "some rows");
+        assert_eq!(io::read_to_string(&mut first).unwrap(), "rows");
+        assert_eq!(one.bytes_read().load(Ordering::Relaxed), 9);
+    }
+
+    #[test]
     fn a_long_list_of_files_is_named_by_its_first_ones() {
         let files = Input::Files(["a", "b", "c", "d", "e"].map(PathBuf::from).to_vec());
         assert_eq!(files.to_string(), "a, b, c and 2 more");

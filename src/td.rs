@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::config::endpoint::Endpoint;
 use crate::exit::Exit;
+use crate::identifier::HeaderError;
 
 pub mod address;
 pub mod answer;
@@ -94,6 +95,14 @@ pub enum JobError {
         /// Why not.
         problem: &'static str,
     },
+    /// None of its columns holds identifiers.
+    #[error("job {id}: {error}")]
+    Header {
+        /// Which job.
+        id: String,
+        /// What is wrong with the names.
+        error: HeaderError,
+    },
     /// It has another number of rows than there should be.
     #[error(
         "job {id} has {found} rows where expected_rows says {expected}: is it the job that is meant? Nothing was sent"
@@ -173,6 +182,7 @@ impl JobError {
             | Self::Unknown { .. }
             | Self::NoResult { .. }
             | Self::Schema { .. }
+            | Self::Header { .. }
             | Self::ExpectedRows { .. } => Exit::Input,
             Self::Credentials { .. } => Exit::Credentials,
             Self::NotTreasureData { .. } | Self::Refused { .. } => Exit::Refused,

@@ -75,8 +75,8 @@ pub fn has_bar() -> bool {
 /// Starts the bar, again where there was one; `length` in bytes of input, where that is known.
 pub fn start_bar(length: Option<u64>) -> &'static ProgressBar {
     let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(5)));
-    bar.reset();
     set_bar_length(bar, length);
+    bar.reset();
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
 }

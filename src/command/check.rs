@@ -10,9 +10,9 @@ use crate::config::{self, Config};
 use crate::exit::Exit;
 use crate::http::Http;
 use crate::identifier::{Columns, Kind};
-use crate::input::InputError;
 use crate::reader::{Limits, Reader};
 use crate::source::Input;
+use crate::td::JobError;
 use crate::terminal;
 use crate::upload::{self, FirstCall, Plan, Shared};
 
@@ -82,8 +82,10 @@ fn check_job(config: &Config, id: &str) -> Finding {
     let Some((names, rows)) = shown.finished else {
         return Ok(format!("job {id} is {}; an upload waits for it to end", shown.status));
     };
-    let columns = Columns::find(&names, &config.aliases)
-        .map_err(|error| failed(InputError::Header { name: format!("job {id}"), error }))?;
+    let columns = Columns::find(&names, &config.aliases).map_err(|error| {
+        let error = JobError::Header { id: id.to_owned(), error };
+        (error.to_string(), error.exit())
+    })?;
     let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
     Ok(format!("job {id} ({}, rows: {rows}) {}", shown.status, described(config, &columns)))
 }

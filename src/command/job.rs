@@ -20,7 +20,7 @@ use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::source::Input;
 use crate::stop::{Server, Stop};
-use crate::td::fetch::{Client, JobResult, Received};
+use crate::td::fetch::{Client, JobResult, Received, Wanted};
 use crate::td::{Job, JobError, address};
 
 /// How often the time and a stop are looked at while an answer is waited for.
@@ -58,7 +58,8 @@ pub fn with_result(config: &Config, beginning: &mut Beginning) -> Result<Result<
     let gate = Arc::new(gate(config, &job, &beginning.clock));
     beginning.shutdown.stop(&gate).map_err(CommandError::Signals)?;
     let client = Client::new(&job, &key, &http, &gate);
-    Ok(match supervised(&client, config.expected_rows, &http, &gate) {
+    let wanted = Wanted { rows: config.expected_rows, aliases: &config.aliases };
+    Ok(match supervised(&client, wanted, &http, &gate) {
         Some(result) => Ok(reading(config, result)),
         None => Err(gate.take_stop().unwrap_or_else(|| Stop::Defect("the download panicked".to_owned()))),
     })
@@ -102,13 +103,13 @@ fn gate(config: &Config, job: &Job, clock: &Arc<dyn Clock>) -> Gate {
 }
 
 /// Fetches on a thread of its own, so that a stop and the end of the run's time are heeded while an answer is waited for.
-fn supervised(client: &Client<'_>, expected_rows: Option<u64>, http: &Http, gate: &Gate) -> Option<JobResult> {
+fn supervised(client: &Client<'_>, wanted: Wanted<'_>, http: &Http, gate: &Gate) -> Option<JobResult> {
     let (received, mut progress) = (Received::default(), DownloadProgress::default());
     let result = thread::scope(|scope| {
         let (at_work, done) = bounded::<()>(0);
         let received = &received;
         let worker = scope.spawn(move || {
-            let result = client.fetch(expected_rows, received);
+            let result = client.fetch(wanted, received);
             drop(at_work);
             result
         });

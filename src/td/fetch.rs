@@ -14,6 +14,7 @@ use super::show::{Shown, Status};
 use super::{Job, JobError, pause_before_question};
 use crate::gate::{Gate, Stopped};
 use crate::http::{Answer, Get, HttpError, MAX_ANSWER_BYTES, Patience, Stream};
+use crate::identifier::Columns;
 use crate::pace::{Delay, Ended, Heard, Ticket};
 use crate::retry;
 use crate::secret::Secret;
@@ -28,6 +29,15 @@ use download::Download;
 pub const MAX_SHOW_BYTES: usize = 1024 * 1024;
 /// How often a job that has not ended is mentioned in the log.
 const TELL_EVERY: Duration = Duration::from_mins(1);
+
+/// What a job has to fulfil, so that its result is worth fetching.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// The rows that it must have, where that is set.
+    pub rows: Option<u64>,
+    /// The columns that hold user aliases.
+    pub aliases: &'a [String],
+}
 
 /// A job's result, complete.
 #[derive(Debug)]
@@ -78,22 +88,28 @@ impl<'a> Client<'a> {
         Self { job, get, gate, headers }
     }
 
-    /// Waits for the job to end and fetches its result. `expected_rows` is what was set, which the job has to agree with.
-    pub fn fetch(&self, expected_rows: Option<u64>, received: &Received) -> Result<JobResult, Stopped> {
+    /// Waits for the job to end and fetches its result, if that is one which can be used.
+    pub fn fetch(&self, wanted: Wanted<'_>, received: &Received) -> Result<JobResult, Stopped> {
         let shown = self.wait_for_end()?;
-        let columns = shown.columns(self.job).map_err(|error| self.stop(error))?;
-        let id = || self.job.id.clone();
-        if let (Some(found), Some(expected)) = (shown.rows, expected_rows)
-            && found != expected
-        {
-            return Err(self.stop(JobError::ExpectedRows { id: id(), found, expected }));
-        }
+        let columns = self.usable_columns(&shown, wanted).map_err(|error| self.stop(error))?;
         let rows = shown.rows.map_or_else(|| "an unknown number of".to_owned(), |rows| rows.to_string());
         info!("{} has {rows} rows of {} columns; its result is being fetched", self.job.name(), columns.len());
         let (file, size) = self.download(received)?;
         info!("the result of {} is here: {size} bytes", self.job.name());
         let bytes = Fetched::new(&self.job.name(), file, size);
-        Ok(JobResult { bytes, columns, rows: shown.rows.or(expected_rows) })
+        Ok(JobResult { bytes, columns, rows: shown.rows.or(wanted.rows) })
+    }
+
+    fn usable_columns(&self, shown: &Shown, wanted: Wanted<'_>) -> Result<Vec<String>, JobError> {
+        let names = shown.columns(self.job)?;
+        let id = self.job.id.clone();
+        match (shown.rows, wanted.rows) {
+            (Some(found), Some(expected)) if found != expected => Err(JobError::ExpectedRows { id, found, expected }),
+            _ => match Columns::find(&names, wanted.aliases) {
+                Ok(_) => Ok(names),
+                Err(error) => Err(JobError::Header { id, error }),
+            },
+        }
     }
 
     /// Asks until the job has ended. One that failed stops the run.

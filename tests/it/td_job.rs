@@ -9,6 +9,7 @@ use td_braze_cohort::sandbox::Sandbox;
 
 use crate::account::Account;
 use crate::formats::gzip;
+use crate::front::{Ca, Front};
 use crate::scripted::dead_endpoint;
 use crate::support::{Run, TD_KEY, assert_untouched, braze, ends, signal, wait_while_running};
 use crate::td::{JOB, Reply, Td, job, success, text, user_ids};
@@ -120,6 +121,23 @@ fn a_wrong_key_ends_the_run_and_is_never_shown() {
     run.says(&["TD_API_KEY", "said by TD"]).hides(&["hush-wrong-one"]);
     assert_eq!(td.asked().len(), 1);
     assert_untouched(&braze);
+}
+
+#[test]
+fn a_key_that_treasure_data_repeats_is_masked() {
+    let body = json!({ "error": format!("no such key: {TD_KEY} ({})", TD_KEY.replace('/', "%2F")) }).to_string();
+    let td = Td::start(move |_| Reply::answer("403 Forbidden", "Content-Type: application/json\r\n", body.as_bytes()));
+    td.feeds(Run::upload().to(&braze())).exits(4).says(&["no such key: [masked] ([masked])"]);
+}
+
+#[test]
+fn a_key_on_the_command_line_is_refused_and_not_repeated() {
+    let (td, braze) = (Td::with_rows(3), braze());
+    for argument in ["--td-api-key=1/hush-hush-hush", "TD_API_KEY=1/hush-hush-hush", TD_KEY] {
+        let run = td.feeds(Run::upload().to(&braze)).arg(argument).exits(2);
+        run.says(&["command line"]).hides(&["hush-hush-hush"]);
+    }
+    assert!(td.asked().is_empty());
 }
 
 #[rstest]
@@ -288,6 +306,21 @@ fn a_treasure_data_that_nobody_answers_at_is_given_up_with_the_way_out() {
 }
 
 #[test]
+fn the_certificate_of_treasure_data_is_checked_and_ca_file_holds_for_it() {
+    let ca = Ca::new();
+    let td = Td::with_rows(3000);
+    let front = Front::before(td.endpoint().trim_start_matches("http://"), ca.identity("127.0.0.1"));
+    let server = format!("https://{}", front.address);
+    let braze = braze();
+    let run = || td.feeds(Run::upload().to(&braze)).env("TD_API_SERVER", &server);
+    run().exits(2).says(&["certificate", "ca_file"]);
+    assert!(td.asked().is_empty());
+    assert_untouched(&braze);
+    run().file("ca.pem", ca.pem()).set("ca_file", "ca.pem").exits(0);
+    assert_eq!(held(&braze), expected(3000));
+}
+
+#[test]
 fn a_job_that_runs_longer_than_the_run_may_is_given_up() {
     let td = Td::start(|_| Reply::json(&job("running", &Value::Null)));
     let braze = braze();
@@ -305,6 +338,7 @@ fn a_result_without_identifiers_is_said_with_its_columns(#[case] schema: Value, 
     let td = Td::with_result(shown, |_| Reply::whole(&gzip(b"\x92\xa1x\xa1y")));
     let braze = braze();
     td.feeds(Run::upload().to(&braze)).exits(3).says(&["job 4711", words]);
+    assert!(td.downloads().is_empty());
     assert_untouched(&braze);
     td.feeds(Run::check().to(&braze)).exits(3).says(&["job 4711", words]);
 }
