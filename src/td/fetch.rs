@@ -186,6 +186,10 @@ impl<'a> Client<'a> {
                 Err(download::Failure::Trouble(trouble)) => trouble,
                 Err(download::Failure::Write(error)) => return Err(self.cannot_keep(error)),
             };
+            if self.gate.is_stopped() {
+                self.gate.leave(ticket, Ended::Unheard, heard, None);
+                return Err(Stopped);
+            }
             if attempt.got_further {
                 (history, breaks) = (History::default(), 0);
             }
