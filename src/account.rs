@@ -3,15 +3,17 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::body::Operation;
 use crate::exit::Exit;
 use crate::identifier::{Kind, Reason};
+use crate::operation::Operations;
 use crate::rows::Fault;
 
 /// What was read so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputAccount {
-    /// Data rows.
+    /// Data rows, also those whose turn comes in a second pass.
+    pub rows_seen: u64,
+    /// Data rows that had their turn.
     pub rows_read: u64,
     /// Rows of which at least one identifier was sent on.
     pub rows_used: u64,
@@ -99,6 +101,30 @@ pub struct Sent {
     pub delivered_before: u64,
 }
 
+/// What is counted of one of two passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Identifiers that were read.
+    pub identifiers: u64,
+    /// What was sent.
+    pub sent: Sent,
+}
+
+impl Part {
+    fn undelivered(self) -> u64 {
+        self.identifiers.saturating_sub(self.sent.delivered + self.sent.refused)
+    }
+
+    fn to_json(self) -> Value {
+        json!({
+            "identifiers": self.identifiers,
+            "delivered": self.sent.delivered,
+            "refused": self.sent.refused,
+            "undelivered": self.undelivered(),
+        })
+    }
+}
+
 /// What a dry run would send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DryRun {
@@ -113,14 +139,16 @@ pub struct DryRun {
 pub struct Account {
     /// The cohort's identifier.
     pub cohort_id: String,
-    /// Add or remove.
-    pub operation: Operation,
+    /// What happened to the members.
+    pub operations: Operations,
     /// Labels of the aliases.
     pub labels: Vec<String>,
     /// What was read.
     pub input: InputAccount,
     /// What was sent.
     pub sent: Sent,
+    /// Of both, what belongs to the removals, where each row says its operation.
+    pub removals: Option<Part>,
     /// How long it took.
     pub seconds: f64,
     /// How it ended.
@@ -133,6 +161,18 @@ impl Account {
     /// Identifiers that were read and neither acknowledged nor refused.
     pub fn undelivered(&self) -> u64 {
         self.input.identifiers().saturating_sub(self.sent.delivered + self.sent.refused)
+    }
+
+    /// What belongs to each operation, where each row says its own.
+    fn parts(&self) -> Option<[(&'static str, Part); 2]> {
+        let removals = self.removals?;
+        let sent = Sent {
+            delivered: self.sent.delivered - removals.sent.delivered,
+            refused: self.sent.refused - removals.sent.refused,
+            ..Sent::default()
+        };
+        let additions = Part { identifiers: self.input.identifiers() - removals.identifiers, sent };
+        Some([("remove", removals), ("add", additions)])
     }
 
     fn outcome(&self) -> &'static str {
@@ -152,7 +192,7 @@ impl Account {
         let malformed = by_key(Fault::ALL.map(Fault::key), input.rows_malformed);
         let mut account = json!({
             "cohort_id": self.cohort_id,
-            "operation": self.operation.as_str(),
+            "operation": self.operations.as_str(),
             "outcome": self.outcome(),
             "exit_code": self.exit.code(),
             "input_read_to_end": input.read_to_end,
@@ -181,6 +221,10 @@ impl Account {
         if let (Some(object), Some(dry_run)) = (account.as_object_mut(), self.dry_run) {
             object.insert("dry_run".to_owned(), json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
         }
+        if let (Some(object), Some(parts)) = (account.as_object_mut(), self.parts()) {
+            let parts: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part.to_json())).collect();
+            object.insert("by_operation".to_owned(), Value::Object(parts));
+        }
         account
     }
 
@@ -188,7 +232,7 @@ impl Account {
     pub fn to_text(&self) -> String {
         let input = &self.input;
         let mut lines = vec![
-            format!("cohort {} ({}): {}", self.cohort_id, self.operation.as_str(), self.headline()),
+            format!("cohort {} ({}): {}", self.cohort_id, self.operations.as_str(), self.headline()),
             line("rows read", input.rows_read),
             line("  used", input.rows_used),
             line("  without identifier", input.rows_without_identifier),
@@ -202,6 +246,8 @@ impl Account {
             by_kind.into_iter().chain(by_label).filter(|(_, count)| *count > 0).map(|(name, count)| line(&name, count)),
         );
         lines.push(line("delivered", self.sent.delivered));
+        let parts = self.parts().into_iter().flatten();
+        lines.extend(parts.map(|(name, part)| line(&format!("  {name}"), part.sent.delivered)));
         if self.sent.delivered_before > 0 {
             lines.push(line("  by an earlier run", self.sent.delivered_before));
         }

@@ -2,13 +2,15 @@
 //! can be rendered, split, and later written to a file of failures without holding a string for each.
 
 use crate::identifier::Kind;
+use crate::operation::Operation;
 
 /// What Braze accepts in one request: external IDs, device IDs and aliases combined.
 pub const CAPACITY: usize = 1000;
 
-/// Up to [`CAPACITY`] identifiers in the order in which they were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Up to [`CAPACITY`] identifiers in the order in which they were read, and what happens to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
+    operation: Operation,
     bytes: Vec<u8>,
     entries: Vec<Entry>,
 }
@@ -22,8 +24,13 @@ struct Entry {
 
 impl Batch {
     /// An empty batch with room for a full one of common identifiers.
-    pub fn new() -> Self {
-        Self { bytes: Vec::with_capacity(CAPACITY * 40), entries: Vec::with_capacity(CAPACITY) }
+    pub fn new(operation: Operation) -> Self {
+        Self { operation, bytes: Vec::with_capacity(CAPACITY * 40), entries: Vec::with_capacity(CAPACITY) }
+    }
+
+    /// What happens to all of them.
+    pub fn operation(&self) -> Operation {
+        self.operation
     }
 
     /// How many identifiers it holds.
@@ -56,7 +63,8 @@ impl Batch {
     /// Two halves, the first not the larger; for a batch of two or more neither is empty.
     pub fn halves(&self) -> (Self, Self) {
         let middle = self.len() / 2;
-        let mut halves = (Self::default(), Self::default());
+        let empty = || Self { operation: self.operation, bytes: Vec::new(), entries: Vec::new() };
+        let mut halves = (empty(), empty());
         for (place, (kind, identifier)) in self.identifiers().enumerate() {
             let half = if place < middle { &mut halves.0 } else { &mut halves.1 };
             half.push(kind, identifier);
@@ -79,7 +87,7 @@ mod tests {
         fn gives_back_what_was_put_in_and_halves_lose_nothing(
             identifiers in prop::collection::vec((kinds(), prop::collection::vec(any::<u8>(), 0..20)), 0..60),
         ) {
-            let mut batch = Batch::new();
+            let mut batch = Batch::new(Operation::Remove);
             for (kind, identifier) in &identifiers {
                 batch.push(*kind, identifier);
             }
@@ -87,6 +95,7 @@ mod tests {
             prop_assert_eq!(&held, &identifiers);
 
             let (left, right) = batch.halves();
+            prop_assert_eq!((left.operation(), right.operation()), (Operation::Remove, Operation::Remove));
             prop_assert!(left.len() <= right.len() && right.len() <= left.len() + 1);
             let joined: Vec<_> =
                 left.identifiers().chain(right.identifiers()).map(|(kind, bytes)| (kind, bytes.to_vec())).collect();

@@ -67,8 +67,6 @@ pub struct Scope<'a> {
     pub partner: &'a str,
     /// The cohort's identifier.
     pub cohort_id: &'a str,
-    /// `add` or `remove`.
-    pub operation: &'a str,
     /// The workflow's session, which its retries and resumes keep; empty where there is none.
     pub session: &'a str,
     /// Labels of the aliases.
@@ -251,9 +249,8 @@ fn parse(text: &[u8]) -> (HashSet<Digest>, usize) {
 
 fn context_of(scope: Scope<'_>) -> Context {
     let mut context = Context::new(&SHA256);
-    let Scope { endpoint, partner, cohort_id, operation, session, aliases } = scope;
-    for text in [endpoint, partner, cohort_id, operation, session].into_iter().chain(aliases.iter().map(String::as_str))
-    {
+    let Scope { endpoint, partner, cohort_id, session, aliases } = scope;
+    for text in [endpoint, partner, cohort_id, session].into_iter().chain(aliases.iter().map(String::as_str)) {
         update(&mut context, text.as_bytes());
     }
     context
@@ -261,6 +258,7 @@ fn context_of(scope: Scope<'_>) -> Context {
 
 fn digest_of(scope: &Context, batch: &Batch) -> Digest {
     let mut context = scope.clone();
+    update(&mut context, batch.operation().as_str().as_bytes());
     for (kind, identifier) in batch.identifiers() {
         let kind = match kind {
             Kind::UserId => [0, 0, 0],
@@ -286,13 +284,13 @@ fn update(context: &mut Context, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operation::Operation;
     use rstest::rstest;
 
-    const SCOPE: Scope<'_> =
-        Scope { endpoint: "https://e", partner: "p", cohort_id: "c", operation: "add", session: "s", aliases: &[] };
+    const SCOPE: Scope<'_> = Scope { endpoint: "https://e", partner: "p", cohort_id: "c", session: "s", aliases: &[] };
 
     fn batch(identifiers: &[&str]) -> Batch {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(Operation::Add);
         for identifier in identifiers {
             batch.push(Kind::UserId, identifier.as_bytes());
         }
@@ -323,7 +321,6 @@ mod tests {
     #[rstest]
     #[case::another_cohort(Scope { cohort_id: "d", ..SCOPE })]
     #[case::another_session(Scope { session: "t", ..SCOPE })]
-    #[case::another_operation(Scope { operation: "remove", ..SCOPE })]
     #[case::texts_that_run_together(Scope { endpoint: "https://ep", partner: "", ..SCOPE })]
     fn a_digest_belongs_to_its_scope(#[case] scope: Scope<'_>) {
         let batch = batch(&["a"]);

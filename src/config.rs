@@ -14,10 +14,12 @@ pub mod raw;
 pub mod template;
 mod values;
 
-use crate::body::Operation;
+use crate::columns::Names;
 use crate::http::proxy::ProxyError;
 use crate::http::tls::TrustError;
+use crate::operation::Operations;
 use crate::place;
+use crate::reader::Pass;
 use crate::rows::format::Form;
 use crate::source::Input;
 use endpoint::{Endpoint, EndpointError};
@@ -34,10 +36,10 @@ pub struct Config {
     pub cohort_id: String,
     /// Its name, where one was set.
     pub cohort_name: Option<String>,
-    /// Add or remove.
-    pub operation: Operation,
-    /// Labels of user aliases, each the name of a column.
-    pub aliases: Vec<String>,
+    /// Add or remove, or both.
+    pub operations: Operations,
+    /// What the columns are called.
+    pub names: Names,
     /// Requests at once, 1 to 256.
     pub thread_count: usize,
     /// Where to; none where neither a setting nor the environment says it.
@@ -237,17 +239,17 @@ impl Config {
     /// Checks every setting. `environment_endpoint` is what `BRAZE_ENDPOINT` holds.
     pub fn check(layer: &Layer, environment_endpoint: Option<String>) -> Result<Self, ConfigError> {
         let values = Values(layer);
+        let cohort_id = values.text(Key::CohortId)?.ok_or(ConfigError::Missing {
+            key: Key::CohortId,
+            hint: "the identifier under which Braze keeps the cohort, such as cohort_id: vip_customers",
+        })?;
+        let operations = values.operations()?;
         let (max_outage, max_duration) = (Duration::from_mins(15), Duration::from_hours(23));
         Ok(Self {
-            cohort_id: values.text(Key::CohortId)?.ok_or(ConfigError::Missing {
-                key: Key::CohortId,
-                hint: "the identifier under which Braze keeps the cohort, such as cohort_id: vip_customers",
-            })?,
+            cohort_id,
             cohort_name: values.text(Key::CohortName)?,
-            operation: values
-                .operation()?
-                .ok_or(ConfigError::Missing { key: Key::Operation, hint: "operation: add, or operation: remove" })?,
-            aliases: values.aliases()?,
+            names: values.names_of_columns(operations.column())?,
+            operations,
             thread_count: values.thread_count()?,
             endpoint: values.endpoint(environment_endpoint)?,
             allow_endpoint: values.allow_endpoint()?,
@@ -282,6 +284,14 @@ impl Config {
             hint: "the file with the query's result, such as input: members.csv, or --input PATH, or - for standard input; \
                    or, in its place, the Treasure Data job that has the result: job_id: ${td.last_job_id}",
         })
+    }
+
+    /// Which rows are read first.
+    pub fn first_pass(&self) -> Pass {
+        match &self.operations {
+            Operations::One(operation) => Pass::Every(*operation),
+            Operations::Column(_) => Pass::Removals,
+        }
     }
 
     /// Whether input, checkpoint and file of failures are different files.

@@ -17,6 +17,7 @@ use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use crate::batch::Batch;
+use crate::columns::Names;
 use crate::identifier::{DEVICE_IDS, Kind, USER_IDS};
 use crate::place::{folder_of, holds, must_be_regular, resolve};
 
@@ -48,6 +49,8 @@ struct Place {
     /// Where the links lead to.
     target: PathBuf,
     header: Vec<String>,
+    /// The last column but one says what was to happen.
+    has_operation: bool,
     state: Mutex<State>,
 }
 
@@ -71,15 +74,21 @@ impl Failures {
     }
 
     /// Begins the file, so that a place that cannot be written is found out before the first request.
-    pub fn begin(path: Option<&Path>, aliases: &[String]) -> Result<Self, FailuresError> {
+    pub fn begin(path: Option<&Path>, names: &Names) -> Result<Self, FailuresError> {
         let Some(path) = path else { return Ok(Self(None)) };
-        let mut header = vec![USER_IDS.to_owned(), DEVICE_IDS.to_owned()];
-        header.extend_from_slice(aliases);
-        let is_taken = aliases.iter().any(|label| label == REASON);
+        let has_operation = names.operation.is_some();
+        let mut header: Vec<_> = names.outputs().into_iter().chain(names.operation.clone()).collect();
+        let is_taken = header.iter().any(|name| name == REASON);
         header.push(if is_taken { format!("failure_{REASON}") } else { REASON.to_owned() });
         let begun = resolve(path).and_then(|target| Ok((begin_at(&target, &header)?, target)));
         let (open, target) = begun.map_err(|error| FailuresError { path: path.to_owned(), error })?;
-        Ok(Self(Some(Place { path: path.to_owned(), target, header, state: Mutex::new(State::Open(Box::new(open))) })))
+        Ok(Self(Some(Place {
+            path: path.to_owned(),
+            target,
+            header,
+            has_operation,
+            state: Mutex::new(State::Open(Box::new(open))),
+        })))
     }
 
     /// Takes the identifiers of a batch. The first error is the only one: after it there is nothing left to write to.
@@ -120,7 +129,7 @@ impl Place {
     }
 
     fn write(&self, open: &mut Open, batch: &Batch, reason: &str) -> csv::Result<()> {
-        let last = self.header.len() - 1;
+        let last = self.header.len() - 1 - usize::from(self.has_operation);
         for (kind, identifier) in batch.identifiers() {
             let column = match kind {
                 Kind::UserId => 0,
@@ -129,6 +138,9 @@ impl Place {
             };
             for place in 0..last {
                 open.writer.write_field(if place == column { identifier } else { b"" })?;
+            }
+            if self.has_operation {
+                open.writer.write_field(batch.operation().as_str())?;
             }
             open.writer.write_field(reason)?;
             open.writer.write_record(None::<&[u8]>)?;
@@ -226,24 +238,25 @@ fn is_ours(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operation::Operation;
 
     fn batch() -> Batch {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(Operation::Add);
         batch.push(Kind::UserId, b"u,1");
         batch.push(Kind::Alias(1), "\"ü\"".as_bytes());
         batch.push(Kind::DeviceId, b"d1");
         batch
     }
 
-    fn labels() -> Vec<String> {
-        vec!["email".to_owned(), "phone".to_owned()]
+    fn names() -> Names {
+        Names { aliases: vec!["email".to_owned(), "phone".to_owned()], ..Names::default() }
     }
 
     #[test]
     fn each_identifier_stands_in_its_own_column_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("failed.csv");
-        let failures = Failures::begin(Some(&path), &labels()).unwrap();
+        let failures = Failures::begin(Some(&path), &names()).unwrap();
         failures.take(&batch(), "refused: no").unwrap();
         assert!(!path.exists(), "it is in its place only when it is whole");
         assert_eq!(failures.finish().unwrap(), Some((path.clone(), 3)));
@@ -267,15 +280,15 @@ mod tests {
         let (ours, other) = (folder.path().join("failed.csv"), folder.path().join("other.csv"));
         std::fs::write(&ours, "user_ids,device_ids,reason\r\nu1,,x\r\n").unwrap();
         std::fs::write(&other, "user_ids\r\nu1\r\n").unwrap();
-        assert_eq!(Failures::begin(Some(&ours), &[]).unwrap().finish().unwrap(), None);
-        assert!(Failures::begin(Some(&other), &[]).is_err());
+        assert_eq!(Failures::begin(Some(&ours), &Names::default()).unwrap().finish().unwrap(), None);
+        assert!(Failures::begin(Some(&other), &Names::default()).is_err());
         assert!(!ours.exists() && other.exists());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
     }
 
     #[test]
     fn a_place_that_cannot_be_written_is_found_out_at_once() {
-        assert!(Failures::begin(Some(Path::new("/no/such/folder/failed.csv")), &[]).is_err());
+        assert!(Failures::begin(Some(Path::new("/no/such/folder/failed.csv")), &Names::default()).is_err());
     }
 
     #[test]
@@ -283,7 +296,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let path = at("failed.csv");
-        let going = Failures::begin(Some(&path), &[]).unwrap();
+        let going = Failures::begin(Some(&path), &Names::default()).unwrap();
         let header = "user_ids,device_ids,reason\r\nu1,,x\r\n";
         std::fs::write(at(".failed.csv.abc123.part"), header).unwrap();
         std::fs::write(at(".failed.csv.abc124.part"), "").unwrap();
@@ -291,10 +304,10 @@ mod tests {
             std::fs::write(at(others), header).unwrap();
         }
         std::fs::write(at(".failed.csv.abc125.part"), "a download of somebody's").unwrap();
-        let second = Failures::begin(Some(&path), &[]).unwrap();
+        let second = Failures::begin(Some(&path), &Names::default()).unwrap();
         assert!(!at(".failed.csv.abc123.part").exists() && !at(".failed.csv.abc124.part").exists());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2 + 3 + 1);
-        let mut one = Batch::new();
+        let mut one = Batch::new(Operation::Add);
         one.push(Kind::UserId, b"u1");
         going.take(&one, "x").unwrap();
         second.finish().unwrap();
@@ -307,18 +320,18 @@ mod tests {
         let (link, file) = (folder.path().join("link.csv"), folder.path().join("file.csv"));
         std::os::unix::fs::symlink("file.csv", &link).unwrap();
         for _ in 0..2 {
-            let failures = Failures::begin(Some(&link), &labels()).unwrap();
+            let failures = Failures::begin(Some(&link), &names()).unwrap();
             failures.take(&batch(), "x").unwrap();
             assert_eq!(failures.finish().unwrap(), Some((link.clone(), 3)));
             assert!(link.is_symlink() && !file.is_symlink() && is_ours(&file));
         }
-        Failures::begin(Some(&link), &labels()).unwrap().finish().unwrap();
+        Failures::begin(Some(&link), &names()).unwrap().finish().unwrap();
         assert!(link.is_symlink() && !file.exists());
     }
 
     #[test]
     fn a_device_stays_a_device() {
-        let error = Failures::begin(Some(Path::new("/dev/null")), &[]).err().unwrap().to_string();
+        let error = Failures::begin(Some(Path::new("/dev/null")), &Names::default()).err().unwrap().to_string();
         assert!(error.contains("/dev/null") && error.contains("no regular file"), "{error}");
     }
 
@@ -326,7 +339,7 @@ mod tests {
     fn a_file_that_appeared_meanwhile_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("failed.csv");
-        let failures = Failures::begin(Some(&path), &labels()).unwrap();
+        let failures = Failures::begin(Some(&path), &names()).unwrap();
         failures.take(&batch(), "x").unwrap();
         std::fs::write(&path, "somebody's").unwrap();
         assert!(failures.finish().is_err());
@@ -338,7 +351,7 @@ mod tests {
     fn a_name_as_long_as_names_may_be_is_taken() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ä".repeat(127));
-        let failures = Failures::begin(Some(&path), &labels()).unwrap();
+        let failures = Failures::begin(Some(&path), &names()).unwrap();
         failures.take(&batch(), "x").unwrap();
         assert_eq!(failures.finish().unwrap().map(|(_, count)| count), Some(3));
     }

@@ -1,8 +1,4 @@
-//! Which column is what, and which cell is an identifier. Pure: no input, no output, no clock.
-
-use thiserror::Error;
-
-use crate::nearest::nearest;
+//! What an identifier is, and which cell is one. Pure: no input, no output, no clock.
 
 /// The longest identifier that is sent on, in bytes of UTF-8.
 pub const MAX_BYTES: usize = 1024;
@@ -24,7 +20,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All kinds, for so many aliases; in the order of [`wanted_names`].
+    /// All kinds, for so many aliases; in the order of [`crate::columns::Names::outputs`].
     pub fn all(aliases: usize) -> impl Iterator<Item = Self> {
         [Self::UserId, Self::DeviceId].into_iter().chain((0_u16..).take(aliases).map(Self::Alias))
     }
@@ -37,106 +33,6 @@ impl Kind {
             Self::Alias(place) => 2 + usize::from(place),
         }
     }
-}
-
-/// The columns of one input that hold identifiers, in the order of the input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Columns {
-    /// Index of the column, and what its cells are.
-    pub used: Vec<(usize, Kind)>,
-    /// How many columns a row has to have.
-    pub width: usize,
-    /// Labels of configured aliases that have no column.
-    pub missing_aliases: Vec<String>,
-}
-
-/// Why a header cannot be used.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum HeaderError {
-    /// No column has the exact name of an identifier column.
-    #[error(
-        "no identifier column: the result has the columns {}; wanted is at least one of {} (exact names, case and spaces count){}",
-        quoted(.seen), quoted(.wanted), hint(.nearest.as_ref())
-    )]
-    NoIdentifierColumn {
-        /// The columns that are there.
-        seen: Vec<String>,
-        /// The columns that would do.
-        wanted: Vec<String>,
-        /// A seen column, and the wanted name it resembles.
-        nearest: Option<(String, String)>,
-    },
-    /// Two columns have the same name, which is one that we use.
-    #[error("the column '{name}' is there twice: give one of them another name in the query")]
-    Duplicate {
-        /// The name.
-        name: String,
-    },
-    /// One of several files has other identifier columns than the first one.
-    #[error(
-        "its identifier columns are {}, and those of {first} are {}: files that are read as one need the same, in any order",
-        quoted(.found), quoted(.wanted)
-    )]
-    OtherColumns {
-        /// The columns of this file.
-        found: Vec<String>,
-        /// The columns of the first one.
-        wanted: Vec<String>,
-        /// The first file.
-        first: String,
-    },
-}
-
-fn quoted(names: &[String]) -> String {
-    const SHOWN: usize = 30;
-    let text = names.iter().take(SHOWN).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        return format!("{text} and {} more", names.len() - SHOWN);
-    }
-    text
-}
-
-fn hint(nearest: Option<&(String, String)>) -> String {
-    nearest.map_or_else(String::new, |(seen, wanted)| {
-        format!("; did you mean '{wanted}' where the query says '{seen}'? Write: SELECT \"{seen}\" AS {wanted}")
-    })
-}
-
-impl Columns {
-    /// Finds the identifier columns by exact name: `user_ids`, `device_ids` and the label of each alias.
-    pub fn find(header: &[String], aliases: &[String]) -> Result<Self, HeaderError> {
-        let wanted = wanted_names(aliases);
-        let mut used = Vec::new();
-        let mut missing_aliases = Vec::new();
-        for (name, kind) in wanted.iter().zip(Kind::all(aliases.len())) {
-            let mut places = header.iter().enumerate().filter(|(_, seen)| *seen == name).map(|(place, _)| place);
-            match (places.next(), places.next()) {
-                (Some(_), Some(_)) => return Err(HeaderError::Duplicate { name: name.to_owned() }),
-                (Some(place), None) => used.push((place, kind)),
-                (None, _) if matches!(kind, Kind::Alias(_)) => missing_aliases.push(name.to_owned()),
-                (None, _) => {}
-            }
-        }
-        if used.is_empty() {
-            return Err(no_identifier_column(header, aliases));
-        }
-        used.sort_unstable_by_key(|(place, _)| *place);
-        Ok(Self { used, width: header.len(), missing_aliases })
-    }
-}
-
-/// The names of all columns that can hold identifiers, in the order of [`Kind`].
-pub fn wanted_names(aliases: &[String]) -> Vec<String> {
-    [USER_IDS, DEVICE_IDS].into_iter().map(str::to_owned).chain(aliases.iter().cloned()).collect()
-}
-
-fn no_identifier_column(header: &[String], aliases: &[String]) -> HeaderError {
-    let wanted = wanted_names(aliases);
-    let nearest = header.iter().find_map(|seen| {
-        let found = nearest(seen, wanted.iter().map(String::as_str))?;
-        Some((seen.clone(), found.to_owned()))
-    });
-    HeaderError::NoIdentifierColumn { seen: header.to_vec(), wanted, nearest }
 }
 
 /// What a cell of an identifier column turned out to be.
@@ -230,10 +126,6 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(|name| (*name).to_owned()).collect()
-    }
-
     #[rstest]
     #[case(b"", Cell::Blank)]
     #[case(b"   ", Cell::Blank)]
@@ -256,39 +148,5 @@ mod tests {
     #[case(&[b' '; 1025], Cell::Rejected(Reason::TooLong))]
     fn a_cell_is_blank_an_identifier_or_rejected(#[case] cell: &[u8], #[case] expected: Cell) {
         assert_eq!(examine(cell), expected);
-    }
-
-    #[test]
-    fn columns_are_found_by_exact_name_in_the_order_of_the_input() {
-        let header = names(&["email", "name", "device_ids", "User_Ids", "user_ids"]);
-        let columns = Columns::find(&header, &names(&["phone", "email"])).unwrap();
-        assert_eq!(columns.used, [(0, Kind::Alias(1)), (2, Kind::DeviceId), (4, Kind::UserId)]);
-        assert_eq!(columns.width, 5);
-        assert_eq!(columns.missing_aliases, ["phone"]);
-    }
-
-    #[rstest]
-    #[case("User_IDs", "user_ids")]
-    #[case("user_id", "user_ids")]
-    #[case(" device_ids", "device_ids")]
-    #[case("e_mail", "email")]
-    fn a_near_miss_is_named(#[case] seen: &str, #[case] meant: &str) {
-        let error = Columns::find(&names(&["name", seen]), &names(&["email"])).unwrap_err();
-        let HeaderError::NoIdentifierColumn { nearest: Some((from, to)), .. } = &error else { panic!("{error:?}") };
-        assert_eq!((from.as_str(), to.as_str()), (seen, meant));
-        assert!(error.to_string().contains(&format!("SELECT \"{seen}\" AS {meant}")), "{error}");
-    }
-
-    #[test]
-    fn a_header_without_any_likeness_lists_what_is_there_and_what_is_wanted() {
-        let error = Columns::find(&names(&["a", "b"]), &[]).unwrap_err().to_string();
-        assert!(error.contains("'a', 'b'") && error.contains("'user_ids', 'device_ids'"), "{error}");
-    }
-
-    #[test]
-    fn the_same_column_twice_is_an_error_only_where_it_is_used() {
-        let twice = Columns::find(&names(&["user_ids", "user_ids"]), &[]);
-        assert_eq!(twice, Err(HeaderError::Duplicate { name: "user_ids".to_owned() }));
-        assert!(Columns::find(&names(&["user_ids", "x", "x"]), &[]).is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::identifier::HeaderError;
+use crate::columns::HeaderError;
 use crate::rows::RowsError;
 use crate::source::SourceError;
 

@@ -16,8 +16,10 @@ pub mod digdag;
 
 pub mod batch;
 pub mod body;
+pub mod columns;
 pub mod identifier;
 pub mod input;
+pub mod operation;
 pub mod reader;
 pub mod rows;
 pub mod source;

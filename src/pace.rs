@@ -1,8 +1,8 @@
 //! Who may send now: the state that all workers share. Pure, with `now` as the time since the start of the run.
 //!
-//! - While all is well, whoever has work sends, but never more than the limit in any hour ([`hour`]).
+//! - While all is well, whoever has work sends, but never more than the limit in any hour (`hour`).
 //! - In an announced pause (429) nobody sends. Where Braze says how much is left of its limit, no more is sent than that, and
-//!   the last of it slowly ([`quota`]).
+//!   the last of it slowly (`quota`).
 //! - When the cohort is locked (423), or one failure follows another without anything getting through, one request at a
 //!   time is sent, a second or more apart, until one succeeds. Then everybody sends again.
 

@@ -8,13 +8,16 @@ use log::{info, warn};
 
 use crate::account::InputAccount;
 use crate::batch::Batch;
+use crate::columns::{Columns, Names};
 use crate::config::MaxRejected;
-use crate::identifier::{Columns, Kind};
+use crate::identifier::Kind;
 use crate::input::InputError;
+use crate::operation::Operation;
 use crate::rows::format::{Form, Format};
 use crate::source::{Input, Sources};
 
 mod part;
+pub mod passes;
 mod tally;
 
 use part::Part;
@@ -31,38 +34,76 @@ pub struct Limits {
     pub batch_size: usize,
 }
 
+/// Which rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// All of them, for the same operation.
+    Every(Operation),
+    /// Those that remove somebody: the first of two passes.
+    Removals,
+    /// Those that add somebody: the second one.
+    Additions,
+}
+
+impl Pass {
+    /// What happens to the members.
+    pub fn operation(self) -> Operation {
+        match self {
+            Self::Every(operation) => operation,
+            Self::Removals => Operation::Remove,
+            Self::Additions => Operation::Add,
+        }
+    }
+
+    fn is_first(self) -> bool {
+        self != Self::Additions
+    }
+
+    fn is_last(self) -> bool {
+        self != Self::Removals
+    }
+}
+
 /// An input whose columns are known and usable.
 pub struct Reader {
     sources: Sources,
     part: Part,
-    aliases: Vec<String>,
+    names: Names,
     limits: Limits,
+    pass: Pass,
     tally: Tally,
     batch: Batch,
 }
 
 impl Reader {
     /// Opens the input and reads as far as it takes to know its columns.
-    pub fn open(input: &Input, form: &Form, aliases: &[String], limits: Limits) -> Result<Self, InputError> {
-        Self::new(Sources::find(input, form)?, aliases, limits)
+    pub fn open(input: &Input, form: &Form, names: &Names, limits: Limits, pass: Pass) -> Result<Self, InputError> {
+        Self::new(Sources::find(input, form)?, names, limits, pass)
     }
 
     /// Reads the beginning of the first source, and looks at those of all others, so that a file that does not fit is found
     /// before anything is sent.
-    pub fn new(mut sources: Sources, aliases: &[String], limits: Limits) -> Result<Self, InputError> {
+    pub fn new(mut sources: Sources, names: &Names, limits: Limits, pass: Pass) -> Result<Self, InputError> {
         let are_several = sources.len() > 1;
         let first = sources.open_next().ok_or_else(|| InputError::Nothing { name: sources.name().to_owned() })??;
-        let part = Part::open(first, aliases, are_several)?;
+        let part = Part::open(first, names, are_several)?;
         for source in sources.ahead() {
-            Part::open(source?, aliases, are_several)?.fits(&part, aliases)?;
+            Part::open(source?, names, are_several)?.fits(&part, names)?;
         }
-        if part.format != Format::Jsonl {
-            warn_of_missing(&part.columns.missing_aliases);
+        if part.format != Format::Jsonl && pass.is_first() {
+            warn_of_missing(&part.columns.missing);
         }
-        let tally = Tally::new(aliases.len());
-        let mut reader = Self { sources, part, aliases: aliases.to_vec(), limits, tally, batch: Batch::new() };
+        let (tally, batch) = (Tally::new(names.aliases.len()), Batch::new(pass.operation()));
+        let mut reader = Self { sources, part, names: names.clone(), limits, pass, tally, batch };
         reader.begin_part(Format::Csv);
         Ok(reader)
+    }
+
+    /// Goes on counting where an earlier pass ended.
+    #[must_use]
+    pub fn counting_on(mut self, account: InputAccount) -> Self {
+        self.tally.account = account;
+        self
     }
 
     /// What is read, for messages.
@@ -100,11 +141,12 @@ impl Reader {
         mut leave: impl FnMut(&Batch),
     ) -> Result<(), InputError> {
         let result = self.read_rows(&publish, &mut take, &mut leave);
-        self.tally.account.read_to_end = matches!(result, Ok(true));
+        let has_ended = matches!(result, Ok(true));
+        self.tally.account.read_to_end = has_ended && self.pass.is_last();
         publish(&self.tally.account);
         if !self.batch.is_empty() {
-            let last = mem::take(&mut self.batch);
-            if self.tally.account.read_to_end {
+            let last = mem::replace(&mut self.batch, Batch::new(self.pass.operation()));
+            if has_ended {
                 take(last);
             } else {
                 leave(&last);
@@ -132,10 +174,10 @@ impl Reader {
                 }
                 Err(error) => return Err(self.part.unreadable(error)),
             };
-            let has_rejected = self.tally.count_row(row, layout, &mut |kind, identifier| {
+            let has_rejected = self.tally.count_row(row, layout, self.pass, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
                 if self.batch.len() >= self.limits.batch_size {
-                    full.push(mem::replace(&mut self.batch, Batch::new()));
+                    full.push(mem::replace(&mut self.batch, Batch::new(self.pass.operation())));
                 }
             });
             if has_rejected && let Err(error) = self.check_rejections() {
@@ -165,8 +207,8 @@ impl Reader {
     fn next_part(&mut self) -> Result<bool, InputError> {
         self.part.unmodified()?;
         let Some(source) = self.sources.open_next() else { return Ok(false) };
-        let part = Part::open(source?, &self.aliases, true)?;
-        part.fits(&self.part, &self.aliases)?;
+        let part = Part::open(source?, &self.names, true)?;
+        part.fits(&self.part, &self.names)?;
         let before = mem::replace(&mut self.part, part).format;
         self.begin_part(before);
         Ok(true)
@@ -180,14 +222,14 @@ impl Reader {
     }
 
     fn check_rejections(&self) -> Result<(), InputError> {
-        let rows_read = self.tally.account.rows_read;
+        let rows_read = self.tally.account.rows_seen;
         // A share of the rows can only be told when enough of them were seen, or all.
         let too_early = matches!(self.limits.max_rejected, MaxRejected::Percent(_)) && rows_read < 1000;
         if too_early { Ok(()) } else { self.check_limit() }
     }
 
     fn check_limit(&self) -> Result<(), InputError> {
-        let (rejected, rows_read) = (self.tally.account.rejections(), self.tally.account.rows_read);
+        let (rejected, rows_read) = (self.tally.account.rejections(), self.tally.account.rows_seen);
         if self.limits.max_rejected.is_passed(rejected, rows_read) {
             return Err(InputError::TooManyRejected { name: self.name().to_owned(), rejected, rows_read });
         }
@@ -196,12 +238,12 @@ impl Reader {
 
     fn check_end(&self) -> Result<(), InputError> {
         self.check_limit()?;
-        let found = self.tally.account.rows_read;
+        let found = self.tally.account.rows_seen;
         if let Some(expected) = self.limits.expected_rows.filter(|expected| *expected != found) {
             return Err(InputError::ExpectedRows { name: self.name().to_owned(), found, expected });
         }
         if self.part.format == Format::Jsonl {
-            let kinds = Kind::all(self.aliases.len()).skip(2).zip(&self.aliases);
+            let kinds = Kind::all(self.names.aliases.len()).skip(2).zip(&self.names.aliases);
             let missing = kinds.filter(|(kind, _)| !self.tally.is_shown(*kind)).map(|(_, label)| label.clone());
             warn_of_missing(&missing.collect::<Vec<_>>());
         }
@@ -209,9 +251,9 @@ impl Reader {
     }
 }
 
-fn warn_of_missing(aliases: &[String]) {
-    if !aliases.is_empty() {
-        warn!("no column for the aliases {}: they are not in the result of the query", aliases.join(", "));
+fn warn_of_missing(names: &[String]) {
+    if !names.is_empty() {
+        warn!("no column {}: the settings name it, and it is not in the result of the query", names.join(", "));
     }
 }
 
@@ -225,6 +267,7 @@ mod tests {
     fn layout() -> Layout {
         Layout {
             used: vec![(0, Kind::UserId), (2, Kind::Alias(0))],
+            operation: None,
             width: 3,
             unit: "line",
             file: None,
@@ -256,7 +299,7 @@ mod tests {
             let mut tally = Tally::new(1);
             let mut sent_on = 0;
             while let Some(row) = input.rows.next_row().unwrap() {
-                tally.count_row(row, &layout(), &mut |_, _| sent_on += 1);
+                tally.count_row(row, &layout(), Pass::Every(Operation::Add), &mut |_, _| sent_on += 1);
             }
             let account = tally.account;
             prop_assert_eq!(account.rows_read, rows.len() as u64);

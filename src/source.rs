@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use thiserror::Error;
 pub mod compressed;
 pub mod fetched;
 pub mod files;
+pub mod spool;
 
 use crate::rows::format::Form;
 use fetched::Fetched;
 use files::{Stamp, Watch};
+use spool::{Keeping, Kept};
 
 /// What is to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +110,9 @@ pub enum SourceError {
         /// What the system said.
         error: io::Error,
     },
+    /// What can be read only once cannot be kept for the second pass.
+    #[error("no temporary file can be made, in which the input is kept for its second pass (TMPDIR): {0}")]
+    Spool(io::Error),
     /// It became another file, or another content, under our eyes.
     #[error("{} was modified while it was read: let the task that writes it end first", .path.display())]
     Modified {
@@ -130,6 +136,11 @@ impl Source {
     /// From bytes that come from anywhere.
     pub fn new(name: String, form: Form, bytes: Box<dyn Read + Send>) -> Self {
         Self { name, form, bytes, read: Arc::default(), watch: Watch::nothing() }
+    }
+
+    /// The same, which keeps what it reads.
+    fn keeping(self, spool: Arc<File>) -> Self {
+        Self { bytes: Box::new(Keeping { bytes: self.bytes, spool }), ..self }
     }
 
     /// The watch that tells, at the end, whether the file is still the one that was looked at first.
@@ -166,15 +177,23 @@ pub struct Sources {
 enum Waiting {
     Source(Source),
     File(PathBuf, Option<Stamp>),
+    /// A pipe among the files, whose bytes are kept for a second pass.
+    Pipe(PathBuf, Arc<File>),
+    Fetched(Fetched),
 }
 
 impl Sources {
     /// Finds the files and looks at how they are now; opens nothing yet.
     pub fn find(input: &Input, form: &Form) -> Result<Self, SourceError> {
-        let one = |bytes| Self::one(Source::new(input.to_string(), form.clone(), bytes));
         match input {
-            Input::Stdin => return Ok(one(Box::new(io::stdin()))),
-            Input::Fetched(fetched) => return Ok(Self { size: Some(fetched.size()), ..one(Box::new(fetched.open())) }),
+            Input::Stdin => {
+                return Ok(Self::one(Source::new(input.to_string(), form.clone(), Box::new(io::stdin()))));
+            }
+            Input::Fetched(fetched) => {
+                let (name, size) = (fetched.name().to_owned(), Some(fetched.size()));
+                let waiting = VecDeque::from([Waiting::Fetched(fetched.clone())]);
+                return Ok(Self { name, form: form.clone(), size, read: Arc::default(), waiting });
+            }
             Input::Files(_) => {}
         }
         let files = input.files()?.into_iter().map(|path| {
@@ -227,14 +246,63 @@ impl Sources {
         Some(match self.waiting.pop_front()? {
             Waiting::Source(source) => Ok(source),
             Waiting::File(path, stamp) => files::open(path, stamp, &self.form, Arc::clone(&self.read)),
+            Waiting::Fetched(fetched) => {
+                let source = Source::new(fetched.name().to_owned(), self.form.clone(), Box::new(fetched.open()));
+                Ok(Source { read: Arc::clone(&self.read), ..source })
+            }
+            Waiting::Pipe(path, spool) => {
+                files::open(path, None, &self.form, Arc::clone(&self.read)).map(|source| source.keeping(spool))
+            }
         })
+    }
+
+    /// The same sources for a first and a second pass. Files and what was fetched are read twice; what can be read only once is kept in between,
+    /// in a file without a name.
+    pub fn twice(self) -> Result<(Self, Self), SourceError> {
+        let (mut first, mut second) = (VecDeque::new(), VecDeque::new());
+        for waiting in self.waiting {
+            let kept = |name: String, form: Form, spool: &Arc<File>| {
+                let mut source = Source::new(name, form, Box::new(Kept::new(Arc::clone(spool))));
+                source.read = Arc::clone(&self.read);
+                Waiting::Source(source)
+            };
+            match waiting {
+                Waiting::File(path, Some(stamp)) => {
+                    first.push_back(Waiting::File(path.clone(), Some(stamp)));
+                    second.push_back(Waiting::File(path, Some(stamp)));
+                }
+                Waiting::Fetched(fetched) => {
+                    first.push_back(Waiting::Fetched(fetched.clone()));
+                    second.push_back(Waiting::Fetched(fetched));
+                }
+                Waiting::File(path, None) | Waiting::Pipe(path, _) => {
+                    let spool = spool::new().map_err(SourceError::Spool)?;
+                    second.push_back(kept(path.display().to_string(), self.form.clone(), &spool));
+                    first.push_back(Waiting::Pipe(path, spool));
+                }
+                Waiting::Source(source) => {
+                    let spool = spool::new().map_err(SourceError::Spool)?;
+                    second.push_back(kept(source.name.clone(), source.form.clone(), &spool));
+                    first.push_back(Waiting::Source(source.keeping(spool)));
+                }
+            }
+        }
+        let size = self.size.map(|size| size * 2);
+        let sources = |waiting| Self {
+            name: self.name.clone(),
+            form: self.form.clone(),
+            size,
+            read: Arc::clone(&self.read),
+            waiting,
+        };
+        Ok((sources(first), sources(second)))
     }
 
     /// Opens those that are still to be read, for a look at how they begin. What cannot be opened twice is left out.
     pub fn ahead(&self) -> impl Iterator<Item = Result<Source, SourceError>> {
         self.waiting.iter().filter_map(|waiting| match waiting {
             Waiting::File(path, stamp @ Some(_)) => Some(files::open(path.clone(), *stamp, &self.form, Arc::default())),
-            Waiting::File(_, None) | Waiting::Source(_) => None,
+            Waiting::File(_, None) | Waiting::Pipe(..) | Waiting::Fetched(_) | Waiting::Source(_) => None,
         })
     }
 }
@@ -275,14 +343,13 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"some rows").unwrap();
         let input = Input::Fetched(Fetched::new("job 7", file, 9));
-        let open = || Sources::find(&input, &Form::default()).unwrap();
-        let (mut one, mut other) = (open(), open());
-        assert_eq!((one.name(), one.size(), one.len()), ("job 7", Some(9), 1));
+        let (mut one, mut other) = Sources::find(&input, &Form::default()).unwrap().twice().unwrap();
+        assert_eq!((one.name(), one.size(), one.len()), ("job 7", Some(18), 1));
         let (mut first, mut again) = (one.open_next().unwrap().unwrap(), other.open_next().unwrap().unwrap());
         first.read_exact(&mut [0; 5]).unwrap();
         assert_eq!(io::read_to_string(&mut again).unwrap(), "some rows");
         assert_eq!(io::read_to_string(&mut first).unwrap(), "rows");
-        assert_eq!(one.bytes_read().load(Ordering::Relaxed), 9);
+        assert_eq!(one.bytes_read().load(Ordering::Relaxed), 18);
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub enum Stop {
         "nothing got through to {address} for {} s (last: {last}); {}",
         .lasted.as_secs(), if *.answered { format!("{server} may be down: see its status page, and run it again later") }
         else { format!(
-            "it never answered: check {}, the name service and the firewall, then run it again", .server.setting()
+            "it never answered: check {}, the name service, the proxy and the firewall, then run it again", .server.setting()
         ) }
     )]
     Outage {

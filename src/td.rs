@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::columns::HeaderError;
 use crate::config::endpoint::Endpoint;
 use crate::exit::Exit;
-use crate::identifier::HeaderError;
 
 pub mod address;
 pub mod answer;

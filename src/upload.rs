@@ -46,8 +46,8 @@ pub struct Plan {
     pub bodies: BodyWriter,
     /// Requests at once.
     pub thread_count: usize,
-    /// The call without identifiers that comes first.
-    pub first_call: FirstCall,
+    /// The call without identifiers that comes first; none in a second pass.
+    pub first_call: Option<FirstCall>,
 }
 
 /// It shows whether the credentials hold, before anybody's data is sent.
@@ -202,11 +202,12 @@ fn guarded(gate: &Gate, work: impl FnOnce()) -> bool {
 
 /// Takes batches until there are none, or the run is stopped; `stopping` closes then, which wakes who waits for a batch.
 fn work(worker: Worker<'_>, queue: &Receiver<Batch>, stopping: &Receiver<()>) {
+    let mut body = Vec::new();
     while !worker.gate.is_stopped() {
         select! {
             recv(queue) -> batch => match batch {
                 Ok(batch) => {
-                    let is_whole = guarded(worker.gate, || worker.deliver(&batch));
+                    let is_whole = guarded(worker.gate, || worker.deliver(&batch, &mut body));
                     if !is_whole {
                         worker.keep(&batch, worker::NOT_SENT);
                     }

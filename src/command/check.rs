@@ -4,12 +4,13 @@ use crate::batch::CAPACITY;
 use crate::body::BodyWriter;
 use crate::braze::Addresses;
 use crate::cli::CheckArgs;
+use crate::columns::Columns;
 use crate::config::credentials::from_environment;
 use crate::config::template::Environment;
 use crate::config::{self, Config};
 use crate::exit::Exit;
 use crate::http::Http;
-use crate::identifier::{Columns, Kind};
+use crate::identifier::Kind;
 use crate::reader::{Limits, Reader};
 use crate::source::Input;
 use crate::td::JobError;
@@ -30,7 +31,10 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let config = Config::check(&layer, variable("BRAZE_ENDPOINT"))?;
     terminal::print(&format!(
         "settings     ok: {} the cohort {} (shown as {}), {} requests at once",
-        config.operation.as_str(),
+        match config.operations.column() {
+            Some(column) => format!("as column {column} says: remove from, then add to"),
+            None => config.operations.as_str().to_owned(),
+        },
         config.cohort_id,
         config.shown_name(),
         config.thread_count
@@ -71,7 +75,7 @@ fn check_input(config: &Config) -> Finding {
         return Ok("standard input, which is not read here".to_owned());
     }
     let limits = Limits { expected_rows: None, max_rejected: config.max_rejected, batch_size: CAPACITY };
-    let reader = Reader::open(input, &config.form, &config.aliases, limits).map_err(failed)?;
+    let reader = Reader::open(input, &config.form, &config.names, limits, config.first_pass()).map_err(failed)?;
     let (name, format) = (reader.name(), reader.format());
     Ok(format!("{name} ({format}) {}", described(config, reader.columns())))
 }
@@ -82,7 +86,7 @@ fn check_job(config: &Config, id: &str) -> Finding {
     let Some((names, rows)) = shown.finished else {
         return Ok(format!("job {id} is {}; an upload waits for it to end", shown.status));
     };
-    let columns = Columns::find(&names, &config.aliases).map_err(|error| {
+    let columns = config.names.find(&names).map_err(|error| {
         let error = JobError::Header { id: id.to_owned(), error };
         (error.to_string(), error.exit())
     })?;
@@ -97,14 +101,15 @@ fn described(config: &Config, columns: &Columns) -> String {
         .map(|(_, kind)| match kind {
             Kind::UserId => "user_ids".to_owned(),
             Kind::DeviceId => "device_ids".to_owned(),
-            Kind::Alias(place) => format!("alias {}", config.aliases[usize::from(*place)]),
+            Kind::Alias(place) => format!("alias {}", config.names.aliases[usize::from(*place)]),
         })
         .collect();
-    let missing = match columns.missing_aliases.as_slice() {
+    let missing = match columns.missing.as_slice() {
         [] => String::new(),
-        labels => format!("; no column for the aliases {}", labels.join(", ")),
+        names => format!("; no column {}", names.join(", ")),
     };
-    format!("has {} columns, of which identifiers: {}{missing}", columns.width, kinds.join(", "))
+    let operation = config.operations.column().map_or_else(String::new, |name| format!("; operation: {name}"));
+    format!("has {} columns, of which identifiers: {}{operation}{missing}", columns.width, kinds.join(", "))
 }
 
 /// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.
@@ -112,9 +117,9 @@ fn check_credentials(config: &Config) -> Finding {
     let credentials = from_environment(|name| std::env::var(name).ok()).map_err(failed)?;
     let endpoint = config.required_endpoint().map_err(failed)?;
     let addresses = Addresses::new(endpoint, &config.partner);
-    let bodies = BodyWriter::new(&credentials, &config.cohort_id, config.operation, &config.aliases);
+    let bodies = BodyWriter::new(&credentials, &config.cohort_id, &config.names.aliases);
     let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
-    let plan = Plan { addresses, bodies, thread_count: 1, first_call };
+    let plan = Plan { addresses, bodies, thread_count: 1, first_call: Some(first_call) };
     let gate = gate(config, endpoint);
     let post = Http::new(1, network(config, endpoint).map_err(failed)?);
     upload::first_call(&plan, &post, &gate, &Shared::new(0));

@@ -58,7 +58,7 @@ pub fn with_result(config: &Config, beginning: &mut Beginning) -> Result<Result<
     let gate = Arc::new(gate(config, &job, &beginning.clock));
     beginning.shutdown.stop(&gate).map_err(CommandError::Signals)?;
     let client = Client::new(&job, &key, &http, &gate);
-    let wanted = Wanted { rows: config.expected_rows, aliases: &config.aliases };
+    let wanted = Wanted { rows: config.expected_rows, names: &config.names };
     Ok(match supervised(&client, wanted, &http, &gate) {
         Some(result) => Ok(reading(config, result)),
         None => Err(gate.take_stop().unwrap_or_else(|| Stop::Defect("the download panicked".to_owned()))),

@@ -10,9 +10,9 @@ use log::{error, info, warn};
 use super::CommandError;
 use super::job::{self, Beginning};
 use super::network::network;
-use crate::account::{Account, DryRun, InputAccount, Sent};
+use crate::account::{Account, DryRun, InputAccount, Part, Sent};
 use crate::batch::CAPACITY;
-use crate::body::{BodyWriter, Credentials, Operation};
+use crate::body::{BodyWriter, Credentials};
 use crate::braze::Addresses;
 use crate::checkpoint::{Checkpoint, Scope};
 use crate::clock::{Clock, Monotonic};
@@ -23,11 +23,15 @@ use crate::exit::Exit;
 use crate::failures::Failures;
 use crate::gate::Gate;
 use crate::http::Http;
+use crate::input::InputError;
+use crate::operation::{Operation, Operations};
 use crate::pace;
 use crate::progress::Progress;
+use crate::reader::passes::{self, Second};
 use crate::reader::{Limits, Reader};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
+use crate::source::Sources;
 use crate::stop::Stop;
 use crate::upload::{self, FirstCall, Keep, Plan, Shared};
 
@@ -146,30 +150,43 @@ fn upload_to(
         Ok(config) => config,
         Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, None)),
     };
-    let reader = open(config)?;
+    let (reader, second) = open(config)?;
     let keep = Arc::new(Keep {
-        failures: Failures::begin(config.failed_file.as_deref(), &config.aliases)?,
+        failures: Failures::begin(config.failed_file.as_deref(), &config.names)?,
         checkpoint: Checkpoint::begin(config.checkpoint.as_deref(), scope(config, endpoint, session))?,
     });
-    let plan = plan(config, endpoint, credentials, session.time);
+    let mut plan = plan(config, endpoint, credentials, session.time);
     let gate = Arc::new(gate_of(config, endpoint, Arc::clone(&beginning.clock)));
     beginning.shutdown.stop(&gate).map_err(CommandError::Signals)?;
-    let shared = Arc::new(Shared::new(config.aliases.len()));
-    info!(
-        "cohort {} at {endpoint}: {} the members in {}",
-        config.cohort_id,
-        match config.operation {
-            Operation::Add => "adding",
-            Operation::Remove => "removing",
-        },
-        reader.name()
-    );
+    let shared = Arc::new(Shared::new(config.names.aliases.len()));
+    let what = match &config.operations {
+        Operations::One(Operation::Add) => "adding the members".to_owned(),
+        Operations::One(Operation::Remove) => "removing the members".to_owned(),
+        Operations::Column(name) => format!("removing, then adding as column {name} says, the members"),
+    };
+    info!("cohort {} at {endpoint}: {what} in {}", config.cohort_id, reader.name());
     let mut progress = Progress::new(reader.size(), reader.bytes_read());
-    upload::run(&plan, reader, &post, &gate, &shared, &keep, &mut || progress.show(shared.sent()));
+    let mut run = |plan: &Plan, reader| {
+        upload::run(plan, reader, &post, &gate, &shared, &keep, &mut || progress.show(shared.sent()));
+    };
+    run(&plan, reader);
+    let removals = second.is_some().then(|| Part { identifiers: shared.input().identifiers(), sent: shared.sent() });
+    // Whatever is to be removed is settled by now: no request is in flight.
+    if let Some(second) = second
+        && !gate.is_stopped()
+    {
+        plan.first_call = None;
+        let counted = shared.input().clone();
+        match second.begin(counted) {
+            Ok(reader) => run(&plan, reader),
+            Err(error) => gate.stop(Stop::Input(error)),
+        }
+    }
     progress.finish();
     finish_failures(&keep.failures, &gate);
     let (input, mut stop) = (shared.input().clone(), gate.take_stop());
     let mut account = account(config, input, shared.sent(), gate.now(), None, stop.as_ref());
+    account.removals = removals;
     if account.exit == Exit::Success
         && let Err(error) = keep.checkpoint.remove()
     {
@@ -192,7 +209,7 @@ fn gate_of(config: &Config, endpoint: &Endpoint, clock: Arc<dyn Clock>) -> Gate 
 
 /// The end of a run whose input could not be had.
 fn ended_before_reading(config: &Config, beginning: &Beginning, stop: Stop, dry_run: Option<DryRun>) -> Finished {
-    let (input, elapsed) = (InputAccount::new(config.aliases.len()), beginning.clock.now());
+    let (input, elapsed) = (InputAccount::new(config.names.aliases.len()), beginning.clock.now());
     let account = account(config, input, Sent::default(), elapsed, dry_run, Some(&stop));
     Finished { account, stop: Some(stop), sandbox: None }
 }
@@ -202,9 +219,8 @@ fn scope<'a>(config: &'a Config, endpoint: &'a Endpoint, session: Session<'a>) -
         endpoint: endpoint.as_str(),
         partner: &config.partner,
         cohort_id: &config.cohort_id,
-        operation: config.operation.as_str(),
         session: session.uuid.unwrap_or_default(),
-        aliases: &config.aliases,
+        aliases: &config.names.aliases,
     }
 }
 
@@ -223,17 +239,18 @@ fn finish_failures(failures: &Failures, gate: &Gate) {
     }
 }
 
-fn open(config: &Config) -> Result<Reader, CommandError> {
+fn open(config: &Config) -> Result<(Reader, Option<Second>), CommandError> {
     let limits =
         Limits { expected_rows: config.expected_rows, max_rejected: config.max_rejected, batch_size: CAPACITY };
-    Ok(Reader::open(config.required_input()?, &config.form, &config.aliases, limits)?)
+    let sources = Sources::find(config.required_input()?, &config.form).map_err(InputError::from)?;
+    Ok(passes::open(sources, &config.names, limits, &config.operations)?)
 }
 
 /// What all requests have in common, and the call that comes before all others.
 pub fn plan(config: &Config, endpoint: &Endpoint, credentials: &Credentials, session_time: Option<&str>) -> Plan {
     let addresses = Addresses::new(endpoint, &config.partner);
-    let bodies = BodyWriter::new(credentials, &config.cohort_id, config.operation, &config.aliases);
-    let names_nothing = config.operation == Operation::Remove && config.cohort_name.is_none();
+    let bodies = BodyWriter::new(credentials, &config.cohort_id, &config.names.aliases);
+    let names_nothing = config.operations == Operations::One(Operation::Remove) && config.cohort_name.is_none();
     let first_call = if names_nothing {
         // Naming it after its ID would rename a cohort that has another name.
         FirstCall { address: addresses.users.clone(), body: bodies.no_changes() }
@@ -242,7 +259,7 @@ pub fn plan(config: &Config, endpoint: &Endpoint, credentials: &Credentials, ses
         let body = BodyWriter::naming(credentials, &config.cohort_id, config.shown_name(), &created_at);
         FirstCall { address: addresses.cohorts.clone(), body }
     };
-    Plan { addresses, bodies, thread_count: config.thread_count, first_call }
+    Plan { addresses, bodies, thread_count: config.thread_count, first_call: Some(first_call) }
 }
 
 /// The session's time, where it is one, else now; in ISO 8601, UTC.
@@ -260,25 +277,36 @@ fn dry_run(config: &Config) -> Result<Finished, CommandError> {
         Ok(config) => config,
         Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, Some(DryRun::default()))),
     };
-    let reader = open(config)?;
+    let (reader, second) = open(config)?;
     let nothing = || Secret::new(String::new());
     let credentials = Credentials { client_secret: nothing(), partner_api_key: nothing() };
-    let bodies = BodyWriter::new(&credentials, &config.cohort_id, config.operation, &config.aliases);
-    let shared = Shared::new(config.aliases.len());
+    let bodies = BodyWriter::new(&credentials, &config.cohort_id, &config.names.aliases);
+    let shared = Shared::new(config.names.aliases.len());
     let (mut planned, mut body) = (DryRun::default(), Vec::new());
-    let result = reader.read(
-        |account| shared.input().clone_from(account),
-        |batch| {
-            bodies.write(&batch, &mut body);
-            planned.batches += 1;
-            planned.bytes += body.len() as u64;
-            beginning.shutdown.reason().is_none()
-        },
-        |_| {},
-    );
+    let mut read = |reader: Reader| {
+        reader.read(
+            |account| shared.input().clone_from(account),
+            |batch| {
+                bodies.write(&batch, &mut body);
+                planned.batches += 1;
+                planned.bytes += body.len() as u64;
+                beginning.shutdown.reason().is_none()
+            },
+            |_| {},
+        )
+    };
+    let mut result = read(reader);
+    let removals = second.is_some().then(|| Part { identifiers: shared.input().identifiers(), sent: Sent::default() });
+    if let (Ok(()), Some(second)) = (&result, second)
+        && beginning.shutdown.reason().is_none()
+    {
+        let counted = shared.input().clone();
+        result = second.begin(counted).and_then(read);
+    }
     let stop = result.err().map(Stop::Input).or_else(|| beginning.shutdown.reason());
     let input = shared.input().clone();
-    let account = account(config, input, Sent::default(), beginning.clock.now(), Some(planned), stop.as_ref());
+    let mut account = account(config, input, Sent::default(), beginning.clock.now(), Some(planned), stop.as_ref());
+    account.removals = removals;
     Ok(Finished { account, stop, sandbox: None })
 }
 
@@ -292,10 +320,11 @@ fn account(
 ) -> Account {
     let mut account = Account {
         cohort_id: config.cohort_id.clone(),
-        operation: config.operation,
-        labels: config.aliases.clone(),
+        operations: config.operations.clone(),
+        labels: config.names.aliases.clone(),
         input,
         sent,
+        removals: None,
         seconds: elapsed.as_secs_f64(),
         exit: Exit::Success,
         dry_run,

@@ -9,10 +9,14 @@ pub enum Key {
     CohortId,
     /// Text; `cohort_id` where not set. The name that Braze's segment filter shows.
     CohortName,
-    /// `add` or `remove`, required.
+    /// `add` or `remove`; this or `operation_column` is required.
     Operation,
+    /// The column that says `add` or `remove` (or `delete`) for the members of its row.
+    OperationColumn,
     /// A list, or comma-separated text; none. Labels of user aliases, each the name of a column.
     Aliases,
+    /// A map from columns of the input to `user_ids`, `device_ids` or a label of `aliases`; none.
+    Mapping,
     /// 1 to 256; 4. Requests at once.
     ThreadCount,
     /// A URL, or the name of a Braze instance such as `US-03`; `BRAZE_ENDPOINT` of the environment where not set.
@@ -51,11 +55,13 @@ pub enum Key {
 
 impl Key {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::CohortId,
         Self::CohortName,
         Self::Operation,
+        Self::OperationColumn,
         Self::Aliases,
+        Self::Mapping,
         Self::ThreadCount,
         Self::Endpoint,
         Self::AllowEndpoint,
@@ -80,7 +86,9 @@ impl Key {
             Self::CohortId => "cohort_id",
             Self::CohortName => "cohort_name",
             Self::Operation => "operation",
+            Self::OperationColumn => "operation_column",
             Self::Aliases => "aliases",
+            Self::Mapping => "mapping",
             Self::ThreadCount => "thread_count",
             Self::Endpoint => "endpoint",
             Self::AllowEndpoint => "allow_endpoint",

@@ -25,8 +25,8 @@ pub enum Raw {
     Text(String),
     /// A list.
     List(Vec<Raw>),
-    /// A map; nothing of ours is one.
-    Map,
+    /// A map, in the order in which it is written.
+    Map(Vec<(String, Raw)>),
 }
 
 impl Raw {
@@ -39,7 +39,7 @@ impl Raw {
             Self::Float(_) => "a number that is not written in plain digits",
             Self::Text(_) => "text",
             Self::List(_) => "a list",
-            Self::Map => "a map",
+            Self::Map(_) => "a map",
         }
     }
 }
@@ -54,7 +54,9 @@ impl From<&serde_json::Value> for Raw {
             Value::Number(number) => Self::Integer(number.to_string()),
             Value::String(text) => Self::Text(text.clone()),
             Value::Array(values) => Self::List(values.iter().map(Self::from).collect()),
-            Value::Object(_) => Self::Map,
+            Value::Object(entries) => {
+                Self::Map(entries.iter().map(|(key, value)| (key.clone(), Self::from(value))).collect())
+            }
         }
     }
 }
@@ -119,8 +121,16 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
-        while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
-        Ok(Raw::Map)
+        let mut entries = Vec::new();
+        while let Some((key, value)) = map.next_entry::<Raw, Raw>()? {
+            let key = match key {
+                Raw::Text(key) | Raw::Integer(key) => key,
+                // Never the value, which may be anything.
+                other => return Err(de::Error::custom(format_args!("a key has to be text, not {}", other.what()))),
+            };
+            entries.push((key, value));
+        }
+        Ok(Raw::Map(entries))
     }
 }
 

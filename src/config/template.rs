@@ -64,6 +64,10 @@ pub fn expand(raw: Raw, lookup: &dyn Lookup) -> Result<Raw, TemplateError> {
         Raw::List(values) => {
             values.into_iter().map(|value| expand(value, lookup)).collect::<Result<_, _>>().map(Raw::List)
         }
+        Raw::Map(entries) => {
+            let expanded = entries.into_iter().map(|(key, value)| Ok((key, expand(value, lookup)?)));
+            expanded.collect::<Result<_, _>>().map(Raw::Map)
+        }
         other => Ok(other),
     }
 }
@@ -189,7 +193,7 @@ mod tests {
         assert_eq!(expanded("${td.last_job.num_records}"), Ok(Raw::Integer("42".to_owned())));
         let labels = Raw::List(vec![Raw::Text("email".to_owned()), Raw::Text("phone".to_owned())]);
         assert_eq!(expanded("${labels}"), Ok(labels));
-        assert_eq!(expanded("${td}"), Ok(Raw::Map));
+        assert!(matches!(expanded("${td}"), Ok(Raw::Map(entries)) if !entries.is_empty()));
     }
 
     #[rstest]

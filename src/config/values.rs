@@ -8,8 +8,9 @@ use super::endpoint::{self, Endpoint};
 use super::key::Key;
 use super::raw::{Layer, Origin, Raw, Written};
 use super::{ConfigError, MaxRejected};
-use crate::body::Operation;
+use crate::columns::Names;
 use crate::identifier::{DEVICE_IDS, USER_IDS};
+use crate::operation::{Operation, Operations};
 use crate::rows::delimited::MAX_COLUMNS;
 use crate::rows::format::{Form, Format};
 use crate::secret::{holds_a_secret, masked};
@@ -58,7 +59,21 @@ impl Values<'_> {
         }
     }
 
-    pub fn operation(&self) -> Result<Option<Operation>, ConfigError> {
+    pub fn operations(&self) -> Result<Operations, ConfigError> {
+        match (self.operation()?, self.text(Key::OperationColumn)?) {
+            (Some(operation), None) => Ok(Operations::One(operation)),
+            (None, Some(column)) => Ok(Operations::Column(column)),
+            (Some(_), Some(_)) => {
+                Err(self.bad(Key::OperationColumn, "cannot be set together with operation: leave one of them out"))
+            }
+            (None, None) => Err(ConfigError::Missing {
+                key: Key::Operation,
+                hint: "operation: add, or operation: remove, or operation_column: the column that says it for each row",
+            }),
+        }
+    }
+
+    fn operation(&self) -> Result<Option<Operation>, ConfigError> {
         let wrong = |_| self.bad(Key::Operation, "has to be 'add' or 'remove'");
         match self.text(Key::Operation).map_err(wrong)?.as_deref() {
             None => Ok(None),
@@ -70,7 +85,47 @@ impl Values<'_> {
         }
     }
 
-    pub fn aliases(&self) -> Result<Vec<String>, ConfigError> {
+    /// What the columns are called that matter; all different.
+    pub fn names_of_columns(&self, operation: Option<&str>) -> Result<Names, ConfigError> {
+        let names = Names { aliases: self.aliases()?, mapping: Vec::new(), operation: operation.map(str::to_owned) };
+        let outputs = names.outputs();
+        if operation.is_some_and(|column| outputs.iter().any(|output| output == column)) {
+            return Err(self.bad(Key::OperationColumn, "names a column of identifiers"));
+        }
+        let mapping = self.mapping()?;
+        let (mut seen, mut attributes) = (HashSet::new(), HashSet::new());
+        for (attribute, output) in &mapping {
+            let wrong = |expected: String| Err(self.bad(Key::Mapping, &expected));
+            let (from, to) = (shortened(attribute), shortened(output));
+            if !outputs.contains(output) {
+                return wrong(format!(
+                    "maps '{from}' to '{to}', which is neither user_ids nor device_ids nor a label: write aliases: [{to}] as well"
+                ));
+            }
+            if outputs.contains(attribute) || operation == Some(attribute.as_str()) {
+                return wrong(format!("maps '{from}', which is the name of another column that is read"));
+            }
+            if !seen.insert(output) {
+                return wrong(format!("maps two columns to '{to}'"));
+            }
+            if !attributes.insert(attribute) {
+                return wrong(format!("maps '{from}' twice"));
+            }
+        }
+        Ok(Names { mapping, ..names })
+    }
+
+    fn mapping(&self) -> Result<Vec<(String, String)>, ConfigError> {
+        let Some(written) = self.written(Key::Mapping) else { return Ok(Vec::new()) };
+        let Raw::Map(entries) = &written.raw else {
+            let expected = wanted("a map such as {external_id: user_ids}", &written.raw);
+            return Err(bad(Key::Mapping, &written.origin, expected));
+        };
+        let entries = entries.iter().map(|(from, to)| Ok((scalar(&Raw::Text(from.clone()))?, scalar(to)?)));
+        entries.collect::<Result<_, String>>().map_err(|expected| bad(Key::Mapping, &written.origin, expected))
+    }
+
+    fn aliases(&self) -> Result<Vec<String>, ConfigError> {
         let wrong = |expected: &str| self.bad(Key::Aliases, expected);
         let labels = self.names(Key::Aliases)?;
         if labels.len() > MAX_ALIASES {
@@ -300,7 +355,7 @@ mod tests {
         assert_eq!((config.thread_count, config.partner.as_str(), config.shown_name()), (4, "treasure_data", "c"));
         assert_eq!(config.max_rejected, MaxRejected::Default);
         assert_eq!((config.max_outage.as_secs(), config.max_duration.as_secs()), (900, 82_800));
-        assert!(config.aliases.is_empty() && config.endpoint.is_none() && config.input.is_none());
+        assert!(config.names.aliases.is_empty() && config.endpoint.is_none() && config.input.is_none());
     }
 
     #[test]
@@ -332,7 +387,7 @@ mod tests {
     #[case(json!("email, phone,"))]
     #[case(json!(["email", "phone"]))]
     fn aliases_are_a_list_or_text_with_commas(#[case] aliases: Value) {
-        assert_eq!(checked(json!({ "aliases": aliases })).unwrap().aliases, ["email", "phone"]);
+        assert_eq!(checked(json!({ "aliases": aliases })).unwrap().names.aliases, ["email", "phone"]);
     }
 
     #[rstest]

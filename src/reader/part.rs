@@ -1,6 +1,7 @@
 //! One source of the input, opened: its rows, and which cells of them are identifiers.
 
-use crate::identifier::{Columns, HeaderError, Kind, wanted_names};
+use crate::columns::{Columns, HeaderError, Names};
+use crate::identifier::Kind;
 use crate::input::InputError;
 use crate::rows::format::Format;
 use crate::rows::{self, Place, Row, Rows, RowsError};
@@ -13,6 +14,8 @@ use crate::source::{Source, SourceError};
 pub struct Layout {
     /// The cells that hold identifiers, and what they are.
     pub used: Vec<(usize, Kind)>,
+    /// The cell that says the operation.
+    pub operation: Option<usize>,
     /// How many cells a row has.
     pub width: usize,
     /// `line` or `row`.
@@ -43,53 +46,48 @@ pub struct Part {
     pub layout: Layout,
     rows: Rows<Unpacked<Source>>,
     /// The names that were set, as long as no row was held against them.
-    names: Option<Vec<String>>,
+    set_names: Option<Vec<String>>,
     watch: Watch,
 }
 
 impl Part {
     /// Reads as far as it takes to know the columns.
-    pub fn open(source: Source, aliases: &[String], is_one_of_several: bool) -> Result<Self, InputError> {
+    pub fn open(source: Source, names: &Names, is_one_of_several: bool) -> Result<Self, InputError> {
         let (name, watch) = (source.name.clone(), source.watch());
-        let opened = Self::open_rows(source, aliases).map_err(|error| unreadable(&name, &watch, error))?;
-        let rows::Opened { mut rows, format, names } = opened.0;
-        let columns = match &names {
-            Some(names) => Columns::find(names, aliases).map_err(|error| header(&name, error))?,
-            None => Columns { used: Vec::new(), width: 0, missing_aliases: Vec::new() },
+        let opened = Self::open_rows(source, names).map_err(|error| unreadable(&name, &watch, error))?;
+        let rows::Opened { mut rows, format, names: seen } = opened.0;
+        let columns = match &seen {
+            Some(seen) => names.find(seen).map_err(|error| header(&name, error))?,
+            None => Columns::default(),
         };
         let is_sparse = format == Format::Jsonl;
-        let (used, width) = if is_sparse {
-            let wanted: Vec<_> = Kind::all(aliases.len()).enumerate().collect();
-            let width = wanted.len();
-            (wanted, width)
-        } else {
-            (columns.used.clone(), columns.width)
-        };
-        rows.keep(&used.iter().map(|(place, _)| *place).collect::<Vec<_>>());
+        let Columns { used, operation, width, .. } =
+            if is_sparse { names.among_all(seen.as_deref().unwrap_or_default()) } else { columns.clone() };
+        rows.keep(&used.iter().map(|(place, _)| *place).chain(operation).collect::<Vec<_>>());
         let file = is_one_of_several.then(|| name.clone());
-        let layout = Layout { used, width, unit: format.unit(), file, is_sparse };
-        let names = names.filter(|_| opened.1 && !is_sparse);
-        Ok(Self { name, format, columns, layout, rows, names, watch })
+        let layout = Layout { used, operation, width, unit: format.unit(), file, is_sparse };
+        let set_names = seen.filter(|_| opened.1 && !is_sparse);
+        Ok(Self { name, format, columns, layout, rows, set_names, watch })
     }
 
     /// The rows, and whether the columns were set.
-    fn open_rows(source: Source, aliases: &[String]) -> Result<(rows::Opened<Unpacked<Source>>, bool), RowsError> {
+    fn open_rows(source: Source, names: &Names) -> Result<(rows::Opened<Unpacked<Source>>, bool), RowsError> {
         let (name, mut form) = (source.name.clone(), source.form.clone());
         let start = Place { unit: "line", number: 0 };
         let unpacked = Unpacked::new(source).map_err(|error| RowsError::Io { after: start, error })?;
         form.may_be_empty |= unpacked.was_compressed();
-        Ok((rows::open(unpacked, &name, &form, wanted_names(aliases))?, form.columns.is_some()))
+        Ok((rows::open(unpacked, &name, &form, names.all())?, form.columns.is_some()))
     }
 
     /// The next row with what is looked at in it, or none at the end.
     #[inline]
     pub fn next_row(&mut self) -> Result<Option<(Row<'_>, &Layout)>, RowsError> {
         let Some(row) = self.rows.next_row()? else { return Ok(None) };
-        if let Some(names) = &self.names
+        if let Some(names) = &self.set_names
             && row.fault.is_none()
         {
             check_first_row(row, names, &self.layout)?;
-            self.names = None;
+            self.set_names = None;
         }
         Ok(Some((row, &self.layout)))
     }
@@ -106,11 +104,11 @@ impl Part {
 
     /// An error where the identifier columns are others than those of the first part. An object may leave keys out, so JSON
     /// lines can be held against nothing.
-    pub fn fits(&self, first: &Self, aliases: &[String]) -> Result<(), InputError> {
+    pub fn fits(&self, first: &Self, names: &Names) -> Result<(), InputError> {
         if self.format == Format::Jsonl || first.format == Format::Jsonl {
             return Ok(());
         }
-        let all = wanted_names(aliases);
+        let all = names.outputs();
         let kinds = |part: &Self| {
             let mut kinds: Vec<_> = part.columns.used.iter().map(|(_, kind)| kind.place()).collect();
             kinds.sort_unstable();
@@ -120,8 +118,9 @@ impl Part {
         if found == wanted {
             return Ok(());
         }
-        let named = |kinds: Vec<usize>| kinds.into_iter().filter_map(|place| all.get(place).cloned()).collect();
-        let error = HeaderError::OtherColumns { found: named(found), wanted: named(wanted), first: first.name.clone() };
+        let to_names = |kinds: Vec<usize>| kinds.into_iter().filter_map(|place| all.get(place).cloned()).collect();
+        let error =
+            HeaderError::OtherColumns { found: to_names(found), wanted: to_names(wanted), first: first.name.clone() };
         Err(header(&self.name, error))
     }
 }

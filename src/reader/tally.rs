@@ -2,10 +2,35 @@
 
 use log::warn;
 
+use super::Pass;
 use super::part::Layout;
 use crate::account::InputAccount;
 use crate::identifier::{Cell, Kind, Reason, examine};
+use crate::operation::Operation;
 use crate::rows::{Fault, Row, Value};
+
+/// When a row is counted.
+enum Turn {
+    Now,
+    InAnotherPass,
+    Never(Fault),
+}
+
+fn turn_of(row: Row<'_>, layout: &Layout, pass: Pass) -> Turn {
+    let fault = row.fault.or_else(|| (row.len() != layout.width).then_some(Fault::CellCount));
+    match (fault, layout.operation.map(|column| row.value(column))) {
+        (Some(fault), _) => Turn::Never(fault),
+        (None, None) => Turn::Now,
+        (None, Some(value)) => match value {
+            Value::Text(cell) => match Operation::from_cell(cell) {
+                Some(operation) if operation == pass.operation() => Turn::Now,
+                Some(_) => Turn::InAnotherPass,
+                None => Turn::Never(Fault::Operation),
+            },
+            Value::Absent | Value::Unfit(_) => Turn::Never(Fault::Operation),
+        },
+    }
+}
 
 /// Counts rows.
 #[derive(Clone, Debug)]
@@ -47,12 +72,23 @@ impl Tally {
 
     /// Counts one row and hands on its identifiers. The first rejection for each reason is told with its place. Returns whether
     /// anything was rejected.
-    pub fn count_row(&mut self, row: Row<'_>, layout: &Layout, send_on: &mut impl FnMut(Kind, &[u8])) -> bool {
-        self.account.rows_read += 1;
-        let fault = row.fault.or_else(|| (row.len() != layout.width).then_some(Fault::CellCount));
-        if let Some(fault) = fault {
-            self.count_malformed(fault, row, layout);
-            return true;
+    pub fn count_row(
+        &mut self,
+        row: Row<'_>,
+        layout: &Layout,
+        pass: Pass,
+        send_on: &mut impl FnMut(Kind, &[u8]),
+    ) -> bool {
+        self.account.rows_seen += u64::from(pass.is_first());
+        match turn_of(row, layout, pass) {
+            Turn::Now => self.account.rows_read += 1,
+            Turn::InAnotherPass => return false,
+            Turn::Never(_) if !pass.is_first() => return false,
+            Turn::Never(fault) => {
+                self.account.rows_read += 1;
+                self.count_malformed(fault, row, layout);
+                return true;
+            }
         }
         if layout.is_sparse {
             self.show_present(row, layout);
@@ -121,6 +157,7 @@ impl Tally {
             Fault::NotJson => "it is not JSON".to_owned(),
             Fault::NotARow => "it is JSON of another kind than the rows of this format".to_owned(),
             Fault::DuplicateKey => "the key of an identifier is there twice".to_owned(),
+            Fault::Operation => "its operation is neither add nor remove (or delete)".to_owned(),
         };
         warn!("{}: rejected, as {problem} (further ones are only counted)", layout.at(row.place));
     }

@@ -126,11 +126,14 @@ pub enum Fault {
     NotARow,
     /// The key of an identifier is there twice.
     DuplicateKey,
+    /// The cell of `operation_column` says neither add nor remove.
+    Operation,
 }
 
 impl Fault {
     /// Every fault, in the order of the account.
-    pub const ALL: [Self; 5] = [Self::CellCount, Self::TooLong, Self::NotJson, Self::NotARow, Self::DuplicateKey];
+    pub const ALL: [Self; 6] =
+        [Self::CellCount, Self::TooLong, Self::NotJson, Self::NotARow, Self::DuplicateKey, Self::Operation];
 
     /// The fault's key in the account.
     pub fn key(self) -> &'static str {
@@ -140,6 +143,7 @@ impl Fault {
             Self::NotJson => "not_json",
             Self::NotARow => "not_a_row",
             Self::DuplicateKey => "duplicate_key",
+            Self::Operation => "operation",
         }
     }
 }

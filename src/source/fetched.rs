@@ -1,9 +1,9 @@
 //! Bytes that were fetched into a file without a name: nothing of them stays behind, however the process ends.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use super::spool::Kept;
 
 /// A whole file that only this process can read. Clones are the same file.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// The first `size` bytes of the file; `name` is for messages.
+    /// The file, which has `size` bytes; `name` is for messages.
     pub fn new(name: &str, file: File, size: u64) -> Self {
         Self { name: Arc::from(name), file: Arc::new(file), size }
     }
@@ -30,8 +30,8 @@ impl Fetched {
     }
 
     /// Reads it from its beginning. Every reader has a place of its own, so several do not disturb each other.
-    pub fn open(&self) -> FetchedReader {
-        FetchedReader { file: Arc::clone(&self.file), at: 0, end: self.size }
+    pub fn open(&self) -> Kept {
+        Kept::new(Arc::clone(&self.file))
     }
 }
 
@@ -43,33 +43,15 @@ impl PartialEq for Fetched {
 
 impl Eq for Fetched {}
 
-/// Reads what was fetched.
-#[derive(Debug)]
-pub struct FetchedReader {
-    file: Arc<File>,
-    at: u64,
-    end: u64,
-}
-
-impl Read for FetchedReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(left);
-        let count = self.file.read_at(&mut buffer[..wanted], self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{self, Read, Write};
 
     #[test]
     fn readers_at_the_same_time_do_not_disturb_each_other() {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"abcdefgh, and what is not there any more").unwrap();
+        file.write_all(b"abcdefgh").unwrap();
         let fetched = Fetched::new("it", file, 8);
         let (mut one, mut other) = (fetched.open(), fetched.clone().open());
         let mut piece = [0; 3];

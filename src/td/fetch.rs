@@ -12,9 +12,9 @@ use log::{debug, info, warn};
 use super::answer::{self, Trouble};
 use super::show::{Shown, Status};
 use super::{Job, JobError, pause_before_question};
+use crate::columns::Names;
 use crate::gate::{Gate, Stopped};
 use crate::http::{Answer, Get, HttpError, MAX_ANSWER_BYTES, Patience, Stream};
-use crate::identifier::Columns;
 use crate::pace::{Delay, Ended, Heard, Ticket};
 use crate::retry;
 use crate::secret::Secret;
@@ -31,12 +31,12 @@ pub const MAX_SHOW_BYTES: usize = 1024 * 1024;
 const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// What a job has to fulfil, so that its result is worth fetching.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// The rows that it must have, where that is set.
     pub rows: Option<u64>,
-    /// The columns that hold user aliases.
-    pub aliases: &'a [String],
+    /// What its columns are called.
+    pub names: &'a Names,
 }
 
 /// A job's result, complete.
@@ -105,7 +105,7 @@ impl<'a> Client<'a> {
         let id = self.job.id.clone();
         match (shown.rows, wanted.rows) {
             (Some(found), Some(expected)) if found != expected => Err(JobError::ExpectedRows { id, found, expected }),
-            _ => match Columns::find(&names, wanted.aliases) {
+            _ => match wanted.names.find(&names) {
                 Ok(_) => Ok(names),
                 Err(error) => Err(JobError::Header { id, error }),
             },

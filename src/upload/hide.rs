@@ -40,6 +40,7 @@ pub fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
 mod tests {
     use super::*;
     use crate::identifier::Kind;
+    use crate::operation::Operation;
     use rstest::rstest;
 
     #[rstest]
@@ -50,7 +51,7 @@ mod tests {
     #[case("xlonger-idx", "x[identifier]x")]
     #[case("invalid", "invalid")]
     fn what_braze_says_is_shown_without_identifiers(#[case] said: &str, #[case] shown: &str) {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(Operation::Add);
         for identifier in ["u7", "a", "zoë@example.com", "i", "say \"hi\"", "longer-id"] {
             batch.push(Kind::UserId, identifier.as_bytes());
         }

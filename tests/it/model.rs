@@ -13,13 +13,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rstest::rstest;
 use serde_json::Value;
 use td_braze_cohort::account::{InputAccount, Sent};
-use td_braze_cohort::body::Operation;
 use td_braze_cohort::checkpoint::{Checkpoint, CheckpointError, Scope};
 use td_braze_cohort::clock::Clock;
 use td_braze_cohort::exit::Exit;
 use td_braze_cohort::failures::Failures;
 use td_braze_cohort::gate::Gate;
 use td_braze_cohort::http::{Answer, HttpError, Post};
+use td_braze_cohort::operation::Operation;
 use td_braze_cohort::stop::Stop;
 use td_braze_cohort::upload::{self, Keep, Shared};
 
@@ -315,22 +315,16 @@ struct Ran {
 }
 
 fn run(scene: &Scene, faults: &Faults, seed: u64, braze: &Mutex<Braze>, folder: &Path) -> Ran {
-    let labels = rig::labels();
-    let reader = rig::reader(&scene.text, scene.batch_size, folder);
-    let scope = Scope {
-        endpoint: "https://braze",
-        partner: "p",
-        cohort_id: "c",
-        operation: "add",
-        session: "s",
-        aliases: &labels,
-    };
+    let names = rig::names();
+    let reader = rig::reader(&scene.text, scene.operation, scene.batch_size, folder);
+    let scope =
+        Scope { endpoint: "https://braze", partner: "p", cohort_id: "c", session: "s", aliases: &names.aliases };
     let (checkpoint, failed_file) = (folder.join("checkpoint"), folder.join("failed.csv"));
     let keep = Arc::new(Keep {
-        failures: Failures::begin(Some(&failed_file), &labels).unwrap(),
+        failures: Failures::begin(Some(&failed_file), &names).unwrap(),
         checkpoint: opened(&checkpoint, scope),
     });
-    let plan = rig::plan(scene.operation, scene.threads);
+    let plan = rig::plan(scene.threads);
     let clock = Arc::new(VirtualClock::default());
     let gate = rig::gate(250_000, &clock);
     let line = Line {

@@ -66,11 +66,13 @@ fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
     let endpoint = config.required_endpoint().unwrap();
     let plan = order::plan(&config, endpoint, &credentials, None);
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: CAPACITY };
-    let reader = Reader::open(config.required_input().unwrap(), &config.form, &config.aliases, limits).unwrap();
+    let reader =
+        Reader::open(config.required_input().unwrap(), &config.form, &config.names, limits, config.first_pass())
+            .unwrap();
     let gate = Arc::new(order::gate(&config, endpoint));
     let shared = Arc::new(Shared::new(0));
     let failed_file = folder.path().join("failed.csv");
-    let failures = Failures::begin(Some(&failed_file), &[]).unwrap();
+    let failures = Failures::begin(Some(&failed_file), &config.names).unwrap();
     let keep = Arc::new(Keep { failures, checkpoint: Checkpoint::none() });
     let post = Panicking { gate: Arc::clone(&gate), in_call, calls: AtomicUsize::new(0), taken: AtomicUsize::new(0) };
 

@@ -8,11 +8,11 @@ use fastrand::Rng;
 use http::{HeaderMap, HeaderValue};
 use rstest::rstest;
 use td_braze_cohort::account::Sent;
-use td_braze_cohort::body::Operation;
 use td_braze_cohort::checkpoint::Checkpoint;
 use td_braze_cohort::clock::Clock;
 use td_braze_cohort::failures::Failures;
 use td_braze_cohort::http::{Answer, HttpError, Post};
+use td_braze_cohort::operation::Operation;
 use td_braze_cohort::upload::{self, Keep, Shared};
 
 use crate::rig;
@@ -76,9 +76,9 @@ fn send(
     let clock = Arc::new(VirtualClock::default());
     let gate = rig::gate(max_requests_per_hour, &clock);
     let line = Line { clock, script: Box::new(script), began: Mutex::default() };
-    let (shared, plan) = (Arc::new(Shared::new(1)), rig::plan(Operation::Add, threads));
+    let (shared, plan) = (Arc::new(Shared::new(1)), rig::plan(threads));
     let keep = Arc::new(Keep { failures: Failures::none(), checkpoint: Checkpoint::none() });
-    upload::run(&plan, rig::reader(&text, 1, folder.path()), &line, &gate, &shared, &keep, &mut || {});
+    upload::run(&plan, rig::reader(&text, Operation::Add, 1, folder.path()), &line, &gate, &shared, &keep, &mut || {});
     assert!(gate.take_stop().is_none());
     let (sent, began) = (shared.sent(), line.began.into_inner().unwrap());
     assert_eq!((sent.delivered, sent.requests), (batches, began.len() as u64));

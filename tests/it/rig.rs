@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use td_braze_cohort::body::{BodyWriter, Credentials, Operation};
+use td_braze_cohort::body::{BodyWriter, Credentials};
 use td_braze_cohort::braze::Addresses;
+use td_braze_cohort::columns::Names;
 use td_braze_cohort::config::MaxRejected;
 use td_braze_cohort::gate::Gate;
+use td_braze_cohort::operation::Operation;
 use td_braze_cohort::pace;
-use td_braze_cohort::reader::{Limits, Reader};
+use td_braze_cohort::reader::{Limits, Pass, Reader};
 use td_braze_cohort::rows::format::Form;
 use td_braze_cohort::secret::Secret;
 use td_braze_cohort::source::Input;
@@ -18,27 +20,27 @@ use td_braze_cohort::upload::{FirstCall, Plan};
 
 use crate::virtual_clock::VirtualClock;
 
-/// The labels of all uploads here.
-pub fn labels() -> Vec<String> {
-    vec!["email".to_owned()]
+/// The columns of all uploads here.
+pub fn names() -> Names {
+    Names { aliases: vec!["email".to_owned()], ..Names::default() }
 }
 
 /// Reads this CSV into batches of a size.
-pub fn reader(text: &str, batch_size: usize, folder: &Path) -> Reader {
+pub fn reader(text: &str, operation: Operation, batch_size: usize, folder: &Path) -> Reader {
     let input = folder.join("members.csv");
     fs::write(&input, text).unwrap();
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size };
-    Reader::open(&Input::Files(vec![input]), &Form::default(), &labels(), limits).unwrap()
+    Reader::open(&Input::Files(vec![input]), &Form::default(), &names(), limits, Pass::Every(operation)).unwrap()
 }
 
 /// Sends to nowhere in particular.
-pub fn plan(operation: Operation, threads: usize) -> Plan {
+pub fn plan(threads: usize) -> Plan {
     let key = || Secret::new("not-a-real-key".to_owned());
     let credentials = Credentials { client_secret: key(), partner_api_key: key() };
-    let bodies = BodyWriter::new(&credentials, "c", operation, &labels());
+    let bodies = BodyWriter::new(&credentials, "c", &names().aliases);
     let (cohorts, users) = ("https://braze/cohorts".to_owned(), "https://braze/cohorts/users".to_owned());
     let first_call = FirstCall { address: users.clone(), body: bodies.no_changes() };
-    Plan { addresses: Addresses { cohorts, users }, bodies, thread_count: threads, first_call }
+    Plan { addresses: Addresses { cohorts, users }, bodies, thread_count: threads, first_call: Some(first_call) }
 }
 
 /// The gate of a run with the default limits but this one.

@@ -431,6 +431,24 @@ fn the_flag_takes_the_place_of_the_job() {
     assert!(td.asked().is_empty());
 }
 
+#[test]
+fn a_result_that_removes_and_adds_is_fetched_once_and_read_twice() {
+    let rows = |number: usize| {
+        let change = if number.is_multiple_of(2) { "add" } else { "remove" };
+        [vec![0x92], text(&format!("u{number}")), text(change)].concat()
+    };
+    let bytes = gzip(&(0..3000).flat_map(rows).collect::<Vec<_>>());
+    let mut shown = success(3000);
+    shown["hive_result_schema"] = json!("[[\"external_id\", \"varchar\"], [\"change\", \"varchar\"]]");
+    let td = Td::with_result(shown, move |_| Reply::whole(&bytes));
+    let braze = braze();
+    let run = td.feeds(Run::upload().to(&braze)).unset("operation").set("operation_column", "change");
+    let run = run.set("mapping", "{external_id: user_ids}").arg("--json").exits(0);
+    run.account().has(&[("/rows_read", 3000), ("/by_operation/remove/delivered", 1500), ("/delivered", 3000)]);
+    assert_eq!(held(&braze), (0..3000).step_by(2).map(|number| format!("u{number}")).collect());
+    assert_eq!(td.downloads().len(), 1);
+}
+
 #[rstest]
 #[case::both("input", "members.csv", "input is set beside job_id")]
 #[case::columns("columns", "user_ids", "columns is set beside job_id")]

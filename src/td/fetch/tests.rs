@@ -95,7 +95,8 @@ fn fetch(replies: Vec<Reply>) -> Ran {
     let gate = gate.asking(Server::TreasureData);
     let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
     let key = Secret::new("7/never-to-be-seen".to_owned());
-    let result = Client::new(&job, &key, &get, &gate).fetch(Wanted::default(), &Received::default());
+    let result = Client::new(&job, &key, &get, &gate)
+        .fetch(Wanted { rows: None, names: &Names::default() }, &Received::default());
     let result = result.ok().map(|result| (io::read_to_string(result.bytes.open()).unwrap(), result));
     Ran { result, stop: gate.take_stop(), asked: get.asked.into_inner().unwrap(), took: clock.now() }
 }

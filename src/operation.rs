@@ -1,0 +1,76 @@
+//! What happens to the members.
+
+/// Add the identifiers to the cohort, or remove them from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `should_remove: false`
+    Add,
+    /// `should_remove: true`
+    Remove,
+}
+
+impl Operation {
+    /// As it is written in settings and in the account.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Remove => "remove",
+        }
+    }
+
+    /// What a cell says: `add`, `remove` or `delete`, in any case.
+    pub fn from_cell(cell: &[u8]) -> Option<Self> {
+        if cell.eq_ignore_ascii_case(b"add") {
+            Some(Self::Add)
+        } else if cell.eq_ignore_ascii_case(b"remove") || cell.eq_ignore_ascii_case(b"delete") {
+            Some(Self::Remove)
+        } else {
+            None
+        }
+    }
+}
+
+/// What happens to which members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operations {
+    /// The same to all.
+    One(Operation),
+    /// What the cell of this column says. All removals come before all additions.
+    Column(String),
+}
+
+impl Operations {
+    /// As it is written in the account.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::One(operation) => operation.as_str(),
+            Self::Column(_) => "mixed",
+        }
+    }
+
+    /// The column that says it, where one does.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::One(_) => None,
+            Self::Column(name) => Some(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("add", Some(Operation::Add))]
+    #[case("ADD", Some(Operation::Add))]
+    #[case("remove", Some(Operation::Remove))]
+    #[case("Delete", Some(Operation::Remove))]
+    #[case("", None)]
+    #[case(" add", None)]
+    #[case("upsert", None)]
+    fn a_cell_says_the_operation(#[case] cell: &str, #[case] operation: Option<Operation>) {
+        assert_eq!(Operation::from_cell(cell.as_bytes()), operation);
+    }
+}

@@ -1,0 +1,182 @@
+//! Removals and additions in one input: `operation_column`. And columns of other names: `mapping`.
+
+use rstest::rstest;
+use serde_json::json;
+
+use crate::formats::gzip;
+use crate::scripted::{Act, Scripted, Seen};
+use crate::support::{Run, assert_untouched, braze};
+
+/// Rows that remove and add by turns; everybody whose number ends in 5 is in both, first added.
+fn changes(count: usize) -> String {
+    let rows = (0..count).map(|number| match number % 10 {
+        5 => format!("u{number},add\r\nu{number},remove\r\n"),
+        odd if odd % 2 == 1 => format!("u{number},Delete\r\n"),
+        _ => format!("u{number},ADD\r\n"),
+    });
+    std::iter::once("user_ids,change\r\n".to_owned()).chain(rows).collect()
+}
+
+fn wanted(count: usize) -> Vec<String> {
+    let mut ids: Vec<_> = (0..count).filter(|it| it % 2 == 0 || it % 10 == 5).map(|it| format!("u{it}")).collect();
+    ids.sort();
+    ids
+}
+
+fn mixed(run: Run) -> Run {
+    run.unset("operation").set("operation_column", "change")
+}
+
+const COUNT: usize = 5_000;
+
+#[rstest]
+#[case::file(|run: Run| run.rows(changes(COUNT)))]
+#[case::standard_input(|run: Run| run.set("input", "'-'").stdin(changes(COUNT)))]
+#[case::compressed_standard_input(|run: Run| run.set("input", "'-'").stdin(gzip(changes(COUNT).as_bytes())))]
+fn all_removals_are_settled_before_the_first_addition(#[case] input: fn(Run) -> Run) {
+    let server = Scripted::start(|_| Act::success());
+    let run = input(mixed(Run::upload()).set("endpoint", server.endpoint()).set("thread_count", "3"));
+    let account = run.arg("--json").exits(0).account();
+    let rows = (COUNT + COUNT / 10) as u64;
+    let (removals, additions) = (COUNT as u64 / 2, COUNT as u64 * 6 / 10);
+    let account = account.has(&[("/rows_read", rows), ("/rows_used", rows), ("/rows_rejected", 0)]);
+    let account =
+        account.has(&[("/by_operation/remove/delivered", removals), ("/by_operation/add/delivered", additions)]);
+    account.has(&[("/delivered", removals + additions), ("/requests", 1 + 3 + 3), ("/retries", 0)]);
+    let should_remove = |seen: &Seen| seen.body["cohort_changes"][0]["should_remove"].as_bool().unwrap();
+    let order: Vec<_> = server.seen().iter().filter(|seen| seen.has_members()).map(should_remove).collect();
+    assert_eq!(order, [true, true, true, false, false, false]);
+}
+
+#[test]
+fn whoever_is_in_both_ends_up_in_the_cohort() {
+    let braze = braze();
+    mixed(Run::upload()).to(&braze).rows(changes(COUNT)).exits(0).prints(&["mixed", "remove", "add"]);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, wanted(COUNT));
+}
+
+#[test]
+fn a_file_over_several_formats_is_read_twice_as_well() {
+    let braze = braze();
+    let run = mixed(Run::upload())
+        .to(&braze)
+        .set("input", "[a.csv, b.jsonl]")
+        .file("a.csv", "change,user_ids\nadd,u1\nremove,u2\n");
+    let run =
+        run.file("b.jsonl", "{\"user_ids\":\"u2\",\"change\":\"add\"}\n{\"change\":\"delete\",\"user_ids\":\"u3\"}\n");
+    run.arg("--json").exits(0).account().has(&[("/delivered", 4), ("/by_operation/add/identifiers", 2)]);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1", "u2"]);
+}
+
+#[test]
+fn another_operation_is_a_rejected_row() {
+    let braze = braze();
+    let rows = "user_ids,change\nu1,add\nu2,upsert\nu3,\nu4,remove\nu5,add,too many\n";
+    let account = mixed(Run::upload()).to(&braze).rows(rows).arg("--json").exits(0).account();
+    let account = account.has(&[("/rows_read", 5), ("/rows_used", 2), ("/rows_rejected", 3)]);
+    account.has(&[("/rows_malformed/operation", 2), ("/rows_malformed/cell_count", 1), ("/delivered", 2)]);
+}
+
+#[test]
+fn what_did_not_arrive_is_kept_with_its_operation_and_taken_as_it_is() {
+    let server = Scripted::start(|seen| {
+        let is_bad = seen.user_ids().iter().any(|id| id == "u1" || id == "u2");
+        if is_bad { Act::message("400 Bad Request", "user_ids are not valid") } else { Act::success() }
+    });
+    let rows = "user_ids,change\nu1,remove\nu2,add\nu3,add\nu4,remove\n";
+    let run = mixed(Run::upload()).set("endpoint", server.endpoint()).set("failed_file", "failed.csv").rows(rows);
+    let run = run.arg("--json").exits(5);
+    run.account().has(&[("/refused", 2), ("/delivered", 2)]);
+    let failed = std::fs::read_to_string(run.path().join("failed.csv")).unwrap();
+    let lines: Vec<_> = failed.lines().collect();
+    assert_eq!(lines[0], "user_ids,device_ids,change,reason");
+    assert!(lines[1].starts_with("u1,,remove,") && lines[2].starts_with("u2,,add,"), "{failed}");
+    let braze = braze();
+    let again = mixed(Run::upload()).to(&braze).rows(failed).arg("--json").exits(0);
+    again.account().has(&[("/by_operation/remove/delivered", 1), ("/by_operation/add/delivered", 1)]);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u2"]);
+}
+
+#[test]
+fn a_run_that_is_stopped_in_its_removals_adds_nobody() {
+    let server = Scripted::for_members(|_| Act::message("401 Unauthorized", "Invalid client secret"));
+    let rows = "user_ids,change\nu1,remove\nu2,add\n";
+    let run = mixed(Run::upload()).set("endpoint", server.endpoint()).rows(rows).arg("--json").exits(4);
+    run.account().has(&[("/undelivered", 1), ("/by_operation/add/identifiers", 0)]);
+    assert!(!server.seen().iter().any(|seen| seen.user_ids().contains(&"u2".to_owned())));
+}
+
+#[test]
+fn the_expected_rows_are_those_of_both_operations() {
+    let (enough, rows) = (braze(), "user_ids,change\nu1,remove\nu2,add\n");
+    mixed(Run::upload()).to(&enough).set("expected_rows", "2").rows(rows).exits(0);
+    let short = braze();
+    mixed(Run::upload()).to(&short).set("expected_rows", "3").rows(rows).exits(3).says(&["2 rows", "3"]);
+    assert!(short.cohort("vip").is_none_or(|cohort| cohort.members == 0), "nobody is added");
+}
+
+#[test]
+fn an_input_with_additions_only_is_read_to_its_end() {
+    let braze = braze();
+    let run = mixed(Run::upload()).to(&braze).rows("user_ids,change\nu1,add\n").arg("--json").exits(0);
+    run.account().has(&[("/delivered", 1), ("/requests", 2)]);
+    mixed(Run::upload())
+        .rows("user_ids,change\nu1,add\n")
+        .arg("--dry-run")
+        .arg("--json")
+        .exits(0)
+        .account()
+        .has(&[("/dry_run/batches", 1), ("/by_operation/add/identifiers", 1)]);
+}
+
+#[rstest]
+#[case::no_such_column("user_ids,Change\nu1,add\n", "no column 'change'")]
+#[case::twice("user_ids,change,change\nu1,add,add\n", "there twice")]
+fn an_input_without_the_column_sends_nothing(#[case] rows: &str, #[case] message: &str) {
+    let braze = braze();
+    mixed(Run::upload()).to(&braze).rows(rows).exits(3).says(&[message]);
+    assert_untouched(&braze);
+}
+
+#[rstest]
+#[case::both(|run: Run| run.set("operation_column", "change"), "cannot be set together with operation")]
+#[case::an_identifier_column(|run: Run| run.unset("operation").set("operation_column", "user_ids"), "a column of identifiers")]
+#[case::mapped_to_nothing(|run: Run| run.set("mapping", "{mail: email}"), "aliases: [email]")]
+#[case::mapped_twice(|run: Run| run.set("mapping", "{a: user_ids, b: user_ids}"), "two columns to 'user_ids'")]
+#[case::mapped_from_an_output(|run: Run| run.set("mapping", "{device_ids: user_ids}"), "another column that is read")]
+#[case::no_map(|run: Run| run.set("mapping", "external_id"), "a map such as {external_id: user_ids}")]
+fn settings_that_contradict_each_other_are_refused(#[case] change: fn(Run) -> Run, #[case] message: &str) {
+    change(Run::upload()).set("endpoint", "http://127.0.0.1:1").rows("user_ids\nu1\n").exits(2).says(&[message]);
+}
+
+#[rstest]
+#[case::csv("external_id,idfv,mail,user_id\nu1,d1,a@example.com,x\nu2,,,y\n")]
+#[case::jsonl("{\"external_id\":\"u1\",\"idfv\":\"d1\",\"mail\":\"a@example.com\"}\n{\"external_id\":\"u2\"}\n")]
+fn mapped_columns_are_what_the_mapping_says(#[case] rows: &str) {
+    let braze = braze();
+    let mapping = "{external_id: user_ids, idfv: device_ids, mail: email}";
+    let run = Run::upload().to(&braze).set("aliases", "[email]").set("mapping", mapping).rows(rows);
+    run.arg("--json").exits(0).account().has(&[("/delivered", 4), ("/identifiers/aliases/email", 1)]);
+    let cohort = braze.cohort("vip").unwrap();
+    assert_eq!(
+        (cohort.user_ids.as_slice(), cohort.device_ids.as_slice()),
+        (&["u1".to_owned(), "u2".to_owned()][..], &["d1".to_owned()][..])
+    );
+}
+
+#[test]
+fn a_mapping_is_a_parameter_too_and_what_fails_can_be_sent_again_with_it() {
+    let refusing = Scripted::for_members(|_| Act::message("400 Bad Request", "not valid"));
+    let parameters = |endpoint: &str, input: &str| {
+        json!({
+            "cohort_id": "vip", "operation": "add", "input": input, "endpoint": endpoint, "failed_file": "failed.csv",
+            "mapping": {"external_id": "user_ids"},
+        })
+    };
+    let run = Run::operator(&parameters(refusing.endpoint(), "members.csv")).rows("external_id\nu1\n").exits(5);
+    let failed = std::fs::read_to_string(run.path().join("failed.csv")).unwrap();
+    let braze = braze();
+    let again = Run::operator(&parameters(&braze.endpoint(), "again.csv")).file("again.csv", failed);
+    again.exits(0);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1"]);
+}
