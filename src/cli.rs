@@ -25,6 +25,7 @@ pub enum Command {
     /// Read a query result and add its members to a cohort, or remove them from it
     #[command(after_help = "Example: td-braze-cohort upload cohort.yml --input members.csv\n\
         Credentials: BRAZE_CLIENT_SECRET and BRAZE_PARTNER_API_KEY in the environment; endpoint: in CONFIG or BRAZE_ENDPOINT.\n\
+        With job_id: TD_API_KEY, and TD_API_SERVER where it is not https://api.treasuredata.com.\n\
         For a trial without Braze: td-braze-cohort upload cohort.yml --sandbox")]
     Upload(UploadArgs),
     /// Check settings, the input's header and the credentials, without sending any member
@@ -44,7 +45,7 @@ pub enum Command {
 pub struct UploadArgs {
     /// The settings, YAML
     pub config: PathBuf,
-    /// The file to read, a pattern of files, or - for standard input; overrides the setting
+    /// The file to read, a pattern of files, or - for standard input; overrides input and `job_id`
     #[arg(long, value_name = "PATH|PATTERN|-")]
     pub input: Option<String>,
     /// Print the account as one JSON object
@@ -66,7 +67,7 @@ pub struct UploadArgs {
 pub struct CheckArgs {
     /// The settings, YAML
     pub config: PathBuf,
-    /// The file or pattern whose columns are checked; overrides the setting
+    /// The file or pattern whose columns are checked; overrides input and `job_id`
     #[arg(long, value_name = "PATH|PATTERN")]
     pub input: Option<String>,
 }

@@ -9,6 +9,7 @@ use crate::failures::FailuresError;
 use crate::input::InputError;
 
 pub mod check;
+pub mod job;
 pub mod network;
 pub mod operator;
 pub mod order;
