@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Stands in for Treasure Data's API, as far as Digdag's td> operator calls it.
+"""Stands in for Treasure Data's API, as far as Digdag's td> operator and td-braze-cohort call it.
 
 usage: td_stand_in.py RESULT.csv API_KEY
 
-Every query succeeds at once with the rows of RESULT.csv; an empty cell is NULL. Listens on a free port of 127.0.0.1 and
-prints `127.0.0.1:PORT` as its first line.
+Every query succeeds at once with the rows of RESULT.csv; an empty cell is NULL. To td-braze-cohort, though, a job is still
+running when it asks for the first time, and the first download of a result breaks off in the middle. Listens on a free port of
+127.0.0.1 and prints `127.0.0.1:PORT` as its first line.
 """
 
 import csv
@@ -12,6 +13,7 @@ import gzip
 import json
 import struct
 import sys
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -43,6 +45,8 @@ class Handler(BaseHTTPRequestHandler):
     result = None
     api_key = None
     jobs = []
+    # How often td-braze-cohort has asked for what.
+    asked = Counter()
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -61,11 +65,35 @@ class Handler(BaseHTTPRequestHandler):
         elif what == "status":
             self.json(200, self.summary(job_id))
         elif what == "show":
-            self.json(200, self.job(job_id))
+            self.json(200, self.job(job_id) | ({"status": "running"} if self.is_first_question() else {}))
         elif what == "result" and parse_qs(address.query).get("format") == ["msgpack.gz"]:
-            self.answer(200, "application/octet-stream", self.result.body)
+            self.send_result()
         else:
             self.not_found()
+
+    def is_first_question(self):
+        """Whether td-braze-cohort asks, and for the first time."""
+        if not (self.headers.get("User-Agent") or "").startswith("td-braze-cohort/"):
+            return False
+        self.asked[self.path] += 1
+        return self.asked[self.path] == 1
+
+    def send_result(self):
+        body = self.result.body
+        if self.is_first_question():
+            self.begin(200, "application/octet-stream", len(body))
+            self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+            return
+        wanted = self.headers.get("Range")
+        if wanted is None:
+            self.answer(200, "application/octet-stream", body)
+            return
+        start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        self.begin(
+            206, "application/octet-stream", len(body) - start, ("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        )
+        self.wfile.write(body[start:])
 
     def summary(self, job_id):
         return {
@@ -101,11 +129,14 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status, "application/json", json.dumps(value).encode())
 
     def answer(self, status, content_type, body):
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        self.begin(status, content_type, len(body))
         self.wfile.write(body)
+
+    def begin(self, status, content_type, length, *headers):
+        self.send_response(status)
+        for name, value in [("Content-Type", content_type), ("Content-Length", str(length)), *headers]:
+            self.send_header(name, value)
+        self.end_headers()
 
 
 def main():

@@ -119,7 +119,8 @@ fn write_credentials(body: &mut Vec<u8>, credentials: &Credentials, cohort_id: &
 /// Writes a JSON string of UTF-8 text. One pass decides whether anything needs escaping; nearly always a copy is all.
 fn write_string(body: &mut Vec<u8>, text: &[u8]) {
     body.push(b'"');
-    if text.iter().any(|byte| needs_escape(*byte)) {
+    // Without a way out in the middle the pass takes many bytes at once.
+    if text.iter().fold(false, |found, byte| found | needs_escape(*byte)) {
         for byte in text {
             write_escaped(body, *byte);
         }

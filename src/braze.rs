@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use serde_json::Value;
 
 use crate::config::endpoint::Endpoint;
@@ -113,7 +112,7 @@ fn classify_answer(answer: &Answer) -> Verdict {
         }
         400 => bad_request(answer),
         401 => Verdict::Final(Refusal::Credentials(said(answer))),
-        403 if is_json(answer) => Verdict::Final(Refusal::Credentials(said(answer))),
+        403 if answer.is_json_object() => Verdict::Final(Refusal::Credentials(said(answer))),
         403 => Verdict::Final(Refusal::NotBraze(
             "a firewall or an allow-list refused (403, not from Braze's API): is this machine's address allow-listed?"
                 .to_owned(),
@@ -138,7 +137,7 @@ fn acknowledgement(answer: &Answer) -> Verdict {
         return Verdict::Delivered;
     }
     let Ok(Value::Object(object)) = serde_json::from_slice(&answer.body) else {
-        return if looks_like_html(answer) {
+        return if answer.is_html() {
             Verdict::Final(Refusal::NotBraze(format!("status {} with a web page", answer.status)))
         } else {
             Verdict::Garbage(format!("status {}, but the body is not a JSON object", answer.status))
@@ -158,7 +157,7 @@ fn acknowledgement(answer: &Answer) -> Verdict {
 
 /// A 400 is about the cohort, which is the same in every call, or about the changes, where a single identifier may be it.
 fn bad_request(answer: &Answer) -> Verdict {
-    if looks_like_html(answer) {
+    if answer.is_html() {
         return Verdict::Final(Refusal::NotBraze("status 400 with a web page".to_owned()));
     }
     let said = said(answer);
@@ -188,22 +187,10 @@ pub fn shortened(said: &str) -> String {
     if letters.next().is_none() { shown } else { format!("{shown} …") }
 }
 
-fn is_json(answer: &Answer) -> bool {
-    serde_json::from_slice::<serde_json::Map<String, Value>>(&answer.body).is_ok()
-}
-
-fn looks_like_html(answer: &Answer) -> bool {
-    let declared = content_type(&answer.headers).is_some_and(|kind| kind.contains("html"));
-    declared || answer.body.trim_ascii_start().starts_with(b"<")
-}
-
-fn content_type(headers: &HeaderMap) -> Option<&str> {
-    headers.get(http::header::CONTENT_TYPE)?.to_str().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderMap;
     use rstest::rstest;
 
     fn answered(status: u16, body: &str) -> Verdict {

@@ -36,6 +36,7 @@ pub enum Command {
     /// Read a query result and add its members to a cohort, or remove them from it
     #[command(after_help = "Example: td-braze-cohort upload cohort.yml --input members.csv\n\
         Credentials: BRAZE_CLIENT_SECRET and BRAZE_PARTNER_API_KEY in the environment; endpoint: in CONFIG or BRAZE_ENDPOINT.\n\
+        With job_id: TD_API_KEY, and TD_API_SERVER where it is not https://api.treasuredata.com.\n\
         For a trial without Braze: td-braze-cohort upload cohort.yml --sandbox")]
     Upload(UploadArgs),
     /// Check settings, the input's header and the credentials, without sending any member
@@ -71,6 +72,8 @@ Environment:
   BRAZE_CLIENT_SECRET      the data import key
   BRAZE_PARTNER_API_KEY    the partner key
   BRAZE_ENDPOINT           Braze's REST endpoint, where the config file does not say it
+  TD_API_KEY, TD_API_SERVER
+                           Treasure Data's key, and its site, where job_id is set
   HTTPS_PROXY, ALL_PROXY, NO_PROXY
                            the proxy
   RUST_LOG                 how much is logged on standard error: error, warn, info or debug
@@ -82,8 +85,8 @@ Exit codes:
   1         a defect of this program
   2         configuration or usage; nothing was sent
   3         the input cannot be used
-  4         Braze refused the credentials
-  5         Braze, or something in front of it, refused for good; the account says what arrived
+  4         Braze, or Treasure Data, refused the credentials
+  5         Braze or Treasure Data, or something in front of them, refused for good; the account says what arrived
   73        a file that must be written cannot be written
   75        not everything was delivered; try again later
   130, 143  stopped by SIGINT, SIGTERM";
@@ -107,7 +110,7 @@ pub struct ManArgs {
 pub struct UploadArgs {
     /// The settings, YAML
     pub config: PathBuf,
-    /// The file to read, a pattern of files, or - for standard input; overrides the setting
+    /// The file to read, a pattern of files, or - for standard input; overrides input and `job_id`
     #[arg(long, value_name = "PATH|PATTERN|-")]
     pub input: Option<String>,
     /// Print the account as one JSON object
@@ -129,7 +132,7 @@ pub struct UploadArgs {
 pub struct CheckArgs {
     /// The settings, YAML
     pub config: PathBuf,
-    /// The file or pattern whose columns are checked; overrides the setting
+    /// The file or pattern whose columns are checked; overrides input and `job_id`
     #[arg(long, value_name = "PATH|PATTERN")]
     pub input: Option<String>,
 }

@@ -10,6 +10,7 @@ use crate::input::InputError;
 
 pub mod check;
 pub mod describe;
+pub mod job;
 pub mod network;
 pub mod operator;
 pub mod order;

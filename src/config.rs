@@ -46,12 +46,16 @@ pub struct Config {
     pub thread_count: usize,
     /// Where to; none where neither a setting nor the environment says it.
     pub endpoint: Option<Endpoint>,
+    /// More hosts that may be called.
+    pub allow_endpoint: Vec<String>,
     /// Certificates of further CAs to trust.
     pub ca_file: Option<PathBuf>,
     /// The partner's segment in Braze's path.
     pub partner: String,
     /// What to read; none where nothing says it.
     pub input: Option<Input>,
+    /// The job whose result is to be read; there is no `input` then, until it is fetched.
+    pub job_id: Option<String>,
     /// Format and columns, as far as they are set.
     pub form: Form,
     /// The rows that the input must have.
@@ -155,6 +159,14 @@ pub enum ConfigError {
         /// Why it is refused.
         error: EndpointError,
     },
+    /// The address of Treasure Data's API.
+    #[error("{origin}: the address of Treasure Data's API {error}")]
+    TdServer {
+        /// Where it stands.
+        origin: Origin,
+        /// Why it is refused.
+        error: EndpointError,
+    },
     /// The certificates of further CAs.
     #[error("ca_file {} {error}", .path.display())]
     CaFile {
@@ -194,8 +206,8 @@ pub enum ConfigError {
     },
     /// A credential on the command line, where every user of the machine can read it.
     #[error(
-        "credentials do not belong on the command line; they come from the environment alone, as BRAZE_CLIENT_SECRET \
-         and BRAZE_PARTNER_API_KEY"
+        "credentials do not belong on the command line; they come from the environment alone, as BRAZE_CLIENT_SECRET, \
+         BRAZE_PARTNER_API_KEY and TD_API_KEY"
     )]
     CredentialOnCommandLine,
 }
@@ -218,9 +230,16 @@ pub fn read_file(path: &Path, lookup: &dyn Lookup) -> Result<Layer, ConfigError>
         .collect()
 }
 
-/// Puts a later layer over an earlier one, key by key. What is null in the later one changes nothing.
+/// Puts a later layer over an earlier one, key by key. What is null in the later one changes nothing. A file and a job are
+/// two ways to say what is read, so one of them takes the place of the other.
 pub fn overlay(below: &mut Layer, above: Layer) {
-    below.extend(above.into_iter().filter(|(_, written)| written.raw != Raw::Null));
+    let above: Layer = above.into_iter().filter(|(_, written)| written.raw != Raw::Null).collect();
+    for (key, other) in [(Key::Input, Key::JobId), (Key::JobId, Key::Input)] {
+        if above.contains_key(&key) {
+            below.remove(&other);
+        }
+    }
+    below.extend(above);
 }
 
 impl Config {
@@ -240,8 +259,10 @@ impl Config {
             operations,
             thread_count: values.thread_count()?,
             endpoint: values.endpoint(environment_endpoint)?,
+            allow_endpoint: values.allow_endpoint()?,
             ca_file: values.text(Key::CaFile)?.map(PathBuf::from),
             partner: values.partner()?,
+            job_id: values.job_id()?,
             input: values.input()?,
             form: values.form()?,
             expected_rows: values.whole_number(Key::ExpectedRows)?,
@@ -267,7 +288,8 @@ impl Config {
     pub fn required_input(&self) -> Result<&Input, ConfigError> {
         self.input.as_ref().ok_or(ConfigError::Missing {
             key: Key::Input,
-            hint: "the file with the query's result, such as input: members.csv, or --input PATH, or - for standard input",
+            hint: "the file with the query's result, such as input: members.csv, or --input PATH, or - for standard input; \
+                   or, in its place, the Treasure Data job that has the result: job_id: ${td.last_job_id}",
         })
     }
 

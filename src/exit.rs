@@ -12,9 +12,9 @@ pub enum Exit {
     Usage = 2,
     /// The input cannot be used.
     Input = 3,
-    /// Braze refused the credentials.
+    /// Braze, or Treasure Data, refused the credentials.
     Credentials = 4,
-    /// Braze, or something in front of it, refused for good; the account says what arrived.
+    /// Braze or Treasure Data, or something in front of them, refused for good; the account says what arrived.
     Refused = 5,
     /// A file that must be written cannot be written.
     CannotWrite = 73,

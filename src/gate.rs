@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::pace::{Delay, Ended, Heard, Limits, Pace, Ticket, Turn};
-use crate::stop::Stop;
+use crate::stop::{Server, Stop};
 
 /// Shared by all workers of a run.
 pub struct Gate {
@@ -14,6 +14,7 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     limit: Duration,
     address: String,
+    server: Server,
 }
 
 struct State {
@@ -31,7 +32,13 @@ impl Gate {
     /// For a run that may take `max_duration`, and sends to `address`.
     pub fn new(address: String, limits: Limits, max_duration: Duration, clock: Arc<dyn Clock>) -> Self {
         let state = State { pace: Pace::new(limits), stop: None, last_failure: "nothing was sent yet".to_owned() };
-        Self { state: Mutex::new(state), clock, limit: max_duration, address }
+        Self { state: Mutex::new(state), clock, limit: max_duration, address, server: Server::Braze }
+    }
+
+    /// The same, where another server than Braze is asked.
+    #[must_use]
+    pub fn asking(self, server: Server) -> Self {
+        Self { server, ..self }
     }
 
     /// The time since the start of the run; monotonic.
@@ -94,7 +101,7 @@ impl Gate {
         {
             let (address, last) = (self.address.clone(), state.last_failure.clone());
             let answered = state.pace.answered();
-            self.stop_locked(&mut state, Stop::Outage { address, lasted, answered, last });
+            self.stop_locked(&mut state, Stop::Outage { server: self.server, address, lasted, answered, last });
         }
         self.clock.wake();
         state.pace.successes()

@@ -1,10 +1,10 @@
-//! One POST at a time over ureq: its deadlines, its pool of connections, bounded answers. Only this file and those below it
-//! name ureq.
+//! One POST or GET at a time over ureq: its deadlines, its pool of connections, bounded answers. Only this file and those
+//! below it name ureq.
 
-use std::io::Read;
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use thiserror::Error;
 use ureq::Agent;
 use ureq::config::Config;
@@ -12,12 +12,14 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, Tc
 
 pub mod proxy;
 pub(crate) mod resolver;
+mod stream;
 pub mod tls;
 pub(crate) mod tunnel;
 mod watched;
 
 use proxy::Proxy;
 use resolver::{LookupError, Names};
+pub use stream::{Body, Patience, Stream};
 use tls::{CertificateRefused, TlsConnector, Trust};
 use tunnel::{TunnelConnector, TunnelError};
 use watched::{StaleConnection, WatchConnector};
@@ -35,7 +37,7 @@ pub struct Deadlines {
     pub connect: Duration,
     /// Sending the head; and again for the body. Looked at whenever the system has taken a part, 128 KiB at most.
     pub send: Duration,
-    /// The head of the answer; and again for its body.
+    /// The head of the answer; and again for its body. Of a body that is streamed: each wait for its next bytes.
     pub answer: Duration,
 }
 
@@ -65,6 +67,28 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// Whether it is a web page, which no API sends.
+    pub fn is_html(&self) -> bool {
+        declares_html(&self.headers) || begins_html(&self.body)
+    }
+
+    /// Whether it is a JSON object, as APIs send them.
+    pub fn is_json_object(&self) -> bool {
+        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&self.body).is_ok()
+    }
+}
+
+/// Whether the headers announce a web page.
+pub fn declares_html(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(|kind| kind.contains("html"))
+}
+
+/// Whether a body begins as a web page does.
+pub fn begins_html(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
 }
 
 /// Why there is no answer. No variant carries anything of the request.
@@ -101,7 +125,13 @@ pub trait Post: Send + Sync {
     fn cut(&self);
 }
 
-/// Posts over the network.
+/// Asks for something.
+pub trait Get: Send + Sync {
+    /// Asks for the address with these headers. Redirects are answers, and are not followed.
+    fn get(&self, address: &str, headers: &HeaderMap, patience: Patience) -> Result<Stream, HttpError>;
+}
+
+/// Posts and gets over the network.
 pub struct Http {
     agent: Agent,
     names: Names,
@@ -142,12 +172,7 @@ impl Post for Http {
     fn post(&self, address: &str, body: &[u8]) -> Result<Answer, HttpError> {
         let response = self.agent.post(address).content_type("application/json").send(body).map_err(HttpError::from)?;
         let (parts, body) = response.into_parts();
-        let mut bytes = Vec::new();
-        // One byte more than may be: it tells an answer that is just as long from an endless one.
-        body.into_reader()
-            .take(MAX_ANSWER_BYTES as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| HttpError::from(ureq::Error::from(error)))?;
+        let bytes = Body::new(body.into_reader()).read_up_to(MAX_ANSWER_BYTES)?;
         // An error page may be long; its status says enough.
         let is_success = parts.status.is_success();
         if bytes.len() > MAX_ANSWER_BYTES && is_success {
@@ -159,6 +184,25 @@ impl Post for Http {
     fn cut(&self) {
         self.names.cut();
         self.agent.clone().shutdown();
+    }
+}
+
+impl Get for Http {
+    fn get(&self, address: &str, headers: &HeaderMap, patience: Patience) -> Result<Stream, HttpError> {
+        let mut request = self.agent.get(address);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = match patience {
+            Patience::Whole => request,
+            Patience::EachPiece => {
+                let each = self.agent.config().timeouts().recv_body;
+                request.config().timeout_recv_body(None).timeout_per_read(each).build()
+            }
+        };
+        let (parts, body) = request.call().map_err(HttpError::from)?.into_parts();
+        let body = Body::new(body.into_reader());
+        Ok(Stream { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 }
 

@@ -49,8 +49,8 @@ pub enum InputError {
     },
     /// Not as many rows as there should be.
     #[error(
-        "the input {name} has {found} rows where expected_rows says {expected}: it is cut off, or belongs to another \
-         query; nothing more was sent"
+        "the input {name} has {found} rows where expected_rows says {expected} (or, of a job, its num_records): it is cut \
+         off, or belongs to another query; nothing more was sent"
     )]
     ExpectedRows {
         /// Which input.

@@ -31,6 +31,7 @@ pub mod http;
 pub mod pace;
 pub mod retry;
 pub mod stop;
+pub mod td;
 pub mod upload;
 
 pub mod account;

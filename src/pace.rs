@@ -111,6 +111,8 @@ pub struct Pace {
     /// When the latest outage or lock was over. Delays from before it do not count any more.
     lifted: Duration,
     failures_in_a_row: u32,
+    /// Refused for the rate since the latest success.
+    limited: bool,
     successes: u64,
     answered: bool,
     /// The latest time at which all was well, or an announced pause ended.
@@ -134,6 +136,7 @@ impl Pace {
             next_ticket: 0,
             lifted: Duration::ZERO,
             failures_in_a_row: 0,
+            limited: false,
             successes: 0,
             answered: false,
             well_until: Duration::ZERO,
@@ -152,9 +155,8 @@ impl Pace {
             None => delay.until,
         };
         let kept_free = self.kept_free(now);
-        // What we are told to wait for is no outage.
-        self.well_until = self.well_until.max(kept_free);
-        let (spread, is_used_up) = match self.quota.as_ref().map(|quota| quota.ask(now, self.in_flight)) {
+        self.excuse(kept_free);
+        let (spread, is_used_up) = match self.quota.as_mut().map(|quota| quota.ask(now, self.in_flight)) {
             Some(Left::From(time)) => (time, false),
             Some(Left::AfterAnother) => (now, true),
             Some(Left::Nothing(_)) | None => (now, false),
@@ -170,16 +172,16 @@ impl Pace {
     }
 
     /// Until when the limits of the hour allow nobody anything; zero where they do.
-    fn kept_free(&self, now: Duration) -> Duration {
+    fn kept_free(&mut self, now: Duration) -> Duration {
         let hour = Some(self.hour.free_at(now)).filter(|time| *time > now).unwrap_or_default();
-        match self.quota.as_ref().map(|quota| quota.ask(now, self.in_flight)) {
+        match self.quota.as_mut().map(|quota| quota.ask(now, self.in_flight)) {
             Some(Left::Nothing(time)) => hour.max(time),
             _ => hour,
         }
     }
 
     /// Until when Braze, or our own limit an hour, keeps everybody from sending.
-    pub fn paused_until(&self, now: Duration) -> Duration {
+    pub fn paused_until(&mut self, now: Duration) -> Duration {
         self.pause_until.max(self.kept_free(now))
     }
 
@@ -205,6 +207,7 @@ impl Pace {
         match (&mut self.quota, heard.standing) {
             (Some(quota), Some(standing)) => quota.hear(standing, now),
             (None, Some(standing)) => self.quota = Some(Quota::new(standing, now)),
+            (Some(quota), None) if heard.answered && quota.is_unheard() => self.quota = None,
             (Some(quota), None) => quota.hear_nothing(),
             (None, None) => {}
         }
@@ -219,15 +222,26 @@ impl Pace {
             Ended::Limited { until, announced } => {
                 self.pause_until = self.pause_until.max(until);
                 if announced {
-                    self.well_until = self.well_until.max(until);
+                    self.excuse(until);
                 } else {
-                    self.failures_in_a_row = self.failures_in_a_row.max(1);
+                    // Nobody knows when it is over: one tries, not all at once.
+                    self.probe = self.probe.max(Some(until));
                 }
+                self.limited = true;
+                self.failures_in_a_row = self.failures_in_a_row.max(1);
             }
         }
     }
 
+    /// What we are told to wait for is no outage; but being told so again and again, without anything getting through, is.
+    fn excuse(&mut self, until: Duration) {
+        if !self.limited {
+            self.well_until = self.well_until.max(until);
+        }
+    }
+
     fn succeeded(&mut self, now: Duration, ticket: Ticket) {
+        self.limited = false;
         self.successes += 1;
         self.failures_in_a_row = 0;
         self.well_until = self.well_until.max(now);

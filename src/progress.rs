@@ -50,6 +50,48 @@ impl Progress {
     }
 }
 
+/// Shows how far a download is; nothing before the first byte.
+pub struct DownloadProgress {
+    last_line: Instant,
+    bar: Option<&'static ProgressBar>,
+}
+
+impl Default for DownloadProgress {
+    fn default() -> Self {
+        Self { last_line: Instant::now(), bar: None }
+    }
+}
+
+impl DownloadProgress {
+    /// Shows that so many bytes are here, of so many where that is known, if it is time.
+    pub fn show(&mut self, bytes: u64, whole: Option<u64>) {
+        if bytes == 0 {
+            return;
+        }
+        if terminal::has_bar() {
+            let bar = *self.bar.get_or_insert_with(|| terminal::start_bar(whole));
+            terminal::set_bar_length(bar, whole);
+            bar.set_position(bytes);
+            bar.set_message(download_line(bytes, whole));
+        } else if self.last_line.elapsed() >= LOG_EVERY {
+            info!("{}", download_line(bytes, whole));
+            self.last_line = Instant::now();
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn download_line(bytes: u64, whole: Option<u64>) -> String {
+    let whole = whole.map_or_else(String::new, |whole| format!(" of {whole}"));
+    format!("{bytes}{whole} bytes of the job's result fetched")
+}
+
 /// Identifiers, rate, requests, retries and the time left, as far as it can be told from the bytes read.
 fn line(sent: Sent, elapsed: Duration, read: Option<(u64, u64)>) -> String {
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -75,5 +117,11 @@ mod tests {
             "12000 identifiers delivered, 3000/s, 14 requests, 1 retries, about 12 s left"
         );
         assert!(!line(sent, Duration::ZERO, None).contains("left"));
+    }
+
+    #[test]
+    fn a_line_tells_how_much_was_fetched() {
+        assert_eq!(download_line(10, Some(40)), "10 of 40 bytes of the job's result fetched");
+        assert_eq!(download_line(10, None), "10 bytes of the job's result fetched");
     }
 }

@@ -1,8 +1,8 @@
 //! SIGTERM and SIGINT. The first one stops the run in an orderly way, the second one ends the process now.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use log::warn;
@@ -14,8 +14,42 @@ use crate::exit::Exit;
 use crate::gate::Gate;
 use crate::stop::Stop;
 
-/// From now on a signal stops the gate.
-pub fn stop_on_signals(gate: &Arc<Gate>) -> io::Result<()> {
+/// What a signal stops.
+#[derive(Default)]
+pub struct Shutdown {
+    is_listening: bool,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    gates: Vec<Arc<Gate>>,
+    /// The first signal.
+    heard: Option<i32>,
+}
+
+impl Shutdown {
+    /// From now on a signal stops this gate too; at once, where there was one already.
+    pub fn stop(&mut self, gate: &Arc<Gate>) -> io::Result<()> {
+        if !self.is_listening {
+            listen(&self.state)?;
+            self.is_listening = true;
+        }
+        let mut state = lock(&self.state);
+        state.gates.push(Arc::clone(gate));
+        if let Some(signal) = state.heard {
+            gate.stop(reason(signal));
+        }
+        Ok(())
+    }
+
+    /// Why the run has to end, where there was a signal.
+    pub fn reason(&self) -> Option<Stop> {
+        lock(&self.state).heard.map(reason)
+    }
+}
+
+fn listen(state: &Arc<Mutex<State>>) -> io::Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
     for (signal, exit) in [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)] {
         // In this order: the first signal finds the flag unset and sets it.
@@ -23,10 +57,14 @@ pub fn stop_on_signals(gate: &Arc<Gate>) -> io::Result<()> {
         flag::register(signal, Arc::clone(&stopping))?;
     }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let gate = Arc::clone(gate);
+    let state = Arc::clone(state);
     thread::spawn(move || {
         for signal in signals.forever() {
-            gate.stop(if signal == SIGINT { Stop::Interrupted } else { Stop::Terminated });
+            {
+                let mut state = lock(&state);
+                state.heard.get_or_insert(signal);
+                state.gates.iter().for_each(|gate| gate.stop(reason(signal)));
+            }
             // Afterwards, as the log may be slow.
             warn!(
                 "{}: no request begins any more, and those in flight get 10 s; a second signal ends it now",
@@ -35,6 +73,14 @@ pub fn stop_on_signals(gate: &Arc<Gate>) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+fn reason(signal: i32) -> Stop {
+    if signal == SIGINT { Stop::Interrupted } else { Stop::Terminated }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for the first of both signals.

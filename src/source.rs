@@ -1,4 +1,4 @@
-//! Where the bytes come from: files, one after the other, or standard input; compressed or not.
+//! Where the bytes come from: files, one after the other, standard input, or what was fetched; compressed or not.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 
 pub mod compressed;
+pub mod fetched;
 pub mod files;
 pub mod spool;
 
 use crate::rows::format::Form;
+use fetched::Fetched;
 use files::{Stamp, Watch};
 use spool::{Keeping, Kept};
 
@@ -25,6 +27,8 @@ pub enum Input {
     Stdin,
     /// Paths and patterns, relative to the working directory, read as one input.
     Files(Vec<PathBuf>),
+    /// What was fetched and has no name any more. It can be opened as often as one likes.
+    Fetched(Fetched),
 }
 
 impl Input {
@@ -36,10 +40,10 @@ impl Input {
         }
     }
 
-    /// The files that are meant, with every pattern replaced by what it matches. None for standard input.
+    /// The files that are meant, with every pattern replaced by what it matches. None where there are no names.
     pub fn files(&self) -> Result<Vec<PathBuf>, SourceError> {
         match self {
-            Self::Stdin => Ok(Vec::new()),
+            Self::Stdin | Self::Fetched(_) => Ok(Vec::new()),
             Self::Files(paths) => files::resolve(paths),
         }
     }
@@ -50,6 +54,7 @@ impl fmt::Display for Input {
         const SHOWN: usize = 3;
         match self {
             Self::Stdin => formatter.write_str("standard input"),
+            Self::Fetched(fetched) => formatter.write_str(fetched.name()),
             Self::Files(paths) => {
                 let shown: Vec<_> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
                 formatter.write_str(&shown.join(", "))?;
@@ -178,13 +183,22 @@ enum Waiting {
     File(PathBuf, Option<Stamp>),
     /// A pipe among the files, whose bytes are kept for a second pass.
     Pipe(PathBuf, Arc<File>),
+    Fetched(Fetched),
 }
 
 impl Sources {
     /// Finds the files and looks at how they are now; opens nothing yet.
     pub fn find(input: &Input, form: &Form) -> Result<Self, SourceError> {
-        if *input == Input::Stdin {
-            return Ok(Self::one(Source::new(input.to_string(), form.clone(), Box::new(io::stdin()))));
+        match input {
+            Input::Stdin => {
+                return Ok(Self::one(Source::new(input.to_string(), form.clone(), Box::new(io::stdin()))));
+            }
+            Input::Fetched(fetched) => {
+                let (name, size) = (fetched.name().to_owned(), Some(fetched.size()));
+                let waiting = VecDeque::from([Waiting::Fetched(fetched.clone())]);
+                return Ok(Self { name, form: form.clone(), size, read: Arc::default(), waiting });
+            }
+            Input::Files(_) => {}
         }
         let files = input.files()?.into_iter().map(|path| {
             let stamp = files::stamp(&path)?;
@@ -236,13 +250,17 @@ impl Sources {
         Some(match self.waiting.pop_front()? {
             Waiting::Source(source) => Ok(source),
             Waiting::File(path, stamp) => files::open(path, stamp, &self.form, Arc::clone(&self.read)),
+            Waiting::Fetched(fetched) => {
+                let source = Source::new(fetched.name().to_owned(), self.form.clone(), Box::new(fetched.open()));
+                Ok(Source { read: Arc::clone(&self.read), ..source })
+            }
             Waiting::Pipe(path, spool) => {
                 files::open(path, None, &self.form, Arc::clone(&self.read)).map(|source| source.keeping(spool))
             }
         })
     }
 
-    /// The same sources for a first and a second pass. Files are read twice; what can be read only once is kept in between,
+    /// The same sources for a first and a second pass. Files and what was fetched are read twice; what can be read only once is kept in between,
     /// in a file without a name.
     pub fn twice(self) -> Result<(Self, Self), SourceError> {
         let (mut first, mut second) = (VecDeque::new(), VecDeque::new());
@@ -256,6 +274,10 @@ impl Sources {
                 Waiting::File(path, Some(stamp)) => {
                     first.push_back(Waiting::File(path.clone(), Some(stamp)));
                     second.push_back(Waiting::File(path, Some(stamp)));
+                }
+                Waiting::Fetched(fetched) => {
+                    first.push_back(Waiting::Fetched(fetched.clone()));
+                    second.push_back(Waiting::Fetched(fetched));
                 }
                 Waiting::File(path, None) | Waiting::Pipe(path, _) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
@@ -284,7 +306,7 @@ impl Sources {
     pub fn ahead(&self) -> impl Iterator<Item = Result<Source, SourceError>> {
         self.waiting.iter().filter_map(|waiting| match waiting {
             Waiting::File(path, stamp @ Some(_)) => Some(files::open(path.clone(), *stamp, &self.form, Arc::default())),
-            Waiting::File(_, None) | Waiting::Pipe(..) | Waiting::Source(_) => None,
+            Waiting::File(_, None) | Waiting::Pipe(..) | Waiting::Fetched(_) | Waiting::Source(_) => None,
         })
     }
 }
@@ -318,6 +340,20 @@ mod tests {
         assert_eq!(unpacked, 10_005);
         assert_eq!(Some(sources.bytes_read().load(Ordering::Relaxed)), sources.size());
         assert!(sources.is_empty());
+    }
+
+    #[test]
+    fn what_was_fetched_can_be_opened_again_while_it_is_read() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"some rows").unwrap();
+        let input = Input::Fetched(Fetched::new("job 7", file, 9));
+        let (mut one, mut other) = Sources::find(&input, &Form::default()).unwrap().twice().unwrap();
+        assert_eq!((one.name(), one.size(), one.len()), ("job 7", Some(18), 1));
+        let (mut first, mut again) = (one.open_next().unwrap().unwrap(), other.open_next().unwrap().unwrap());
+        first.read_exact(&mut [0; 5]).unwrap();
+        assert_eq!(io::read_to_string(&mut again).unwrap(), "some rows");
+        assert_eq!(io::read_to_string(&mut first).unwrap(), "rows");
+        assert_eq!(one.bytes_read().load(Ordering::Relaxed), 18);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Why a run ended early, with the way out of each.
 
+use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -9,6 +10,35 @@ use crate::checkpoint::CheckpointError;
 use crate::exit::Exit;
 use crate::failures::FailuresError;
 use crate::input::InputError;
+use crate::td::JobError;
+
+/// Who is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Braze.
+    Braze,
+    /// Treasure Data.
+    TreasureData,
+}
+
+impl Server {
+    /// What says where it is.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Braze => "the endpoint",
+            Self::TreasureData => "TD_API_SERVER",
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Braze => "Braze",
+            Self::TreasureData => "Treasure Data",
+        })
+    }
+}
 
 /// The first reason is the one that counts.
 #[derive(Debug, Error)]
@@ -33,10 +63,14 @@ pub enum Stop {
     /// Nothing got through for too long.
     #[error(
         "nothing got through to {address} for {} s (last: {last}); {}",
-        .lasted.as_secs(), if *.answered { "Braze may be down: see its status page, and run it again later" }
-        else { "it never answered: check the endpoint, the name service, the proxy and the firewall, then run it again" }
+        .lasted.as_secs(), if *.answered { format!("{server} may be down: see its status page, and run it again later") }
+        else { format!(
+            "it never answered: check {}, the name service, the proxy and the firewall, then run it again", .server.setting()
+        ) }
     )]
     Outage {
+        /// Who was called.
+        server: Server,
         /// Which address was called.
         address: String,
         /// For so long.
@@ -63,6 +97,9 @@ pub enum Stop {
         /// When it ends by this machine's clock, in UTC.
         until: jiff::Timestamp,
     },
+    /// The result of the job cannot be had.
+    #[error(transparent)]
+    Job(#[from] JobError),
     /// A file that has to be written.
     #[error("{0}; no further request was begun")]
     CannotWrite(#[from] FailuresError),
@@ -87,6 +124,7 @@ impl Stop {
                 Refusal::Request(_) | Refusal::NotFound | Refusal::NotBraze(_) => Exit::Refused,
             },
             Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
+            Self::Job(error) => error.exit(),
             Self::CannotWrite(_) | Self::Checkpoint(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,
         }

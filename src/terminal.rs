@@ -99,15 +99,28 @@ pub fn has_bar() -> bool {
     io::stderr().is_terminal() && !is_json()
 }
 
-/// Starts the bar; `length` in bytes of input, where that is known.
+/// Starts the bar, again where there was one; `length` in bytes of input, where that is known.
 pub fn start_bar(length: Option<u64>) -> &'static ProgressBar {
     let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(5)));
+    set_bar_length(bar, length);
+    bar.reset();
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+/// Tells the bar how long it is to become.
+pub fn set_bar_length(bar: &ProgressBar, length: Option<u64>) {
+    if bar.length() == length && bar.position() > 0 {
+        return;
+    }
+    match length {
+        Some(length) => bar.set_length(length),
+        None => bar.unset_length(),
+    }
     let template = if length.is_some() { "{bar:30} {percent:>3} %  {msg}" } else { "{spinner} {msg}" };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
 }
 
 #[cfg(test)]

@@ -202,11 +202,12 @@ fn guarded(gate: &Gate, work: impl FnOnce()) -> bool {
 
 /// Takes batches until there are none, or the run is stopped; `stopping` closes then, which wakes who waits for a batch.
 fn work(worker: Worker<'_>, queue: &Receiver<Batch>, stopping: &Receiver<()>) {
+    let mut body = Vec::new();
     while !worker.gate.is_stopped() {
         select! {
             recv(queue) -> batch => match batch {
                 Ok(batch) => {
-                    let is_whole = guarded(worker.gate, || worker.deliver(&batch));
+                    let is_whole = guarded(worker.gate, || worker.deliver(&batch, &mut body));
                     if !is_whole {
                         worker.keep(&batch, worker::NOT_SENT);
                     }

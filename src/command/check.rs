@@ -4,6 +4,7 @@ use crate::batch::CAPACITY;
 use crate::body::BodyWriter;
 use crate::braze::Addresses;
 use crate::cli::CheckArgs;
+use crate::columns::Columns;
 use crate::config::credentials::from_environment;
 use crate::config::template::Environment;
 use crate::config::{self, Config};
@@ -12,10 +13,12 @@ use crate::http::Http;
 use crate::identifier::Kind;
 use crate::reader::{Limits, Reader};
 use crate::source::Input;
+use crate::td::JobError;
 use crate::terminal;
 use crate::upload::{self, FirstCall, Plan, Shared};
 
 use super::CommandError;
+use super::job;
 use super::network::network;
 use super::order::gate;
 use super::upload::input_flag;
@@ -64,13 +67,34 @@ fn failed(error: impl Into<CommandError>) -> (String, Exit) {
 }
 
 fn check_input(config: &Config) -> Finding {
+    if let Some(id) = &config.job_id {
+        return check_job(config, id);
+    }
     let input = config.required_input().map_err(failed)?;
     if *input == Input::Stdin {
         return Ok("standard input, which is not read here".to_owned());
     }
     let limits = Limits { expected_rows: None, max_rejected: config.max_rejected, batch_size: CAPACITY };
     let reader = Reader::open(input, &config.form, &config.names, limits, config.first_pass()).map_err(failed)?;
-    let columns = reader.columns();
+    let (name, format) = (reader.name(), reader.format());
+    Ok(format!("{name} ({format}) {}", described(config, reader.columns())))
+}
+
+/// Asks for the job, once. One that has not ended is waited for by the upload.
+fn check_job(config: &Config, id: &str) -> Finding {
+    let shown = job::look(config, id).map_err(failed)?.map_err(|stop| (stop.to_string(), stop.exit()))?;
+    let Some((names, rows)) = shown.finished else {
+        return Ok(format!("job {id} is {}; an upload waits for it to end", shown.status));
+    };
+    let columns = config.names.find(&names).map_err(|error| {
+        let error = JobError::Header { id: id.to_owned(), error };
+        (error.to_string(), error.exit())
+    })?;
+    let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
+    Ok(format!("job {id} ({}, rows: {rows}) {}", shown.status, described(config, &columns)))
+}
+
+fn described(config: &Config, columns: &Columns) -> String {
     let kinds: Vec<String> = columns
         .used
         .iter()
@@ -84,10 +108,8 @@ fn check_input(config: &Config) -> Finding {
         [] => String::new(),
         names => format!("; no column {}", names.join(", ")),
     };
-    let (name, format) = (reader.name(), reader.format());
     let operation = config.operations.column().map_or_else(String::new, |name| format!("; operation: {name}"));
-    let kinds = kinds.join(", ");
-    Ok(format!("{name} ({format}) has {} columns, of which identifiers: {kinds}{operation}{missing}", columns.width))
+    format!("has {} columns, of which identifiers: {}{operation}{missing}", columns.width, kinds.join(", "))
 }
 
 /// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.

@@ -8,13 +8,14 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use super::CommandError;
+use super::job::{self, Beginning};
 use super::network::network;
 use crate::account::{Account, DryRun, InputAccount, Part, Sent};
 use crate::batch::CAPACITY;
 use crate::body::{BodyWriter, Credentials};
 use crate::braze::Addresses;
 use crate::checkpoint::{Checkpoint, Scope};
-use crate::clock::Monotonic;
+use crate::clock::{Clock, Monotonic};
 use crate::config::Config;
 use crate::config::credentials::from_environment;
 use crate::config::endpoint::Endpoint;
@@ -30,7 +31,6 @@ use crate::reader::passes::{self, Second};
 use crate::reader::{Limits, Reader};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
-use crate::shutdown;
 use crate::source::Sources;
 use crate::stop::Stop;
 use crate::upload::{self, FirstCall, Keep, Plan, Shared};
@@ -145,14 +145,19 @@ fn upload_to(
 ) -> Result<Finished, CommandError> {
     config.check_files()?;
     let post = Http::new(config.thread_count, network(config, endpoint)?);
+    let mut beginning = Beginning::default();
+    let config = &match job::with_result(config, &mut beginning)? {
+        Ok(config) => config,
+        Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, None)),
+    };
     let (reader, second) = open(config)?;
     let keep = Arc::new(Keep {
         failures: Failures::begin(config.failed_file.as_deref(), &config.names)?,
         checkpoint: Checkpoint::begin(config.checkpoint.as_deref(), scope(config, endpoint, session))?,
     });
     let mut plan = plan(config, endpoint, credentials, session.time);
-    let gate = Arc::new(gate(config, endpoint));
-    shutdown::stop_on_signals(&gate).map_err(CommandError::Signals)?;
+    let gate = Arc::new(gate_of(config, endpoint, Arc::clone(&beginning.clock)));
+    beginning.shutdown.stop(&gate).map_err(CommandError::Signals)?;
     let shared = Arc::new(Shared::new(config.names.aliases.len()));
     let what = match &config.operations {
         Operations::One(Operation::Add) => "adding the members".to_owned(),
@@ -193,8 +198,20 @@ fn upload_to(
 
 /// What all requests of a run have to pass.
 pub fn gate(config: &Config, endpoint: &Endpoint) -> Gate {
+    gate_of(config, endpoint, Arc::new(Monotonic::default()))
+}
+
+/// The same for a run that may have begun before.
+fn gate_of(config: &Config, endpoint: &Endpoint, clock: Arc<dyn Clock>) -> Gate {
     let limits = pace::Limits { max_outage: config.max_outage, max_requests_per_hour: config.max_requests_per_hour };
-    Gate::new(endpoint.to_string(), limits, config.max_duration, Arc::new(Monotonic::default()))
+    Gate::new(endpoint.to_string(), limits, config.max_duration, clock)
+}
+
+/// The end of a run whose input could not be had.
+fn ended_before_reading(config: &Config, beginning: &Beginning, stop: Stop, dry_run: Option<DryRun>) -> Finished {
+    let (input, elapsed) = (InputAccount::new(config.names.aliases.len()), beginning.clock.now());
+    let account = account(config, input, Sent::default(), elapsed, dry_run, Some(&stop));
+    Finished { account, stop: Some(stop), sandbox: None }
 }
 
 fn scope<'a>(config: &'a Config, endpoint: &'a Endpoint, session: Session<'a>) -> Scope<'a> {
@@ -255,11 +272,15 @@ fn created_at(session_time: Option<&str>) -> String {
 }
 
 fn dry_run(config: &Config) -> Result<Finished, CommandError> {
+    let mut beginning = Beginning::default();
+    let config = &match job::with_result(config, &mut beginning)? {
+        Ok(config) => config,
+        Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, Some(DryRun::default()))),
+    };
     let (reader, second) = open(config)?;
     let nothing = || Secret::new(String::new());
     let credentials = Credentials { client_secret: nothing(), partner_api_key: nothing() };
     let bodies = BodyWriter::new(&credentials, &config.cohort_id, &config.names.aliases);
-    let started = std::time::Instant::now();
     let shared = Shared::new(config.names.aliases.len());
     let (mut planned, mut body) = (DryRun::default(), Vec::new());
     let mut read = |reader: Reader| {
@@ -269,20 +290,22 @@ fn dry_run(config: &Config) -> Result<Finished, CommandError> {
                 bodies.write(&batch, &mut body);
                 planned.batches += 1;
                 planned.bytes += body.len() as u64;
-                true
+                beginning.shutdown.reason().is_none()
             },
             |_| {},
         )
     };
     let mut result = read(reader);
     let removals = second.is_some().then(|| Part { identifiers: shared.input().identifiers(), sent: Sent::default() });
-    if let (Ok(()), Some(second)) = (&result, second) {
+    if let (Ok(()), Some(second)) = (&result, second)
+        && beginning.shutdown.reason().is_none()
+    {
         let counted = shared.input().clone();
         result = second.begin(counted).and_then(read);
     }
-    let stop = result.err().map(Stop::Input);
+    let stop = result.err().map(Stop::Input).or_else(|| beginning.shutdown.reason());
     let input = shared.input().clone();
-    let mut account = account(config, input, Sent::default(), started.elapsed(), Some(planned), stop.as_ref());
+    let mut account = account(config, input, Sent::default(), beginning.clock.now(), Some(planned), stop.as_ref());
     account.removals = removals;
     Ok(Finished { account, stop, sandbox: None })
 }

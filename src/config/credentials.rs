@@ -1,4 +1,4 @@
-//! Both keys, from the environment alone.
+//! The keys, from the environment alone.
 
 use super::ConfigError;
 use crate::body::Credentials;
@@ -9,15 +9,12 @@ pub const CLIENT_SECRET: &str = "BRAZE_CLIENT_SECRET";
 /// The variable with the partner key.
 pub const PARTNER_API_KEY: &str = "BRAZE_PARTNER_API_KEY";
 
-/// Reads both keys through `variable`, which looks a variable up.
+/// The variable with Treasure Data's key.
+pub const TD_API_KEY: &str = "TD_API_KEY";
+
+/// Reads both of Braze's keys through `variable`, which looks a variable up.
 pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, ConfigError> {
-    let take = |name, whose, secret| {
-        let value = variable(name).unwrap_or_default();
-        match problem(&value) {
-            Some(problem) => Err(ConfigError::Credential { variable: name, problem, whose, secret }),
-            None => Ok(Secret::new(value)),
-        }
-    };
+    let take = |name, whose, secret| take(&variable, name, whose, secret);
     Ok(Credentials {
         client_secret: take(
             CLIENT_SECRET,
@@ -31,6 +28,29 @@ pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Cre
             "braze.partner_api_key",
         )?,
     })
+}
+
+/// Reads Treasure Data's key, which a job's result is fetched with.
+pub fn td_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
+    take(
+        &variable,
+        TD_API_KEY,
+        "Treasure Data's API key, of a user who may see the job: the console shows it under My Settings, API Keys",
+        "td.apikey",
+    )
+}
+
+fn take(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &'static str,
+    whose: &'static str,
+    secret: &'static str,
+) -> Result<Secret, ConfigError> {
+    let value = variable(name).unwrap_or_default();
+    match problem(&value) {
+        Some(problem) => Err(ConfigError::Credential { variable: name, problem, whose, secret }),
+        None => Ok(Secret::new(value)),
+    }
 }
 
 /// What keeps a value from being a credential; never the value.

@@ -1,5 +1,5 @@
-//! Where the data may go. Both keys travel in every request, so the address is checked before anything else: https, and a
-//! host that is Braze's, is named as allowed, or is this machine.
+//! Where the data may go. Keys travel in every request, so an address is checked before anything else: https, and a host
+//! that is Braze's (or Treasure Data's, [`crate::td::address`]), is named as allowed, or is this machine.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -46,7 +46,7 @@ pub enum EndpointError {
     #[error("holds user information (name@host): leave it out")]
     UserInformation,
     /// Something behind the host.
-    #[error("holds a path or a query: give the address only up to the host, such as https://rest.iad-01.braze.com")]
+    #[error("holds a path or a query: give the address only up to the host")]
     Path,
     /// Not encrypted.
     #[error("is not https, and the credentials would travel in the clear: write https://")]
@@ -65,26 +65,52 @@ pub enum EndpointError {
         /// The host, which is no secret.
         host: String,
     },
-    /// `allow_endpoint` has to name the very host.
+    /// No URL of Treasure Data's API.
+    #[error("is no URL such as https://api.treasuredata.com or https://api.eu01.treasuredata.com")]
+    NotAServer,
+    /// A host that is not Treasure Data's.
     #[error(
-        "cannot be checked: allow_endpoint has to be the name of a host alone, without https:// and without a path"
+        "is not one of Treasure Data's hosts (api.treasuredata.com, api.eu01.treasuredata.com and the like). Where it \
+         really is meant, such as a proxy of your own, allow it by name: allow_endpoint: {host}"
     )]
+    ForeignServer {
+        /// The host, which is no secret.
+        host: String,
+    },
+    /// `allow_endpoint` has to name the very hosts.
+    #[error("cannot be checked: allow_endpoint has to be names of hosts alone, without https:// and without a path")]
     AllowedHost,
 }
 
-/// Checks an address, or looks up the one of an instance's name; `allowed` is one more host that the data may go to.
-pub fn parse(text: &str, allowed: Option<&str>) -> Result<Endpoint, EndpointError> {
-    if let Some(allowed) = allowed
-        && (allowed.is_empty() || allowed.contains(['/', '@', ' ']))
-    {
-        return Err(EndpointError::AllowedHost);
-    }
+/// Checks an address, or looks up the one of an instance's name; `allowed` are more hosts that the data may go to.
+pub fn parse(text: &str, allowed: &[String]) -> Result<Endpoint, EndpointError> {
     if let Some(host) = instance_host(text) {
+        check_allowed(allowed)?;
         return Ok(Endpoint(format!("https://{host}")));
     }
-    let uri: Uri = text.parse().map_err(|_| EndpointError::NotAnAddress)?;
+    parse_address(text, allowed, EndpointError::NotAnAddress, |host| {
+        if is_braze_host(host) {
+            Ok(())
+        } else if host.ends_with(".braze.com") || host.ends_with(".braze.eu") {
+            Err(EndpointError::NotRest)
+        } else {
+            Err(EndpointError::ForeignHost { host: host.to_owned() })
+        }
+    })
+}
+
+/// Checks an address whose host, where it is neither allowed nor this machine, has to pass `check_host`; `malformed` is the
+/// error for what is no address.
+pub fn parse_address(
+    text: &str,
+    allowed: &[String],
+    malformed: EndpointError,
+    check_host: impl Fn(&str) -> Result<(), EndpointError>,
+) -> Result<Endpoint, EndpointError> {
+    check_allowed(allowed)?;
+    let Ok(uri) = text.parse::<Uri>() else { return Err(malformed) };
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(EndpointError::NotAnAddress);
+        return Err(malformed);
     };
     if authority.as_str().contains('@') {
         return Err(EndpointError::UserInformation);
@@ -94,28 +120,26 @@ pub fn parse(text: &str, allowed: Option<&str>) -> Result<Endpoint, EndpointErro
     }
     let host = authority.host().to_ascii_lowercase();
     if host.is_empty() || authority.as_str().ends_with(':') {
-        return Err(EndpointError::NotAnAddress);
+        return Err(malformed);
     }
-    check_host(scheme, &host, authority.as_str(), allowed)?;
+    let is_allowed =
+        allowed.iter().any(|name| name.eq_ignore_ascii_case(&host) || name.eq_ignore_ascii_case(authority.as_str()));
+    if !(is_loopback(&host) && matches!(scheme, "http" | "https")) {
+        if scheme != "https" {
+            return Err(EndpointError::NotHttps);
+        }
+        if !is_allowed {
+            check_host(&host)?;
+        }
+    }
     Ok(Endpoint(format!("{scheme}://{}", authority.as_str().to_ascii_lowercase())))
 }
 
-fn check_host(scheme: &str, host: &str, authority: &str, allowed: Option<&str>) -> Result<(), EndpointError> {
-    if is_loopback(host) && matches!(scheme, "http" | "https") {
-        return Ok(());
+fn check_allowed(allowed: &[String]) -> Result<(), EndpointError> {
+    if allowed.iter().any(|name| name.is_empty() || name.contains(['/', '@', ' '])) {
+        return Err(EndpointError::AllowedHost);
     }
-    if scheme != "https" {
-        return Err(EndpointError::NotHttps);
-    }
-    let is_allowed =
-        allowed.is_some_and(|name| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(authority));
-    if is_braze_host(host) || is_allowed {
-        Ok(())
-    } else if host.ends_with(".braze.com") || host.ends_with(".braze.eu") {
-        Err(EndpointError::NotRest)
-    } else {
-        Err(EndpointError::ForeignHost { host: host.to_owned() })
-    }
+    Ok(())
 }
 
 /// The sandbox and test servers; nothing that is sent there leaves the machine.
@@ -174,7 +198,7 @@ mod tests {
     #[case("https://localhost:8443/", "https://localhost:8443")]
     #[case("http://[::1]:80", "http://[::1]:80")]
     fn accepts(#[case] text: &str, #[case] address: &str) {
-        assert_eq!(parse(text, None).unwrap().as_str(), address);
+        assert_eq!(parse(text, &[]).unwrap().as_str(), address);
     }
 
     #[rstest]
@@ -194,18 +218,18 @@ mod tests {
     #[case("https://127.0.0.1.evil.example", EndpointError::ForeignHost { host: "127.0.0.1.evil.example".to_owned() })]
     #[case("https://10.0.0.1", EndpointError::ForeignHost { host: "10.0.0.1".to_owned() })]
     fn refuses(#[case] text: &str, #[case] error: EndpointError) {
-        assert_eq!(parse(text, None), Err(error));
+        assert_eq!(parse(text, &[]), Err(error));
     }
 
     #[test]
     fn another_host_is_allowed_by_its_very_name_and_with_https_only() {
-        assert!(parse("https://proxy.example.com", Some("proxy.example.com")).is_ok());
-        assert!(parse("https://proxy.example.com:8443", Some("proxy.example.com")).is_ok());
-        assert!(parse("https://a.proxy.example.com", Some("proxy.example.com")).is_err());
-        assert_eq!(parse("http://proxy.example.com", Some("proxy.example.com")), Err(EndpointError::NotHttps));
-        assert_eq!(
-            parse("https://proxy.example.com", Some("https://proxy.example.com")),
-            Err(EndpointError::AllowedHost)
-        );
+        let allowed = ["other.example.com", "proxy.example.com"].map(str::to_owned);
+        assert!(parse("https://proxy.example.com", &allowed).is_ok());
+        assert!(parse("https://proxy.example.com:8443", &allowed).is_ok());
+        assert!(parse("https://other.example.com", &allowed).is_ok());
+        assert!(parse("https://a.proxy.example.com", &allowed).is_err());
+        assert_eq!(parse("http://proxy.example.com", &allowed), Err(EndpointError::NotHttps));
+        let with_scheme = ["https://proxy.example.com".to_owned()];
+        assert_eq!(parse("https://proxy.example.com", &with_scheme), Err(EndpointError::AllowedHost));
     }
 }

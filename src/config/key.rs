@@ -21,14 +21,17 @@ pub enum Key {
     ThreadCount,
     /// A URL, or the name of a Braze instance such as `US-03`; `BRAZE_ENDPOINT` of the environment where not set.
     Endpoint,
-    /// The name of a host that is not Braze's, to which the data may go.
+    /// A list, or comma-separated text. Names of hosts beyond Braze's and Treasure Data's that may be called.
     AllowEndpoint,
     /// A path. Certificates in PEM of CAs that are trusted beside the standard ones.
     CaFile,
     /// Text; `treasure_data`. The partner's segment in Braze's path.
     Partner,
-    /// A path, a pattern such as `part-*.csv.gz`, a list of both, or `-` for standard input; required. Files are read as one.
+    /// A path, a pattern such as `part-*.csv.gz`, a list of both, or `-` for standard input; this or `job_id` is required.
+    /// Files are read as one.
     Input,
+    /// Digits, such as `${td.last_job_id}`. The Treasure Data job whose result is fetched and read.
+    JobId,
     /// `csv`, `tsv`, `jsonl`, `json` or `msgpack`; recognised by content, then by the file's name.
     Format,
     /// A list, or comma-separated text; the header. The names of the columns, in order, of an input without a header line.
@@ -52,7 +55,7 @@ pub enum Key {
 
 impl Key {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::CohortId,
         Self::CohortName,
         Self::Operation,
@@ -65,6 +68,7 @@ impl Key {
         Self::CaFile,
         Self::Partner,
         Self::Input,
+        Self::JobId,
         Self::Format,
         Self::Columns,
         Self::ExpectedRows,
@@ -91,6 +95,7 @@ impl Key {
             Self::CaFile => "ca_file",
             Self::Partner => "partner",
             Self::Input => "input",
+            Self::JobId => "job_id",
             Self::Format => "format",
             Self::Columns => "columns",
             Self::ExpectedRows => "expected_rows",

@@ -322,7 +322,7 @@ pub fn unknown_key(name: &str) -> String {
     if names_a_credential(name) {
         return format!(
             "'{name}': credentials do not belong into settings; they come from the environment alone, as \
-             BRAZE_CLIENT_SECRET and BRAZE_PARTNER_API_KEY (in a workflow: _env with ${{secret:...}})"
+             BRAZE_CLIENT_SECRET, BRAZE_PARTNER_API_KEY and TD_API_KEY (in a workflow: _env with ${{secret:...}})"
         );
     }
     if let Some(key) = Key::nearest(name) {

@@ -49,10 +49,13 @@ pub fn description(key: Key) -> &'static str {
         Key::Mapping => "columns of other names, and what they hold",
         Key::ThreadCount => "requests at once",
         Key::Endpoint => "Braze's REST endpoint",
-        Key::AllowEndpoint => "a host other than Braze's that may get the data, such as your own proxy",
+        Key::AllowEndpoint => "hosts other than Braze's and Treasure Data's that may be called, such as your own proxy",
         Key::CaFile => "certificates (PEM) of further CAs to trust, such as that of a proxy of yours that decrypts",
         Key::Partner => "the partner's segment of Braze's path",
         Key::Input => "the result; several files are read as one",
+        Key::JobId => {
+            "the Treasure Data job whose result is fetched and read, in the place of `input`; needs `TD_API_KEY`"
+        }
         Key::Format => "how the rows are written",
         Key::Columns => "the names of the columns, where the input has no header",
         Key::ExpectedRows => "rows that the input has to have",
@@ -77,15 +80,19 @@ fn values(key: Key) -> Value {
         | Key::CohortName
         | Key::OperationColumn
         | Key::Endpoint
-        | Key::AllowEndpoint
         | Key::CaFile
         | Key::Checkpoint
         | Key::FailedFile => json!({"type": ["string", "integer", "null"]}),
         Key::Operation => one_of(&["add", "remove"]),
         Key::Format => one_of(&Format::ALL.map(Format::name)),
-        Key::Aliases | Key::Columns => list(["array", "string", "integer", "null"], 0),
+        Key::Aliases | Key::Columns | Key::AllowEndpoint => list(["array", "string", "integer", "null"], 0),
         Key::Input => list(["string", "array", "integer", "null"], 1),
         Key::Mapping => json!({"type": ["object", "null"], "additionalProperties": {"type": ["string", "integer"]}}),
+        Key::JobId => json!({
+            "type": ["string", "integer", "null"],
+            "minimum": 0,
+            "pattern": format!("^[0-9]{{1,30}}$|{TEMPLATE}"),
+        }),
         Key::Partner => json!({
             "type": ["string", "integer", "null"],
             "pattern": format!("^[A-Za-z0-9_-]+$|{TEMPLATE}"),
@@ -148,10 +155,11 @@ fn examples(key: Key) -> Value {
         Key::Mapping => json!([{"external_id": "user_ids", "mail": "email"}]),
         Key::ThreadCount => json!([8]),
         Key::Endpoint => json!(["US-03", "https://rest.iad-03.braze.com"]),
-        Key::AllowEndpoint => json!(["braze.example.com"]),
+        Key::AllowEndpoint => json!([["braze.example.com"]]),
         Key::CaFile => json!(["config/ca.pem"]),
         Key::Partner => json!(["treasure_data"]),
         Key::Input => json!(["members.csv", "part-*.csv.gz", "-"]),
+        Key::JobId => json!(["${td.last_job_id}"]),
         Key::Format => json!(["csv"]),
         Key::Columns => json!([["user_ids", "email"]]),
         Key::ExpectedRows => json!(["${td.last_job.num_records}"]),

@@ -23,6 +23,8 @@ const MAX_REQUESTS_PER_HOUR: u64 = 250_000;
 const MAX_THREADS: u64 = 256;
 /// The most entries of `input`; a pattern may match more.
 const MAX_INPUTS: usize = 10_000;
+/// More than any job has.
+const MAX_JOB_DIGITS: usize = 30;
 /// Longer texts are a mistake, such as a file's content in the place of its name.
 const MAX_TEXT_BYTES: usize = 4096;
 
@@ -183,6 +185,25 @@ impl Values<'_> {
         }
     }
 
+    /// The job whose result is the input. Its answer says what the columns are, so they may not be set beside it.
+    pub fn job_id(&self) -> Result<Option<String>, ConfigError> {
+        let Some(id) = self.text(Key::JobId)? else { return Ok(None) };
+        if id.len() > MAX_JOB_DIGITS || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+            let expected =
+                format!("has to be the number of a job, such as ${{td.last_job_id}}, not '{}'", shortened(&id));
+            return Err(self.bad(Key::JobId, &expected));
+        }
+        let beside = [
+            (Key::Input, "give one of the two: the result of the job, or a file"),
+            (Key::Columns, "leave it out, the job itself says what its columns are called"),
+            (Key::Format, "leave it out, a job's result is always fetched as MessagePack"),
+        ];
+        match beside.into_iter().find(|(key, _)| self.written(*key).is_some()) {
+            Some((key, way_out)) => Err(self.bad(key, &format!("is set beside job_id: {way_out}"))),
+            None => Ok(Some(id)),
+        }
+    }
+
     pub fn form(&self) -> Result<Form, ConfigError> {
         let format = self.text(Key::Format)?.map(|name| Format::from_name(&name).ok_or(name)).transpose();
         let format = format.map_err(|name| {
@@ -204,14 +225,18 @@ impl Values<'_> {
         Ok(Form { format, columns, may_be_empty: false })
     }
 
+    pub fn allow_endpoint(&self) -> Result<Vec<String>, ConfigError> {
+        self.names(Key::AllowEndpoint)
+    }
+
     pub fn endpoint(&self, environment: Option<String>) -> Result<Option<Endpoint>, ConfigError> {
-        let allowed = self.text(Key::AllowEndpoint)?;
+        let allowed = self.allow_endpoint()?;
         let (text, origin) = match (self.text(Key::Endpoint)?, self.written(Key::Endpoint), environment) {
             (Some(text), Some(written), _) => (text, written.origin.clone()),
             (_, _, Some(text)) if !text.is_empty() => (text, Origin::Environment("BRAZE_ENDPOINT")),
             _ => return Ok(None),
         };
-        endpoint::parse(&text, allowed.as_deref()).map(Some).map_err(|error| ConfigError::Endpoint { origin, error })
+        endpoint::parse(&text, &allowed).map(Some).map_err(|error| ConfigError::Endpoint { origin, error })
     }
 
     pub fn partner(&self) -> Result<String, ConfigError> {
@@ -349,6 +374,22 @@ mod tests {
         assert_eq!(config.max_outage.as_secs(), 90);
     }
 
+    #[test]
+    fn a_job_is_named_by_digits_as_text_or_number() {
+        for job in [json!("0123"), json!(123), json!("18446744073709551616")] {
+            let id = job.as_str().map_or_else(|| job.to_string(), str::to_owned);
+            assert_eq!(checked(json!({ "job_id": job })).unwrap().job_id, Some(id));
+        }
+        assert_eq!(checked(json!({ "job_id": null, "input": "a.csv" })).unwrap().job_id, None);
+    }
+
+    #[rstest]
+    #[case(json!("a.example, b.example"))]
+    #[case(json!(["a.example", "b.example"]))]
+    fn more_hosts_are_a_list_or_text_with_commas(#[case] hosts: Value) {
+        assert_eq!(checked(json!({ "allow_endpoint": hosts })).unwrap().allow_endpoint, ["a.example", "b.example"]);
+    }
+
     #[rstest]
     #[case(json!("email, phone,"))]
     #[case(json!(["email", "phone"]))]
@@ -372,6 +413,15 @@ mod tests {
     #[case(json!({"max_outage": "15"}), "15m")]
     #[case(json!({"max_requests_per_hour": 0}), "at least 1")]
     #[case(json!({"expected_rows": -1}), "whole number")]
+    #[case(json!({"job_id": "12a"}), "number of a job, such as ${td.last_job_id}, not '12a'")]
+    #[case(json!({"job_id": -1}), "number of a job")]
+    #[case(json!({"job_id": 1.5}), "has to be text")]
+    #[case(json!({"job_id": ""}), "is empty")]
+    #[case(json!({"job_id": "1".repeat(31)}), "number of a job")]
+    #[case(json!({"job_id": 1, "input": "a.csv"}), "input is set beside job_id")]
+    #[case(json!({"job_id": 1, "columns": "user_ids"}), "columns is set beside job_id")]
+    #[case(json!({"job_id": 1, "format": "csv"}), "format is set beside job_id")]
+    #[case(json!({"allow_endpoint": ["a.example", 1.5]}), "has to be text")]
     fn a_wrong_value_is_said_with_what_it_has_to_be(#[case] values: Value, #[case] message: &str) {
         let error = checked(values).unwrap_err();
         assert!(error.contains(message), "{error}");

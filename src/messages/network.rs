@@ -9,8 +9,10 @@ use super::{Section, denied, full, texts};
 use crate::account::{Account, InputAccount, Sent};
 use crate::braze::{Refusal, Verdict, classify};
 use crate::checkpoint::CheckpointError;
+use crate::columns::HeaderError;
 use crate::command::CommandError;
 use crate::command::order::Finished;
+use crate::config::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::failures::FailuresError;
 use crate::http::resolver::LookupError;
@@ -19,13 +21,17 @@ use crate::http::tunnel::{TunnelError, way_out};
 use crate::http::{Answer, HttpError};
 use crate::input::InputError;
 use crate::operation::{Operation, Operations};
-use crate::stop::Stop;
+use crate::stop::{Server, Stop};
+use crate::td::answer::{Trouble, of_answer};
+use crate::td::show::Shown;
+use crate::td::{Job, JobError};
 
 pub fn sections() -> Vec<Section> {
     vec![
         ("No way to Braze, for longer than max_outage", texts(outages())),
         ("A certificate, or a proxy, ends the run", texts(configuration())),
         ("Braze, or something before it, ends the run", texts(answers())),
+        ("The result of a job", texts(jobs())),
         ("Other ends of a run that has begun", texts(ends())),
         ("A run that went to its end, without everything delivered", incomplete()),
     ]
@@ -56,14 +62,17 @@ fn outages() -> Vec<Stop> {
         HttpError::Garbage("more than 65536 bytes".into()),
     ];
     errors.extend(lookups.into_iter().map(|error| HttpError::Unreachable(error.to_string())));
-    let outage = |last: String, answered| Stop::Outage {
+    let outage = |last: String, answered, server| Stop::Outage {
+        server,
         address: format!("https://{}", host()),
         lasted: Duration::from_mins(15),
         answered,
         last,
     };
-    let answered = [outage("status 503".into(), true)];
-    errors.into_iter().map(|error| outage(error.to_string(), false)).chain(answered).collect()
+    let answered = [Server::Braze, Server::TreasureData].map(|server| outage("status 503".into(), true, server));
+    let last = [outage("took too long (connect)".into(), false, Server::TreasureData)];
+    let errors = errors.into_iter().map(|error| outage(error.to_string(), false, Server::Braze));
+    errors.chain(last).chain(answered).collect()
 }
 
 fn configuration() -> Vec<Stop> {
@@ -110,6 +119,57 @@ fn answers() -> Vec<Stop> {
             }
         })
         .collect()
+}
+
+fn jobs() -> Vec<Stop> {
+    let (id, server) = (|| "4711".to_owned(), || "https://api.treasuredata.com".to_owned());
+    let job = Job { id: id(), server: Endpoint::of_sandbox(server()) };
+    let refused = |status: u16, body: &str| {
+        let headers = HeaderMap::new();
+        match of_answer(&job, &Answer { status, headers, body: body.as_bytes().to_vec() }) {
+            Trouble::Final(error) => error,
+            other => panic!("{status} ends no run: {other:?}"),
+        }
+    };
+    let shown = |schema: &str| {
+        let body = format!(r#"{{"status": "success", "hive_result_schema": {schema}}}"#);
+        Shown::parse(body.as_bytes()).unwrap().columns(&job).unwrap_err()
+    };
+    let header = HeaderError::NoIdentifierColumn {
+        seen: vec!["email".into()],
+        wanted: vec!["user_ids".into(), "device_ids".into()],
+        nearest: None,
+    };
+    vec![
+        Stop::Job(JobError::Failed { id: id(), status: "killed" }),
+        Stop::Job(refused(404, "{}")),
+        Stop::Job(shown("null")),
+        Stop::Job(shown(r#""{}""#)),
+        Stop::Job(JobError::Header { id: id(), error: header }),
+        Stop::Job(JobError::ExpectedRows { id: id(), found: 8, expected: 12 }),
+        Stop::Job(refused(401, r#"{"error": "Invalid API key"}"#)),
+        Stop::Job(refused(403, "Forbidden")),
+        Stop::Job(refused(302, "")),
+        Stop::Job(refused(418, r#"{"error": "I'm a teapot"}"#)),
+        Stop::Job(refused(407, "")),
+        Stop::Job(JobError::Broken { id: id(), breaks: 10, last: "the connection broke: end of file".into() }),
+        Stop::Job(JobError::CannotKeep { id: id(), folder: "/tmp".into(), error: full() }),
+    ]
+}
+
+/// The variants of which an answer makes one.
+#[test]
+fn each_answer_about_a_job_is_the_error_that_is_meant() {
+    let is = |place: usize, expected: fn(&JobError) -> bool| {
+        assert!(matches!(&jobs()[place], Stop::Job(error) if expected(error)), "{place}");
+    };
+    is(1, |error| matches!(error, JobError::Unknown { .. }));
+    is(2, |error| matches!(error, JobError::NoResult { .. }));
+    is(3, |error| matches!(error, JobError::Schema { .. }));
+    is(6, |error| matches!(error, JobError::Credentials { .. }));
+    is(7, |error| matches!(error, JobError::NotTreasureData { .. }));
+    is(9, |error| matches!(error, JobError::Refused { .. }));
+    is(10, |error| matches!(error, JobError::Configuration { .. }));
 }
 
 fn ends() -> Vec<Stop> {

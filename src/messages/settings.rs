@@ -8,7 +8,7 @@ use super::{Section, denied, full, texts};
 use crate::checkpoint::CheckpointError;
 use crate::command::CommandError;
 use crate::command::operator::parameters_of;
-use crate::config::credentials::from_environment;
+use crate::config::credentials::{from_environment, td_api_key};
 use crate::config::endpoint::{self, EndpointError};
 use crate::config::key::Key;
 use crate::config::raw::{self, Layer, Origin, Raw, Written};
@@ -19,13 +19,14 @@ use crate::failures::FailuresError;
 use crate::http::proxy::{Proxy, ProxyError};
 use crate::http::tls::TrustError;
 use crate::sandbox::{self, FaultRule, FaultRuleError, RateLimit};
+use crate::td::address;
 
 pub fn sections() -> Vec<Section> {
     vec![
         ("The config file as a whole", files()),
         ("Values of settings", values()),
         ("Templates in settings", texts(templates().map(|error| in_file(Key::CohortName, error)))),
-        ("endpoint and allow_endpoint", endpoints()),
+        ("endpoint, allow_endpoint and TD_API_SERVER", endpoints()),
         ("ca_file", texts(certificates())),
         ("Credentials", credentials()),
         ("The proxy", proxies()),
@@ -123,6 +124,10 @@ fn values() -> Vec<String> {
         json!({"format": "cvs"}),
         json!({"format": "msgpack"}),
         json!({ "columns": columns }),
+        json!({"job_id": "12a"}),
+        json!({"job_id": 12, "input": "members.csv"}),
+        json!({"job_id": 12, "columns": ["user_ids"]}),
+        json!({"job_id": 12, "format": "csv"}),
         json!({"expected_rows": "all"}),
         json!({"max_rejected": "101%"}),
         json!({"max_outage": "15"}),
@@ -176,13 +181,23 @@ fn endpoints() -> Vec<String> {
         ("https://braze.example.com", Some("https://braze.example.com"), EndpointError::AllowedHost),
     ];
     let message = |(text, allowed, expected): (&str, Option<&str>, EndpointError)| {
-        let error = endpoint::parse(text, allowed).unwrap_err();
+        let allowed: Vec<_> = allowed.into_iter().map(str::to_owned).collect();
+        let error = endpoint::parse(text, &allowed).unwrap_err();
         assert_eq!(error, expected);
         ConfigError::Endpoint { origin: line(4), error }
     };
     let mut messages = texts(wrong.map(message));
     let (origin, error) = (Origin::Environment("BRAZE_ENDPOINT"), EndpointError::NotHttps);
     messages.push(ConfigError::Endpoint { origin, error }.to_string());
+    let servers = [
+        ("somewhere", EndpointError::NotAServer),
+        ("https://td.example.com", EndpointError::ForeignServer { host: "td.example.com".into() }),
+    ];
+    messages.extend(texts(servers.map(|(text, expected)| {
+        let error = address::from_environment(&[], |_| Some(text.to_owned())).unwrap_err();
+        assert!(matches!(&error, ConfigError::TdServer { error, .. } if *error == expected));
+        error
+    })));
     messages
 }
 
@@ -198,7 +213,8 @@ fn credentials() -> Vec<String> {
     let mut messages = texts(values.map(refused));
     let partner_key = from_environment(|name| (name == "BRAZE_CLIENT_SECRET").then(|| "a-key-of-a-test".to_owned()));
     assert!(matches!(&partner_key, Err(ConfigError::Credential { .. })));
-    messages.extend(texts([partner_key.unwrap_err(), ConfigError::CredentialOnCommandLine]));
+    let td_key = td_api_key(|_| None).unwrap_err();
+    messages.extend(texts([partner_key.unwrap_err(), td_key, ConfigError::CredentialOnCommandLine]));
     messages
 }
 

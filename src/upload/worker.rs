@@ -80,7 +80,8 @@ impl Worker<'_> {
     }
 
     /// Sends a batch. Where Braze refuses something in it, it is halved until what is refused is alone.
-    pub fn deliver(&self, batch: &Batch) {
+    /// `body` is room for its bytes, to be used again.
+    pub fn deliver(&self, batch: &Batch, body: &mut Vec<u8>) {
         let digest = self.checkpoint.digest(batch);
         if digest.as_ref().is_some_and(|digest| self.checkpoint.has(digest)) {
             let count = batch.len() as u64;
@@ -89,7 +90,7 @@ impl Worker<'_> {
             return;
         }
         let whole = batch.len() as u64;
-        if self.deliver_parts(batch) == whole
+        if self.deliver_parts(batch, body) == whole
             && let Some(digest) = digest
             && let Err(error) = self.checkpoint.keep(&digest)
         {
@@ -98,16 +99,15 @@ impl Worker<'_> {
     }
 
     /// Returns how many identifiers were delivered.
-    fn deliver_parts(&self, batch: &Batch) -> u64 {
+    fn deliver_parts(&self, batch: &Batch, body: &mut Vec<u8>) -> u64 {
         let mut delivered = 0;
-        let mut body = Vec::new();
         let mut parts = vec![Cow::Borrowed(batch)];
         let mut extra_requests = 0;
         while let Some(part) = parts.pop() {
             let is_half = extra_requests > 0;
-            self.plan.bodies.write(&part, &mut body);
+            self.plan.bodies.write(&part, body);
             let count = part.len() as u64;
-            match self.send(&self.plan.addresses.users, &body, Some(&part), is_half) {
+            match self.send(&self.plan.addresses.users, body, Some(&part), is_half) {
                 Ok(End::Delivered) => {
                     delivered += count;
                     self.shared.delivered.fetch_add(count, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use td_braze_cohort::http::proxy::Proxy;
-use td_braze_cohort::http::{Answer, Deadlines, Http, HttpError, MAX_ANSWER_BYTES, Network, Post};
+use td_braze_cohort::http::{Answer, Deadlines, Get, Http, HttpError, MAX_ANSWER_BYTES, Network, Patience, Post};
 
 use crate::support::{SECRET, braze_with};
 
@@ -254,4 +254,62 @@ fn a_head_that_is_too_long_is_not_usable(#[case] lines: usize, #[case] length: u
 fn an_answer_that_breaks_off_is_none(#[case] answer: &str) {
     let error = answered(answer.as_bytes().to_vec()).unwrap_err();
     assert!(matches!(error, HttpError::Broken(_)), "{error:?}");
+}
+
+/// Reads a streamed body to its end.
+fn got(server: SocketAddr, patience: Patience) -> Result<Vec<u8>, HttpError> {
+    let mut stream = http().get(&format!("http://{server}/"), &http::HeaderMap::new(), patience)?;
+    let (mut all, mut buffer) = (Vec::new(), [0; 16]);
+    loop {
+        match stream.body.read(&mut buffer)? {
+            0 => return Ok(all),
+            count => all.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
+/// A small part of the deadline passes before each byte, and twice the deadline in all.
+fn dripping(mut connection: TcpStream) -> io::Result<()> {
+    connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")?;
+    for byte in b"slow, steady" {
+        thread::sleep(DEADLINE / 6);
+        connection.write_all(&[*byte])?;
+    }
+    hold(connection)
+}
+
+#[test]
+fn a_streamed_body_may_take_longer_than_the_deadline_as_long_as_something_comes() {
+    let slow = server(dripping);
+    assert_eq!(got(slow, Patience::EachPiece).unwrap(), b"slow, steady");
+    assert!(matches!(got(slow, Patience::Whole), Err(HttpError::Timeout(_))));
+}
+
+#[rstest]
+fn a_streamed_body_that_stops_coming_ends_at_the_deadline(
+    #[values(Patience::Whole, Patience::EachPiece)] patience: Patience,
+) {
+    let stuck = server(|mut connection| {
+        connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nst")?;
+        hold(connection)
+    });
+    assert!(matches!(got(stuck, patience), Err(HttpError::Timeout(_))));
+}
+
+#[rstest]
+#[case::length(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nst")]
+#[case::chunk(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nst")]
+#[case::no_last_chunk(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nst\r\n")]
+fn a_streamed_body_that_ends_too_early_is_no_body(#[case] answer: &'static [u8]) {
+    let broken = server(move |mut connection| connection.write_all(answer));
+    assert!(matches!(got(broken, Patience::EachPiece), Err(HttpError::Broken(_))));
+}
+
+#[test]
+fn a_redirect_is_an_answer_and_is_not_followed() {
+    let elsewhere = server(|mut connection| {
+        connection.write_all(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+    });
+    let stream = http().get(&format!("http://{elsewhere}/"), &http::HeaderMap::new(), Patience::Whole).unwrap();
+    assert_eq!(stream.status, 302);
 }

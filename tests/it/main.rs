@@ -43,5 +43,7 @@ mod secrets;
 mod settings;
 mod stop;
 mod support;
+mod td;
+mod td_job;
 mod tls;
 mod virtual_clock;

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::front::{Ca, Front};
 use crate::scripted::dead_endpoint;
 use crate::support::{Run, assert_untouched, braze, user_ids};
+use crate::td::Td;
 
 const HOST: &str = "rest.iad-03.braze.com";
 const PASSWORD: &str = "hush%40proxy-4713";
@@ -230,4 +231,18 @@ fn a_malformed_proxy_is_refused_by_the_name_of_its_variable(#[case] value: &str)
     hidden(upload().env("HTTPS_PROXY", value).rows(user_ids(1)).exits(2)).says(&["HTTPS_PROXY"]);
     let run = upload().env("all_proxy", value).rows(user_ids(1));
     hidden(run.exits(2)).says(&["all_proxy"]);
+}
+
+#[test]
+fn treasure_data_is_reached_through_the_proxy_too() {
+    let ca = Ca::new();
+    let td = Td::with_rows(10);
+    let front = Front::before(td.endpoint().trim_start_matches("http://"), ca.identity("api.treasuredata.com"));
+    let proxy = Proxy::start(Way::To(front.address));
+    let run = td.feeds(Run::upload()).without_env("TD_API_SERVER").env("HTTPS_PROXY", &proxy.url());
+    let run = run.file("ca.pem", ca.pem()).set("ca_file", "ca.pem").arg("--dry-run").arg("--json");
+    hidden(run.exits(0)).account().has(&[("/rows_read", 10)]);
+    let heads = proxy.heads();
+    assert!(!heads.is_empty());
+    assert!(heads.iter().all(|head| head.starts_with("CONNECT api.treasuredata.com:443 HTTP/1.1\r\n")), "{heads:?}");
 }

@@ -16,6 +16,8 @@ use crate::account::Account;
 pub const SECRET: &str = "hush-data-import-key-4711";
 /// The partner key that [`braze`] accepts.
 pub const PARTNER_KEY: &str = "hush-partner-key-4712";
+/// The key that the stand-in for Treasure Data accepts.
+pub const TD_KEY: &str = "1/hush-td-key-4713";
 
 const BINARY: &str = env!("CARGO_BIN_EXE_td-braze-cohort");
 /// Far beyond what any test takes: a run that hangs fails instead of holding everything up.
@@ -198,7 +200,7 @@ impl Run {
         };
         assert_eq!(output.status.code(), Some(code), "{outcome}");
         assert!(code == 0 || !outcome.stderr.trim().is_empty(), "no word about exit code {code}{outcome}");
-        outcome.hides(&[SECRET, PARTNER_KEY])
+        outcome.hides(&[SECRET, PARTNER_KEY, TD_KEY])
     }
 
     /// Starts it without waiting. The directory has to be kept as long as it runs.
@@ -333,7 +335,10 @@ impl Outcome {
     #[track_caller]
     pub fn output(&self) -> Value {
         let text = fs::read_to_string(self.path().join("out.json")).expect("out.json was not written");
-        assert!(!text.contains(SECRET) && !text.contains(PARTNER_KEY), "a credential is in out.json: {text}");
+        assert!(
+            ![SECRET, PARTNER_KEY, TD_KEY].iter().any(|key| text.contains(key)),
+            "a credential is in out.json: {text}"
+        );
         serde_json::from_str(&text).unwrap()
     }
 

@@ -78,6 +78,9 @@ fn with(name: &str, value: Value) -> Value {
     if name == "operation_column" {
         settings["operation"] = Value::Null;
     }
+    if name == "job_id" {
+        settings["columns"] = Value::Null;
+    }
     if name == "mapping" {
         settings["aliases"] = json!(["email"]);
     }
@@ -138,6 +141,9 @@ fn its_defaults_are_those_that_are_used() {
 #[case("max_outage", json!("soon"))]
 #[case("max_requests_per_hour", json!(0))]
 #[case("partner", json!("a/b"))]
+#[case("job_id", json!("12a"))]
+#[case("job_id", json!(-1))]
+#[case("allow_endpoint", json!({"a": "b"}))]
 fn what_a_setting_may_not_be_does_not_fit(#[case] name: &str, #[case] value: Value) {
     let settings = with(name, value);
     assert!(!fits(&schema(), &settings));
@@ -154,6 +160,9 @@ fn what_a_setting_may_not_be_does_not_fit(#[case] name: &str, #[case] value: Val
 #[case("max_rejected", json!("100%"))]
 #[case("max_outage", json!("500ms"))]
 #[case("operation_column", json!("what"))]
+#[case("job_id", json!(4711))]
+#[case("job_id", json!("4711"))]
+#[case("allow_endpoint", json!(["a.example", "b.example"]))]
 fn what_a_setting_may_be_fits(#[case] name: &str, #[case] value: Value) {
     let settings = with(name, value);
     assert!(fits(&schema(), &settings));

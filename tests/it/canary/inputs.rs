@@ -60,6 +60,7 @@ fn no_key_in_a_setting_leaves(
         "allow_endpoint",
         "partner",
         "input",
+        "job_id",
         "expected_rows",
         "max_rejected",
         "checkpoint",

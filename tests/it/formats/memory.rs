@@ -11,7 +11,9 @@ use rstest::rstest;
 use ruzstd::encoding::{CompressionLevel, compress};
 
 use crate::account::Account;
-use crate::support::{Run, braze};
+use crate::scripted::{Act, Scripted, Seen};
+use crate::support::{Run, braze, wait_while_running};
+use crate::td::{Reply, Td, success};
 
 const HUGE: usize = 100 * 1024 * 1024;
 const MOST_KIB: u64 = 64 * 1024;
@@ -93,4 +95,21 @@ fn a_hundred_megabytes_are_read_in_little_memory(
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     Account::read(&String::from_utf8(output.stdout).unwrap()).has(&[(rejected, 1), ("/undelivered", 0)]);
+}
+
+#[test]
+fn a_result_of_a_hundred_megabytes_is_fetched_in_little_memory() {
+    let (before, after, row) = MSGPACK;
+    let mut bytes = Vec::new();
+    plain(before, after, &mut bytes);
+    bytes.extend_from_slice(row);
+    let td = Td::with_result(success(3), move |_| Reply::whole(&bytes));
+    // Once the only batch arrives, all was fetched and read.
+    let server = Scripted::for_members(|_| Act::Silence);
+    let (mut child, _directory) = td.feeds(Run::upload().set("endpoint", server.endpoint())).spawn();
+    wait_while_running(&mut child, "its members arrived", || server.seen().iter().any(Seen::has_members));
+    let peak = peak(&child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(peak < MOST_KIB, "{peak} KiB");
 }

@@ -1,0 +1,135 @@
+//! A Treasure Data job as the input: fetched before anything else, and from then on an input like any other.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+
+use super::CommandError;
+use super::network::network;
+use crate::clock::{Clock, Monotonic};
+use crate::config::credentials::td_api_key;
+use crate::config::{Config, ConfigError};
+use crate::gate::Gate;
+use crate::http::{Http, Post};
+use crate::pace;
+use crate::progress::DownloadProgress;
+use crate::rows::format::{Form, Format};
+use crate::secret::Secret;
+use crate::shutdown::Shutdown;
+use crate::source::Input;
+use crate::stop::{Server, Stop};
+use crate::td::fetch::{Client, JobResult, Received, Wanted};
+use crate::td::{Job, JobError, address};
+
+/// How often the time and a stop are looked at while an answer is waited for.
+const TICK: Duration = Duration::from_millis(100);
+/// Treasure Data names no limit; this only keeps a defect from asking without end.
+const MAX_REQUESTS_PER_HOUR: u64 = 100_000;
+
+/// What a run has from its start on, whomever it asks first.
+pub struct Beginning {
+    /// Runs from the start of the run.
+    pub clock: Arc<dyn Clock>,
+    /// Stops whatever gate is there.
+    pub shutdown: Shutdown,
+}
+
+impl Default for Beginning {
+    fn default() -> Self {
+        Self { clock: Arc::new(Monotonic::default()), shutdown: Shutdown::default() }
+    }
+}
+
+/// What a look at a job has found.
+pub struct Look {
+    /// As Treasure Data writes it.
+    pub status: &'static str,
+    /// The names of the columns and the number of rows, where that is known; none where the job has not ended.
+    pub finished: Option<(Vec<String>, Option<u64>)>,
+}
+
+/// The settings with the job's result as their input. As they are where no job is named; what kept the result from being
+/// fetched where it was.
+pub fn with_result(config: &Config, beginning: &mut Beginning) -> Result<Result<Config, Stop>, CommandError> {
+    let Some(id) = &config.job_id else { return Ok(Ok(config.clone())) };
+    let Access { job, key, http } = access(config, id)?;
+    let gate = Arc::new(gate(config, &job, &beginning.clock));
+    beginning.shutdown.stop(&gate).map_err(CommandError::Signals)?;
+    let client = Client::new(&job, &key, &http, &gate);
+    let wanted = Wanted { rows: config.expected_rows, names: &config.names };
+    Ok(match supervised(&client, wanted, &http, &gate) {
+        Some(result) => Ok(reading(config, result)),
+        None => Err(gate.take_stop().unwrap_or_else(|| Stop::Defect("the download panicked".to_owned()))),
+    })
+}
+
+/// Asks once for the job. An error where it cannot be asked for; a stop where the answer is not what an upload needs.
+pub fn look(config: &Config, id: &str) -> Result<Result<Look, Stop>, CommandError> {
+    let Access { job, key, http } = access(config, id)?;
+    let gate = gate(config, &job, &Beginning::default().clock);
+    let looked = Client::new(&job, &key, &http, &gate).show().map(|shown| {
+        let status = shown.status.name();
+        if !shown.is_done(&job)? {
+            return Ok(Look { status, finished: None });
+        }
+        Ok(Look { status, finished: Some((shown.columns(&job)?, shown.rows)) })
+    });
+    Ok(match looked {
+        Ok(look) => look.map_err(|error: JobError| Stop::Job(error)),
+        Err(_) => Err(gate.take_stop().unwrap_or_else(|| Stop::Defect("a stop without a reason".to_owned()))),
+    })
+}
+
+/// What it takes to ask Treasure Data.
+struct Access {
+    job: Job,
+    key: Secret,
+    http: Http,
+}
+
+fn access(config: &Config, id: &str) -> Result<Access, ConfigError> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let key = td_api_key(variable)?;
+    let server = address::from_environment(&config.allow_endpoint, variable)?;
+    let http = Http::new(1, network(config, &server)?);
+    Ok(Access { job: Job { id: id.to_owned(), server }, key, http })
+}
+
+fn gate(config: &Config, job: &Job, clock: &Arc<dyn Clock>) -> Gate {
+    let limits = pace::Limits { max_outage: config.max_outage, max_requests_per_hour: MAX_REQUESTS_PER_HOUR };
+    Gate::new(job.server.to_string(), limits, config.max_duration, Arc::clone(clock)).asking(Server::TreasureData)
+}
+
+/// Fetches on a thread of its own, so that a stop and the end of the run's time are heeded while an answer is waited for.
+fn supervised(client: &Client<'_>, wanted: Wanted<'_>, http: &Http, gate: &Gate) -> Option<JobResult> {
+    let (received, mut progress) = (Received::default(), DownloadProgress::default());
+    let result = thread::scope(|scope| {
+        let (at_work, done) = bounded::<()>(0);
+        let received = &received;
+        let worker = scope.spawn(move || {
+            let result = client.fetch(wanted, received);
+            drop(at_work);
+            result
+        });
+        while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
+            let (bytes, whole) = received.so_far();
+            progress.show(bytes, whole);
+            gate.check_limit();
+            if gate.is_stopped() {
+                http.cut();
+            }
+        }
+        worker.join()
+    });
+    progress.finish();
+    result.ok()?.ok()
+}
+
+/// The settings as if they had named the result all along.
+fn reading(config: &Config, result: JobResult) -> Config {
+    let JobResult { bytes, columns, rows } = result;
+    let form = Form { format: Some(Format::Msgpack), columns: Some(columns), may_be_empty: true };
+    Config { input: Some(Input::Fetched(bytes)), form, expected_rows: rows, ..config.clone() }
+}
