@@ -13,6 +13,7 @@ mod check;
 mod checkpoint;
 mod deadlines;
 mod delivery;
+mod describe;
 mod documents;
 mod dry_run;
 mod endpoint;
