@@ -38,6 +38,7 @@ pub mod account;
 pub mod checkpoint;
 pub mod exit;
 pub mod failures;
+pub mod outlet;
 pub mod progress;
 pub mod sandbox;
 pub mod secret;

@@ -5,9 +5,11 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use env_logger::{Target, WriteStyle};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::{LevelFilter, warn};
 
+use crate::outlet::{Outlet, write_result};
 use crate::secret::masked;
 
 /// The bar that is being drawn, so that log lines go above it and not through it.
@@ -25,14 +27,37 @@ pub fn start_logger(default_filter: &str) {
             let line = masked(&record.args().to_string());
             let (time, level) = (out.timestamp_seconds(), record.level());
             let style = out.default_level_style(level);
-            match BAR.get() {
-                Some(bar) if !bar.is_finished() => {
-                    bar.suspend(|| writeln!(out, "{time} {style}{level:<5}{style:#} {line}"))
-                }
-                _ => writeln!(out, "{time} {style}{level:<5}{style:#} {line}"),
-            }
+            writeln!(out, "{time} {style}{level:<5}{style:#} {line}")
         })
+        .write_style(if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            WriteStyle::Always
+        } else {
+            WriteStyle::Never
+        })
+        .target(Target::Pipe(Box::new(Lines)))
         .init();
+}
+
+/// Log lines on their way out, above the bar where there is one.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match BAR.get() {
+            Some(bar) if !bar.is_finished() => bar.println(String::from_utf8_lossy(line).trim_end()),
+            _ => Outlet::stderr().write(line),
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits for what is still on its way out, a few seconds at most.
+pub fn finish() {
+    Outlet::stderr().flush();
 }
 
 /// From here on a panic is told in one masked line, whatever the log is set to.
@@ -51,8 +76,7 @@ fn without_data(said: &str) -> &str {
 
 /// Writes a result to standard output.
 pub fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    if let Err(error) = writeln!(out, "{}", masked(text)).and_then(|()| out.flush()) {
+    if let Err(error) = write_result(format!("{}\n", masked(text))) {
         warn!("the result cannot be written to standard output: {error}");
     }
 }
@@ -64,7 +88,7 @@ pub fn say_error(text: &str) {
 
 /// Says a whole text on standard error.
 pub fn say(text: &str) {
-    let _ = io::stderr().lock().write_all(masked(text).as_bytes());
+    Outlet::stderr().write(masked(text).as_bytes());
 }
 
 /// Whether standard error is a terminal, where a bar makes sense.
