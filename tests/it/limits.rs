@@ -73,7 +73,7 @@ fn a_hint_that_makes_no_sense_is_a_backoff(#[case] headers: &'static str) {
 fn a_pause_beyond_the_end_of_the_run_ends_it_now_and_names_the_time(#[case] headers: &'static str) {
     let server = Scripted::for_members(move |_| limited(headers));
     let run = Run::upload().set("endpoint", server.endpoint()).set("max_duration", "1h").rows(user_ids(10));
-    let run = run.arg("--json").exits(75).says(&["rate limit", "max_duration", "T", "Z"]);
+    let run = run.arg("--json").exits(75).says(&["is announced", "max_duration", "T", "Z"]);
     run.account().has(&[("/undelivered", 10), ("/requests", 2)]);
 }
 
