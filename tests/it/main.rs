@@ -13,6 +13,7 @@ mod check;
 mod checkpoint;
 mod deadlines;
 mod delivery;
+mod documented;
 mod dry_run;
 mod endpoint;
 mod failed_file;
