@@ -136,7 +136,11 @@ fn acknowledgement(answer: &Answer) -> Verdict {
     if answer.body.is_empty() {
         return Verdict::Delivered;
     }
-    let Ok(Value::Object(object)) = serde_json::from_slice(&answer.body) else {
+    let parsed = serde_json::from_slice(&answer.body);
+    if matches!(&parsed, Err(error) if error.is_eof()) && !answer.headers.contains_key(http::header::CONTENT_LENGTH) {
+        return Verdict::Again("the connection ended within the answer".to_owned(), None);
+    }
+    let Ok(Value::Object(object)) = parsed else {
         return if answer.is_html() {
             Verdict::Final(Refusal::NotBraze(format!("status {} with a web page", answer.status)))
         } else {
@@ -161,12 +165,22 @@ fn bad_request(answer: &Answer) -> Verdict {
         return Verdict::Final(Refusal::NotBraze("status 400 with a web page".to_owned()));
     }
     let said = said(answer);
-    let about_the_cohort = ["cohort_id", "name must", "created_at", "partner", "client_secret", "Content-Type"];
-    if about_the_cohort.iter().any(|part| said.contains(part)) {
+    if is_about_the_cohort(&said) {
         Verdict::Final(Refusal::Request(format!("status 400: {said}")))
     } else {
         Verdict::Halve(format!("status 400: {said}"))
     }
+}
+
+/// Whether the message names something that every call has, as in `cohort_id must be a valid string`. `alias_name must ...` is
+/// about the changes, and so is whatever happens to stand in an identifier that the message repeats.
+fn is_about_the_cohort(said: &str) -> bool {
+    const FIELDS: [&str; 5] = ["cohort_id", "name", "created_at", "client_secret", "partner_api_key"];
+    let plain: String = said.chars().filter(|letter| !"`'\"".contains(*letter)).collect();
+    plain.match_indices(" must ").any(|(end, _)| {
+        let subject = plain[..end].rsplit(|letter: char| !(letter.is_alphanumeric() || letter == '_')).next();
+        subject.is_some_and(|subject| FIELDS.contains(&subject))
+    })
 }
 
 /// What Braze says, masked and in one line. Texts that may repeat identifiers are left out: only `message` is read, never
@@ -179,7 +193,7 @@ fn said(answer: &Answer) -> String {
     masked(&message).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
-/// Enough of what was said to know it by; keys and identifiers have to be hidden before, as half of one is not recognised.
+/// Enough of what was said to know it by; keys have to be masked before, as half of one is not recognised.
 pub fn shortened(said: &str) -> String {
     const SHOWN: usize = 200;
     let mut letters = said.chars();
@@ -217,7 +231,6 @@ mod tests {
 
     #[rstest]
     #[case(200, "[]")]
-    #[case(201, "{\"message\":\"succ")]
     #[case(201, "ok")]
     fn garbage(#[case] status: u16, #[case] body: &str) {
         assert!(matches!(answered(status, body), Verdict::Garbage(_)));
@@ -262,10 +275,26 @@ mod tests {
         assert!(matches!(answered(status, body), Verdict::Final(Refusal::Credentials(_))));
     }
 
+    #[test]
+    fn an_answer_that_ends_too_early_is_none() {
+        assert!(matches!(answered(201, "{\"message\":\"succ"), Verdict::Again(..)));
+    }
+
+    #[rstest]
+    #[case("alias_name must be a string")]
+    #[case("alias_name must be a non-empty string")]
+    #[case("invalid identifier partner-7@x.example with cohort_id")]
+    #[case("user_ids must be an array of strings")]
+    fn a_bad_change_is_looked_for(#[case] message: &str) {
+        let body = serde_json::json!({ "message": message }).to_string();
+        assert!(matches!(answered(400, &body), Verdict::Halve(_)));
+    }
+
     #[rstest]
     #[case("cohort_id must be a valid string")]
     #[case("name must be a non-empty string")]
     #[case("created_at must be ISO-8601")]
+    #[case("Invalid request: `client_secret` must be a string")]
     fn a_bad_cohort_is_final(#[case] message: &str) {
         let body = serde_json::json!({ "message": message }).to_string();
         assert_eq!(answered(400, &body), Verdict::Final(Refusal::Request(format!("status 400: {message}"))));

@@ -22,7 +22,7 @@ use resolver::{LookupError, Names};
 pub use stream::{Body, Patience, Stream};
 use tls::{CertificateRefused, TlsConnector, Trust};
 use tunnel::{TunnelConnector, TunnelError};
-use watched::{StaleConnection, WatchConnector};
+use watched::{Endless, StaleConnection, WatchConnector};
 
 /// The longest body of an answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -172,9 +172,12 @@ impl Post for Http {
     fn post(&self, address: &str, body: &[u8]) -> Result<Answer, HttpError> {
         let response = self.agent.post(address).content_type("application/json").send(body).map_err(HttpError::from)?;
         let (parts, body) = response.into_parts();
-        let bytes = Body::new(body.into_reader()).read_up_to(MAX_ANSWER_BYTES)?;
-        // An error page may be long; its status says enough.
+        // An error page may be long, or break off; its status says enough.
         let is_success = parts.status.is_success();
+        let bytes = match Body::new(body.into_reader()).read_up_to(MAX_ANSWER_BYTES) {
+            Err(_) if !is_success => Vec::new(),
+            result => result?,
+        };
         if bytes.len() > MAX_ANSWER_BYTES && is_success {
             return Err(HttpError::Garbage(format!("more than {MAX_ANSWER_BYTES} bytes")));
         }
@@ -235,6 +238,8 @@ impl HttpError {
         let text = error.to_string();
         if error.is::<StaleConnection>() {
             Self::Stale
+        } else if error.is::<Endless>() {
+            Self::Garbage(text)
         } else if error.is::<CertificateRefused>() {
             Self::Certificate(text)
         } else if let Some(LookupError::TooSlow { .. }) = error.downcast_ref() {

@@ -39,6 +39,7 @@ pub mod checkpoint;
 pub mod exit;
 pub mod failures;
 pub mod log_format;
+pub mod outlet;
 pub mod progress;
 pub mod sandbox;
 pub mod secret;

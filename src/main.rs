@@ -16,7 +16,9 @@ use td_braze_cohort::terminal;
 
 fn main() -> ExitCode {
     terminal::tell_panics();
-    ExitCode::from(std::panic::catch_unwind(run).unwrap_or(Exit::Defect).code())
+    let exit = std::panic::catch_unwind(run).unwrap_or(Exit::Defect);
+    terminal::finish();
+    ExitCode::from(exit.code())
 }
 
 fn run() -> Exit {

@@ -88,8 +88,8 @@ pub enum Stop {
     },
     /// Braze wants a pause that would end after the run has to.
     #[error(
-        "the rate limit announces a pause of {} s, to {}, which is after max_duration ends; run it again then",
-        .pause.as_secs(), .until
+        "a pause of {} s is announced, to {}, which is after max_duration ends; run it again then",
+        .pause.as_secs_f64().ceil(), .until
     )]
     PauseTooLong {
         /// So long a pause.

@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use env_logger::{Target, WriteStyle};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::{Level, LevelFilter, warn};
 
 use crate::log_format::{LogFormat, json_line};
+use crate::outlet::{Outlet, write_result};
 use crate::secret::masked;
 
 /// The bar that is being drawn, so that log lines go above it and not through it.
@@ -42,14 +44,37 @@ pub fn start_logger(default_filter: &str) {
                 return writeln!(out, "{}", json_line(time, level, &line));
             }
             let style = out.default_level_style(level);
-            match BAR.get() {
-                Some(bar) if !bar.is_finished() => {
-                    bar.suspend(|| writeln!(out, "{time} {style}{level:<5}{style:#} {line}"))
-                }
-                _ => writeln!(out, "{time} {style}{level:<5}{style:#} {line}"),
-            }
+            writeln!(out, "{time} {style}{level:<5}{style:#} {line}")
         })
+        .write_style(if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            WriteStyle::Always
+        } else {
+            WriteStyle::Never
+        })
+        .target(Target::Pipe(Box::new(Lines)))
         .init();
+}
+
+/// Log lines on their way out, above the bar where there is one.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match BAR.get() {
+            Some(bar) if !bar.is_finished() => bar.println(String::from_utf8_lossy(line).trim_end()),
+            _ => Outlet::stderr().write(line, told_of_loss),
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits for what is still on its way out, a few seconds at most.
+pub fn finish() {
+    Outlet::stderr().flush();
 }
 
 /// From here on a panic is told in one masked line, whatever the log is set to.
@@ -68,8 +93,7 @@ fn without_data(said: &str) -> &str {
 
 /// Writes a result to standard output.
 pub fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    if let Err(error) = writeln!(out, "{}", masked(text)).and_then(|()| out.flush()) {
+    if let Err(error) = write_result(format!("{}\n", masked(text))) {
         warn!("the result cannot be written to standard output: {error}");
     }
 }
@@ -85,13 +109,23 @@ const ERROR: &str = "error: ";
 pub fn say(text: &str) {
     let text = masked(text);
     let text = if is_json() { error_line(&text) } else { text };
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    Outlet::stderr().write(text.as_bytes(), told_of_loss);
+}
+
+fn error_line(text: &str) -> String {
+    line_of_now(Level::Error, text.strip_prefix(ERROR).unwrap_or(text).trim_end())
+}
+
+/// What stands in the place of so many lines that nobody read.
+fn told_of_loss(lost: u64) -> String {
+    let text = format!("({lost} lines are lost: nobody read them)");
+    if is_json() { line_of_now(Level::Warn, &text) } else { text + "\n" }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a log has the wall clock's time")]
-fn error_line(text: &str) -> String {
+fn line_of_now(level: Level, message: &str) -> String {
     let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
-    json_line(now, Level::Error, text.strip_prefix(ERROR).unwrap_or(text).trim_end()) + "\n"
+    json_line(now, level, message) + "\n"
 }
 
 /// Whether standard error is a terminal, where a bar makes sense.

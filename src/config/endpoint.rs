@@ -119,7 +119,10 @@ pub fn parse_address(
         return Err(EndpointError::Path);
     }
     let host = authority.host().to_ascii_lowercase();
-    if host.is_empty() || authority.as_str().ends_with(':') {
+    // What cannot be a port would be left out in silence, and the keys would go to another one.
+    let has_port = authority.as_str().rsplit(']').next().is_some_and(|behind| behind.contains(':'));
+    let is_port = authority.port_u16().is_some_and(|port| port > 0);
+    if host.is_empty() || has_port && !is_port {
         return Err(malformed);
     }
     let is_allowed =
@@ -206,6 +209,11 @@ mod tests {
     #[case("rest.iad-01.braze.com", EndpointError::NotAnAddress)]
     #[case("US-1", EndpointError::NotAnAddress)]
     #[case("https://", EndpointError::NotAnAddress)]
+    #[case("http://127.0.0.1:", EndpointError::NotAnAddress)]
+    #[case("http://127.0.0.1:0", EndpointError::NotAnAddress)]
+    #[case("http://127.0.0.1:65536", EndpointError::NotAnAddress)]
+    #[case("http://[::1]:99999", EndpointError::NotAnAddress)]
+    #[case("https://rest.iad-03.braze.com:99999", EndpointError::NotAnAddress)]
     #[case("https://me:hush@rest.iad-01.braze.com", EndpointError::UserInformation)]
     #[case("https://rest.iad-01.braze.com/partners", EndpointError::Path)]
     #[case("https://rest.iad-01.braze.com/?a=b", EndpointError::Path)]

@@ -204,9 +204,43 @@ fn misread(path: &Path, error: &serde_yaml::Error) -> ConfigError {
     ConfigError::Yaml { origin, message }
 }
 
+/// How deep brackets may be nested, and how often a line may begin a list or a key within another. Our settings need two; the
+/// parser takes time that grows with the square of the depth.
+const MAX_DEPTH: usize = 64;
+
+/// An error where the text is nested deeper than any settings are.
+fn check_depth(path: &Path, text: &str) -> Result<(), ConfigError> {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    let marks = |line: &str| line.split_whitespace().take_while(|word| matches!(*word, "-" | "?" | ":")).count();
+    let in_lines = text.lines().map(marks).max().unwrap_or_default();
+    let mut indents: Vec<usize> = Vec::new();
+    let mut by_indent = 0;
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let indent = line.len() - line.trim_start().len();
+        while indents.last().is_some_and(|last| *last >= indent) {
+            indents.pop();
+        }
+        indents.push(indent);
+        by_indent = by_indent.max(indents.len());
+    }
+    if deepest.max(in_lines).max(by_indent) <= MAX_DEPTH {
+        return Ok(());
+    }
+    Err(unusable(path, &format!("it is nested deeper than {MAX_DEPTH} levels: is this the file with the settings?")))
+}
+
 /// The settings of a YAML file: unknown and duplicate keys are errors that name the line.
 pub fn from_yaml(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     check_size(path, text.as_bytes())?;
+    check_depth(path, text)?;
     let mut layer = Layer::new();
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(layer);

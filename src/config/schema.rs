@@ -36,7 +36,7 @@ fn property(key: Key) -> Value {
     property
 }
 
-/// What a setting is for: the text of the README's table, which a test holds against this.
+/// What a setting is for: the text of the table in docs/settings.md, which a test holds against this.
 pub fn description(key: Key) -> &'static str {
     match key {
         Key::CohortId => "the cohort's identifier at Braze",

@@ -282,6 +282,7 @@ fn bad(key: Key, origin: &Origin, expected: String) -> ConfigError {
 fn wanted(what: &str, raw: &Raw) -> String {
     match raw {
         Raw::Text(text) => format!("has to be {what}, not '{}'", shortened(text)),
+        Raw::Integer(digits) => format!("has to be {what} from 0 on, and below 2^64, not {}", shortened(digits)),
         other => format!("has to be {what}, not {}", other.what()),
     }
 }

@@ -21,6 +21,21 @@ impl fmt::Display for StaleConnection {
 
 impl std::error::Error for StaleConnection {}
 
+/// The answer has no end: interim answers, one after the other.
+#[derive(Debug)]
+pub struct Endless;
+
+impl fmt::Display for Endless {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "more than {MAX_HEARD_BYTES} bytes")
+    }
+}
+
+impl std::error::Error for Endless {}
+
+/// Of the answer to a POST, with all that comes before it: its head and body have their own limits, which together are less.
+const MAX_HEARD_BYTES: usize = 128 * 1024;
+
 /// Stands last in the chain and watches what the others have connected.
 #[derive(Debug)]
 pub struct WatchConnector;
@@ -29,7 +44,7 @@ impl<In: Transport> Connector<In> for WatchConnector {
     type Out = Watched<In>;
 
     fn connect(&self, _: &Details, chained: Option<In>) -> Result<Option<Watched<In>>, Error> {
-        Ok(chained.map(|inner| Watched { inner, answers: 0, hearing: false, write_error: None }))
+        Ok(chained.map(|inner| Watched { inner, answers: 0, hearing: false, left: None, write_error: None }))
     }
 }
 
@@ -41,6 +56,8 @@ pub struct Watched<T> {
     answers: u64,
     /// Something of the answer to the latest request was heard.
     hearing: bool,
+    /// How many more bytes of this answer are read, where it has to be short.
+    left: Option<usize>,
     /// The request could not be written to its end. The server may have answered all the same, and then its answer counts.
     write_error: Option<Error>,
 }
@@ -64,6 +81,11 @@ impl<T: Transport> Transport for Watched<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.inner.buffers().output().starts_with(b"POST ") {
+            self.left = Some(MAX_HEARD_BYTES);
+        } else if self.hearing {
+            self.left = None;
+        }
         self.hearing = false;
         if self.write_error.is_some() {
             return Ok(());
@@ -82,8 +104,14 @@ impl<T: Transport> Transport for Watched<T> {
         if self.inner.buffers().input_append_buf().is_empty() {
             return Err(Error::LargeResponseHeader(self.inner.buffers().input().len(), MAX_HEAD_BYTES));
         }
+        if self.left == Some(0) {
+            return Err(Error::Other(Box::new(Endless)));
+        }
+        let before = self.inner.buffers().input().len();
         match self.inner.await_input(timeout) {
             Ok(true) => {
+                let heard = self.inner.buffers().input().len().saturating_sub(before);
+                self.left = self.left.map(|left| left.saturating_sub(heard));
                 self.answers += u64::from(!self.hearing);
                 self.hearing = true;
                 Ok(true)

@@ -49,6 +49,7 @@ fn rows() -> Vec<RowsError> {
         compressed(CompressionError::WindowTooLarge),
         compressed(CompressionError::Garbage { kind: "gzip" }),
         RowsError::Empty,
+        RowsError::HeaderTooLong,
         RowsError::Utf16,
         RowsError::Compressed { kind: "bzip2" },
         RowsError::UnterminatedQuote { line: 12 },

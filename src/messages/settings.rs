@@ -18,6 +18,7 @@ use crate::digdag;
 use crate::failures::FailuresError;
 use crate::http::proxy::{Proxy, ProxyError};
 use crate::http::tls::TrustError;
+use crate::outlet::OutletError;
 use crate::sandbox::{self, FaultRule, FaultRuleError, RateLimit};
 use crate::td::address;
 
@@ -32,6 +33,7 @@ pub fn sections() -> Vec<Section> {
         ("The proxy", proxies()),
         ("The workflow's parameters", parameters()),
         ("Other settings and usage", texts(other())),
+        ("The result, a warning only", results()),
         ("checkpoint and failed_file", places()),
         ("The sandbox", sandbox()),
     ]
@@ -57,7 +59,9 @@ fn files() -> Vec<String> {
     };
     let long = format!("{}: b\n", "x".repeat(70));
     let large = " ".repeat(raw::MAX_FILE_BYTES + 1);
+    let deep = "[".repeat(1000);
     let contents = [
+        &deep,
         "cohort_id: a\nthread_cuont: 3\n",
         "cohort_id: a\nxyzzy: b\n",
         "cohort_id: a\ncohort_id: b\n",
@@ -129,6 +133,7 @@ fn values() -> Vec<String> {
         json!({"job_id": 12, "columns": ["user_ids"]}),
         json!({"job_id": 12, "format": "csv"}),
         json!({"expected_rows": "all"}),
+        json!({"expected_rows": -1}),
         json!({"max_rejected": "101%"}),
         json!({"max_outage": "15"}),
         json!({"max_requests_per_hour": 0}),
@@ -253,6 +258,11 @@ fn other() -> Vec<CommandError> {
         CommandError::CannotWrite { what: "output.json".into(), error: full() },
         CommandError::Signals(denied()),
     ]
+}
+
+fn results() -> Vec<String> {
+    let told = |error: OutletError| format!("the result cannot be written to standard output: {error}");
+    [OutletError::Io(full()), OutletError::Stuck].map(told).into()
 }
 
 fn places() -> Vec<String> {

@@ -53,7 +53,11 @@ impl<R: Read> Delimited<R> {
 
     /// The names of the columns; to be read once, before the rows.
     pub fn header(&mut self) -> Result<Vec<String>, RowsError> {
-        let names = self.next_row()?.ok_or(RowsError::Empty)?.to_strings();
+        let row = self.next_row()?.ok_or(RowsError::Empty)?;
+        if row.fault.is_some() {
+            return Err(RowsError::HeaderTooLong);
+        }
+        let names = row.to_strings();
         self.blank_lines_are_rows = names.len() == 1;
         Ok(names)
     }

@@ -39,6 +39,9 @@ pub enum RowsError {
          (td> with download_file writes a header even for no rows)"
     )]
     Empty,
+    /// A header of more columns, or longer, than any row may be.
+    #[error("its first line has more than 10,000 columns or 1 MiB: is this the result of a query?")]
+    HeaderTooLong,
     /// Text in UTF-16.
     #[error("it is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")]
     Utf16,

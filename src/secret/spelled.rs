@@ -9,6 +9,18 @@ pub fn places(text: &str, secret: &str) -> Vec<Range<usize>> {
     starts.filter_map(|start| Some(start..end_of(&text.as_bytes()[start..], &letters)? + start)).collect()
 }
 
+/// The length of what spells `secret` at the beginning of a text, if anything does.
+pub fn length_at(text: &str, secret: &str) -> Option<usize> {
+    let (bytes, first) = (text.as_bytes(), secret.chars().next()?);
+    // Nearly always the first letter tells; what may be an escape has to be looked at.
+    let may_begin = text.starts_with(first) || bytes.first().is_some_and(|byte| b"\\%&+".contains(byte));
+    if !may_begin {
+        return None;
+    }
+    let letters: Vec<Letter> = secret.chars().map(Letter::new).collect();
+    end_of(bytes, &letters)
+}
+
 /// The length of what spells these letters at the beginning of a text. One letter can be spelled like the beginning of
 /// another one's spelling (`%` and `%25`), so all ends are followed.
 fn end_of(text: &[u8], letters: &[Letter]) -> Option<usize> {

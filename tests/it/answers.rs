@@ -121,3 +121,19 @@ fn an_http_1_0_server_is_fine() {
     let server = Scripted::start(move |_| Act::Write(answer.to_vec()));
     Run::upload().set("endpoint", server.endpoint()).rows(user_ids(5)).exits(0);
 }
+
+#[test]
+fn interim_answers_without_end_are_no_answer() {
+    let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n".repeat(100_000);
+    let server = Scripted::start(move |_| Act::Write(interim.clone()));
+    let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(10)).arg("--json").exits(5);
+    run.says(&["not Braze's"]).account().has(&[("/requests", 3)]);
+}
+
+#[test]
+fn an_error_whose_page_breaks_off_counts_all_the_same() {
+    let head = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{\"mess";
+    let server = Scripted::start(move |_| Act::Write(head.to_vec()));
+    let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(10)).arg("--json").exits(4);
+    run.account().has(&[("/requests", 1)]);
+}

@@ -43,6 +43,7 @@ fn nested_laughs() -> String {
 #[case::a_billion_laughs(laughs())]
 #[case::a_billion_laughs_in_one_value(nested_laughs())]
 #[case::lists_in_lists(format!("aliases: {}", "[".repeat(10_000)))]
+#[case::a_hundred_thousand_lists(format!("cohort_id: {}", "[".repeat(100_000)))]
 #[case::whole_lists_in_lists(format!("aliases: {}{}", "[".repeat(10_000), "]".repeat(10_000)))]
 #[case::maps_in_maps(format!("aliases: {}", "{a: ".repeat(10_000)))]
 #[case::lists_in_lines(format!("aliases:\n {}x", "- ".repeat(10_000)))]

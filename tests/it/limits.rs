@@ -73,7 +73,7 @@ fn a_hint_that_makes_no_sense_is_a_backoff(#[case] headers: &'static str) {
 fn a_pause_beyond_the_end_of_the_run_ends_it_now_and_names_the_time(#[case] headers: &'static str) {
     let server = Scripted::for_members(move |_| limited(headers));
     let run = Run::upload().set("endpoint", server.endpoint()).set("max_duration", "1h").rows(user_ids(10));
-    let run = run.arg("--json").exits(75).says(&["rate limit", "max_duration", "T", "Z"]);
+    let run = run.arg("--json").exits(75).says(&["is announced", "max_duration", "T", "Z"]);
     run.account().has(&[("/undelivered", 10), ("/requests", 2)]);
 }
 
@@ -164,4 +164,23 @@ fn a_cohort_that_braze_refuses_ends_the_run_before_any_identifier(#[case] messag
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(10)).arg("--json").exits(5);
     run.says(&[message]).account().has(&[("/requests", 1)]);
     assert!(!server.seen().iter().any(Seen::has_members));
+}
+
+#[rstest]
+#[case::about_an_alias("alias_name must be a string")]
+#[case::with_words_of_the_cohort("invalid identifier partner-7 in cohort_id")]
+fn a_message_that_sounds_like_the_cohort_is_about_the_changes(#[case] message: &'static str) {
+    let server = Scripted::for_members(move |seen| {
+        let is_bad = seen.user_ids().contains(&"u617".to_owned());
+        if is_bad { Act::message("400 Bad Request", message) } else { Act::success() }
+    });
+    let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(3_000)).arg("--json").exits(5);
+    run.account().has(&[("/delivered", 2_999), ("/refused", 1), ("/undelivered", 0)]);
+}
+
+#[test]
+fn pauses_without_end_are_an_outage() {
+    let server = Scripted::for_members(|_| limited("Retry-After: 1\r\n"));
+    let run = Run::upload().set("endpoint", server.endpoint()).set("max_outage", "2s").rows(user_ids(10));
+    run.arg("--json").exits(75).says(&["nothing got through"]).account().has(&[("/undelivered", 10)]);
 }

@@ -14,6 +14,7 @@ mod checkpoint;
 mod deadlines;
 mod delivery;
 mod describe;
+mod documented;
 mod documents;
 mod dry_run;
 mod endpoint;

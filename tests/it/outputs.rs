@@ -4,8 +4,9 @@ use std::io::Read;
 
 use rstest::rstest;
 
+use crate::account::Account;
 use crate::scripted::{Act, Scripted};
-use crate::support::{Run, braze, ends, user_ids};
+use crate::support::{Run, braze, ends, signal, user_ids, wait_while_running};
 
 #[rstest]
 #[case::output_closed(r#"exec "$0" "$@" >&-"#)]
@@ -33,6 +34,32 @@ fn an_upload_whose_reader_has_gone_delivers_everything() {
     let (code, _) = ends(child);
     assert_eq!(code, Some(0));
     assert_eq!(server.accepted_user_ids().len(), 2500);
+}
+
+/// The pipe is full from the start, and nobody reads it until the process has ended.
+#[rstest]
+#[case::error(r#"head -c 65536 /dev/zero >&2; exec "$0" "$@""#)]
+#[case::output(r#"head -c 65536 /dev/zero; exec "$0" "$@""#)]
+fn an_upload_whose_reader_sleeps_delivers_everything(#[case] script: &str) {
+    let braze = braze();
+    let (child, _directory) = Run::upload().to(&braze).rows(user_ids(2500)).in_shell(script).spawn();
+    let (code, _) = ends(child);
+    assert_eq!(code, Some(0));
+    assert_eq!(braze.cohort("vip").unwrap().members, 2500);
+}
+
+#[test]
+fn a_run_whose_reader_sleeps_ends_when_it_is_terminated() {
+    let server =
+        Scripted::for_members(|_| Act::answer("429 Too Many Requests", "text/plain", "Retry-After: 60\r\n", ""));
+    let script = r#"head -c 65536 /dev/zero >&2; exec "$0" "$@""#;
+    let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(2500)).arg("--json");
+    let (mut child, _directory) = run.in_shell(script).spawn();
+    wait_while_running(&mut child, "a request with members", || server.seen().len() > 1);
+    signal(&child, "TERM");
+    let (code, ended) = ends(child);
+    assert_eq!(code, Some(143));
+    Account::read(&ended.stdout).has(&[("/delivered", 0)]);
 }
 
 #[test]

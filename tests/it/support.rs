@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use td_braze_cohort::config::{Config, raw};
 use td_braze_cohort::sandbox::{self, Options, Sandbox};
 use tempfile::TempDir;
 
@@ -114,6 +115,13 @@ impl Run {
     pub fn in_shell(mut self, script: &str) -> Self {
         self.shell = Some(script.to_owned());
         self
+    }
+
+    /// Its settings as the library takes them.
+    pub fn parsed_config(&self) -> Config {
+        let settings = self.settings.as_deref().unwrap_or_default();
+        let text: String = settings.iter().flat_map(|(key, value)| [key, ": ", value, "\n"]).collect();
+        Config::check(&raw::from_yaml(Path::new("cohort.yml"), &text).unwrap(), None).unwrap()
     }
 
     /// Sends to this sandbox.
