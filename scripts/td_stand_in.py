@@ -11,6 +11,7 @@ first line.
 
 import gzip
 import json
+import re
 import sqlite3
 import struct
 import sys
@@ -72,6 +73,8 @@ class Databases:
                 for name in self.files.keys() - {database}:
                     connection.execute(f"ATTACH ? AS {name}", [str(self.files[name])])
                 connection.execute("BEGIN")
+                # SQLite calls the database of the connection by another name.
+                text = re.sub(rf"\b{database}\.", "main.", text)
                 for statement in statements(text):
                     cursor = connection.execute(self.creating(database, statement))
                 columns, rows = [column[0] for column in cursor.description or []], cursor.fetchall()
