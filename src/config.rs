@@ -22,6 +22,7 @@ use crate::log_format;
 use crate::operation::Operations;
 use crate::place;
 use crate::reader::Pass;
+use crate::removals::RemovalLimits;
 use crate::rows::format::Form;
 use crate::source::Input;
 use endpoint::{Endpoint, EndpointError};
@@ -62,6 +63,8 @@ pub struct Config {
     pub expected_rows: Option<u64>,
     /// How much may be rejected.
     pub max_rejected: MaxRejected,
+    /// When a delta removes too many; none where it is no delta.
+    pub removal_limits: Option<RemovalLimits>,
     /// Keeps what was delivered.
     pub checkpoint: Option<PathBuf>,
     /// Where the identifiers go that did not arrive.
@@ -267,6 +270,7 @@ impl Config {
             form: values.form()?,
             expected_rows: values.whole_number(Key::ExpectedRows)?,
             max_rejected: values.max_rejected()?,
+            removal_limits: values.removal_limits()?,
             checkpoint: values.text(Key::Checkpoint)?.map(PathBuf::from),
             failed_file: values.text(Key::FailedFile)?.map(PathBuf::from),
             max_outage: values.duration(Key::MaxOutage)?.unwrap_or(max_outage),

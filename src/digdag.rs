@@ -92,6 +92,7 @@ fn class(exit: Exit) -> &'static str {
         Exit::CannotWrite => "CannotWriteError",
         Exit::TryAgain => "UndeliveredError",
         Exit::Interrupted | Exit::Terminated => "StoppedError",
+        Exit::SafetyLimit => "SafetyLimitError",
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Exit {
     Credentials = 4,
     /// Braze or Treasure Data, or something in front of them, refused for good; the account says what arrived.
     Refused = 5,
+    /// A safety limit stopped the run before anything was sent.
+    SafetyLimit = 6,
     /// A file that must be written cannot be written.
     CannotWrite = 73,
     /// Not everything was delivered; try again later.

@@ -21,6 +21,7 @@ pub mod identifier;
 pub mod input;
 pub mod operation;
 pub mod reader;
+pub mod removals;
 pub mod rows;
 pub mod source;
 

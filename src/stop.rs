@@ -10,6 +10,7 @@ use crate::checkpoint::CheckpointError;
 use crate::exit::Exit;
 use crate::failures::FailuresError;
 use crate::input::InputError;
+use crate::removals::TooMany;
 use crate::td::JobError;
 
 /// Who is called.
@@ -100,6 +101,9 @@ pub enum Stop {
     /// The result of the job cannot be had.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// A delta that removes too many.
+    #[error(transparent)]
+    TooManyRemovals(#[from] TooMany),
     /// A file that has to be written.
     #[error("{0}; no further request was begun")]
     CannotWrite(#[from] FailuresError),
@@ -124,6 +128,7 @@ impl Stop {
                 Refusal::Request(_) | Refusal::NotFound | Refusal::NotBraze(_) => Exit::Refused,
             },
             Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
+            Self::TooManyRemovals(_) => Exit::SafetyLimit,
             Self::Job(error) => error.exit(),
             Self::CannotWrite(_) | Self::Checkpoint(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,

@@ -150,6 +150,9 @@ fn upload_to(
         Ok(config) => config,
         Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, None)),
     };
+    if let Some(stop) = too_many_removals(config, &beginning)? {
+        return Ok(ended_before_reading(config, &beginning, stop, None));
+    }
     let (reader, second) = open(config)?;
     let keep = Arc::new(Keep {
         failures: Failures::begin(config.failed_file.as_deref(), &config.names)?,
@@ -244,6 +247,23 @@ fn open(config: &Config) -> Result<(Reader, Option<Second>), CommandError> {
         Limits { expected_rows: config.expected_rows, max_rejected: config.max_rejected, batch_size: CAPACITY };
     let sources = Sources::find(config.required_input()?, &config.form).map_err(InputError::from)?;
     Ok(passes::open(sources, &config.names, limits, &config.operations)?)
+}
+
+/// A first look at a delta, before anything is sent: whether it removes more than it may.
+fn too_many_removals(config: &Config, beginning: &Beginning) -> Result<Option<Stop>, CommandError> {
+    let Some(limits) = config.removal_limits else { return Ok(None) };
+    let (removals, _) = open(config)?;
+    let mut counted = 0;
+    let result = removals.read(
+        |_| {},
+        |batch| {
+            counted += batch.len() as u64;
+            beginning.shutdown.reason().is_none()
+        },
+        |_| {},
+    );
+    let stop = result.err().map(Stop::Input).or_else(|| beginning.shutdown.reason());
+    Ok(stop.or_else(|| limits.check(counted).err().map(Stop::TooManyRemovals)))
 }
 
 /// What all requests have in common, and the call that comes before all others.

@@ -41,6 +41,13 @@ pub enum Key {
     /// A whole number, or a percentage of the rows read; 1 % of them, and at least 1,000. More rejected cells and rows
     /// than that stop the run.
     MaxRejected,
+    /// A whole number; none. Of a delta with `operation_column`: how many may be members before it. With `wanted_count`, too many
+    /// removals stop the run before anything is sent.
+    PossibleCount,
+    /// A whole number; none. Of a delta with `operation_column`: how many are to be members after it.
+    WantedCount,
+    /// A whole number; none. Exactly so many removals are meant, whatever the limits say. For one run.
+    AllowRemovals,
     /// A path. Keeps what was delivered, so that a run that was killed is not sent again from the start.
     Checkpoint,
     /// A path. Where the identifiers go that did not arrive.
@@ -55,7 +62,7 @@ pub enum Key {
 
 impl Key {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::CohortId,
         Self::CohortName,
         Self::Operation,
@@ -73,6 +80,9 @@ impl Key {
         Self::Columns,
         Self::ExpectedRows,
         Self::MaxRejected,
+        Self::PossibleCount,
+        Self::WantedCount,
+        Self::AllowRemovals,
         Self::Checkpoint,
         Self::FailedFile,
         Self::MaxOutage,
@@ -100,6 +110,9 @@ impl Key {
             Self::Columns => "columns",
             Self::ExpectedRows => "expected_rows",
             Self::MaxRejected => "max_rejected",
+            Self::PossibleCount => "possible_count",
+            Self::WantedCount => "wanted_count",
+            Self::AllowRemovals => "allow_removals",
             Self::Checkpoint => "checkpoint",
             Self::FailedFile => "failed_file",
             Self::MaxOutage => "max_outage",

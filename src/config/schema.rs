@@ -60,6 +60,12 @@ pub fn description(key: Key) -> &'static str {
         Key::Columns => "the names of the columns, where the input has no header",
         Key::ExpectedRows => "rows that the input has to have",
         Key::MaxRejected => "more rejected rows and cells stop the run",
+        Key::PossibleCount => "of a delta with `operation_column`: how many may be members before it",
+        Key::WantedCount => {
+            "of the same delta: how many are to be members after it. Where nobody is wanted, fewer than half of the \
+             possible ones are, or more than 1,000 and 20 % of them would be removed, nothing is sent"
+        }
+        Key::AllowRemovals => "exactly so many removals are meant in spite of these limits; for one run",
         Key::Checkpoint => {
             "keeps what was delivered, so that a run that was killed goes on where it was; removed when everything is \
              delivered. For one run at a time"
@@ -105,7 +111,7 @@ fn values(key: Key) -> Value {
             "pattern": format!("^[0-9]+$|{TEMPLATE}"),
             "default": 4,
         }),
-        Key::ExpectedRows => json!({
+        Key::ExpectedRows | Key::PossibleCount | Key::WantedCount | Key::AllowRemovals => json!({
             "type": ["integer", "string", "null"],
             "minimum": 0,
             "pattern": format!("^[0-9]+$|{TEMPLATE}"),
@@ -164,6 +170,9 @@ fn examples(key: Key) -> Value {
         Key::Columns => json!([["user_ids", "email"]]),
         Key::ExpectedRows => json!(["${td.last_job.num_records}"]),
         Key::MaxRejected => json!([0, "5%"]),
+        Key::PossibleCount => json!(["${td.last_results.possible}"]),
+        Key::WantedCount => json!(["${td.last_results.wanted}"]),
+        Key::AllowRemovals => json!(["${allow_removals}"]),
         Key::Checkpoint => json!(["cohort.checkpoint"]),
         Key::FailedFile => json!(["failed.csv"]),
         Key::MaxOutage => json!(["30m"]),

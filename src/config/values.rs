@@ -11,6 +11,7 @@ use super::{ConfigError, MaxRejected};
 use crate::columns::Names;
 use crate::identifier::{DEVICE_IDS, USER_IDS};
 use crate::operation::{Operation, Operations};
+use crate::removals::RemovalLimits;
 use crate::rows::delimited::MAX_COLUMNS;
 use crate::rows::format::{Form, Format};
 use crate::secret::{holds_a_secret, masked};
@@ -258,6 +259,28 @@ impl Values<'_> {
         limit.ok_or_else(|| self.bad(Key::MaxRejected, "has to be a whole number, or a percentage such as 5%"))
     }
 
+    /// The limits of a delta: both counts or none, and only where rows say their operation in an input that can be read again.
+    pub fn removal_limits(&self) -> Result<Option<RemovalLimits>, ConfigError> {
+        let (possible, wanted) = (self.whole_number(Key::PossibleCount)?, self.whole_number(Key::WantedCount)?);
+        let allowed = self.whole_number(Key::AllowRemovals)?;
+        let (possible, wanted) = match (possible, wanted, allowed) {
+            (Some(possible), Some(wanted), _) => (possible, wanted),
+            (None, None, None) => return Ok(None),
+            (Some(_), None, _) => return Err(self.bad(Key::PossibleCount, "needs wanted_count beside it")),
+            (None, Some(_), _) => return Err(self.bad(Key::WantedCount, "needs possible_count beside it")),
+            (None, None, Some(_)) => {
+                return Err(self.bad(Key::AllowRemovals, "needs possible_count and wanted_count beside it"));
+            }
+        };
+        if self.written(Key::OperationColumn).is_none() {
+            return Err(self.bad(Key::PossibleCount, "is for a delta: it needs operation_column"));
+        }
+        if self.input()? == Some(Input::Stdin) {
+            return Err(self.bad(Key::PossibleCount, "needs an input that can be read again: a file, or a job"));
+        }
+        Ok(Some(RemovalLimits { possible, wanted, allowed }))
+    }
+
     pub fn duration(&self, key: Key) -> Result<Option<Duration>, ConfigError> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         parse_duration(&text)
@@ -423,6 +446,12 @@ mod tests {
     #[case(json!({"job_id": 1, "columns": "user_ids"}), "columns is set beside job_id")]
     #[case(json!({"job_id": 1, "format": "csv"}), "format is set beside job_id")]
     #[case(json!({"allow_endpoint": ["a.example", 1.5]}), "has to be text")]
+    #[case(json!({"possible_count": 5}), "needs wanted_count")]
+    #[case(json!({"wanted_count": 5}), "needs possible_count")]
+    #[case(json!({"allow_removals": 5}), "needs possible_count and wanted_count")]
+    #[case(json!({"possible_count": 5, "wanted_count": 5}), "needs operation_column")]
+    #[case(json!({"possible_count": 5, "wanted_count": 5, "operation": null, "operation_column": "c", "input": "-"}), "read again")]
+    #[case(json!({"possible_count": 5, "wanted_count": 5, "operation": null, "operation_column": "c", "allow_removals": "all"}), "whole number")]
     fn a_wrong_value_is_said_with_what_it_has_to_be(#[case] values: Value, #[case] message: &str) {
         let error = checked(values).unwrap_err();
         assert!(error.contains(message), "{error}");

@@ -21,6 +21,7 @@ use crate::http::tunnel::{TunnelError, way_out};
 use crate::http::{Answer, HttpError};
 use crate::input::InputError;
 use crate::operation::{Operation, Operations};
+use crate::removals::TooMany;
 use crate::stop::{Server, Stop};
 use crate::td::answer::{Trouble, of_answer};
 use crate::td::show::Shown;
@@ -32,6 +33,7 @@ pub fn sections() -> Vec<Section> {
         ("A certificate, or a proxy, ends the run", texts(configuration())),
         ("Braze, or something before it, ends the run", texts(answers())),
         ("The result of a job", texts(jobs())),
+        ("A delta that removes too many", texts(removals())),
         ("Other ends of a run that has begun", texts(ends())),
         ("A run that went to its end, without everything delivered", incomplete()),
     ]
@@ -119,6 +121,16 @@ fn answers() -> Vec<Stop> {
             }
         })
         .collect()
+}
+
+fn removals() -> Vec<Stop> {
+    let deltas = [
+        TooMany::NobodyWanted { removals: 7 },
+        TooMany::UnderHalf { removals: 6, possible: 10, wanted: 4 },
+        TooMany::LargeShare { removals: 1001, possible: 5004 },
+        TooMany::NotAsAllowed { removals: 7, allowed: 6 },
+    ];
+    deltas.into_iter().map(Stop::TooManyRemovals).collect()
 }
 
 fn jobs() -> Vec<Stop> {

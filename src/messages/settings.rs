@@ -135,6 +135,11 @@ fn values() -> Vec<String> {
         json!({"expected_rows": "all"}),
         json!({"expected_rows": -1}),
         json!({"max_rejected": "101%"}),
+        json!({"possible_count": 5}),
+        json!({"wanted_count": 5}),
+        json!({"allow_removals": 5}),
+        json!({"possible_count": 5, "wanted_count": 5}),
+        json!({"possible_count": 5, "wanted_count": 5, "operation": null, "operation_column": "change", "input": "-"}),
         json!({"max_outage": "15"}),
         json!({"max_requests_per_hour": 0}),
     ];

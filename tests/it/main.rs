@@ -37,6 +37,7 @@ mod panics;
 mod places;
 mod proxy;
 mod rates;
+mod removals;
 mod retries;
 mod rig;
 mod sandbox_command;

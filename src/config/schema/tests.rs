@@ -136,6 +136,7 @@ fn its_defaults_are_those_that_are_used() {
 #[case("input", json!([]))]
 #[case("expected_rows", json!(-1))]
 #[case("expected_rows", json!("all"))]
+#[case("possible_count", json!(-1))]
 #[case("max_rejected", json!("101%"))]
 #[case("max_outage", json!(15))]
 #[case("max_outage", json!("soon"))]

@@ -1,0 +1,1 @@
+SELECT user_ids FROM braze_wanted

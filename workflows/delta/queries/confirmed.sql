@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS braze_confirmed (user_ids VARCHAR)

@@ -1,0 +1,3 @@
+SELECT
+  (SELECT COUNT(*) FROM braze_wanted) AS wanted,
+  (SELECT COUNT(*) FROM (SELECT user_ids FROM braze_possible UNION SELECT user_ids FROM braze_confirmed) AS known) AS possible

@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS braze_possible (user_ids VARCHAR)

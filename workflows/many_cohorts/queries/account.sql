@@ -1,0 +1,5 @@
+SELECT
+  '${session_uuid}' AS session_uuid,
+  '${cohort}' AS cohort,
+  ${braze_cohort.last_upload.identifiers.total} AS identifiers,
+  ${braze_cohort.last_upload.delivered} AS delivered

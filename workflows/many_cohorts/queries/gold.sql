@@ -1,0 +1,7 @@
+SELECT
+  external_id AS user_ids
+FROM
+  customers
+WHERE
+  plan = 'gold'
+  AND external_id IS NOT NULL
