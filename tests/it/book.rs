@@ -84,6 +84,17 @@ fn without_seconds(text: &str) -> Option<Value> {
     Some(value)
 }
 
+/// What keeps a block from being tried in the first place.
+fn unusable(page: &Page, block: &Block) -> Option<String> {
+    let at = page.at(block.line);
+    match &*block.language {
+        "sh" | "text" | "yaml" | "csv" | "sql" => None,
+        "json" => serde_json::from_str::<Value>(&block.text).err().map(|error| format!("{at}: {error}")),
+        "" if !block.text.contains("td-braze-cohort ") => None,
+        language => Some(format!("{at}: {language:?} is no language that is tried")),
+    }
+}
+
 /// Runs all blocks of a page in their order.
 fn failures(page: &Page) -> Vec<String> {
     let shell = Shell::new(&page.path);
@@ -95,11 +106,14 @@ fn failures(page: &Page) -> Vec<String> {
         if block.language == "sh" {
             failed.extend(run(page, &shell, block, page.blocks.get(index + 1)).err());
         }
+        failed.extend(unusable(page, block));
         let follows_commands = index > 0 && page.blocks[index - 1].language == "sh";
         if block.language == "text" && !follows_commands {
             failed.push(format!("{}: no command prints this", page.at(block.line)));
         }
     }
+    let shown_outside = page.prose.iter().filter(|(_, line)| line.trim_start().starts_with("td-braze-cohort "));
+    failed.extend(shown_outside.map(|(line, _)| format!("{}: a command outside a block", page.at(*line))));
     failed
 }
 
@@ -132,7 +146,9 @@ fn a_page_that_says_something_else_is_found_out() {
         ("  8", "  9", "docs/mutant.md:6: shown is"),
         ("dry run,", "dry run:", "docs/mutant.md:6: shown is"),
         ("```sh\n", "```sh exit=3\n", "ended with Some(0), not 3"),
-        ("```sh", "```bash", "docs/mutant.md:6: no command prints this"),
+        ("```sh", "```bash", "docs/mutant.md:1: \"bash\" is no language that is tried"),
+        ("```sh\n", "", "docs/mutant.md:2: a command outside a block"),
+        ("```sh\n", "```text\n", "docs/mutant.md:1: no command prints this"),
     ] {
         let failure = failure_of(&right.replace(from, to));
         assert!(failure.contains(found), "{from} as {to}: {failure}");
