@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use memchr::memchr;
 
 /// What is looked at to recognise a format, and what is read at once.
-pub const WINDOW: usize = 64 * 1024;
+pub const WINDOW: usize = 128 * 1024;
 /// The longest line that is kept whole. A longer one is read to its end and reported as such.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 
