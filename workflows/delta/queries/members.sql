@@ -1,8 +1,8 @@
--- Who is to be in the cohort: one column, user_ids, each at most once.
+-- Who is to be in the cohort: one column of text, user_ids. A number needs the CAST, as the tables hold text.
 SELECT DISTINCT
-  external_id AS user_ids
+  CAST(external_id AS VARCHAR) AS user_ids
 FROM
   customers
 WHERE
   plan = 'gold'
-  AND TRIM(external_id) <> ''
+  AND TRIM(CAST(external_id AS VARCHAR)) <> ''

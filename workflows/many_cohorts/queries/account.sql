@@ -1,5 +1,4 @@
 SELECT
-  '${session_uuid}' AS session_uuid,
   '${cohort}' AS cohort,
   ${braze_cohort.last_upload.identifiers.total} AS identifiers,
   ${braze_cohort.last_upload.delivered} AS delivered

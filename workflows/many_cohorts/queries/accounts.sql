@@ -1,1 +1,3 @@
-CREATE TABLE IF NOT EXISTS braze_accounts (session_uuid VARCHAR, cohort VARCHAR, identifiers BIGINT, delivered BIGINT)
+-- The accounts of one run. A resumed one finds this task done, and so what was uploaded before.
+DROP TABLE IF EXISTS braze_accounts;
+CREATE TABLE braze_accounts (cohort VARCHAR, identifiers BIGINT, delivered BIGINT)
