@@ -5,7 +5,7 @@
 //!    │ what was read                 │ what was sent
 //!    └──────────> Shared <───────────┘ <── progress (this thread, now and then)
 //! ```
-//! The queue holds as many batches as there are workers, [`MAX_QUEUE`] at most, so memory does not grow with the input.
+//! The queue holds as many batches as there are workers, 16 at most, so memory does not grow with the input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! Values separated by commas, as Digdag's `td>` writes them with `download_file` and as people write them by hand, or by
 //! tabs. Quotes mean the same in both.
 //!
-//! The grammar is csv-core's, also where [`super::regular`] splits a record before csv-core sees it. What stands here is what
+//! The grammar is csv-core's, also where `regular.rs` splits a record before csv-core sees it. What stands here is what
 //! an exact account needs beyond it: in a result of one column an
 //! empty line is a row (a NULL), a quote that never ends is an error, and no cell or row can take more memory than
 //! [`MAX_ROW_BYTES`].
@@ -206,7 +206,7 @@ impl Record {
     }
 
     fn row(&self, line: u64) -> Row<'_> {
-        let fault = self.oversized.then_some(Fault::TooLong);
+        let fault = (self.oversized || self.ends.len() > MAX_COLUMNS).then_some(Fault::TooLong);
         Row { bytes: &self.bytes[..self.len], cells: Cells::Ends(&self.ends), place: line, fault }
     }
 
@@ -323,6 +323,16 @@ mod tests {
         assert!(row.cell(1).len() > identifier::MAX_BYTES);
         assert!(input.record.bytes.len() < 64 * 1024);
         assert_eq!(next(&mut input).to_strings(), ["1", "2", "3"]);
+    }
+
+    #[rstest]
+    #[case(MAX_COLUMNS, None)]
+    #[case(MAX_COLUMNS + 1, Some(Fault::TooLong))]
+    fn the_limit_of_columns_is_exact_both_ways(#[case] columns: usize, #[case] fault: Option<Fault>) {
+        for cell in ["x", "\"x\"\"\""] {
+            let text = format!("a\r\n{}{cell}\r\n", "x,".repeat(columns - 1));
+            assert_eq!(next(&mut delimited(&text)).fault, fault);
+        }
     }
 
     #[test]
