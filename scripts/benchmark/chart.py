@@ -39,9 +39,10 @@ def svg(figures):
         y += 10
         for client, value in bars:
             kind = client if client in ("ours", "floor") else "bar"
+            length = max(value * scale, 1)
             parts.append(f'<text x="{LEFT - 8}" y="{y + 12}" text-anchor="end">{escape(CLIENTS[client])}</text>')
-            parts.append(f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{max(value * scale, 1):.1f}" height="{BAR}"/>')
-            parts.append(f'<text x="{LEFT + max(value * scale, 1) + 6:.1f}" y="{y + 12}">{value:.3f}</text>')
+            parts.append(f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}"/>')
+            parts.append(f'<text x="{LEFT + length + 6:.1f}" y="{y + 12}">{value:.3f}</text>')
             y += STEP
         y += GAP - 10
     height = y - GAP + 16

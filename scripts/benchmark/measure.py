@@ -12,8 +12,8 @@ from dataclasses import dataclass
 PR_SET_CHILD_SUBREAPER = 36
 # Far beyond what any run takes.
 HANGS_SECONDS = 900
-# A process begins with the peak memory of the one that started it, and this one is larger than what it measures. So a shell
-# starts the client and goes; the client becomes our child, and its figures come from wait4.
+# A process begins with the peak memory of the one that started it, and this one is larger than what it measures. So a
+# shell starts the client and goes; the client becomes our child, and its figures come from wait4.
 LAUNCHER = 'read -r _; "$@" >/dev/null & echo $!'
 
 

@@ -37,7 +37,8 @@ def markdown(figures, machine, missing, started):
     told = [f"- {name}: {value}" for name, value in machine.items()]
     left_out = [f"- **without {name}**: {reason}" for name, reason in missing.items()]
     heading = f"Measured on {started}, medians, in brackets the least and the most of all rounds:"
-    lines = [heading, "", *goals(figures), "", *told, *left_out, "", "What each client cost, medians:", "", *costs(figures)]
+    second = "What each client cost, medians:"
+    lines = [heading, "", *goals(figures), "", *told, *left_out, "", second, "", *costs(figures)]
     return "\n".join(lines) + "\n"
 
 
