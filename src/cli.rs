@@ -87,6 +87,7 @@ Exit codes:
   3         the input cannot be used
   4         Braze, or Treasure Data, refused the credentials
   5         Braze or Treasure Data, or something in front of them, refused for good; the account says what arrived
+  6         a delta would remove too many; nothing was sent
   73        a file that must be written cannot be written
   75        not everything was delivered; try again later
   130, 143  stopped by SIGINT, SIGTERM";

@@ -25,19 +25,25 @@ pub trait Clock: Send + Sync {
 /// The system's monotonic clock.
 pub struct Monotonic {
     started: Instant,
-    wakes: Mutex<Wakes>,
+    state: Mutex<State>,
     woken: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    wakes: Wakes,
+    waiting: usize,
 }
 
 impl Default for Monotonic {
     fn default() -> Self {
-        Self { started: Instant::now(), wakes: Mutex::default(), woken: Condvar::new() }
+        Self { started: Instant::now(), state: Mutex::default(), woken: Condvar::new() }
     }
 }
 
 impl Monotonic {
-    fn lock(&self) -> MutexGuard<'_, Wakes> {
-        self.wakes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -47,23 +53,29 @@ impl Clock for Monotonic {
     }
 
     fn wakes(&self) -> Wakes {
-        *self.lock()
+        self.lock().wakes
     }
 
     fn wait(&self, seen: Wakes, until: Option<Duration>) {
-        let mut wakes = self.lock();
-        while *wakes == seen {
-            wakes = match until.map(|until| until.saturating_sub(self.now())) {
-                Some(Duration::ZERO) => return,
-                Some(time) => self.woken.wait_timeout(wakes, time).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.woken.wait(wakes).unwrap_or_else(PoisonError::into_inner),
+        let mut state = self.lock();
+        state.waiting += 1;
+        while state.wakes == seen {
+            state = match until.map(|until| until.saturating_sub(self.now())) {
+                Some(Duration::ZERO) => break,
+                Some(time) => self.woken.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.woken.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
+        state.waiting -= 1;
     }
 
     fn wake(&self) {
-        *self.lock() += 1;
-        self.woken.notify_all();
+        let mut state = self.lock();
+        state.wakes += 1;
+        // Each request that ends comes here, and hardly ever waits anybody: that spares a call of the system.
+        if state.waiting > 0 {
+            self.woken.notify_all();
+        }
     }
 }
 

@@ -103,8 +103,10 @@ impl Gate {
             let answered = state.pace.answered();
             self.stop_locked(&mut state, Stop::Outage { server: self.server, address, lasted, answered, last });
         }
+        let successes = state.pace.successes();
+        drop(state);
         self.clock.wake();
-        state.pace.successes()
+        successes
     }
 
     /// Ends the run: no request begins any more. The first reason counts.

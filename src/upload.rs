@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::account::{InputAccount, Sent};
 use crate::batch::Batch;
@@ -35,6 +35,8 @@ use worker::Worker;
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// How long a stopped run waits for the reader to hand over what it has just read.
 const LAST_ROWS: Duration = Duration::from_millis(500);
+/// How long a worker that has nothing to do is blind to a stop.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -132,21 +134,20 @@ pub fn run(
     let left_over = queue.clone();
     pool.in_place_scope(|scope| {
         let (at_work, all_done) = bounded::<()>(0);
-        let (running, stopping) = bounded::<()>(0);
         scope.spawn(move |scope| {
             let present = gate.attend();
             guarded(gate, || worker.first_call());
             for _ in 0..plan.thread_count {
-                let (queue, stopping, at_work) = (queue.clone(), stopping.clone(), at_work.clone());
+                let (queue, at_work) = (queue.clone(), at_work.clone());
                 let present = gate.attend();
                 scope.spawn(move |_| {
-                    guarded(gate, || work(worker, &queue, &stopping));
+                    guarded(gate, || work(worker, &queue));
                     drop((present, at_work));
                 });
             }
             drop(present);
         });
-        supervise(&all_done, running, post, gate, tick);
+        supervise(&all_done, post, gate, tick);
     });
     if gate.is_stopped() {
         keep_left_over(worker, &left_over);
@@ -200,28 +201,25 @@ fn guarded(gate: &Gate, work: impl FnOnce()) -> bool {
     result.is_ok()
 }
 
-/// Takes batches until there are none, or the run is stopped; `stopping` closes then, which wakes who waits for a batch.
-fn work(worker: Worker<'_>, queue: &Receiver<Batch>, stopping: &Receiver<()>) {
+/// Takes batches until there are none, or the run is stopped.
+fn work(worker: Worker<'_>, queue: &Receiver<Batch>) {
     let mut body = Vec::new();
     while !worker.gate.is_stopped() {
-        select! {
-            recv(queue) -> batch => match batch {
-                Ok(batch) => {
-                    let is_whole = guarded(worker.gate, || worker.deliver(&batch, &mut body));
-                    if !is_whole {
-                        worker.keep(&batch, worker::NOT_SENT);
-                    }
+        match queue.recv_timeout(PATIENCE) {
+            Ok(batch) => {
+                let is_whole = guarded(worker.gate, || worker.deliver(&batch, &mut body));
+                if !is_whole {
+                    worker.keep(&batch, worker::NOT_SENT);
                 }
-                Err(_) => return,
-            },
-            recv(stopping) -> _ => return,
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
 /// Waits for the workers, shows progress, and cuts what takes too long after a stop.
-fn supervise(all_done: &Receiver<()>, running: Sender<()>, post: &dyn Post, gate: &Gate, tick: &mut dyn FnMut()) {
-    let mut running = Some(running);
+fn supervise(all_done: &Receiver<()>, post: &dyn Post, gate: &Gate, tick: &mut dyn FnMut()) {
     let mut stopped_at = None;
     loop {
         match all_done.recv_timeout(TICK) {
@@ -230,7 +228,6 @@ fn supervise(all_done: &Receiver<()>, running: Sender<()>, post: &dyn Post, gate
         }
         gate.check_limit();
         if gate.is_stopped() {
-            running.take();
             let since = *stopped_at.get_or_insert_with(|| gate.now());
             if gate.now().saturating_sub(since) >= LAST_ANSWERS {
                 post.cut();

@@ -44,7 +44,15 @@ impl<In: Transport> Connector<In> for WatchConnector {
     type Out = Watched<In>;
 
     fn connect(&self, _: &Details, chained: Option<In>) -> Result<Option<Watched<In>>, Error> {
-        Ok(chained.map(|inner| Watched { inner, answers: 0, hearing: false, left: None, write_error: None }))
+        Ok(chained.map(|inner| Watched {
+            inner,
+            held: Vec::new(),
+            answers: 0,
+            hearing: false,
+            is_fresh: false,
+            left: None,
+            write_error: None,
+        }))
     }
 }
 
@@ -52,10 +60,14 @@ impl<In: Transport> Connector<In> for WatchConnector {
 #[derive(Debug)]
 pub struct Watched<T> {
     inner: T,
+    /// The head of a request that is sent together with its body: one call of the system and one packet instead of two.
+    held: Vec<u8>,
     /// Answers that began on this connection.
     answers: u64,
     /// Something of the answer to the latest request was heard.
     hearing: bool,
+    /// Nobody asked since the latest answer whether it is open.
+    is_fresh: bool,
     /// How many more bytes of this answer are read, where it has to be short.
     left: Option<usize>,
     /// The request could not be written to its end. The server may have answered all the same, and then its answer counts.
@@ -63,6 +75,27 @@ pub struct Watched<T> {
 }
 
 impl<T: Transport> Watched<T> {
+    /// Sends what is held and then what stands in the output; together, where there is room.
+    fn transmit_with_head(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let head = self.held.len();
+        let output = self.inner.buffers().output();
+        if head == 0 {
+            return self.inner.transmit_output(amount, timeout);
+        }
+        if head + amount <= output.len() {
+            output.copy_within(..amount, head);
+            output[..head].copy_from_slice(&self.held);
+            self.held.clear();
+            return self.inner.transmit_output(head + amount, timeout);
+        }
+        let displaced = output[..head].to_vec();
+        output[..head].copy_from_slice(&self.held);
+        self.held.clear();
+        self.inner.transmit_output(head, timeout)?;
+        self.inner.buffers().output()[..head].copy_from_slice(&displaced);
+        self.inner.transmit_output(amount, timeout)
+    }
+
     /// The error to give where the connection ended without a word.
     fn ended(&mut self, error: Error) -> Error {
         let error = self.write_error.take().unwrap_or(error);
@@ -81,16 +114,24 @@ impl<T: Transport> Transport for Watched<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        if self.inner.buffers().output().starts_with(b"POST ") {
-            self.left = Some(MAX_HEARD_BYTES);
-        } else if self.hearing {
-            self.left = None;
+        if self.held.is_empty() {
+            let output = self.inner.buffers().output();
+            let is_post = output.starts_with(b"POST ");
+            if is_post {
+                self.left = Some(MAX_HEARD_BYTES);
+            } else if self.hearing {
+                self.left = None;
+            }
+            self.hearing = false;
+            if is_post && output[..amount].ends_with(b"\r\n\r\n") {
+                self.held.extend_from_slice(&output[..amount]);
+                return Ok(());
+            }
         }
-        self.hearing = false;
         if self.write_error.is_some() {
             return Ok(());
         }
-        match self.inner.transmit_output(amount, timeout) {
+        match self.transmit_with_head(amount, timeout) {
             Err(error @ Error::Io(_)) => {
                 self.write_error = Some(error);
                 Ok(())
@@ -100,6 +141,10 @@ impl<T: Transport> Transport for Watched<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        if !self.held.is_empty() {
+            // A request without a body.
+            self.transmit_output(0, timeout)?;
+        }
         // Reading into a full buffer reads nothing, which would pass for the end of the connection.
         if self.inner.buffers().input_append_buf().is_empty() {
             return Err(Error::LargeResponseHeader(self.inner.buffers().input().len(), MAX_HEAD_BYTES));
@@ -114,6 +159,7 @@ impl<T: Transport> Transport for Watched<T> {
                 self.left = self.left.map(|left| left.saturating_sub(heard));
                 self.answers += u64::from(!self.hearing);
                 self.hearing = true;
+                self.is_fresh = true;
                 Ok(true)
             }
             Ok(false) if self.hearing => Ok(false),
@@ -126,7 +172,9 @@ impl<T: Transport> Transport for Watched<T> {
     }
 
     fn is_open(&mut self) -> bool {
-        self.write_error.is_none() && self.inner.is_open()
+        // It is asked when the answer was read and again before the next request. Only the second one needs the three calls of
+        // the system that looking costs.
+        self.write_error.is_none() && (std::mem::take(&mut self.is_fresh) || self.inner.is_open())
     }
 
     fn is_tls(&self) -> bool {

@@ -79,17 +79,24 @@ impl Part {
         Ok((rows::open(unpacked, &name, &form, names.all())?, form.columns.is_some()))
     }
 
-    /// The next row with what is looked at in it, or none at the end.
+    /// Goes to the next row; false at the end.
     #[inline]
-    pub fn next_row(&mut self) -> Result<Option<(Row<'_>, &Layout)>, RowsError> {
-        let Some(row) = self.rows.next_row()? else { return Ok(None) };
-        if let Some(names) = &self.set_names
-            && row.fault.is_none()
+    pub fn advance(&mut self) -> Result<bool, RowsError> {
+        let is_row = self.rows.advance()?;
+        if is_row
+            && let Some(names) = &self.set_names
+            && self.row().fault.is_none()
         {
-            check_first_row(row, names, &self.layout)?;
+            check_first_row(self.row(), names, &self.layout)?;
             self.set_names = None;
         }
-        Ok(Some((row, &self.layout)))
+        Ok(is_row)
+    }
+
+    /// The row that it went to.
+    #[inline]
+    pub fn row(&self) -> Row<'_> {
+        self.rows.row()
     }
 
     /// Why the rows cannot be read on.

@@ -16,7 +16,8 @@ enum Turn {
     Never(Fault),
 }
 
-fn turn_of(row: Row<'_>, layout: &Layout, pass: Pass) -> Turn {
+#[inline]
+fn turn_of(row: &Row<'_>, layout: &Layout, pass: Pass) -> Turn {
     let fault = row.fault.or_else(|| (row.len() != layout.width).then_some(Fault::CellCount));
     match (fault, layout.operation.map(|column| row.value(column))) {
         (Some(fault), _) => Turn::Never(fault),
@@ -80,7 +81,7 @@ impl Tally {
         send_on: &mut impl FnMut(Kind, &[u8]),
     ) -> bool {
         self.account.rows_seen += u64::from(pass.is_first());
-        match turn_of(row, layout, pass) {
+        match turn_of(&row, layout, pass) {
             Turn::Now => self.account.rows_read += 1,
             Turn::InAnotherPass => return false,
             Turn::Never(_) if !pass.is_first() => return false,

@@ -85,6 +85,12 @@ impl<R: Read> Bytes<R> {
         self.start += count;
     }
 
+    /// The last bytes that were consumed, while nothing further was read.
+    #[inline]
+    pub fn consumed(&self, count: usize) -> &[u8] {
+        &self.buffer[self.start - count..self.start]
+    }
+
     /// The next line, or none at the end. The last one needs no line feed.
     pub fn line(&mut self) -> io::Result<Option<Line<'_>>> {
         let mut searched = 0;

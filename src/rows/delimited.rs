@@ -1,7 +1,8 @@
 //! Values separated by commas, as Digdag's `td>` writes them with `download_file` and as people write them by hand, or by
 //! tabs. Quotes mean the same in both.
 //!
-//! The grammar is csv-core's. What stands here is what an exact account needs beyond it: in a result of one column an
+//! The grammar is csv-core's, also where [`super::regular`] splits a record before csv-core sees it. What stands here is what
+//! an exact account needs beyond it: in a result of one column an
 //! empty line is a row (a NULL), a quote that never ends is an error, and no cell or row can take more memory than
 //! [`MAX_ROW_BYTES`].
 
@@ -10,6 +11,7 @@ use std::io::{self, Read};
 use csv_core::ReadRecordResult;
 
 use super::bytes::Bytes;
+use super::regular::Regular;
 use super::{Cells, Fault, Place, Row, RowsError};
 use crate::identifier;
 
@@ -24,7 +26,12 @@ pub(super) const KEPT_OF_A_CELL: usize = identifier::MAX_BYTES + 1;
 pub struct Delimited<R> {
     input: Bytes<R>,
     parser: csv_core::Reader,
+    regular: Regular,
     record: Record,
+    /// Where the latest row begins.
+    row_line: u64,
+    /// Its length, where it did not need the parser and is not in the record.
+    split: Option<usize>,
     /// An empty line is a row of one empty cell.
     blank_lines_are_rows: bool,
     /// The last record ended with a carriage return; a line feed that follows belongs to it.
@@ -44,7 +51,10 @@ impl<R: Read> Delimited<R> {
         Self {
             input,
             parser,
+            regular: Regular::new(delimiter),
             record: Record::new(),
+            row_line: 1,
+            split: None,
             blank_lines_are_rows: false,
             after_carriage_return: false,
             skipped_lines: 0,
@@ -53,7 +63,10 @@ impl<R: Read> Delimited<R> {
 
     /// The names of the columns; to be read once, before the rows.
     pub fn header(&mut self) -> Result<Vec<String>, RowsError> {
-        let row = self.next_row()?.ok_or(RowsError::Empty)?;
+        if !self.advance()? {
+            return Err(RowsError::Empty);
+        }
+        let row = self.row();
         if row.fault.is_some() {
             return Err(RowsError::HeaderTooLong);
         }
@@ -67,21 +80,48 @@ impl<R: Read> Delimited<R> {
         self.blank_lines_are_rows = columns == 1;
     }
 
-    /// The next row, or none at the end of the input.
-    pub fn next_row(&mut self) -> Result<Option<Row<'_>>, RowsError> {
+    /// Of the other columns, the cells may be given as they stand, with their quotes doubled.
+    pub fn keep(&mut self, columns: &[usize]) {
+        self.regular.keep(columns);
+    }
+
+    /// Goes to the next row; false at the end of the input.
+    pub fn advance(&mut self) -> Result<bool, RowsError> {
         let next = self.skip_line_breaks().map_err(|error| RowsError::Io { after: after(self.line()), error })?;
-        let line = self.line();
-        self.record.clear();
+        self.row_line = self.line();
+        self.split = None;
         match next {
-            Next::End => Ok(None),
+            Next::End => return Ok(false),
             Next::BlankRow => {
+                self.record.clear();
                 self.record.ends.push(0);
-                Ok(Some(self.record.row(line)))
             }
             Next::Record => {
-                self.read_record(line)?;
-                Ok(Some(self.record.row(line)))
+                if let Some(split) = self.regular.split(self.input.at_hand()) {
+                    self.after_carriage_return = false;
+                    self.skipped_lines += split.line_feeds;
+                    self.input.consume(split.len);
+                    self.split = Some(split.len);
+                } else {
+                    self.record.clear();
+                    self.read_record(self.row_line)?;
+                }
             }
+        }
+        Ok(true)
+    }
+
+    /// The row that it went to.
+    #[inline]
+    pub fn row(&self) -> Row<'_> {
+        match self.split {
+            Some(len) => Row {
+                bytes: self.input.consumed(len),
+                cells: Cells::Spans(self.regular.cells()),
+                place: self.row_line,
+                fault: None,
+            },
+            None => self.record.row(self.row_line),
         }
     }
 
@@ -219,8 +259,8 @@ mod tests {
         let form = Form { format: Some(Format::Csv), ..Form::default() };
         let mut input = super::super::open(Dribble(text, step), "-", &form, Vec::new())?;
         let mut rows = vec![input.names.unwrap()];
-        while let Some(row) = input.rows.next_row()? {
-            rows.push(row.to_strings());
+        while input.rows.advance()? {
+            rows.push(input.rows.row().to_strings());
         }
         Ok(rows)
     }
@@ -229,6 +269,11 @@ mod tests {
         let mut input = Delimited::new(Bytes::new(text.as_bytes()), b',');
         input.header().unwrap();
         input
+    }
+
+    fn next<'a>(input: &'a mut Delimited<&[u8]>) -> Row<'a> {
+        assert!(input.advance().unwrap());
+        input.row()
     }
 
     /// Expected: the cells of a row between `|`, the rows between `/`.
@@ -273,19 +318,19 @@ mod tests {
     fn a_cell_too_long_for_anything_takes_no_memory_and_leaves_the_others_whole() {
         let text = format!("a,b,c\r\nx,{},z\r\n1,2,3\r\n", "y".repeat(30_000_000));
         let mut input = delimited(&text);
-        let row = input.next_row().unwrap().unwrap();
+        let row = next(&mut input);
         assert_eq!((row.cell(0), row.cell(2), row.len()), (b"x".as_slice(), b"z".as_slice(), 3));
         assert!(row.cell(1).len() > identifier::MAX_BYTES);
         assert!(input.record.bytes.len() < 64 * 1024);
-        assert_eq!(input.next_row().unwrap().unwrap().to_strings(), ["1", "2", "3"]);
+        assert_eq!(next(&mut input).to_strings(), ["1", "2", "3"]);
     }
 
     #[test]
     fn a_row_of_too_many_cells_is_oversized_and_the_next_one_is_not() {
         let text = format!("a\r\n{}\r\n1\r\n", "x,".repeat(3_000_000));
         let mut input = delimited(&text);
-        assert_eq!(input.next_row().unwrap().unwrap().fault, Some(Fault::TooLong));
-        let row = input.next_row().unwrap().unwrap();
+        assert_eq!(next(&mut input).fault, Some(Fault::TooLong));
+        let row = next(&mut input);
         assert_eq!((row.to_strings(), row.place, row.fault), (vec!["1".to_owned()], 3, None));
     }
 

@@ -30,6 +30,8 @@ pub struct Json<R> {
     leading: VecDeque<(u64, Fault)>,
     /// The first object is in the record and was not given out.
     has_first: bool,
+    /// Of the latest row: its line, and why it is none.
+    latest: (u64, Option<Fault>),
 }
 
 enum Shape {
@@ -62,6 +64,7 @@ impl<R: Read> Json<R> {
             unescaped: Vec::new(),
             leading: VecDeque::new(),
             has_first: false,
+            latest: (0, None),
         }
     }
 
@@ -72,16 +75,23 @@ impl<R: Read> Json<R> {
         }
     }
 
-    /// The next row, or none at the end of the input.
-    pub fn next_row(&mut self) -> Result<Option<Row<'_>>, RowsError> {
+    /// Goes to the next row; false at the end of the input.
+    pub fn advance(&mut self) -> Result<bool, RowsError> {
         if let Some((line, fault)) = self.leading.pop_front() {
-            return Ok(Some(self.record.row(line, Some(fault))));
+            self.latest = (line, Some(fault));
+        } else if std::mem::take(&mut self.has_first) {
+            self.latest = (self.line, None);
+        } else {
+            let Some(read) = self.read_line(|_| {})? else { return Ok(false) };
+            self.latest = (self.line, read.err());
         }
-        if !std::mem::take(&mut self.has_first) {
-            let Some(read) = self.read_line(|_| {})? else { return Ok(None) };
-            return Ok(Some(self.record.row(self.line, read.err())));
-        }
-        Ok(Some(self.record.row(self.line, None)))
+        Ok(true)
+    }
+
+    /// The row that it went to.
+    pub fn row(&self) -> Row<'_> {
+        let (line, fault) = self.latest;
+        self.record.row(line, fault)
     }
 
     fn find_first(&mut self) -> Result<Option<Vec<String>>, RowsError> {

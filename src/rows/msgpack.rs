@@ -18,6 +18,8 @@ pub struct Msgpack<R> {
     row: u64,
     kept: Vec<bool>,
     record: Record,
+    /// Why the latest row is none.
+    fault: Option<Fault>,
 }
 
 /// What a first byte says of the value that it begins. Sizes are in bytes.
@@ -178,7 +180,7 @@ fn big_endian(bytes: &[u8]) -> u64 {
 impl<R: Read> Msgpack<R> {
     /// Reads nothing yet.
     pub fn new(bytes: Bytes<R>) -> Self {
-        Self { bytes, row: 0, kept: Vec::new(), record: Record::default() }
+        Self { bytes, row: 0, kept: Vec::new(), record: Record::default(), fault: None }
     }
 
     /// Looks at these columns alone.
@@ -186,19 +188,27 @@ impl<R: Read> Msgpack<R> {
         self.kept = super::kept(columns);
     }
 
-    /// The next row, or none at the end of the input.
-    pub fn next_row(&mut self) -> Result<Option<Row<'_>>, RowsError> {
+    /// Goes to the next row; false at the end of the input.
+    pub fn advance(&mut self) -> Result<bool, RowsError> {
         let at = Place { unit: "row", number: self.row };
         if self.bytes.fill().map_err(|error| RowsError::Io { after: at, error })?.is_empty() {
-            return Ok(None);
+            return Ok(false);
         }
         self.row += 1;
         match self.read_row() {
-            Ok(fault) => Ok(Some(self.record.row(self.row, fault))),
+            Ok(fault) => {
+                self.fault = fault;
+                Ok(true)
+            }
             Err(Problem::Io(error)) => Err(RowsError::Io { after: at, error }),
             Err(Problem::End) => Err(RowsError::CutOff { row: self.row }),
             Err(Problem::Never | Problem::Unlikely) => Err(RowsError::NoMsgpack { row: self.row }),
         }
+    }
+
+    /// The row that it went to.
+    pub fn row(&self) -> Row<'_> {
+        self.record.row(self.row, self.fault)
     }
 
     fn read_row(&mut self) -> Result<Option<Fault>, Problem> {

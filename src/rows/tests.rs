@@ -35,7 +35,7 @@ fn cells(row: Row<'_>) -> Read {
 
 fn read(content: &[u8], step: usize, format: Format, columns: Option<&[&str]>) -> Result<Vec<Read>, RowsError> {
     let columns = columns.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-    let width = columns.as_ref().map_or(0, Vec::len);
+    let width = columns.as_ref().map_or(100, Vec::len);
     let form = Form { format: Some(format), columns, may_be_empty: true };
     let mut opened = open(Dribble(content, step), "-", &form, vec!["id".to_owned(), "é".to_owned()])?;
     opened.rows.keep(&(0..width).collect::<Vec<_>>());
@@ -43,8 +43,8 @@ fn read(content: &[u8], step: usize, format: Format, columns: Option<&[&str]>) -
     if let (Some(names), None, true) = (opened.names, form.columns, format != Format::Jsonl) {
         rows.push(Ok(names.iter().map(|name| text(name)).collect()));
     }
-    while let Some(row) = opened.rows.next_row()? {
-        rows.push(cells(row));
+    while opened.rows.advance()? {
+        rows.push(cells(opened.rows.row()));
     }
     Ok(rows)
 }

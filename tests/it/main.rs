@@ -8,6 +8,7 @@
 
 mod account;
 mod answers;
+mod book;
 mod canary;
 mod check;
 mod checkpoint;

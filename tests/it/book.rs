@@ -1,0 +1,305 @@
+//! The book: README.md, CONTRIBUTING.md, docs/ and the pages of workflows/. What they show is run, and prints what they show.
+//!
+//! CONTRIBUTING.md says how a page has to be written for this.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use clap::{Command, CommandFactory};
+use serde_json::{Map, Value};
+use td_braze_cohort::cli::Cli;
+use td_braze_cohort::config::key::Key;
+use td_braze_cohort::config::{Config, raw};
+use td_braze_cohort::digdag;
+
+mod page;
+mod shell;
+
+use page::{Block, Page, pages, top};
+use shell::{Shell, steady};
+
+/// Commands that are shown and not run here, each with where it is tried instead.
+const ELSEWHERE: [(&str, &str); 13] = [
+    ("cargo build --locked", "builds what this test runs"),
+    ("cargo test --locked", "runs this test"),
+    ("cargo test --locked --lib rows::", "a part of the tests"),
+    ("cargo test --locked --test it proxy", "a part of the tests"),
+    ("scripts/check", "runs this test, and all else"),
+    ("UPDATE_MESSAGES=1 cargo test --locked --lib messages", "writes what the test of this name compares"),
+    ("export BRAZE_ENDPOINT=US-03", "the sandbox is in the environment"),
+    ("read -rsp 'data import key: ' BRAZE_CLIENT_SECRET && export BRAZE_CLIENT_SECRET", "as above"),
+    ("read -rsp 'partner key: ' BRAZE_PARTNER_API_KEY && export BRAZE_PARTNER_API_KEY", "as above"),
+    ("td-braze-cohort sandbox --users users.csv &", "a fixed port; scripts/smoke starts it on a free one"),
+    ("digdag run sample_sh.dig --rerun -c secrets.properties", "scripts/smoke, with the real engine"),
+    ("digdag run sample_py.dig --rerun -c secrets.properties", "scripts/smoke, with the real engine"),
+    (
+        "curl http://127.0.0.1:4000/cohorts/sample_members",
+        "scripts/smoke asks the same; the server's paths: sandbox_command.rs",
+    ),
+];
+
+/// Flags in the text that are not ours but Digdag's, cargo's, zstd's or those of our scripts.
+const FOREIGN_FLAGS: [&str; 10] =
+    ["--local", "--project", "--resume", "--session", "--rerun", "--set", "--verify", "--locked", "--ultra", "--long"];
+
+/// The commands of a block: lines without their comments, joined where they end with a backslash.
+fn commands(script: &str) -> Vec<String> {
+    let joined = script.replace("\\\n", " ");
+    let bare = joined.lines().map(|line| line.split("  #").next().unwrap_or_default().trim().to_owned());
+    bare.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+fn is_elsewhere(command: &str) -> bool {
+    ELSEWHERE.iter().any(|(known, _)| *known == command)
+}
+
+/// Runs a block and compares what it prints with the block that follows it.
+fn run(page: &Page, shell: &Shell, block: &Block, next: Option<&Block>) -> Result<(), String> {
+    let here: Vec<_> = commands(&block.text).into_iter().filter(|command| !is_elsewhere(command)).collect();
+    if here.is_empty() {
+        return Ok(());
+    }
+    let ended = shell.run(&here.join("\n"));
+    let at = page.at(block.line);
+    if ended.code != Some(block.exit) {
+        return Err(format!(
+            "{at}: ended with {:?}, not {}:\n{}\n{}",
+            ended.code, block.exit, ended.printed, ended.log
+        ));
+    }
+    let Some(shown) = next.filter(|next| ["text", "json"].contains(&&*next.language) && next.file.is_none()) else {
+        return Ok(());
+    };
+    let same = match &*shown.language {
+        "json" => without_seconds(&ended.printed) == without_seconds(&shown.text),
+        _ => ended.printed == steady(&shown.text),
+    };
+    let differs = || format!("{}: shown is\n{}\nbut printed was\n{}", page.at(shown.line), shown.text, ended.printed);
+    if same { Ok(()) } else { Err(differs()) }
+}
+
+fn without_seconds(text: &str) -> Option<Value> {
+    let mut value: Value = serde_json::from_str(text).ok()?;
+    value.as_object_mut()?.remove("seconds");
+    Some(value)
+}
+
+/// What keeps a block from being tried in the first place.
+fn unusable(page: &Page, block: &Block) -> Option<String> {
+    let at = page.at(block.line);
+    match &*block.language {
+        "sh" | "text" | "yaml" | "csv" | "sql" => None,
+        "json" => serde_json::from_str::<Value>(&block.text).err().map(|error| format!("{at}: {error}")),
+        "" if !block.text.contains("td-braze-cohort ") => None,
+        language => Some(format!("{at}: {language:?} is no language that is tried")),
+    }
+}
+
+/// Runs all blocks of a page in their order.
+fn failures(page: &Page) -> Vec<String> {
+    let shell = Shell::new(&page.path);
+    let mut failed = Vec::new();
+    for (index, block) in page.blocks.iter().enumerate() {
+        if let Some(file) = &block.file {
+            shell.write(file, &block.text);
+        }
+        if block.language == "sh" {
+            failed.extend(run(page, &shell, block, page.blocks.get(index + 1)).err());
+        }
+        failed.extend(unusable(page, block));
+        let follows_commands = index > 0 && page.blocks[index - 1].language == "sh";
+        if block.language == "text" && !follows_commands {
+            failed.push(format!("{}: no command prints this", page.at(block.line)));
+        }
+    }
+    let shown_outside = page.prose.iter().filter(|(_, line)| line.trim_start().starts_with("td-braze-cohort "));
+    failed.extend(shown_outside.map(|(line, _)| format!("{}: a command outside a block", page.at(*line))));
+    failed
+}
+
+#[test]
+fn every_command_in_the_book_runs_and_prints_what_is_shown() {
+    let pages = pages();
+    let failed: Vec<_> = pages.iter().flat_map(failures).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+    let shown = pages.iter().flat_map(|page| &page.blocks).filter(|block| block.language == "sh");
+    let shown: BTreeSet<_> = shown.flat_map(|block| commands(&block.text)).collect();
+    for (command, reason) in ELSEWHERE {
+        assert!(shown.contains(command), "{command:?} ({reason}) is in no page any more");
+    }
+}
+
+/// The failures of a page with this text.
+fn failure_of(text: &str) -> String {
+    failures(&Page::parse(Path::new("docs/mutant.md"), text)).join("\n")
+}
+
+#[test]
+fn a_page_that_says_something_else_is_found_out() {
+    let right = "```sh\ncd workflows/sample\ntd-braze-cohort upload cohort.yml --dry-run > account; head -n 2 account\n```\n\n\
+                 ```text\ncohort sample_members (add): dry run, nothing was sent\nrows read                            8\n```\n";
+    assert_eq!(failure_of(right), "");
+    for (from, to, found) in [
+        ("upload", "uplaod", "docs/mutant.md:1: ended with Some(2), not 0:\nerror: unrecognized subcommand 'uplaod'"),
+        ("--dry-run", "--dryrun", "unexpected argument '--dryrun'"),
+        ("cohort.yml", "cohorts.yml", "the config file cohorts.yml cannot be read"),
+        ("  8", "  9", "docs/mutant.md:6: shown is"),
+        ("dry run,", "dry run:", "docs/mutant.md:6: shown is"),
+        ("```sh\n", "```sh exit=3\n", "ended with Some(0), not 3"),
+        ("```sh", "```bash", "docs/mutant.md:1: \"bash\" is no language that is tried"),
+        ("```sh\n", "", "docs/mutant.md:2: a command outside a block"),
+        ("```sh\n", "```text\n", "docs/mutant.md:1: no command prints this"),
+    ] {
+        let failure = failure_of(&right.replace(from, to));
+        assert!(failure.contains(found), "{from} as {to}: {failure}");
+    }
+}
+
+/// Whether clap takes a command line of ours; a pipe, a redirection or `&` ends it.
+fn parses(command: &str) -> Result<(), String> {
+    let words = command.split_whitespace().take_while(|word| !["|", ">", "<", "&", "&&"].contains(word));
+    let words: Vec<_> = words.collect();
+    let taken = Cli::command().try_get_matches_from(&words).map(drop);
+    taken.or_else(|error| if error.use_stderr() { Err(error.to_string()) } else { Ok(()) })
+}
+
+fn long_flags(command: &Command) -> BTreeSet<String> {
+    let own = command.get_arguments().filter_map(|argument| argument.get_long()).map(|name| format!("--{name}"));
+    own.chain(command.get_subcommands().flat_map(long_flags))
+        .chain(["--help".to_owned(), "--version".to_owned()])
+        .collect()
+}
+
+#[test]
+fn every_command_and_flag_within_the_text_is_one_of_ours() {
+    let flags = long_flags(&Cli::command());
+    let mut failed = Vec::new();
+    for page in pages() {
+        for (line, code) in page.code() {
+            let first = code.split([' ', '=']).next().unwrap_or_default();
+            if first == "td-braze-cohort" && code.contains(' ') {
+                failed.extend(parses(code).err().map(|error| format!("{}: {code}: {error}", page.at(line))));
+            } else if first.starts_with("--") && !flags.contains(first) && !FOREIGN_FLAGS.contains(&first) {
+                failed.push(format!("{}: there is no flag {first}", page.at(line)));
+            }
+        }
+        for command in page.blocks.iter().filter(|block| block.language == "sh").flat_map(|block| commands(&block.text))
+        {
+            if is_elsewhere(&command) && command.starts_with("td-braze-cohort ") {
+                failed.extend(parses(&command).err());
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// Whether a YAML block is part of a workflow rather than a file of settings.
+fn is_workflow(yaml: &Map<String, Value>) -> bool {
+    yaml.keys().any(|key| key.starts_with(['+', '_']) || key.ends_with('>'))
+}
+
+/// A file of settings, or some lines of one: what is required and missing is added, what a workflow fills in is a 1.
+fn check_settings(yaml: &Map<String, Value>) -> Result<(), String> {
+    let mut whole = yaml.clone();
+    for (key, other, value) in [
+        ("cohort_id", "cohort_id", "some"),
+        ("operation", "operation_column", "add"),
+        ("input", "job_id", "members.csv"),
+    ] {
+        if !whole.contains_key(key) && !whole.contains_key(other) {
+            whole.insert(key.to_owned(), value.into());
+        }
+    }
+    if whole.contains_key("mapping") && !whole.contains_key("aliases") {
+        whole.insert("aliases".to_owned(), "email".into());
+    }
+    let text = Value::Object(whole).to_string();
+    let mut filled = text.split("\"${").map(str::to_owned);
+    let mut text = filled.next().unwrap_or_default();
+    for part in filled {
+        text += "1";
+        text += part.split_once("}\"").ok_or("a template that is not the whole value")?.1;
+    }
+    let layer = raw::from_yaml(Path::new("page.yml"), &text).map_err(|error| error.to_string())?;
+    Config::check(&layer, None).map(drop).map_err(|error| error.to_string())
+}
+
+/// A task, and the tasks within it.
+fn check_task(task: &Map<String, Value>) -> Result<(), String> {
+    if let Some(command) = task.get("sh>").and_then(Value::as_str).filter(|it| it.starts_with("td-braze-cohort ")) {
+        parses(command)?;
+    }
+    let python = task.get("python").and_then(Value::as_array);
+    if python.is_some_and(|words| words[0].as_str().is_some_and(|program| program.ends_with("td-braze-cohort"))) {
+        let sorted = digdag::sort(task).map_err(|error| error.to_string())?;
+        if let Some((written, meant)) = sorted.near_misses.first() {
+            return Err(format!("{written} is probably {meant}"));
+        }
+        let known = ["py>", "python", "docker", "config"];
+        let strange =
+            |key: &&String| !key.starts_with('_') && !known.contains(&key.as_str()) && Key::from_name(key).is_none();
+        if let Some(key) = task.keys().find(strange) {
+            return Err(format!("{key} is no setting"));
+        }
+    }
+    task.values().filter_map(Value::as_object).try_for_each(check_task)
+}
+
+#[test]
+fn every_yaml_block_is_settings_that_are_taken_or_a_workflow_whose_tasks_are() {
+    let (mut failed, mut settings, mut workflows) = (Vec::new(), 0, 0);
+    for page in pages() {
+        for block in page.blocks.iter().filter(|block| block.language == "yaml") {
+            let checked = match serde_yaml::from_str::<Map<String, Value>>(&block.text) {
+                Err(error) => Err(error.to_string()),
+                Ok(yaml) if is_workflow(&yaml) => {
+                    workflows += 1;
+                    check_task(&yaml)
+                }
+                Ok(yaml) => {
+                    settings += 1;
+                    check_settings(&yaml)
+                }
+            };
+            failed.extend(checked.err().map(|error| format!("{}: {error}", page.at(block.line))));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(settings > 3 && workflows > 3, "{settings} settings, {workflows} workflows");
+}
+
+/// A path without `..`.
+fn resolved(page: &Path, target: &str) -> PathBuf {
+    page.parent().unwrap().join(target).components().fold(PathBuf::new(), |mut path, part| {
+        if part == Component::ParentDir {
+            path.pop();
+        } else {
+            path.push(part);
+        }
+        path
+    })
+}
+
+#[test]
+fn every_link_leads_somewhere_and_the_table_of_contents_has_every_page() {
+    let pages = pages();
+    let mut failed = Vec::new();
+    for page in &pages {
+        for (line, link) in page.links().filter(|(_, link)| !link.starts_with("http")) {
+            let (target, anchor) = link.split_once('#').map_or((link, None), |(target, anchor)| (target, Some(anchor)));
+            let path = if target.is_empty() { page.path.clone() } else { resolved(&page.path, target) };
+            let known = |anchor: &str| {
+                pages.iter().any(|page| page.path == path && page.anchors().iter().any(|it| it == anchor))
+            };
+            if !top().join(&path).exists() || !anchor.is_none_or(known) {
+                failed.push(format!("{}: {link} leads nowhere", page.at(line)));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    let contents = pages.iter().find(|page| page.path == Path::new("docs/README.md")).unwrap();
+    let listed: BTreeSet<_> = contents.links().map(|(_, link)| resolved(&contents.path, link)).collect();
+    let missing = pages.iter().filter(|page| page.path.starts_with("docs") && page.path != contents.path);
+    let missing: Vec<_> = missing.filter(|page| !listed.contains(&page.path)).map(|page| page.path.display()).collect();
+    assert!(missing.is_empty(), "docs/README.md leaves out {missing:?}");
+}
