@@ -30,12 +30,16 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// with ureq's 128 KiB each would take 15 MiB more.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
+/// How much is handed to the system at once: a full batch of common external IDs with its head (40 KB), or of longer aliases in
+/// two parts. ureq's 128 KiB would be touched as a whole, once a connection.
+pub const OUTPUT_BYTES: usize = 64 * 1024;
+
 /// How long each phase of a request may take, from its beginning to its end, however much or little happens within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// Looking the name up; and again for connecting, including the proxy's answer and the handshake of TLS.
     pub connect: Duration,
-    /// Sending the head; and again for the body. Looked at whenever the system has taken a part, 128 KiB at most.
+    /// Sending the head; and again for the body. Looked at whenever the system has taken a part, [`OUTPUT_BYTES`] at most.
     pub send: Duration,
     /// The head of the answer; and again for its body. Of a body that is streamed: each wait for its next bytes.
     pub answer: Duration,
@@ -151,6 +155,7 @@ impl Http {
             .max_idle_connections_per_host(connections)
             .max_response_header_size(MAX_HEAD_BYTES)
             .input_buffer_size(MAX_HEAD_BYTES)
+            .output_buffer_size(OUTPUT_BYTES)
             .user_agent(concat!("td-braze-cohort/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .accept_encoding("identity")

@@ -5,7 +5,7 @@
 //!    │ what was read                 │ what was sent
 //!    └──────────> Shared <───────────┘ <── progress (this thread, now and then)
 //! ```
-//! The queue holds as many batches as there are workers, so memory does not grow with the input.
+//! The queue holds as many batches as there are workers, [`MAX_QUEUE`] at most, so memory does not grow with the input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +31,8 @@ mod worker;
 
 use worker::Worker;
 
+/// More batches than this need not be ready: reading one takes a thousandth of a request.
+const MAX_QUEUE: usize = 16;
 /// How long requests in flight may still take once the run is stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// How long a stopped run waits for the reader to hand over what it has just read.
@@ -119,7 +121,7 @@ pub fn run(
     keep: &Arc<Keep>,
     tick: &mut dyn FnMut(),
 ) {
-    let (batches, queue) = bounded(plan.thread_count);
+    let (batches, queue) = bounded(plan.thread_count.min(MAX_QUEUE));
     // Not joined: it may be stuck in a read that never ends, which must not keep a stopped run from ending.
     let end_of_input = start_reader(reader, batches, shared, gate, keep);
     let pool = rayon::ThreadPoolBuilder::new()
