@@ -19,12 +19,17 @@ use page::{Block, Page, pages, top};
 use shell::{Shell, steady};
 
 /// Commands that are shown and not run here, each with where it is tried instead.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 18] = [
     ("cargo build --locked", "builds what this test runs"),
     ("cargo test --locked", "runs this test"),
     ("cargo test --locked --lib rows::", "a part of the tests"),
     ("cargo test --locked --test it proxy", "a part of the tests"),
     ("scripts/check", "runs this test, and all else"),
+    ("cargo bench --locked", "says nothing on a machine that runs tests"),
+    ("scripts/bench --quick", "as above, and takes minutes"),
+    ("scripts/bench --big", "as above"),
+    ("scripts/bench --list", "as above; names alone"),
+    ("scripts/bench --big --write-docs", "as above; writes into the book"),
     ("UPDATE_MESSAGES=1 cargo test --locked --lib messages", "writes what the test of this name compares"),
     ("export BRAZE_ENDPOINT=US-03", "the sandbox is in the environment"),
     ("read -rsp 'data import key: ' BRAZE_CLIENT_SECRET && export BRAZE_CLIENT_SECRET", "as above"),
@@ -39,8 +44,23 @@ const ELSEWHERE: [(&str, &str); 13] = [
 ];
 
 /// Flags in the text that are not ours but Digdag's, cargo's, zstd's or those of our scripts.
-const FOREIGN_FLAGS: [&str; 10] =
-    ["--local", "--project", "--resume", "--session", "--rerun", "--set", "--verify", "--locked", "--ultra", "--long"];
+const FOREIGN_FLAGS: [&str; 15] = [
+    "--local",
+    "--project",
+    "--resume",
+    "--session",
+    "--rerun",
+    "--set",
+    "--verify",
+    "--locked",
+    "--ultra",
+    "--long",
+    "--quick",
+    "--big",
+    "--write-docs",
+    "--list",
+    "--only",
+];
 
 /// The commands of a block: lines without their comments, joined where they end with a backslash.
 fn commands(script: &str) -> Vec<String> {
