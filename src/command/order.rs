@@ -323,7 +323,11 @@ fn dry_run(config: &Config) -> Result<Finished, CommandError> {
         let counted = shared.input().clone();
         result = second.begin(counted).and_then(read);
     }
-    let stop = result.err().map(Stop::Input).or_else(|| beginning.shutdown.reason());
+    let too_many = || {
+        let (limits, removals) = (config.removal_limits?, removals.as_ref()?);
+        limits.check(removals.identifiers).err().map(Stop::TooManyRemovals)
+    };
+    let stop = result.err().map(Stop::Input).or_else(|| beginning.shutdown.reason()).or_else(too_many);
     let input = shared.input().clone();
     let mut account = account(config, input, Sent::default(), beginning.clock.now(), Some(planned), stop.as_ref());
     account.removals = removals;

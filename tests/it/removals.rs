@@ -30,6 +30,8 @@ fn a_delta_past_a_safety_limit_is_not_sent(
     let way_out = format!("allow_removals: {removals}");
     delta(possible, wanted).to(&braze).rows(changes(removals)).exits(6).says(&[message, &way_out, "nothing was sent"]);
     assert_untouched(&braze);
+    let dry = delta(possible, wanted).rows(changes(removals)).arg("--dry-run").arg("--json").exits(6);
+    dry.says(&[message]).account().has(&[("/identifiers/total", removals as u64 + 1), ("/requests", 0)]);
     let exact = delta(possible, wanted).set("allow_removals", &removals.to_string());
     let account = exact.to(&braze).rows(changes(removals)).arg("--json").exits(0).account();
     account.has(&[("/by_operation/remove/delivered", removals as u64), ("/by_operation/add/delivered", 1)]);
