@@ -103,7 +103,7 @@ fn another_session_starts_from_zero() {
 
 #[rstest]
 #[case::foreign("foreign\n")]
-#[case::another_version("td-braze-cohort checkpoint 2\n0123456789abcdef\n")]
+#[case::another_version("td-braze-cohort checkpoint 1\n0123456789abcdef\n")]
 #[case::binary("\u{1f}\u{8b}\u{8}\0")]
 fn what_is_no_checkpoint_of_this_version_is_ignored_with_a_warning(#[case] text: &str) {
     let braze = braze();
