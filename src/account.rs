@@ -285,6 +285,7 @@ impl Account {
             ("dry_run", _) => "dry run, nothing was sent",
             ("delivered", 0) => "the input has no identifiers, no member was sent",
             ("delivered", _) => "everything was delivered",
+            _ if self.sent.requests == 0 => "nothing was sent",
             _ if self.input.read_to_end => "not everything was delivered",
             _ => "not everything was delivered, and the input was not read to its end",
         }

@@ -76,14 +76,14 @@ Environment:
                            Treasure Data's key, and its site, where job_id is set
   HTTPS_PROXY, ALL_PROXY, NO_PROXY
                            the proxy
-  RUST_LOG                 how much is logged on standard error: error, warn, info or debug
+  RUST_LOG                 how much is logged on standard error: error, warn, info, debug or trace
   TD_BRAZE_COHORT_LOG_FORMAT
                            text or json, where --log-format does not say it
 
 Exit codes:
   0         everything was delivered
   1         a defect of this program
-  2         configuration or usage; nothing was sent
+  2         settings, usage, a certificate or a proxy; what was sent, if anything, is in the account
   3         the input cannot be used
   4         Braze, or Treasure Data, refused the credentials
   5         Braze or Treasure Data, or something in front of them, refused for good; the account says what arrived
@@ -117,10 +117,10 @@ pub struct UploadArgs {
     /// Print the account as one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Do everything but requests; needs no credentials
+    /// Do everything but requests to Braze; needs no credentials of Braze's
     #[arg(long, conflicts_with = "sandbox")]
     pub dry_run: bool,
-    /// Upload to a stand-in for Braze inside this process; needs no credentials
+    /// Upload to a stand-in for Braze inside this process; needs no credentials of Braze's
     #[arg(long)]
     pub sandbox: bool,
     /// The users that the sandbox knows: CSV with `external_id`, `device_id`, other columns are aliases

@@ -215,8 +215,9 @@ pub enum ConfigError {
     CredentialOnCommandLine,
 }
 
-/// Reads the settings of a YAML file and fills in their templates.
-pub fn read_file(path: &Path, lookup: &dyn Lookup) -> Result<Layer, ConfigError> {
+/// Reads the settings of a YAML file and fills in their templates; those that a layer above takes the place of are left out, as
+/// nobody may be there to fill them in.
+pub fn read_file(path: &Path, lookup: &dyn Lookup, above: &Layer) -> Result<Layer, ConfigError> {
     let mut bytes = Vec::new();
     // One byte more than may be, so that a device without an end is told from a file that just fits.
     File::open(path)
@@ -226,6 +227,7 @@ pub fn read_file(path: &Path, lookup: &dyn Lookup) -> Result<Layer, ConfigError>
     let text = String::from_utf8(bytes).map_err(|_| raw::unusable(path, "it is not UTF-8 text: save it as UTF-8"))?;
     raw::from_yaml(path, text.trim_start_matches('\u{feff}'))?
         .into_iter()
+        .filter(|(key, _)| !is_set(above, *key) && !counterpart(*key).is_some_and(|other| is_set(above, other)))
         .map(|(key, Written { raw, origin })| match template::expand(raw, lookup) {
             Ok(raw) => Ok((key, Written { raw, origin })),
             Err(error) => Err(ConfigError::Template { key, origin, error }),
@@ -237,12 +239,23 @@ pub fn read_file(path: &Path, lookup: &dyn Lookup) -> Result<Layer, ConfigError>
 /// two ways to say what is read, so one of them takes the place of the other.
 pub fn overlay(below: &mut Layer, above: Layer) {
     let above: Layer = above.into_iter().filter(|(_, written)| written.raw != Raw::Null).collect();
-    for (key, other) in [(Key::Input, Key::JobId), (Key::JobId, Key::Input)] {
-        if above.contains_key(&key) {
-            below.remove(&other);
-        }
+    for other in above.keys().filter_map(|key| counterpart(*key)) {
+        below.remove(&other);
     }
     below.extend(above);
+}
+
+/// The other way to say the same.
+fn counterpart(key: Key) -> Option<Key> {
+    match key {
+        Key::Input => Some(Key::JobId),
+        Key::JobId => Some(Key::Input),
+        _ => None,
+    }
+}
+
+fn is_set(layer: &Layer, key: Key) -> bool {
+    layer.get(&key).is_some_and(|written| written.raw != Raw::Null)
 }
 
 impl Config {

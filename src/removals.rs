@@ -29,7 +29,7 @@ pub enum TooMany {
     },
     /// Fewer than half are to stay.
     #[error(
-        "{removals} members would be removed: {wanted} are wanted, which is under half of the {possible} possible ones; {}",
+        "{removals} members would be removed: of the {possible} possible ones fewer than half are wanted ({wanted}); {}",
         way_out(*.removals)
     )]
     UnderHalf {

@@ -26,8 +26,9 @@ use super::upload::input_flag;
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
 pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let variable = |name: &str| std::env::var(name).ok();
-    let mut layer = config::read_file(&args.config, &Environment(variable))?;
-    config::overlay(&mut layer, input_flag(args.input));
+    let flags = input_flag(args.input);
+    let mut layer = config::read_file(&args.config, &Environment(variable), &flags)?;
+    config::overlay(&mut layer, flags);
     let config = Config::check(&layer, variable("BRAZE_ENDPOINT"))?;
     terminal::print(&format!(
         "settings     ok: {} the cohort {} (shown as {}), {} requests at once",

@@ -58,7 +58,7 @@ fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
     let mut layer = sorted.export;
     if let Some(path) = sorted.config {
         let parameters = Value::Object(parameters);
-        config::overlay(&mut layer, config::read_file(&path, &template::Parameters(&parameters))?);
+        config::overlay(&mut layer, config::read_file(&path, &template::Parameters(&parameters), &sorted.own)?);
     }
     config::overlay(&mut layer, sorted.own);
     let config = Config::check(&layer, std::env::var("BRAZE_ENDPOINT").ok())?;

@@ -16,8 +16,9 @@ use crate::terminal;
 /// Runs the command.
 pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
     let variable = |name: &str| std::env::var(name).ok();
-    let mut layer = config::read_file(&args.config, &Environment(variable))?;
-    config::overlay(&mut layer, input_flag(args.input));
+    let flags = input_flag(args.input);
+    let mut layer = config::read_file(&args.config, &Environment(variable), &flags)?;
+    config::overlay(&mut layer, flags);
     let config = Config::check(&layer, variable("BRAZE_ENDPOINT").filter(|_| !args.sandbox && !args.dry_run))?;
     let target = match (args.dry_run, args.sandbox) {
         (true, _) => Target::DryRun,

@@ -67,13 +67,15 @@ pub fn description(key: Key) -> &'static str {
         }
         Key::AllowRemovals => "exactly so many removals are meant in spite of these limits; for one run",
         Key::Checkpoint => {
-            "keeps what was delivered, so that a run that was killed goes on where it was; removed when everything is \
-             delivered. For one run at a time"
+            "keeps what was delivered, so that after a kill the next run of the same session goes on where it was; removed \
+             when everything is delivered. For one run at a time"
         }
         Key::FailedFile => {
             "where refused and undelivered identifiers go, with the reason; `upload --input` takes the file as it is"
         }
-        Key::MaxOutage => "how long nothing may get through",
+        Key::MaxOutage => {
+            "how long nothing may get through before the run ends; before the first answer 1 minute at most"
+        }
         Key::MaxDuration => "how long the run may take",
         Key::MaxRequestsPerHour => "requests in any hour; a part of it where other tools upload to the same Braze",
     }

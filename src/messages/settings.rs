@@ -53,7 +53,7 @@ fn files() -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let latin1 = folder.path().join("cohort.yml");
     std::fs::write(&latin1, b"cohort_name: Zo\xeb\n").unwrap();
-    let not_text = match read_file(&latin1, &template::Environment(|_: &str| None)).unwrap_err() {
+    let not_text = match read_file(&latin1, &template::Environment(|_: &str| None), &Layer::new()).unwrap_err() {
         ConfigError::Yaml { message, .. } => raw::unusable(Path::new("cohort.yml"), &message),
         other => other,
     };

@@ -94,9 +94,10 @@ fn a_disk_that_is_full_for_the_failed_file_ends_the_run_and_leaves_the_earlier_o
     let run = run.in_shell(FULL_AFTER_ONE_BLOCK).exits(73);
     let run = run.says(&["failed_file failed.csv", "File too large", "no further request was begun"]);
     let with_members = server.seen().iter().filter(|seen| seen.has_members()).count() as u64;
-    assert!(with_members <= 4, "{with_members} requests: it went on");
+    // Of 60; what flies when the file is full may end in any order.
+    assert!(with_members <= 8, "{with_members} requests: it went on");
     let account = run.account().has(&[("/delivered", 0), ("/exit_code", 73)]);
-    assert!(account.number("/refused") <= 2000 && account.number("/refused") >= 1000);
+    assert!(account.number("/refused") <= 4000 && account.number("/refused") >= 1000);
     assert_eq!(names(run.path()), ["cohort.yml", "failed.csv", "members.csv"]);
     assert_eq!(fs::read_to_string(run.path().join("failed.csv")).unwrap(), FAILED_BEFORE);
 }

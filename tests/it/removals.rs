@@ -18,7 +18,7 @@ fn delta(possible: &str, wanted: &str) -> Run {
 
 #[rstest]
 #[case::nobody_is_wanted("3", "0", 3, "nobody is wanted")]
-#[case::under_half("4", "1", 3, "under half of the 4 possible ones")]
+#[case::under_half("4", "1", 3, "of the 4 possible ones fewer than half are wanted (1)")]
 #[case::a_large_share("2500", "1500", 1001, "more than 20 % of the 2500 possible ones")]
 fn a_delta_past_a_safety_limit_is_not_sent(
     #[case] possible: &str,

@@ -432,6 +432,16 @@ fn the_flag_takes_the_place_of_the_job() {
 }
 
 #[test]
+fn what_the_flag_takes_the_place_of_needs_nobody_to_fill_it_in() {
+    for key in ["job_id", "input"] {
+        let braze = braze();
+        let run = Run::upload().to(&braze).unset("input").set(key, "${td.last_job_id}").rows("user_ids\nx\n");
+        run.arg("--input").arg("members.csv").exits(0);
+        assert_eq!(braze.cohort("vip").unwrap().user_ids, ["x"]);
+    }
+}
+
+#[test]
 fn a_result_that_removes_and_adds_is_fetched_once_and_read_twice() {
     let rows = |number: usize| {
         let change = if number.is_multiple_of(2) { "add" } else { "remove" };
