@@ -220,6 +220,9 @@ impl Pace {
                 self.lock = Some(Lock { not_before, lifted_by: self.next_ticket });
             }
             Ended::Limited { until, announced } => {
+                // The backoff may be next to nothing: once for a chance, but not again and again.
+                let again = self.limited && !announced;
+                let until = if again { until.max(now + FIRST_PROBE) } else { until };
                 self.pause_until = self.pause_until.max(until);
                 if announced {
                     self.excuse(until);

@@ -44,6 +44,18 @@ fn nobody_sends_in_an_announced_pause_and_a_shorter_hint_does_not_shorten_it() {
 }
 
 #[test]
+fn limits_without_a_time_are_probed_a_second_or_more_apart() {
+    let mut pace = pace();
+    ended(&mut pace, 1, Ended::Limited { until: at(1), announced: false });
+    assert_eq!(ask(&mut pace, 1), Turn::Go);
+    ended(&mut pace, 1, Ended::Limited { until: at(1), announced: false });
+    assert_eq!(ask(&mut pace, 1), Turn::NotBefore(at(2)));
+    ended(&mut pace, 2, Ended::Through);
+    ended(&mut pace, 2, Ended::Limited { until: at(2), announced: false });
+    assert_eq!(ask(&mut pace, 2), Turn::Go);
+}
+
+#[test]
 fn an_outage_is_probed_by_one_request_at_a_time_and_a_success_lets_all_in() {
     let mut pace = pace();
     for now in 0..3 {
