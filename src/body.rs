@@ -62,16 +62,18 @@ impl BodyWriter {
         body.reserve(self.head.len() + batch.byte_len() + batch.len() * 8 + 128);
         body.extend_from_slice(&self.head);
         body.push(b'{');
-        write_list(body, "user_ids", batch, |kind| (kind == Kind::UserId).then_some((b"".as_slice(), b"".as_slice())));
-        write_list(body, "device_ids", batch, |kind| {
-            (kind == Kind::DeviceId).then_some((b"".as_slice(), b"".as_slice()))
-        });
-        write_list(body, "aliases", batch, |kind| match kind {
-            Kind::Alias(place) => {
-                self.alias_heads.get(usize::from(place)).map(|head| (head.as_slice(), b"}".as_slice()))
-            }
-            _ => None,
-        });
+        let nothing = b"".as_slice();
+        let user_ids = write_list(body, "user_ids", batch, |kind| (kind == Kind::UserId).then_some((nothing, nothing)));
+        // Most batches hold external IDs alone; they need not be looked through for others.
+        if user_ids < batch.len() {
+            write_list(body, "device_ids", batch, |kind| (kind == Kind::DeviceId).then_some((nothing, nothing)));
+            write_list(body, "aliases", batch, |kind| match kind {
+                Kind::Alias(place) => {
+                    self.alias_heads.get(usize::from(place)).map(|head| (head.as_slice(), b"}".as_slice()))
+                }
+                _ => None,
+            });
+        }
         body.extend_from_slice(match batch.operation() {
             Operation::Add => b"\"should_remove\":false}]}",
             Operation::Remove => b"\"should_remove\":true}]}",
@@ -80,31 +82,32 @@ impl BodyWriter {
 }
 
 /// Writes `"name":[...],` with the identifiers for which `around` gives what stands before and behind them; nothing where
-/// there are none.
+/// there are none. Returns how many there are.
 fn write_list<'a>(
     body: &mut Vec<u8>,
     name: &str,
     batch: &Batch,
     around: impl Fn(Kind) -> Option<(&'a [u8], &'a [u8])>,
-) {
-    let mut first = true;
+) -> usize {
+    let mut written = 0;
     for (kind, identifier) in batch.identifiers() {
         let Some((before, behind)) = around(kind) else { continue };
-        if first {
+        if written == 0 {
             body.push(b'"');
             body.extend_from_slice(name.as_bytes());
             body.extend_from_slice(b"\":[");
-            first = false;
         } else {
             body.push(b',');
         }
         body.extend_from_slice(before);
         write_string(body, identifier);
         body.extend_from_slice(behind);
+        written += 1;
     }
-    if !first {
+    if written > 0 {
         body.extend_from_slice(b"],");
     }
+    written
 }
 
 fn write_credentials(body: &mut Vec<u8>, credentials: &Credentials, cohort_id: &str) {
