@@ -16,7 +16,8 @@ enum Turn {
     Never(Fault),
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "a million rows take 0.086 CPU seconds instead of 0.095")]
+#[inline(always)]
 fn turn_of(row: &Row<'_>, layout: &Layout, pass: Pass) -> Turn {
     let fault = row.fault.or_else(|| (row.len() != layout.width).then_some(Fault::CellCount));
     match (fault, layout.operation.map(|column| row.value(column))) {
