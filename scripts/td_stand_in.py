@@ -210,14 +210,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[: len(body) // 2])
             self.close_connection = True
             return
-        wanted = self.headers.get("Range")
-        if wanted is None:
-            self.answer(200, "application/octet-stream", body)
-            return
-        start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-        part = ("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        self.begin(206, "application/octet-stream", len(body) - start, part)
-        self.wfile.write(body[start:])
+        self.answer(200, "application/octet-stream", body)
 
     def summary(self, job_id, job):
         return {
@@ -255,9 +248,9 @@ class Handler(BaseHTTPRequestHandler):
         self.begin(status, content_type, len(body))
         self.wfile.write(body)
 
-    def begin(self, status, content_type, length, *headers):
+    def begin(self, status, content_type, length):
         self.send_response(status)
-        for name, value in [("Content-Type", content_type), ("Content-Length", str(length)), *headers]:
+        for name, value in [("Content-Type", content_type), ("Content-Length", str(length))]:
             self.send_header(name, value)
         self.end_headers()
 

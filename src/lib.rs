@@ -1,7 +1,7 @@
 //! Brings a Treasure Data query result into a Braze cohort. The modules, in the order in which data meets them:
 //!
 //! ```text
-//! config ──> source ──> rows ────> identifier ──> batch ──> body ──> upload (braze, retry, pace) ──> account
+//! config ──> source ──> rows ────> identifier ──> batch ──> body ──> upload (braze, retry) ───────> account
 //!  what is    files,     csv, json,  which cell is   ≤ 1,000   bytes    thread_count workers,         what was read,
 //!  asked for  stdin      msgpack     which one                 to send  every outcome counted         delivered, refused
 //! ```
@@ -26,10 +26,7 @@ pub mod rows;
 pub mod source;
 
 pub mod braze;
-pub mod clock;
-pub mod gate;
 pub mod http;
-pub mod pace;
 pub mod retry;
 pub mod stop;
 pub mod td;

@@ -11,7 +11,7 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
-use crate::gate::Gate;
+use crate::retry::RateLimiter;
 use crate::stop::Stop;
 
 /// What a signal stops.
@@ -23,14 +23,14 @@ pub struct Shutdown {
 
 #[derive(Default)]
 struct State {
-    gates: Vec<Arc<Gate>>,
+    gates: Vec<Arc<RateLimiter<Stop>>>,
     /// The first signal.
     heard: Option<i32>,
 }
 
 impl Shutdown {
     /// From now on a signal stops this gate too; at once, where there was one already.
-    pub fn stop(&mut self, gate: &Arc<Gate>) -> io::Result<()> {
+    pub fn stop(&mut self, gate: &Arc<RateLimiter<Stop>>) -> io::Result<()> {
         if !self.is_listening {
             listen(&self.state)?;
             self.is_listening = true;

@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::failures::FailuresError;
 use crate::input::InputError;
 use crate::removals::TooMany;
+use crate::retry::Halt;
 use crate::td::JobError;
 
 /// Who is called.
@@ -116,6 +117,17 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// What it means that the rate limiter of a server, at an address, ends a run.
+    pub fn of_limiter(server: Server, address: String) -> impl Fn(Halt) -> Self + Send + Sync + 'static {
+        move |halt| match halt {
+            Halt::Outage { lasted, answered, last } => {
+                Self::Outage { server, address: address.clone(), lasted, answered, last }
+            }
+            Halt::Deadline { limit } => Self::Deadline { limit },
+            Halt::PauseTooLong { pause } => Self::PauseTooLong { pause, until: shown_end(pause) },
+        }
+    }
+
     /// The exit code of a run that ended so.
     pub fn exit(&self) -> Exit {
         match self {
@@ -134,6 +146,13 @@ impl Stop {
             Self::Defect(_) => Exit::Defect,
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a time that is shown to a person is of the wall clock")]
+fn shown_end(pause: Duration) -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    let until = jiff::SignedDuration::try_from(pause).ok().and_then(|pause| now.checked_add(pause).ok()).unwrap_or(now);
+    jiff::Timestamp::from_second(until.as_second()).unwrap_or(until)
 }
 
 fn refusal_text(refusal: &Refusal, address: &str) -> String {

@@ -104,7 +104,7 @@ pub enum JobError {
         /// Which job.
         id: String,
         /// What is wrong with the names.
-        error: HeaderError,
+        error: Box<HeaderError>,
     },
     /// It has another number of rows than there should be.
     #[error(
@@ -158,15 +158,12 @@ pub enum JobError {
         said: String,
     },
     /// The download broke again and again.
-    #[error(
-        "the download of the result of job {id} broke {breaks} times without getting further (last: {last}); run it again \
-         later"
-    )]
+    #[error("the download of the result of job {id} failed {failures} times (last: {last}); run it again later")]
     Broken {
         /// Which job.
         id: String,
         /// So often.
-        breaks: u32,
+        failures: u32,
         /// The last time.
         last: String,
     },

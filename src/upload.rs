@@ -21,9 +21,9 @@ use crate::body::BodyWriter;
 use crate::braze::Addresses;
 use crate::checkpoint::Checkpoint;
 use crate::failures::Failures;
-use crate::gate::Gate;
 use crate::http::Post;
 use crate::reader::Reader;
+use crate::retry::RateLimiter;
 use crate::stop::Stop;
 
 mod hide;
@@ -106,7 +106,7 @@ impl Shared {
 }
 
 /// Makes the first call, without reading or sending any identifier. Why it failed is in the gate.
-pub fn first_call(plan: &Plan, post: &dyn Post, gate: &Gate, shared: &Shared) {
+pub fn first_call(plan: &Plan, post: &dyn Post, gate: &RateLimiter<Stop>, shared: &Shared) {
     let keep = Keep { failures: Failures::none(), checkpoint: Checkpoint::none() };
     Worker { plan, post, gate, shared, failures: &keep.failures, checkpoint: &keep.checkpoint }.first_call();
 }
@@ -116,7 +116,7 @@ pub fn run(
     plan: &Plan,
     reader: Reader,
     post: &dyn Post,
-    gate: &Arc<Gate>,
+    gate: &Arc<RateLimiter<Stop>>,
     shared: &Arc<Shared>,
     keep: &Arc<Keep>,
     tick: &mut dyn FnMut(),
@@ -172,7 +172,7 @@ fn start_reader(
     reader: Reader,
     batches: Sender<Batch>,
     shared: &Arc<Shared>,
-    gate: &Arc<Gate>,
+    gate: &Arc<RateLimiter<Stop>>,
     keep: &Arc<Keep>,
 ) -> Receiver<()> {
     let (said, end_of_input) = bounded(1);
@@ -195,7 +195,7 @@ fn start_reader(
 }
 
 /// A panic stops the run instead of hanging it. Whether there was none.
-fn guarded(gate: &Gate, work: impl FnOnce()) -> bool {
+fn guarded(gate: &RateLimiter<Stop>, work: impl FnOnce()) -> bool {
     let result = catch_unwind(AssertUnwindSafe(work));
     if result.is_err() {
         gate.stop(Stop::Defect("a worker panicked".to_owned()));
@@ -221,7 +221,7 @@ fn work(worker: Worker<'_>, queue: &Receiver<Batch>) {
 }
 
 /// Waits for the workers, shows progress, and cuts what takes too long after a stop.
-fn supervise(all_done: &Receiver<()>, post: &dyn Post, gate: &Gate, tick: &mut dyn FnMut()) {
+fn supervise(all_done: &Receiver<()>, post: &dyn Post, gate: &RateLimiter<Stop>, tick: &mut dyn FnMut()) {
     let mut stopped_at = None;
     loop {
         match all_done.recv_timeout(TICK) {

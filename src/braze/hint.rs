@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 
-use crate::pace::Standing;
+use crate::retry::QuotaHint;
 
 /// A longer pause than a week is no pause but a mistake.
 const ABSURD: Duration = Duration::from_hours(7 * 24);
+/// A limit beyond a billion requests is no limit but a mistake.
+const MAX_REQUESTS: u64 = 1_000_000_000;
 
 /// What this machine takes for now, in UTC epoch seconds. A wrong clock is corrected by the answer's own `Date`.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +40,17 @@ pub fn retry_after(headers: &HeaderMap, local: WallClock) -> Option<Duration> {
         .and_then(sensible)
 }
 
-/// How many requests are left until when; `None` where the headers do not say both in a way that makes sense.
-pub fn standing(headers: &HeaderMap, local: WallClock) -> Option<Standing> {
+/// How many requests are left until when; `None` if the headers do not say both in a way that makes sense. Where the limit
+/// itself is absurd, what is said to be left of it counts for nothing.
+pub fn quota(headers: &HeaderMap, local: WallClock) -> Option<QuotaHint> {
     let number = |name| text(headers, name).and_then(whole_number);
     let remaining = number("x-ratelimit-remaining")?;
+    if remaining.max(number("x-ratelimit-limit").unwrap_or_default()) > MAX_REQUESTS {
+        return None;
+    }
     let reset_at = number("x-ratelimit-reset")?;
     let resets_in = sensible(reset_at.checked_sub(now(headers, local))?)?;
-    Some(Standing { limit: number("x-ratelimit-limit").unwrap_or_default(), remaining, resets_in, reset_at })
+    Some(QuotaHint { remaining, resets_in, reset_at })
 }
 
 fn sensible(seconds: u64) -> Option<Duration> {
@@ -105,17 +111,20 @@ mod tests {
     }
 
     #[rstest]
-    #[case::all(&[("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435260")], Some((100, 9, 60)))]
-    #[case::no_limit(&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435260")], Some((0, 9, 60)))]
+    #[case::all(&[("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435260")], Some((9, 60)))]
+    #[case::no_limit(&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435260")], Some((9, 60)))]
     #[case::no_reset(&[("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "9")], None)]
     #[case::past(&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435100")], None)]
     #[case::absurd(&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435260000")], None)]
+    #[case::far_too_many(&[("x-ratelimit-remaining", "18446744073709551615"), ("x-ratelimit-reset", "1795435260")], None)]
+    #[case::of_far_too_many(&[("x-ratelimit-limit", "18446744073709551615"), ("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1795435260")], None)]
+    #[case::reset_at_the_end_of_time(&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "18446744073709551615")], None)]
     #[case::garbage(&[("x-ratelimit-remaining", "-9"), ("x-ratelimit-reset", "1795435260")], None)]
     fn reads_what_is_left_of_the_limit(
         #[case] pairs: &[(&'static str, &'static str)],
-        #[case] expected: Option<(u64, u64, u64)>,
+        #[case] expected: Option<(u64, u64)>,
     ) {
-        let standing = standing(&headers(pairs), WallClock(NOON));
-        assert_eq!(standing.map(|it| (it.limit, it.remaining, it.resets_in.as_secs())), expected);
+        let quota = quota(&headers(pairs), WallClock(NOON));
+        assert_eq!(quota.map(|it| (it.remaining, it.resets_in.as_secs())), expected);
     }
 }

@@ -20,7 +20,7 @@ use crate::upload::{self, FirstCall, Plan, Shared};
 use super::CommandError;
 use super::job;
 use super::network::network;
-use super::order::gate;
+use super::order::limiter;
 use super::upload::input_flag;
 
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
@@ -88,7 +88,7 @@ fn check_job(config: &Config, id: &str) -> Finding {
         return Ok(format!("job {id} is {}; an upload waits for it to end", shown.status));
     };
     let columns = config.names.find(&names).map_err(|error| {
-        let error = JobError::Header { id: id.to_owned(), error };
+        let error = JobError::Header { id: id.to_owned(), error: Box::new(error) };
         (error.to_string(), error.exit())
     })?;
     let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
@@ -121,10 +121,10 @@ fn check_credentials(config: &Config) -> Finding {
     let bodies = BodyWriter::new(&credentials, &config.cohort_id, &config.names.aliases);
     let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
     let plan = Plan { addresses, bodies, thread_count: 1, first_call: Some(first_call) };
-    let gate = gate(config, endpoint);
+    let limiter = limiter(config, endpoint);
     let post = Http::new(1, network(config, endpoint).map_err(failed)?);
-    upload::first_call(&plan, &post, &gate, &Shared::new(0));
-    match gate.take_stop() {
+    upload::first_call(&plan, &post, &limiter, &Shared::new(0));
+    match limiter.take_stop() {
         None => Ok(format!("{endpoint} accepts both keys for the partner {}", config.partner)),
         Some(stop) => Err((stop.to_string(), stop.exit())),
     }

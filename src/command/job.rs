@@ -8,13 +8,11 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::CommandError;
 use super::network::network;
-use crate::clock::{Clock, Monotonic};
 use crate::config::credentials::td_api_key;
 use crate::config::{Config, ConfigError};
-use crate::gate::Gate;
 use crate::http::{Http, Post};
-use crate::pace;
 use crate::progress::DownloadProgress;
+use crate::retry::{self, Clock, Monotonic, RateLimiter};
 use crate::rows::format::{Form, Format};
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
@@ -32,7 +30,7 @@ const MAX_REQUESTS_PER_HOUR: u64 = 100_000;
 pub struct Beginning {
     /// Runs from the start of the run.
     pub clock: Arc<dyn Clock>,
-    /// Stops whatever gate is there.
+    /// Stops whatever limiter is there.
     pub shutdown: Shutdown,
 }
 
@@ -55,21 +53,21 @@ pub struct Look {
 pub fn with_result(config: &Config, beginning: &mut Beginning) -> Result<Result<Config, Stop>, CommandError> {
     let Some(id) = &config.job_id else { return Ok(Ok(config.clone())) };
     let Access { job, key, http } = access(config, id)?;
-    let gate = Arc::new(gate(config, &job, &beginning.clock));
-    beginning.shutdown.stop(&gate).map_err(CommandError::Signals)?;
-    let client = Client::new(&job, &key, &http, &gate);
+    let limiter = Arc::new(limiter(config, &job, &beginning.clock));
+    beginning.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
+    let client = Client::new(&job, &key, &http, &limiter);
     let wanted = Wanted { rows: config.expected_rows, names: &config.names };
-    Ok(match supervised(&client, wanted, &http, &gate) {
+    Ok(match supervised(&client, wanted, &http, &limiter) {
         Some(result) => Ok(reading(config, result)),
-        None => Err(gate.take_stop().unwrap_or_else(|| Stop::Defect("the download panicked".to_owned()))),
+        None => Err(limiter.take_stop().unwrap_or_else(|| Stop::Defect("the download panicked".to_owned()))),
     })
 }
 
 /// Asks once for the job. An error where it cannot be asked for; a stop where the answer is not what an upload needs.
 pub fn look(config: &Config, id: &str) -> Result<Result<Look, Stop>, CommandError> {
     let Access { job, key, http } = access(config, id)?;
-    let gate = gate(config, &job, &Beginning::default().clock);
-    let looked = Client::new(&job, &key, &http, &gate).show().map(|shown| {
+    let limiter = limiter(config, &job, &Beginning::default().clock);
+    let looked = Client::new(&job, &key, &http, &limiter).show().map(|shown| {
         let status = shown.status.name();
         if !shown.is_done(&job)? {
             return Ok(Look { status, finished: None });
@@ -78,7 +76,7 @@ pub fn look(config: &Config, id: &str) -> Result<Result<Look, Stop>, CommandErro
     });
     Ok(match looked {
         Ok(look) => look.map_err(|error: JobError| Stop::Job(error)),
-        Err(_) => Err(gate.take_stop().unwrap_or_else(|| Stop::Defect("a stop without a reason".to_owned()))),
+        Err(_) => Err(limiter.take_stop().unwrap_or_else(|| Stop::Defect("a stop without a reason".to_owned()))),
     })
 }
 
@@ -97,13 +95,20 @@ fn access(config: &Config, id: &str) -> Result<Access, ConfigError> {
     Ok(Access { job: Job { id: id.to_owned(), server }, key, http })
 }
 
-fn gate(config: &Config, job: &Job, clock: &Arc<dyn Clock>) -> Gate {
-    let limits = pace::Limits { max_outage: config.max_outage, max_requests_per_hour: MAX_REQUESTS_PER_HOUR };
-    Gate::new(job.server.to_string(), limits, config.max_duration, Arc::clone(clock)).asking(Server::TreasureData)
+fn limiter(config: &Config, job: &Job, clock: &Arc<dyn Clock>) -> RateLimiter<Stop> {
+    let Config { max_outage, max_duration, .. } = *config;
+    let limits = retry::Limits { max_outage, max_requests_per_hour: MAX_REQUESTS_PER_HOUR, max_duration };
+    let stop_for = Stop::of_limiter(Server::TreasureData, job.server.to_string());
+    RateLimiter::new(limits, Arc::clone(clock), stop_for)
 }
 
 /// Fetches on a thread of its own, so that a stop and the end of the run's time are heeded while an answer is waited for.
-fn supervised(client: &Client<'_>, wanted: Wanted<'_>, http: &Http, gate: &Gate) -> Option<JobResult> {
+fn supervised(
+    client: &Client<'_, Stop>,
+    wanted: Wanted<'_>,
+    http: &Http,
+    limiter: &RateLimiter<Stop>,
+) -> Option<JobResult> {
     let (received, mut progress) = (Received::default(), DownloadProgress::default());
     let result = thread::scope(|scope| {
         let (at_work, done) = bounded::<()>(0);
@@ -116,8 +121,8 @@ fn supervised(client: &Client<'_>, wanted: Wanted<'_>, http: &Http, gate: &Gate)
         while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
             let (bytes, whole) = received.so_far();
             progress.show(bytes, whole);
-            gate.check_limit();
-            if gate.is_stopped() {
+            limiter.check_limit();
+            if limiter.is_stopped() {
                 http.cut();
             }
         }

@@ -15,24 +15,22 @@ use crate::batch::CAPACITY;
 use crate::body::{BodyWriter, Credentials};
 use crate::braze::Addresses;
 use crate::checkpoint::{Checkpoint, Scope};
-use crate::clock::{Clock, Monotonic};
 use crate::config::Config;
 use crate::config::credentials::from_environment;
 use crate::config::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::failures::Failures;
-use crate::gate::Gate;
 use crate::http::Http;
 use crate::input::InputError;
 use crate::operation::{Operation, Operations};
-use crate::pace;
 use crate::progress::Progress;
 use crate::reader::passes::{self, Second};
 use crate::reader::{Limits, Reader};
+use crate::retry::{self, Clock, Monotonic, RateLimiter};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
 use crate::source::Sources;
-use crate::stop::Stop;
+use crate::stop::{Server, Stop};
 use crate::upload::{self, FirstCall, Keep, Plan, Shared};
 
 /// Where the data goes.
@@ -200,14 +198,15 @@ fn upload_to(
 }
 
 /// What all requests of a run have to pass.
-pub fn gate(config: &Config, endpoint: &Endpoint) -> Gate {
+pub fn limiter(config: &Config, endpoint: &Endpoint) -> RateLimiter<Stop> {
     gate_of(config, endpoint, Arc::new(Monotonic::default()))
 }
 
 /// The same for a run that may have begun before.
-fn gate_of(config: &Config, endpoint: &Endpoint, clock: Arc<dyn Clock>) -> Gate {
-    let limits = pace::Limits { max_outage: config.max_outage, max_requests_per_hour: config.max_requests_per_hour };
-    Gate::new(endpoint.to_string(), limits, config.max_duration, clock)
+fn gate_of(config: &Config, endpoint: &Endpoint, clock: Arc<dyn Clock>) -> RateLimiter<Stop> {
+    let Config { max_outage, max_requests_per_hour, max_duration, .. } = *config;
+    let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };
+    RateLimiter::new(limits, clock, Stop::of_limiter(Server::Braze, endpoint.to_string()))
 }
 
 /// The end of a run whose input could not be had.
@@ -228,7 +227,7 @@ fn scope<'a>(config: &'a Config, endpoint: &'a Endpoint, session: Session<'a>) -
 }
 
 /// Puts the file of failures in its place.
-fn finish_failures(failures: &Failures, gate: &Gate) {
+fn finish_failures(failures: &Failures, gate: &RateLimiter<Stop>) {
     match failures.finish() {
         Ok(Some((path, count))) => {
             warn!("{count} identifiers that did not arrive are in {}; upload takes it as input", path.display());

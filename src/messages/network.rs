@@ -22,8 +22,9 @@ use crate::http::{Answer, HttpError};
 use crate::input::InputError;
 use crate::operation::{Operation, Operations};
 use crate::removals::TooMany;
+use crate::retry::Failure;
 use crate::stop::{Server, Stop};
-use crate::td::answer::{Trouble, of_answer};
+use crate::td::answer::of_answer;
 use crate::td::show::Shown;
 use crate::td::{Job, JobError};
 
@@ -139,7 +140,7 @@ fn jobs() -> Vec<Stop> {
     let refused = |status: u16, body: &str| {
         let headers = HeaderMap::new();
         match of_answer(&job, &Answer { status, headers, body: body.as_bytes().to_vec() }) {
-            Trouble::Final(error) => error,
+            Failure::Final(error) => error,
             other => panic!("{status} ends no run: {other:?}"),
         }
     };
@@ -157,14 +158,18 @@ fn jobs() -> Vec<Stop> {
         Stop::Job(refused(404, "{}")),
         Stop::Job(shown("null")),
         Stop::Job(shown(r#""{}""#)),
-        Stop::Job(JobError::Header { id: id(), error: header }),
+        Stop::Job(JobError::Header { id: id(), error: Box::new(header) }),
         Stop::Job(JobError::ExpectedRows { id: id(), found: 8, expected: 12 }),
         Stop::Job(refused(401, r#"{"error": "Invalid API key"}"#)),
         Stop::Job(refused(403, "Forbidden")),
         Stop::Job(refused(302, "")),
         Stop::Job(refused(418, r#"{"error": "I'm a teapot"}"#)),
         Stop::Job(refused(407, "")),
-        Stop::Job(JobError::Broken { id: id(), breaks: 10, last: "the connection broke: end of file".into() }),
+        Stop::Job(JobError::Broken {
+            id: id(),
+            failures: 10,
+            last: "the download broke at byte 70000 (the connection broke: end of file)".into(),
+        }),
         Stop::Job(JobError::CannotKeep { id: id(), folder: "/tmp".into(), error: full() }),
     ]
 }

@@ -1,76 +1,68 @@
 //! What an answer of Treasure Data that is no success means, or its absence. One classifier for both calls; pure.
 
-use std::time::Duration;
-
-use http::HeaderMap;
-use http::header::{CONTENT_RANGE, ETAG};
 use serde_json::Value;
 
 use super::{Job, JobError};
 use crate::braze::{hint, shortened};
 use crate::http::{Answer, HttpError};
+use crate::retry::Failure;
 use crate::secret::masked;
 
-/// Why a call has to be made again, or cannot be.
-#[derive(Debug)]
-pub enum Trouble {
-    /// Ask the same again; not before the pause that the answer names, where it does.
-    Again(String, Option<Duration>),
-    /// The idle connection was gone: ask the same again at once.
-    AgainAtOnce,
-    /// Too many requests; the announced pause, where it makes sense.
-    Limited(Option<Duration>),
-    /// Nothing that Treasure Data would say: three times, then final.
-    Garbage(String),
-    /// Final.
-    Final(JobError),
-}
-
 /// What it means that there is no answer.
-pub fn of_error(job: &Job, error: &HttpError) -> Trouble {
+pub fn of_error(job: &Job, error: &HttpError) -> Failure<JobError> {
     let said = error.to_string();
     match error {
-        HttpError::Stale => Trouble::AgainAtOnce,
-        HttpError::Garbage(_) => Trouble::Garbage(said),
+        HttpError::Stale => Failure::AgainAtOnce,
+        HttpError::Garbage(_) => unintelligible(job, said),
         HttpError::Certificate(_) | HttpError::Proxy(_) => {
-            Trouble::Final(JobError::Configuration { server: job.server.to_string(), said })
+            Failure::Final(JobError::Configuration { server: job.server.to_string(), said })
         }
-        HttpError::Unreachable(_) | HttpError::Timeout(_) | HttpError::Broken(_) => Trouble::Again(said, None),
+        HttpError::Unreachable(_) | HttpError::Timeout(_) | HttpError::Broken(_) => {
+            Failure::Again { said, pause: None }
+        }
     }
 }
 
 /// What an answer means whose status is not the one that was hoped for.
-pub fn of_answer(job: &Job, answer: &Answer) -> Trouble {
+pub fn of_answer(job: &Job, answer: &Answer) -> Failure<JobError> {
     let server = || job.server.to_string();
     let not_ours = |said: &str| not_treasure_data(job, said);
     let asked_for = || hint::retry_after(&answer.headers, hint::WallClock::now());
     match answer.status {
         300..=399 => not_ours(&format!("it redirects elsewhere ({}), which is never followed", answer.status)),
-        401 => Trouble::Final(JobError::Credentials { server: server(), said: said(answer) }),
+        401 => Failure::Final(JobError::Credentials { server: server(), said: said(answer) }),
         403 if answer.is_json_object() => {
-            Trouble::Final(JobError::Credentials { server: server(), said: said(answer) })
+            Failure::Final(JobError::Credentials { server: server(), said: said(answer) })
         }
         403 => not_ours("a firewall or an allow-list refused (403): is this machine's address allow-listed?"),
         407 => {
             let said =
                 "a proxy asks for credentials (407): give them in HTTPS_PROXY, as http://user:password@host:port"
                     .to_owned();
-            Trouble::Final(JobError::Configuration { server: server(), said })
+            Failure::Final(JobError::Configuration { server: server(), said })
         }
-        408 | 425 | 500 | 502 | 503 | 504 => Trouble::Again(format!("status {}", answer.status), asked_for()),
-        429 => Trouble::Limited(hint::pause(&answer.headers, hint::WallClock::now())),
+        408 | 425 | 500 | 502 | 503 | 504 => {
+            Failure::Again { said: format!("status {}", answer.status), pause: asked_for() }
+        }
+        429 => Failure::Limited { pause: hint::pause(&answer.headers, hint::WallClock::now()) },
         status if answer.is_html() => not_ours(&format!("status {status} with a web page")),
-        404 => Trouble::Final(JobError::Unknown { id: job.id.clone(), server: server() }),
-        status @ 200..=299 => Trouble::Garbage(format!("status {status}, where 200 was due")),
+        404 => Failure::Final(JobError::Unknown { id: job.id.clone(), server: server() }),
+        status @ 200..=299 => unintelligible(job, format!("status {status}, where 200 was due")),
         status => {
-            Trouble::Final(JobError::Refused { server: server(), said: format!("status {status}: {}", said(answer)) })
+            Failure::Final(JobError::Refused { server: server(), said: format!("status {status}: {}", said(answer)) })
         }
     }
 }
 
 /// The end of a run that asks somebody else.
-pub fn not_treasure_data(job: &Job, said: &str) -> Trouble {
-    Trouble::Final(JobError::NotTreasureData { server: job.server.to_string(), said: said.to_owned() })
+pub fn not_treasure_data(job: &Job, said: &str) -> Failure<JobError> {
+    Failure::Final(JobError::NotTreasureData { server: job.server.to_string(), said: said.to_owned() })
+}
+
+/// Nothing that Treasure Data would say.
+pub fn unintelligible(job: &Job, said: String) -> Failure<JobError> {
+    let error = JobError::NotTreasureData { server: job.server.to_string(), said: said.clone() };
+    Failure::Unintelligible { said, error }
 }
 
 /// What Treasure Data says, masked and in one line.
@@ -81,42 +73,18 @@ fn said(answer: &Answer) -> String {
     shortened(&line)
 }
 
-/// A part of a body, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Where it begins; none where there is no part from there on (416).
-    pub start: Option<u64>,
-    /// How long the whole body is, where that is said.
-    pub whole: Option<u64>,
-}
-
-/// Which part an answer carries, as `Content-Range` says: `bytes 100-199/200`, `bytes */200`.
-pub fn part(headers: &HeaderMap) -> Option<Part> {
-    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?.trim();
-    let (range, whole) = text.strip_prefix("bytes ")?.trim().split_once('/')?;
-    let start = match range {
-        "*" => None,
-        range => Some(range.split_once('-')?.0.trim().parse().ok()?),
-    };
-    Some(Part { start, whole: whole.trim().parse().ok() })
-}
-
-/// What tells whether the body is still the same; a weak one does not tell it byte by byte.
-pub fn strong_tag(headers: &HeaderMap) -> Option<http::HeaderValue> {
-    headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")).cloned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::endpoint::Endpoint;
+    use http::HeaderMap;
     use rstest::rstest;
 
     fn job() -> Job {
         Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://api.example".to_owned()) }
     }
 
-    fn answered(status: u16, body: &str) -> Trouble {
+    fn answered(status: u16, body: &str) -> Failure<JobError> {
         of_answer(&job(), &Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() })
     }
 
@@ -138,7 +106,7 @@ mod tests {
     #[case(407, "", 2, "proxy")]
     fn final_answers(#[case] status: u16, #[case] body: &str, #[case] code: u8, #[case] words: &str) {
         match answered(status, body) {
-            Trouble::Final(error) => {
+            Failure::Final(error) => {
                 assert_eq!(error.exit().code(), code);
                 assert!(error.to_string().contains(words), "{error}");
             }
@@ -153,39 +121,22 @@ mod tests {
     #[case(503)]
     #[case(504)]
     fn again(#[case] status: u16) {
-        assert!(matches!(answered(status, "<html>"), Trouble::Again(_, None)));
+        assert!(matches!(answered(status, "<html>"), Failure::Again { pause: None, .. }));
     }
 
     #[test]
     fn the_rest() {
-        assert!(matches!(answered(429, ""), Trouble::Limited(None)));
-        assert!(matches!(answered(204, ""), Trouble::Garbage(_)));
+        assert!(matches!(answered(429, ""), Failure::Limited { pause: None }));
+        assert!(matches!(answered(204, ""), Failure::Unintelligible { error: JobError::NotTreasureData { .. }, .. }));
         let error = |error: HttpError| of_error(&job(), &error);
-        assert!(matches!(error(HttpError::Stale), Trouble::AgainAtOnce));
-        assert!(matches!(error(HttpError::Garbage(String::new())), Trouble::Garbage(_)));
-        assert!(matches!(error(HttpError::Timeout(String::new())), Trouble::Again(_, None)));
+        assert!(matches!(error(HttpError::Stale), Failure::AgainAtOnce));
+        assert!(matches!(
+            error(HttpError::Garbage(String::new())),
+            Failure::Unintelligible { error: JobError::NotTreasureData { .. }, .. }
+        ));
+        assert!(matches!(error(HttpError::Timeout(String::new())), Failure::Again { pause: None, .. }));
         for error in [error(HttpError::Certificate("x".to_owned())), error(HttpError::Proxy("x".to_owned()))] {
-            assert!(matches!(error, Trouble::Final(JobError::Configuration { .. })));
+            assert!(matches!(error, Failure::Final(JobError::Configuration { .. })));
         }
-    }
-
-    #[rstest]
-    #[case("bytes 100-199/200", Some((Some(100), Some(200))))]
-    #[case("bytes 0-0/*", Some((Some(0), None)))]
-    #[case("bytes */200", Some((None, Some(200))))]
-    #[case("items 0-1/2", None)]
-    #[case("bytes 100", None)]
-    #[case("bytes -5/10", None)]
-    #[case("", None)]
-    fn the_part_is_as_content_range_says(#[case] text: &str, #[case] expected: Option<(Option<u64>, Option<u64>)>) {
-        let headers = HeaderMap::from_iter([(CONTENT_RANGE, text.parse().unwrap())]);
-        assert_eq!(part(&headers).map(|part| (part.start, part.whole)), expected);
-    }
-
-    #[rstest]
-    #[case("\"abc\"", true)]
-    #[case("W/\"abc\"", false)]
-    fn only_a_strong_tag_tells_bytes_apart(#[case] tag: &str, #[case] is_strong: bool) {
-        assert_eq!(strong_tag(&HeaderMap::from_iter([(ETAG, tag.parse().unwrap())])).is_some(), is_strong);
     }
 }

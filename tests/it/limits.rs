@@ -88,6 +88,25 @@ fn a_failure_that_names_a_time_is_tried_again_then() {
     assert!(gap_before(&server.seen(), 2) >= PAUSE, "{:?}", gap_before(&server.seen(), 2));
 }
 
+/// Whatever is left of a limit near 2^64, in an hour that has just begun.
+#[rstest]
+#[case::ten(10)]
+#[case::a_thousand(1_000)]
+fn a_limit_that_makes_no_sense_is_no_hint(#[case] then: u64) {
+    let server = Scripted::start(move |seen| {
+        let remaining = if seen.number == 0 { u64::MAX } else { then };
+        let headers = format!(
+            "Date: {}\r\nX-RateLimit-Limit: {}\r\nX-RateLimit-Remaining: {remaining}\r\nX-RateLimit-Reset: {}\r\nConnection: close\r\n",
+            date(WRONG_NOW),
+            u64::MAX,
+            WRONG_NOW + 3600,
+        );
+        Act::answer("201 Created", "application/json", &headers, r#"{"message": "success"}"#)
+    });
+    let run = Run::upload().set("endpoint", server.endpoint()).set("max_duration", "1m").rows(user_ids(30_000));
+    run.arg("--json").exits(0).account().has(&[("/delivered", 30_000), ("/requests", 31), ("/retries", 0)]);
+}
+
 /// The sandbox says what is left of its limit, as Braze does.
 #[test]
 fn what_is_left_of_the_limit_is_not_exceeded() {

@@ -14,12 +14,11 @@ use rstest::rstest;
 use serde_json::Value;
 use td_braze_cohort::account::{InputAccount, Sent};
 use td_braze_cohort::checkpoint::{Checkpoint, CheckpointError, Scope};
-use td_braze_cohort::clock::Clock;
 use td_braze_cohort::exit::Exit;
 use td_braze_cohort::failures::Failures;
-use td_braze_cohort::gate::Gate;
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::operation::Operation;
+use td_braze_cohort::retry::{Clock, RateLimiter};
 use td_braze_cohort::stop::Stop;
 use td_braze_cohort::upload::{self, Keep, Shared};
 
@@ -136,7 +135,7 @@ struct Line<'a> {
     random: Mutex<Rng>,
     braze: &'a Mutex<Braze>,
     clock: Arc<VirtualClock>,
-    gate: OnceLock<Arc<Gate>>,
+    limiter: OnceLock<Arc<RateLimiter<Stop>>>,
     killed: Mutex<bool>,
 }
 
@@ -283,13 +282,13 @@ impl Post for Line<'_> {
         let (number, began) = self.begin();
         let latency = self.random.lock().unwrap().u64(1..200);
         self.clock.sleep(Duration::from_millis(latency));
-        let gate = self.gate.get().unwrap();
+        let limiter = self.limiter.get().unwrap();
         if self.faults.terminate == Some(number) {
-            gate.stop(Stop::Terminated);
+            limiter.stop(Stop::Terminated);
         }
         if self.faults.kill == Some(number) {
             *self.killed.lock().unwrap() = true;
-            gate.stop(Stop::Terminated);
+            limiter.stop(Stop::Terminated);
         }
         let answer = if *self.killed.lock().unwrap() {
             Err(HttpError::Broken("the process is gone".to_owned()))
@@ -326,14 +325,14 @@ fn run(scene: &Scene, faults: &Faults, seed: u64, braze: &Mutex<Braze>, folder: 
     });
     let plan = rig::plan(scene.threads);
     let clock = Arc::new(VirtualClock::default());
-    let gate = rig::gate(250_000, &clock);
+    let limiter = rig::limiter(250_000, &clock);
     let line = Line {
         scene,
         faults: faults.clone(),
         random: Mutex::new(Rng::with_seed(seed)),
         braze,
         clock,
-        gate: OnceLock::from(Arc::clone(&gate)),
+        limiter: OnceLock::from(Arc::clone(&limiter)),
         killed: Mutex::new(false),
     };
     {
@@ -343,9 +342,9 @@ fn run(scene: &Scene, faults: &Faults, seed: u64, braze: &Mutex<Braze>, folder: 
         *braze = Braze { applied, broken_rules, ..Braze::default() };
     }
     let shared = Arc::new(Shared::new(1));
-    upload::run(&plan, reader, &line, &gate, &shared, &keep, &mut || {});
+    upload::run(&plan, reader, &line, &limiter, &shared, &keep, &mut || {});
 
-    let (input, sent, stop) = (shared.input().clone(), shared.sent(), gate.take_stop());
+    let (input, sent, stop) = (shared.input().clone(), shared.sent(), limiter.take_stop());
     let killed = *line.killed.lock().unwrap();
     let mut failed = Vec::new();
     if !killed {

@@ -15,9 +15,9 @@ use td_braze_cohort::config::credentials::from_environment;
 use td_braze_cohort::config::{Config, MaxRejected, raw};
 use td_braze_cohort::exit::Exit;
 use td_braze_cohort::failures::Failures;
-use td_braze_cohort::gate::Gate;
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::reader::{Limits, Reader};
+use td_braze_cohort::retry::RateLimiter;
 use td_braze_cohort::stop::Stop;
 use td_braze_cohort::upload::{self, Keep, Shared};
 
@@ -27,7 +27,7 @@ const BATCHES: usize = 100;
 
 /// Takes everything, but panics in one call. Whatever is called after that one is answered when the run has been stopped.
 struct Panicking {
-    gate: Arc<Gate>,
+    limiter: Arc<RateLimiter<Stop>>,
     in_call: usize,
     calls: AtomicUsize,
     taken: AtomicUsize,
@@ -37,7 +37,7 @@ impl Post for Panicking {
     fn post(&self, _: &str, body: &[u8]) -> Result<Answer, HttpError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         assert_ne!(call, self.in_call, "as the test wants it");
-        while call > self.in_call && !self.gate.is_stopped() {
+        while call > self.in_call && !self.limiter.is_stopped() {
             thread::sleep(Duration::from_millis(1));
         }
         let body: Value = serde_json::from_slice(body).unwrap();
@@ -69,16 +69,17 @@ fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
     let reader =
         Reader::open(config.required_input().unwrap(), &config.form, &config.names, limits, config.first_pass())
             .unwrap();
-    let gate = Arc::new(order::gate(&config, endpoint));
+    let limiter = Arc::new(order::limiter(&config, endpoint));
     let shared = Arc::new(Shared::new(0));
     let failed_file = folder.path().join("failed.csv");
     let failures = Failures::begin(Some(&failed_file), &config.names).unwrap();
     let keep = Arc::new(Keep { failures, checkpoint: Checkpoint::none() });
-    let post = Panicking { gate: Arc::clone(&gate), in_call, calls: AtomicUsize::new(0), taken: AtomicUsize::new(0) };
+    let post =
+        Panicking { limiter: Arc::clone(&limiter), in_call, calls: AtomicUsize::new(0), taken: AtomicUsize::new(0) };
 
-    upload::run(&plan, reader, &post, &gate, &shared, &keep, &mut || {});
+    upload::run(&plan, reader, &post, &limiter, &shared, &keep, &mut || {});
 
-    let stop = gate.take_stop().expect("a panic is a reason to stop");
+    let stop = limiter.take_stop().expect("a panic is a reason to stop");
     assert!(matches!(stop, Stop::Defect(_)) && stop.exit() == Exit::Defect, "{stop}");
     let (sent, taken) = (shared.sent(), post.taken.load(Ordering::SeqCst) as u64);
     assert_eq!((sent.delivered, sent.refused), (taken, 0), "what the others had in flight is counted");

@@ -9,10 +9,10 @@ use http::{HeaderMap, HeaderValue};
 use rstest::rstest;
 use td_braze_cohort::account::Sent;
 use td_braze_cohort::checkpoint::Checkpoint;
-use td_braze_cohort::clock::Clock;
 use td_braze_cohort::failures::Failures;
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::operation::Operation;
+use td_braze_cohort::retry::Clock;
 use td_braze_cohort::upload::{self, Keep, Shared};
 
 use crate::rig;
@@ -74,12 +74,20 @@ fn send(
     let text: String = std::iter::once("user_ids\n".to_owned()).chain(rows).collect();
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(VirtualClock::default());
-    let gate = rig::gate(max_requests_per_hour, &clock);
+    let limiter = rig::limiter(max_requests_per_hour, &clock);
     let line = Line { clock, script: Box::new(script), began: Mutex::default() };
     let (shared, plan) = (Arc::new(Shared::new(1)), rig::plan(threads));
     let keep = Arc::new(Keep { failures: Failures::none(), checkpoint: Checkpoint::none() });
-    upload::run(&plan, rig::reader(&text, Operation::Add, 1, folder.path()), &line, &gate, &shared, &keep, &mut || {});
-    assert!(gate.take_stop().is_none());
+    upload::run(
+        &plan,
+        rig::reader(&text, Operation::Add, 1, folder.path()),
+        &line,
+        &limiter,
+        &shared,
+        &keep,
+        &mut || {},
+    );
+    assert!(limiter.take_stop().is_none());
     let (sent, began) = (shared.sent(), line.began.into_inner().unwrap());
     assert_eq!((sent.delivered, sent.requests), (batches, began.len() as u64));
     Ran { sent, began }

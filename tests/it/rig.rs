@@ -9,13 +9,13 @@ use td_braze_cohort::body::{BodyWriter, Credentials};
 use td_braze_cohort::braze::Addresses;
 use td_braze_cohort::columns::Names;
 use td_braze_cohort::config::MaxRejected;
-use td_braze_cohort::gate::Gate;
 use td_braze_cohort::operation::Operation;
-use td_braze_cohort::pace;
 use td_braze_cohort::reader::{Limits, Pass, Reader};
+use td_braze_cohort::retry::{self, RateLimiter};
 use td_braze_cohort::rows::format::Form;
 use td_braze_cohort::secret::Secret;
 use td_braze_cohort::source::Input;
+use td_braze_cohort::stop::{Server, Stop};
 use td_braze_cohort::upload::{FirstCall, Plan};
 
 use crate::virtual_clock::VirtualClock;
@@ -43,9 +43,10 @@ pub fn plan(threads: usize) -> Plan {
     Plan { addresses: Addresses { cohorts, users }, bodies, thread_count: threads, first_call: Some(first_call) }
 }
 
-/// The gate of a run with the default limits but this one.
-pub fn gate(max_requests_per_hour: u64, clock: &Arc<VirtualClock>) -> Arc<Gate> {
-    let limits = pace::Limits { max_outage: Duration::from_mins(15), max_requests_per_hour };
+/// The limiter of a run with the default limits but this one.
+pub fn limiter(max_requests_per_hour: u64, clock: &Arc<VirtualClock>) -> Arc<RateLimiter<Stop>> {
+    let (max_outage, max_duration) = (Duration::from_mins(15), Duration::from_hours(23));
+    let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };
     let clock: Arc<VirtualClock> = Arc::clone(clock);
-    Arc::new(Gate::new("braze".to_owned(), limits, Duration::from_hours(23), clock))
+    Arc::new(RateLimiter::new(limits, clock, Stop::of_limiter(Server::Braze, "braze".to_owned())))
 }

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use td_braze_cohort::clock::{Clock, Wakes};
+use td_braze_cohort::retry::{Clock, Wakes};
 
 /// The clock. Whoever works attends it; when all of them wait, the time jumps to the first one's.
 #[derive(Default)]

@@ -6,32 +6,10 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::clock::{Clock, Wakes};
 use crate::config::endpoint::Endpoint;
-use crate::http::Body;
-use crate::pace::Limits;
-use crate::stop::Server;
-
-/// Time that passes by being waited for.
-#[derive(Default)]
-struct Jumping(Mutex<Duration>);
-
-impl Clock for Jumping {
-    fn now(&self) -> Duration {
-        *self.0.lock().unwrap()
-    }
-
-    fn wakes(&self) -> Wakes {
-        0
-    }
-
-    fn wait(&self, _: Wakes, until: Option<Duration>) {
-        let mut now = self.0.lock().unwrap();
-        *now = now.max(until.expect("somebody waits for nothing"));
-    }
-
-    fn wake(&self) {}
-}
+use crate::http::{Body, HttpError};
+use crate::retry::{Clock, Jumping, Limits};
+use crate::stop::{Server, Stop};
 
 /// Answers in this order, and the last one again and again.
 struct Answers {
@@ -90,15 +68,19 @@ struct Ran {
 fn fetch(replies: Vec<Reply>) -> Ran {
     let get = Answers { replies: Mutex::new(replies.into()), asked: Mutex::default() };
     let clock = Arc::new(Jumping::default());
-    let limits = Limits { max_outage: Duration::from_mins(15), max_requests_per_hour: 100_000 };
-    let gate = Gate::new("td".to_owned(), limits, Duration::from_hours(23), Arc::clone(&clock) as Arc<dyn Clock>);
-    let gate = gate.asking(Server::TreasureData);
+    let limits = Limits {
+        max_outage: Duration::from_mins(15),
+        max_requests_per_hour: 100_000,
+        max_duration: Duration::from_hours(23),
+    };
+    let stop_for = Stop::of_limiter(Server::TreasureData, "td".to_owned());
+    let limiter = RateLimiter::new(limits, Arc::clone(&clock) as Arc<dyn Clock>, stop_for);
     let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
     let key = Secret::new("7/never-to-be-seen".to_owned());
-    let result = Client::new(&job, &key, &get, &gate)
+    let result = Client::new(&job, &key, &get, &limiter)
         .fetch(Wanted { rows: None, names: &Names::default() }, &Received::default());
     let result = result.ok().map(|result| (io::read_to_string(result.bytes.open()).unwrap(), result));
-    Ran { result, stop: gate.take_stop(), asked: get.asked.into_inner().unwrap(), took: clock.now() }
+    Ran { result, stop: limiter.take_stop(), asked: get.asked.into_inner().unwrap(), took: clock.now() }
 }
 
 fn body(ran: &Ran) -> &str {
@@ -126,64 +108,39 @@ fn a_job_is_waited_for_and_its_result_fetched_with_the_key() {
     }
 }
 
-#[test]
-fn a_broken_download_goes_on_where_it_was_as_long_as_the_body_is_the_same() {
-    let first = Reply::Broken(200, headers(&[("content-length", "8"), ("etag", "\"v1\"")]), b"abc".to_vec());
-    let next = Reply::Broken(206, headers(&[("content-range", "bytes 3-7/8"), ("etag", "\"v1\"")]), b"de".to_vec());
-    let last = Reply::Answer(206, headers(&[("content-range", "bytes 5-7/8")]), b"fgh".to_vec());
-    let ran = fetch(vec![show("success"), first, next, last]);
-    assert_eq!(body(&ran), "abcdefgh");
-    let asked = |number: usize, name: &str| ran.asked[number].1.get(name).map(|value| value.to_str().unwrap());
-    assert_eq!((asked(1, "range"), asked(1, "if-range")), (None, None));
-    assert_eq!((asked(2, "range"), asked(2, "if-range")), (Some("bytes=3-"), Some("\"v1\"")));
-    assert_eq!(asked(3, "range"), Some("bytes=5-"));
-}
-
 #[rstest]
-#[case::whole_again(200, &[])]
-#[case::another_part(206, &[("content-range", "bytes 1-7/8")])]
-#[case::a_part_of_nothing(206, &[])]
-#[case::no_such_part(416, &[("content-range", "bytes */2")])]
-fn what_is_no_continuation_begins_anew(#[case] status: u16, #[case] lines: &[(&'static str, &str)]) {
-    let first = Reply::Broken(200, headers(&[("content-length", "8")]), b"old".to_vec());
-    let other = Reply::Answer(status, headers(lines), b"abcdefgh".to_vec());
+#[case::a_connection(Reply::Broken(200, headers(&[("content-length", "8"), ("etag", "\"v1\"")]), b"old".to_vec()))]
+#[case::a_connection_without_a_length(Reply::Broken(200, HeaderMap::new(), b"a longer body than the whole".to_vec()))]
+#[case::an_answer_shorter_than_announced(Reply::Answer(200, headers(&[("content-length", "8")]), b"old".to_vec()))]
+fn a_download_that_breaks_begins_anew(#[case] first: Reply) {
     let whole = Reply::Answer(200, headers(&[("content-length", "8")]), b"abcdefgh".to_vec());
-    assert_eq!(body(&fetch(vec![show("success"), first, other, whole])), "abcdefgh");
+    let ran = fetch(vec![show("success"), first, whole]);
+    assert_eq!((body(&ran), ran.asked.len()), ("abcdefgh", 3));
+    assert!(ran.asked.iter().all(|(_, headers)| !headers.contains_key("range") && !headers.contains_key("if-range")));
 }
 
 #[test]
-fn only_the_word_that_it_was_all_may_be_missing() {
-    let first = Reply::Broken(200, HeaderMap::new(), b"abc".to_vec());
-    let nothing_more = Reply::Answer(416, headers(&[("content-range", "bytes */3")]), Vec::new());
-    assert_eq!(body(&fetch(vec![show("success"), first, nothing_more])), "abc");
+fn a_part_that_nobody_asked_for_is_no_result() {
+    let part = Reply::Answer(206, headers(&[("content-range", "bytes 3-7/8")]), b"defgh".to_vec());
+    let whole = Reply::Answer(200, HeaderMap::new(), b"abcdefgh".to_vec());
+    assert_eq!(body(&fetch(vec![show("success"), part, whole])), "abcdefgh");
 }
 
 #[test]
-fn an_answer_shorter_than_the_part_it_announces_is_continued() {
-    let short = Reply::Answer(200, headers(&[("content-length", "8")]), b"abc".to_vec());
-    let rest = Reply::Answer(206, headers(&[("content-range", "bytes 3-7/8")]), b"defgh".to_vec());
-    assert_eq!(body(&fetch(vec![show("success"), short, rest])), "abcdefgh");
-}
-
-#[test]
-fn a_download_that_never_gets_further_is_given_up() {
+fn a_download_that_breaks_ten_times_is_given_up() {
     let ran = fetch(vec![show("success"), Reply::Broken(200, HeaderMap::new(), b"abc".to_vec())]);
     let stop = ran.stop.unwrap();
     assert_eq!(stop.exit().code(), 75);
-    assert!(stop.to_string().contains("10 times without getting further"), "{stop}");
-    assert_eq!(ran.asked.len(), 1 + 1 + 9);
+    assert!(stop.to_string().contains("failed 10 times (last: the download broke at byte 3"), "{stop}");
+    assert_eq!(ran.asked.len(), 1 + 10);
 }
 
 #[test]
-fn a_download_that_gets_further_each_time_may_break_as_often_as_it_likes() {
-    let piece = |at: usize| {
-        let range = format!("bytes {at}-99/100");
-        Reply::Broken(206, headers(&[("content-range", &range)]), vec![b'x'])
-    };
-    let mut replies = vec![show("success"), Reply::Broken(200, HeaderMap::new(), vec![b'x'])];
-    replies.extend((1..99).map(piece));
-    replies.push(Reply::Answer(206, headers(&[("content-range", "bytes 99-99/100")]), vec![b'x']));
-    assert_eq!(body(&fetch(replies)), "x".repeat(100));
+fn the_word_of_the_latest_try_is_what_is_shown_of_a_download() {
+    let received = Received::default();
+    received.set(70, Some(100));
+    received.set(3, None);
+    assert_eq!(received.so_far(), (3, None));
 }
 
 #[test]

@@ -79,6 +79,29 @@ impl Clock for Monotonic {
     }
 }
 
+/// Time that passes by being waited for.
+#[cfg(test)]
+#[derive(Default)]
+pub struct Jumping(Mutex<Duration>);
+
+#[cfg(test)]
+impl Clock for Jumping {
+    fn now(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn wakes(&self) -> Wakes {
+        0
+    }
+
+    fn wait(&self, _: Wakes, until: Option<Duration>) {
+        let mut now = self.0.lock().unwrap();
+        *now = now.max(until.expect("somebody waits for nothing"));
+    }
+
+    fn wake(&self) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

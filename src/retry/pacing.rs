@@ -1,10 +1,10 @@
-//! Who may send now: the state that all workers share. Pure, with `now` as the time since the start of the run.
+//! Who may send now: the state that all callers share. Pure, with `now` as the time since the start of the run.
 //!
 //! - While all is well, whoever has work sends, but never more than the limit in any hour (`hour`).
-//! - In an announced pause (429) nobody sends. Where Braze says how much is left of its limit, no more is sent than that, and
-//!   the last of it slowly (`quota`).
-//! - When the cohort is locked (423), or one failure follows another without anything getting through, one request at a
-//!   time is sent, a second or more apart, until one succeeds. Then everybody sends again.
+//! - In an announced pause (429) nobody sends. If the server says how much is left of its limit, no more is sent than that,
+//!   and the last of it slowly (`quota`).
+//! - If what is asked for is locked (423), or one failure follows another without anything getting through, one request at
+//!   a time is sent, a second or more apart, until one succeeds. Then everybody sends again.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ mod hour;
 mod quota;
 
 use hour::Hour;
-pub use quota::Standing;
+pub use quota::QuotaHint;
 use quota::{Left, Quota};
 
 /// Failures in a row, over all workers, that make an outage. Three by chance, at 5 % of failures: once in 8,000 requests.
@@ -34,72 +34,76 @@ pub enum Turn {
 
 /// How a request ended, as far as the others have to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Something got through: Braze took it, or refused it for what it is.
+pub enum RequestOutcome {
+    /// Something got through: the server took it, or refused it for what it is.
     Through,
-    /// Nobody heard it, which says nothing of Braze: the idle connection was gone.
+    /// Nobody heard it, which says nothing of the server: the idle connection was gone.
     Unheard,
     /// Nothing got through.
     Failed,
-    /// The cohort is locked; not before this time again.
+    /// Locked; not before this time again.
     Locked(Duration),
     /// Too many requests; not before this time again.
     Limited {
         /// When the pause ends.
         until: Duration,
-        /// Braze itself named the time. A pause of our own making is no excuse for an outage.
+        /// The server named the time. A pause of our own making is no excuse for an outage.
         announced: bool,
     },
 }
 
-/// The number of a request, in the order in which they began.
-pub type Ticket = u64;
+/// Allows one request. They are numbered in the order in which they begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Permit(u64);
 
-/// How long a batch wants to wait, and since when.
-#[derive(Clone, Copy, Debug, Default)]
+/// How long a caller wants to wait, and since when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delay {
     /// Not before this time.
     pub until: Duration,
     /// When that was decided.
     pub since: Duration,
-    /// Braze itself named the time, so it holds whatever happens to others.
+    /// The server named the time, so it holds whatever happens to others.
     pub announced: bool,
+}
+
+impl Delay {
+    /// So long from now on.
+    pub fn new(now: Duration, length: Duration) -> Self {
+        Self { until: now.saturating_add(length), since: now, announced: false }
+    }
+
+    /// How long it is.
+    pub fn length(self) -> Duration {
+        self.until.saturating_sub(self.since)
+    }
 }
 
 /// What an answer, or its absence, says beside how the request ended.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Heard {
-    /// Braze said anything at all.
+pub struct ResponseMeta {
+    /// The server said anything at all.
     pub answered: bool,
     /// What it said of its limit.
-    pub standing: Option<Standing>,
+    pub quota: Option<QuotaHint>,
 }
 
-impl Heard {
+impl ResponseMeta {
     /// Not a word.
-    pub const NOTHING: Self = Self { answered: false, standing: None };
+    pub const NOTHING: Self = Self { answered: false, quota: None };
 }
 
-/// What a run may take and use.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The longest time in which nothing may get through.
-    pub max_outage: Duration,
-    /// Requests in any hour, at least 1.
-    pub max_requests_per_hour: u64,
-}
-
-/// A locked cohort.
+/// A lock that the server has told of.
 #[derive(Clone, Copy, Debug)]
 struct Lock {
     not_before: Duration,
     /// Only the success of a request that began after the lock was noted lifts it.
-    lifted_by: Ticket,
+    lifted_by: u64,
 }
 
 /// The state.
 #[derive(Debug)]
-pub struct Pace {
+pub struct Pacing {
     in_flight: usize,
     pause_until: Duration,
     hour: Hour,
@@ -107,7 +111,7 @@ pub struct Pace {
     /// In an outage: one request at a time, not before this time.
     probe: Option<Duration>,
     lock: Option<Lock>,
-    next_ticket: Ticket,
+    next_permit: u64,
     /// When the latest outage or lock was over. Delays from before it do not count any more.
     lifted: Duration,
     failures_in_a_row: u32,
@@ -120,36 +124,36 @@ pub struct Pace {
     max_outage: Duration,
 }
 
-/// Before Braze's first answer an outage is rather a wrong address, which should be found out sooner.
+/// Before the server's first answer an outage is rather a wrong address, which should be found out sooner.
 const MAX_OUTAGE_UNANSWERED: Duration = Duration::from_mins(1);
 
-impl Pace {
+impl Pacing {
     /// Nothing was sent yet.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(max_outage: Duration, max_requests_per_hour: u64) -> Self {
         Self {
             in_flight: 0,
             pause_until: Duration::ZERO,
-            hour: Hour::new(limits.max_requests_per_hour),
+            hour: Hour::new(max_requests_per_hour),
             quota: None,
             probe: None,
             lock: None,
-            next_ticket: 0,
+            next_permit: 0,
             lifted: Duration::ZERO,
             failures_in_a_row: 0,
             limited: false,
             successes: 0,
             answered: false,
             well_until: Duration::ZERO,
-            max_outage: limits.max_outage,
+            max_outage,
         }
     }
 
-    /// Whether a request may begin now whose batch wants to wait.
+    /// Whether a request may begin now whose caller wants to wait.
     pub fn ask(&mut self, now: Duration, delay: Delay) -> Turn {
         let alone = self.probe.max(self.lock.map(|lock| lock.not_before));
         let own_delay = match alone {
             _ if delay.announced => delay.until,
-            // The probe's own pace takes the place of the batch's.
+            // The probe's own pace takes the place of the caller's.
             Some(probe) => probe,
             None if delay.since < self.lifted => Duration::ZERO,
             None => delay.until,
@@ -180,46 +184,46 @@ impl Pace {
         }
     }
 
-    /// Until when Braze, or our own limit an hour, keeps everybody from sending.
+    /// Until when the server, or our own limit an hour, keeps everybody from sending.
     pub fn paused_until(&mut self, now: Duration) -> Duration {
         self.pause_until.max(self.kept_free(now))
     }
 
-    /// A request begins; `chance` is from 0 to 1. Its ticket is to be given back when it ends.
-    pub fn begin(&mut self, now: Duration, chance: f64) -> Ticket {
+    /// A request begins. Its permit is to be given back when it ends.
+    pub fn begin(&mut self, now: Duration) -> Permit {
         if self.in_flight == 0 && self.failures_in_a_row == 0 && self.lock.is_none() {
             // Time in which there was nothing to send is no outage.
             self.well_until = self.well_until.max(now);
         }
         self.hour.count(now);
         if let Some(quota) = &mut self.quota {
-            quota.begin(now, self.in_flight, chance);
+            quota.begin(now, self.in_flight);
         }
         self.in_flight += 1;
-        self.next_ticket += 1;
-        self.next_ticket - 1
+        self.next_permit += 1;
+        Permit(self.next_permit - 1)
     }
 
     /// A request has ended.
-    pub fn end(&mut self, now: Duration, ticket: Ticket, ended: Ended, heard: Heard) {
+    pub fn end(&mut self, now: Duration, permit: Permit, outcome: RequestOutcome, meta: ResponseMeta) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.answered |= heard.answered;
-        match (&mut self.quota, heard.standing) {
-            (Some(quota), Some(standing)) => quota.hear(standing, now),
-            (None, Some(standing)) => self.quota = Some(Quota::new(standing, now)),
-            (Some(quota), None) if heard.answered && quota.is_unheard() => self.quota = None,
+        self.answered |= meta.answered;
+        match (&mut self.quota, meta.quota) {
+            (Some(quota), Some(hint)) => quota.hear(hint, now),
+            (None, Some(hint)) => self.quota = Some(Quota::new(hint, now)),
+            (Some(quota), None) if meta.answered && quota.is_unheard() => self.quota = None,
             (Some(quota), None) => quota.hear_nothing(),
             (None, None) => {}
         }
-        match ended {
-            Ended::Unheard => {}
-            Ended::Through => self.succeeded(now, ticket),
-            Ended::Failed => self.failed(now),
-            Ended::Locked(until) => {
+        match outcome {
+            RequestOutcome::Unheard => {}
+            RequestOutcome::Through => self.succeeded(now, permit),
+            RequestOutcome::Failed => self.failed(now),
+            RequestOutcome::Locked(until) => {
                 let not_before = self.lock.map_or(until, |lock| lock.not_before.max(until));
-                self.lock = Some(Lock { not_before, lifted_by: self.next_ticket });
+                self.lock = Some(Lock { not_before, lifted_by: self.next_permit });
             }
-            Ended::Limited { until, announced } => {
+            RequestOutcome::Limited { until, announced } => {
                 // The backoff may be next to nothing: once for a chance, but not again and again.
                 let again = self.limited && !announced;
                 let until = if again { until.max(now + FIRST_PROBE) } else { until };
@@ -243,7 +247,7 @@ impl Pace {
         }
     }
 
-    fn succeeded(&mut self, now: Duration, ticket: Ticket) {
+    fn succeeded(&mut self, now: Duration, permit: Permit) {
         self.limited = false;
         self.successes += 1;
         self.failures_in_a_row = 0;
@@ -251,7 +255,7 @@ impl Pace {
         if self.probe.take().is_some() {
             self.lifted = now;
         }
-        if self.lock.is_some_and(|lock| ticket >= lock.lifted_by) {
+        if self.lock.is_some_and(|lock| permit.0 >= lock.lifted_by) {
             self.lock = None;
             self.lifted = now;
         }
@@ -277,7 +281,7 @@ impl Pace {
         now.checked_sub(self.well_until).filter(|outage| *outage >= limit)
     }
 
-    /// Whether Braze has ever said anything.
+    /// Whether the server has ever said anything.
     pub fn answered(&self) -> bool {
         self.answered
     }

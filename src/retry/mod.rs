@@ -1,0 +1,91 @@
+//! Calls that are made until something final is known. In comes what one try came to; out goes the call's value, or why there
+//! is none. It paces all callers of one server, and waits; it never knows who is called, nor how.
+//!
+//! ```text
+//! call ──> rate limiter: may I? ──> one try ──> policy: again, and when? ──> ...
+//!            (pacing, clock)
+//! ```
+
+use std::time::Duration;
+
+use log::{debug, warn};
+
+mod clock;
+mod pacing;
+mod policy;
+mod rate_limiter;
+
+#[cfg(test)]
+pub use clock::Jumping;
+pub use clock::{Clock, Monotonic, Wakes};
+pub use pacing::{QuotaHint, ResponseMeta};
+pub use policy::{Failure, GivenUp, MAX_FAILURES};
+pub use rate_limiter::{Attendance, Halt, Limits, RateLimiter, Stopped};
+
+use pacing::{Delay, RequestOutcome};
+use policy::{History, Next};
+
+/// Why a call has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// The limiter was stopped, by this call or by anybody else. Why is in the limiter.
+    Stopped,
+    /// Only this call: others may go on.
+    GivenUp(GivenUp),
+}
+
+impl From<Stopped> for CallError {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// Tries until something final is known, not before `pause` has passed. A final failure stops the limiter.
+pub fn call<T, E: Into<S>, S>(
+    limiter: &RateLimiter<S>,
+    pause: Duration,
+    mut one_try: impl FnMut() -> (ResponseMeta, Result<T, Failure<E>>),
+) -> Result<T, CallError> {
+    let mut history = History::default();
+    let mut delay = Delay::new(limiter.now(), pause);
+    loop {
+        let permit = limiter.acquire(delay)?;
+        let (meta, result) = one_try();
+        let failure = match result {
+            Ok(value) => {
+                limiter.release(permit, RequestOutcome::Through, meta, None);
+                return Ok(value);
+            }
+            Err(failure) => failure,
+        };
+        let decision = history.decide(failure, limiter.moment());
+        let (outcome, said) = (decision.outcome, decision.said);
+        let next = match decision.next {
+            Next::Again(delay) => Ok(delay),
+            Next::GiveUp(reason) => Err(CallError::GivenUp(reason)),
+            Next::Stop(error) => {
+                // Before it is released, so that nobody else begins in between.
+                limiter.stop(error.into());
+                Err(CallError::Stopped)
+            }
+        };
+        limiter.release(permit, outcome, meta, said.as_deref());
+        delay = next?;
+        // The others know by now; the log may be slow.
+        tell(outcome, &said.unwrap_or_default(), delay.length());
+    }
+}
+
+fn tell(outcome: RequestOutcome, said: &str, pause: Duration) {
+    let seconds = pause.as_secs_f64();
+    match outcome {
+        RequestOutcome::Unheard => {}
+        RequestOutcome::Through => warn!("{said}; again in {seconds:.1} s"),
+        RequestOutcome::Failed => debug!("a request failed ({said}); again in {seconds:.1} s"),
+        RequestOutcome::Locked(_) => warn!("{said}: one request at a time, the next one in {seconds:.1} s"),
+        RequestOutcome::Limited { .. } => warn!("{said}: no request for {seconds:.1} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

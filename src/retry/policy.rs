@@ -1,0 +1,295 @@
+//! When a call is made again.
+//!
+//! - "Again" is after 0.5 s, doubling up to 30 s, with full jitter: anything from nothing to that, evenly spread, so that
+//!   callers which failed together do not come back together.
+//! - If the answer names a time (`Retry-After`), that takes the place of the delay.
+//! - What is locked (423) is asked again after 1 s, doubling up to 60 s, or when the answer says within these bounds; one
+//!   call at a time.
+//! - A connection that the server had closed while it was idle is replaced at once, and once.
+//! - A call that has failed 10 times while others got through is given up. As long as nothing gets through the fault is not
+//!   the call's, and `max_outage` ends the run instead.
+//! - An answer that is not HTTP, or not what the server would send, is given three tries, then it is final.
+//! - A success that names errors is given one more try, then the call is given up.
+//!
+//! Pure: `now` and chance come from outside.
+
+use std::time::Duration;
+
+use super::pacing::{Delay, RequestOutcome};
+
+/// Failures of one call, while others get through, after which it is given up.
+pub const MAX_FAILURES: u32 = 10;
+/// Unintelligible answers in a row after which the run ends.
+const MAX_UNINTELLIGIBLE: u32 = 3;
+
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const LAST_DELAY: Duration = Duration::from_secs(30);
+const FIRST_LOCKED_DELAY: Duration = Duration::from_secs(1);
+const LAST_LOCKED_DELAY: Duration = Duration::from_mins(1);
+
+/// Why one try has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure<E> {
+    /// The idle connection was gone: the same again at once.
+    AgainAtOnce,
+    /// The same again, not before the pause that the answer names, if it does.
+    Again {
+        /// What went wrong.
+        said: String,
+        /// What the answer asks for.
+        pause: Option<Duration>,
+    },
+    /// The answer began to arrive and broke off, so the server is not down: the same again.
+    BrokeOff(String),
+    /// A success that acknowledges nothing: once more, then the call is given up.
+    NotAcknowledged(String),
+    /// Nothing that this server would say: three times, then final.
+    Unintelligible {
+        /// What is wrong with it.
+        said: String,
+        /// What it is when it is final.
+        error: E,
+    },
+    /// What is asked for is locked: one call at a time, not before the pause that the answer names, if it does.
+    Locked {
+        /// What the answer asks for.
+        pause: Option<Duration>,
+    },
+    /// Too many requests.
+    Limited {
+        /// The announced pause, if it makes sense.
+        pause: Option<Duration>,
+    },
+    /// Final for everybody.
+    Final(E),
+}
+
+/// Why one call is not made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It failed [`MAX_FAILURES`] times while others got through; the last time like this.
+    Failed(String),
+    /// It was answered twice without being acknowledged; the last time like this.
+    NotAcknowledged(String),
+}
+
+impl GivenUp {
+    /// What was said the last time.
+    pub fn into_said(self) -> String {
+        match self {
+            Self::Failed(said) | Self::NotAcknowledged(said) => said,
+        }
+    }
+}
+
+/// The circumstances in which a try ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time since the start of the run.
+    pub now: Duration,
+    /// How many requests of all calls got through so far.
+    pub successes: u64,
+    /// From 0 to 1.
+    pub chance: f64,
+}
+
+/// What follows from a try that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decision<E> {
+    /// What the others have to know.
+    pub outcome: RequestOutcome,
+    /// What went wrong, if it is worth telling.
+    pub said: Option<String>,
+    /// What happens next.
+    pub next: Next<E>,
+}
+
+/// What happens after a try that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<E> {
+    /// Another one.
+    Again(Delay),
+    /// This call ends.
+    GiveUp(GivenUp),
+    /// Everything ends.
+    Stop(E),
+}
+
+/// What happened to one call so far.
+#[derive(Debug, Default)]
+pub struct History {
+    failures: u32,
+    failures_while_others_got_through: u32,
+    successes_seen: u64,
+    unintelligible: u32,
+    locks: u32,
+    limits: u32,
+    was_stale: bool,
+    was_not_acknowledged: bool,
+}
+
+impl History {
+    /// Decides by how the latest try failed, and what went before.
+    pub fn decide<E>(&mut self, failure: Failure<E>, at: Moment) -> Decision<E> {
+        if !matches!(failure, Failure::Unintelligible { .. }) {
+            self.unintelligible = 0;
+        }
+        match failure {
+            Failure::AgainAtOnce if !self.was_stale => {
+                self.was_stale = true;
+                Decision::again(RequestOutcome::Unheard, None, at, Duration::ZERO)
+            }
+            Failure::AgainAtOnce => self.failed("the idle connection was closed again".to_owned(), None, at),
+            Failure::Again { said, pause } => self.failed(said, pause, at),
+            Failure::BrokeOff(said) => {
+                self.failures_while_others_got_through += 1;
+                self.backoff(RequestOutcome::Through, said, None, at)
+            }
+            Failure::NotAcknowledged(said) if self.was_not_acknowledged => {
+                let next = Next::GiveUp(GivenUp::NotAcknowledged(said));
+                Decision { outcome: RequestOutcome::Through, said: None, next }
+            }
+            Failure::NotAcknowledged(said) => {
+                self.was_not_acknowledged = true;
+                let said = format!("answered without acknowledging ({said})");
+                Decision::again(RequestOutcome::Through, Some(said), at, Duration::ZERO)
+            }
+            Failure::Unintelligible { said, error } => {
+                self.unintelligible += 1;
+                if self.unintelligible >= MAX_UNINTELLIGIBLE {
+                    Decision::stop(error)
+                } else {
+                    self.failed(said, None, at)
+                }
+            }
+            Failure::Locked { pause } => {
+                self.locks += 1;
+                let pause = locked_delay(self.locks, pause);
+                let outcome = RequestOutcome::Locked(at.now + pause);
+                Decision::again(outcome, Some("locked (423)".to_owned()), at, pause)
+            }
+            Failure::Limited { pause } => {
+                self.limits += 1;
+                let announced = pause.is_some();
+                let pause = pause.unwrap_or_else(|| delay(self.limits, at.chance));
+                let delay = Delay { announced, ..Delay::new(at.now, pause) };
+                let outcome = RequestOutcome::Limited { until: delay.until, announced };
+                Decision { outcome, said: Some("rate limit (429)".to_owned()), next: Next::Again(delay) }
+            }
+            Failure::Final(error) => Decision::stop(error),
+        }
+    }
+
+    fn failed<E>(&mut self, said: String, pause: Option<Duration>, at: Moment) -> Decision<E> {
+        if self.failures == 0 || at.successes > self.successes_seen {
+            self.failures_while_others_got_through += 1;
+        }
+        self.backoff(RequestOutcome::Failed, said, pause, at)
+    }
+
+    fn backoff<E>(
+        &mut self,
+        outcome: RequestOutcome,
+        said: String,
+        pause: Option<Duration>,
+        at: Moment,
+    ) -> Decision<E> {
+        self.failures += 1;
+        // What gets through in pieces is this call's own.
+        self.successes_seen = at.successes + u64::from(outcome == RequestOutcome::Through);
+        let next = if self.failures_while_others_got_through >= MAX_FAILURES {
+            Next::GiveUp(GivenUp::Failed(said.clone()))
+        } else {
+            let length = pause.unwrap_or_else(|| delay(self.failures, at.chance));
+            Next::Again(Delay { announced: pause.is_some(), ..Delay::new(at.now, length) })
+        };
+        Decision { outcome, said: Some(said), next }
+    }
+}
+
+impl<E> Decision<E> {
+    fn again(outcome: RequestOutcome, said: Option<String>, at: Moment, pause: Duration) -> Self {
+        Self { outcome, said, next: Next::Again(Delay::new(at.now, pause)) }
+    }
+
+    /// Whatever stops everybody is an answer of a kind.
+    fn stop(error: E) -> Self {
+        Self { outcome: RequestOutcome::Through, said: None, next: Next::Stop(error) }
+    }
+}
+
+/// The delay before try number `failures + 1`; `chance` is from 0 to 1.
+fn delay(failures: u32, chance: f64) -> Duration {
+    doubled(FIRST_DELAY, failures, LAST_DELAY).mul_f64(chance.clamp(0.0, 1.0))
+}
+
+/// The delay before what is locked is asked for again, 1 to 60 s; `asked_for` is what the answer named.
+fn locked_delay(failures: u32, asked_for: Option<Duration>) -> Duration {
+    let delay = asked_for.unwrap_or_else(|| doubled(FIRST_LOCKED_DELAY, failures, LAST_LOCKED_DELAY));
+    delay.clamp(FIRST_LOCKED_DELAY, LAST_LOCKED_DELAY)
+}
+
+fn doubled(first: Duration, failures: u32, last: Duration) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    (first * (1 << doublings)).min(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(1, 1.0, 500)]
+    #[case(2, 1.0, 1_000)]
+    #[case(3, 0.5, 1_000)]
+    #[case(7, 1.0, 30_000)]
+    #[case(100, 1.0, 30_000)]
+    #[case(5, 0.0, 0)]
+    fn delays_double_up_to_thirty_seconds(#[case] failures: u32, #[case] chance: f64, #[case] millis: u64) {
+        assert_eq!(delay(failures, chance).as_millis(), u128::from(millis));
+    }
+
+    #[rstest]
+    #[case(1, None, 1)]
+    #[case(4, None, 8)]
+    #[case(9, None, 60)]
+    #[case(1, Some(7), 7)]
+    #[case(1, Some(0), 1)]
+    #[case(1, Some(600), 60)]
+    fn a_lock_is_waited_for_between_one_second_and_sixty(
+        #[case] failures: u32,
+        #[case] asked_for: Option<u64>,
+        #[case] seconds: u64,
+    ) {
+        assert_eq!(locked_delay(failures, asked_for.map(Duration::from_secs)).as_secs(), seconds);
+    }
+
+    /// Fails so often, with so many successes of others in between, and says when it is given up.
+    fn given_up_after(others: u64) -> Option<u64> {
+        let mut history = History::default();
+        (1..=50).find(|tries| {
+            let at = Moment { now: Duration::ZERO, successes: tries * others, chance: 1.0 };
+            let failure = Failure::<()>::Again { said: "status 503".to_owned(), pause: None };
+            history.decide(failure, at).next == Next::GiveUp(GivenUp::Failed("status 503".to_owned()))
+        })
+    }
+
+    #[rstest]
+    #[case::others_get_through(1, Some(10))]
+    #[case::nobody_does(0, None)]
+    fn a_call_is_given_up_after_ten_failures_while_others_get_through(
+        #[case] others: u64,
+        #[case] expected: Option<u64>,
+    ) {
+        assert_eq!(given_up_after(others), expected);
+    }
+
+    #[test]
+    fn a_second_stale_connection_is_a_failure() {
+        let mut history = History::default();
+        let at = Moment { now: Duration::ZERO, successes: 0, chance: 1.0 };
+        let mut outcome = || history.decide(Failure::<()>::AgainAtOnce, at).outcome;
+        assert_eq!((outcome(), outcome()), (RequestOutcome::Unheard, RequestOutcome::Failed));
+    }
+}

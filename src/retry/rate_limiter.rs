@@ -1,0 +1,185 @@
+//! The one place where callers wait: for their turn, for a pause to end, for an outage to be over. Everything that it decides
+//! stands in [`Pacing`]; here are the lock, the stop, and the waiting on a [`Clock`].
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::pacing::{Delay, Pacing, Permit, RequestOutcome, ResponseMeta, Turn};
+use super::policy::Moment;
+
+/// What a run may take and use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest time in which nothing may get through.
+    pub max_outage: Duration,
+    /// Requests in any hour, at least 1.
+    pub max_requests_per_hour: u64,
+    /// How long the run may take.
+    pub max_duration: Duration,
+}
+
+/// Why the limiter itself ends a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// Nothing got through for too long.
+    Outage {
+        /// For so long.
+        lasted: Duration,
+        /// Whether the server had ever answered.
+        answered: bool,
+        /// The last failure.
+        last: String,
+    },
+    /// The run's time is up.
+    Deadline {
+        /// So long it might have taken.
+        limit: Duration,
+    },
+    /// The server wants a pause that would end after the run has to.
+    PauseTooLong {
+        /// So long a pause.
+        pause: Duration,
+    },
+}
+
+/// Shared by all who call one server. `S` is whatever can stop them.
+pub struct RateLimiter<S> {
+    state: Mutex<State<S>>,
+    clock: Arc<dyn Clock>,
+    max_duration: Duration,
+    stop_for: Box<dyn Fn(Halt) -> S + Send + Sync>,
+}
+
+struct State<S> {
+    pacing: Pacing,
+    stop: Option<S>,
+    /// What went wrong last, for the message of an outage.
+    last_failure: String,
+}
+
+/// The limiter has been stopped; nothing more may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl<S> RateLimiter<S> {
+    /// For a run within these limits. `stop_for` says what it means that the limiter ends it.
+    pub fn new(limits: Limits, clock: Arc<dyn Clock>, stop_for: impl Fn(Halt) -> S + Send + Sync + 'static) -> Self {
+        let Limits { max_outage, max_requests_per_hour, max_duration } = limits;
+        let pacing = Pacing::new(max_outage, max_requests_per_hour);
+        let state = State { pacing, stop: None, last_failure: "nothing was sent yet".to_owned() };
+        Self { state: Mutex::new(state), clock, max_duration, stop_for: Box::new(stop_for) }
+    }
+
+    /// The time since the start of the run; monotonic.
+    pub fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// Comes to work; see [`Clock::attend`].
+    pub fn attend(&self) -> Attendance {
+        self.clock.attend();
+        Attendance(Arc::clone(&self.clock))
+    }
+
+    /// Waits for the turn of a request whose caller wants to wait.
+    pub(super) fn acquire(&self, delay: Delay) -> Result<Permit, Stopped> {
+        loop {
+            let mut state = self.lock();
+            if state.stop.is_some() {
+                return Err(Stopped);
+            }
+            let now = self.now();
+            if now >= self.max_duration {
+                self.halt(&mut state, Halt::Deadline { limit: self.max_duration });
+                return Err(Stopped);
+            }
+            let until = match state.pacing.ask(now, delay) {
+                Turn::Go => return Ok(state.pacing.begin(now)),
+                Turn::AfterAnother => None,
+                Turn::NotBefore(time) => Some(time),
+            };
+            let told = if delay.announced { delay.until } else { Duration::ZERO };
+            let told = told.max(state.pacing.paused_until(now));
+            if told > self.max_duration {
+                self.halt(&mut state, Halt::PauseTooLong { pause: told.saturating_sub(now) });
+                return Err(Stopped);
+            }
+            // Taken before the state is let go, so that no change in between is missed.
+            let seen = self.clock.wakes();
+            drop(state);
+            self.clock.wait(seen, until.map(|time| time.min(self.max_duration)));
+        }
+    }
+
+    /// What the policy has to know at the end of a try.
+    pub(super) fn moment(&self) -> Moment {
+        let successes = self.lock().pacing.successes();
+        Moment { now: self.now(), successes, chance: fastrand::f64() }
+    }
+
+    /// A request has ended. `failure` is what went wrong, if anything.
+    pub(super) fn release(&self, permit: Permit, outcome: RequestOutcome, meta: ResponseMeta, failure: Option<&str>) {
+        let mut state = self.lock();
+        let now = self.now();
+        state.pacing.end(now, permit, outcome, meta);
+        if let Some(failure) = failure {
+            failure.clone_into(&mut state.last_failure);
+        }
+        if let RequestOutcome::Limited { until, announced: true } = outcome
+            && until > self.max_duration
+        {
+            self.halt(&mut state, Halt::PauseTooLong { pause: until.saturating_sub(now) });
+        }
+        if let Some(lasted) = state.pacing.outage(now)
+            && !matches!(outcome, RequestOutcome::Through | RequestOutcome::Unheard)
+        {
+            let (answered, last) = (state.pacing.answered(), state.last_failure.clone());
+            self.halt(&mut state, Halt::Outage { lasted, answered, last });
+        }
+        drop(state);
+        self.clock.wake();
+    }
+
+    /// Ends the run: no request begins any more. The first reason counts.
+    pub fn stop(&self, stop: S) {
+        let mut state = self.lock();
+        state.stop.get_or_insert(stop);
+        self.clock.wake();
+    }
+
+    /// Stops the run if its time is up.
+    pub fn check_limit(&self) {
+        if self.now() >= self.max_duration {
+            self.halt(&mut self.lock(), Halt::Deadline { limit: self.max_duration });
+        }
+    }
+
+    /// Whether the run has been stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.lock().stop.is_some()
+    }
+
+    /// Why it was stopped, once it is over.
+    pub fn take_stop(&self) -> Option<S> {
+        self.lock().stop.take()
+    }
+
+    fn halt(&self, state: &mut State<S>, halt: Halt) {
+        state.stop.get_or_insert_with(|| (self.stop_for)(halt));
+        self.clock.wake();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody is at work until this is dropped.
+pub struct Attendance(Arc<dyn Clock>);
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.0.depart();
+    }
+}
