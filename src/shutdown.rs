@@ -23,22 +23,22 @@ pub struct Shutdown {
 
 #[derive(Default)]
 struct State {
-    gates: Vec<Arc<RateLimiter<Stop>>>,
+    limiters: Vec<Arc<RateLimiter<Stop>>>,
     /// The first signal.
     heard: Option<i32>,
 }
 
 impl Shutdown {
-    /// From now on a signal stops this gate too; at once, where there was one already.
-    pub fn stop(&mut self, gate: &Arc<RateLimiter<Stop>>) -> io::Result<()> {
+    /// From now on a signal stops this limiter too; at once, where there was one already.
+    pub fn stop(&mut self, limiter: &Arc<RateLimiter<Stop>>) -> io::Result<()> {
         if !self.is_listening {
             listen(&self.state)?;
             self.is_listening = true;
         }
         let mut state = lock(&self.state);
-        state.gates.push(Arc::clone(gate));
+        state.limiters.push(Arc::clone(limiter));
         if let Some(signal) = state.heard {
-            gate.stop(reason(signal));
+            limiter.stop(reason(signal));
         }
         Ok(())
     }
@@ -63,7 +63,7 @@ fn listen(state: &Arc<Mutex<State>>) -> io::Result<()> {
             {
                 let mut state = lock(&state);
                 state.heard.get_or_insert(signal);
-                state.gates.iter().for_each(|gate| gate.stop(reason(signal)));
+                state.limiters.iter().for_each(|limiter| limiter.stop(reason(signal)));
             }
             // Afterwards, as the log may be slow.
             warn!(

@@ -105,56 +105,56 @@ impl Shared {
     }
 }
 
-/// Makes the first call, without reading or sending any identifier. Why it failed is in the gate.
-pub fn first_call(plan: &Plan, post: &dyn Post, gate: &RateLimiter<Stop>, shared: &Shared) {
+/// Makes the first call, without reading or sending any identifier. Why it failed is in the limiter.
+pub fn first_call(plan: &Plan, post: &dyn Post, limiter: &RateLimiter<Stop>, shared: &Shared) {
     let keep = Keep { failures: Failures::none(), checkpoint: Checkpoint::none() };
-    Worker { plan, post, gate, shared, failures: &keep.failures, checkpoint: &keep.checkpoint }.first_call();
+    Worker { plan, post, limiter, shared, failures: &keep.failures, checkpoint: &keep.checkpoint }.first_call();
 }
 
-/// Runs the upload to its end, or until the gate is stopped. Why it was stopped, if it was, is in the gate.
+/// Runs the upload to its end, or until the limiter is stopped. Why it was stopped, if it was, is in the limiter.
 pub fn run(
     plan: &Plan,
     reader: Reader,
     post: &dyn Post,
-    gate: &Arc<RateLimiter<Stop>>,
+    limiter: &Arc<RateLimiter<Stop>>,
     shared: &Arc<Shared>,
     keep: &Arc<Keep>,
     tick: &mut dyn FnMut(),
 ) {
     let (batches, queue) = bounded(plan.thread_count.min(MAX_QUEUE));
     // Not joined: it may be stuck in a read that never ends, which must not keep a stopped run from ending.
-    let end_of_input = start_reader(reader, batches, shared, gate, keep);
+    let end_of_input = start_reader(reader, batches, shared, limiter, keep);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(plan.thread_count)
         .thread_name(|number| format!("worker-{number}"))
         .build();
     let pool = match pool {
         Ok(pool) => pool,
-        Err(error) => return gate.stop(Stop::Defect(format!("the worker threads cannot be started: {error}"))),
+        Err(error) => return limiter.stop(Stop::Defect(format!("the worker threads cannot be started: {error}"))),
     };
-    let worker = Worker { plan, post, gate, shared, failures: &keep.failures, checkpoint: &keep.checkpoint };
+    let worker = Worker { plan, post, limiter, shared, failures: &keep.failures, checkpoint: &keep.checkpoint };
     let left_over = queue.clone();
     pool.in_place_scope(|scope| {
         let (at_work, all_done) = bounded::<()>(0);
         scope.spawn(move |scope| {
-            let present = gate.attend();
-            guarded(gate, || worker.first_call());
+            let present = limiter.attend();
+            guarded(limiter, || worker.first_call());
             for _ in 0..plan.thread_count {
                 let (queue, at_work) = (queue.clone(), at_work.clone());
-                let present = gate.attend();
+                let present = limiter.attend();
                 scope.spawn(move |_| {
-                    guarded(gate, || work(worker, &queue));
+                    guarded(limiter, || work(worker, &queue));
                     drop((present, at_work));
                 });
             }
             drop(present);
         });
-        supervise(&all_done, post, gate, tick);
+        supervise(&all_done, post, limiter, tick);
     });
-    if gate.is_stopped() {
+    if limiter.is_stopped() {
         keep_left_over(worker, &left_over);
-    } else if end_of_input.recv().is_err() && !gate.is_stopped() {
-        gate.stop(Stop::Defect("the reader panicked".to_owned()));
+    } else if end_of_input.recv().is_err() && !limiter.is_stopped() {
+        limiter.stop(Stop::Defect("the reader panicked".to_owned()));
     }
 }
 
@@ -172,22 +172,22 @@ fn start_reader(
     reader: Reader,
     batches: Sender<Batch>,
     shared: &Arc<Shared>,
-    gate: &Arc<RateLimiter<Stop>>,
+    limiter: &Arc<RateLimiter<Stop>>,
     keep: &Arc<Keep>,
 ) -> Receiver<()> {
     let (said, end_of_input) = bounded(1);
-    let (shared, gate, keep) = (Arc::clone(shared), Arc::clone(gate), Arc::clone(keep));
+    let (shared, limiter, keep) = (Arc::clone(shared), Arc::clone(limiter), Arc::clone(keep));
     thread::spawn(move || {
         let publish = |account: &InputAccount| shared.input().clone_from(account);
         let leave = |batch: &Batch| {
             if let Err(error) = keep.failures.take(batch, worker::NOT_SENT) {
-                gate.stop(Stop::CannotWrite(error));
+                limiter.stop(Stop::CannotWrite(error));
             }
         };
         // A batch that is taken after the stop is kept, not sent; no further one is read.
-        match reader.read(publish, |batch| batches.send(batch).is_ok() && !gate.is_stopped(), leave) {
+        match reader.read(publish, |batch| batches.send(batch).is_ok() && !limiter.is_stopped(), leave) {
             Ok(()) => drop(said.send(())),
-            Err(error) => gate.stop(Stop::Input(error)),
+            Err(error) => limiter.stop(Stop::Input(error)),
         }
         drop(batches);
     });
@@ -195,10 +195,10 @@ fn start_reader(
 }
 
 /// A panic stops the run instead of hanging it. Whether there was none.
-fn guarded(gate: &RateLimiter<Stop>, work: impl FnOnce()) -> bool {
+fn guarded(limiter: &RateLimiter<Stop>, work: impl FnOnce()) -> bool {
     let result = catch_unwind(AssertUnwindSafe(work));
     if result.is_err() {
-        gate.stop(Stop::Defect("a worker panicked".to_owned()));
+        limiter.stop(Stop::Defect("a worker panicked".to_owned()));
     }
     result.is_ok()
 }
@@ -206,10 +206,10 @@ fn guarded(gate: &RateLimiter<Stop>, work: impl FnOnce()) -> bool {
 /// Takes batches until there are none, or the run is stopped.
 fn work(worker: Worker<'_>, queue: &Receiver<Batch>) {
     let mut body = Vec::new();
-    while !worker.gate.is_stopped() {
+    while !worker.limiter.is_stopped() {
         match queue.recv_timeout(PATIENCE) {
             Ok(batch) => {
-                let is_whole = guarded(worker.gate, || worker.deliver(&batch, &mut body));
+                let is_whole = guarded(worker.limiter, || worker.deliver(&batch, &mut body));
                 if !is_whole {
                     worker.keep(&batch, worker::NOT_SENT);
                 }
@@ -221,17 +221,17 @@ fn work(worker: Worker<'_>, queue: &Receiver<Batch>) {
 }
 
 /// Waits for the workers, shows progress, and cuts what takes too long after a stop.
-fn supervise(all_done: &Receiver<()>, post: &dyn Post, gate: &RateLimiter<Stop>, tick: &mut dyn FnMut()) {
+fn supervise(all_done: &Receiver<()>, post: &dyn Post, limiter: &RateLimiter<Stop>, tick: &mut dyn FnMut()) {
     let mut stopped_at = None;
     loop {
         match all_done.recv_timeout(TICK) {
             Err(RecvTimeoutError::Disconnected) => return,
             Ok(()) | Err(RecvTimeoutError::Timeout) => tick(),
         }
-        gate.check_limit();
-        if gate.is_stopped() {
-            let since = *stopped_at.get_or_insert_with(|| gate.now());
-            if gate.now().saturating_sub(since) >= LAST_ANSWERS {
+        limiter.check_limit();
+        if limiter.is_stopped() {
+            let since = *stopped_at.get_or_insert_with(|| limiter.now());
+            if limiter.now().saturating_sub(since) >= LAST_ANSWERS {
                 post.cut();
             }
         }

@@ -157,8 +157,8 @@ fn upload_to(
         checkpoint: Checkpoint::begin(config.checkpoint.as_deref(), scope(config, endpoint, session))?,
     });
     let mut plan = plan(config, endpoint, credentials, session.time);
-    let gate = Arc::new(gate_of(config, endpoint, Arc::clone(&beginning.clock)));
-    beginning.shutdown.stop(&gate).map_err(CommandError::Signals)?;
+    let limiter = Arc::new(limiter_of(config, endpoint, Arc::clone(&beginning.clock)));
+    beginning.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
     let shared = Arc::new(Shared::new(config.names.aliases.len()));
     let what = match &config.operations {
         Operations::One(Operation::Add) => "adding the members".to_owned(),
@@ -168,25 +168,25 @@ fn upload_to(
     info!("cohort {} at {endpoint}: {what} in {}", config.cohort_id, reader.name());
     let mut progress = Progress::new(reader.size(), reader.bytes_read());
     let mut run = |plan: &Plan, reader| {
-        upload::run(plan, reader, &post, &gate, &shared, &keep, &mut || progress.show(shared.sent()));
+        upload::run(plan, reader, &post, &limiter, &shared, &keep, &mut || progress.show(shared.sent()));
     };
     run(&plan, reader);
     let removals = second.is_some().then(|| Part { identifiers: shared.input().identifiers(), sent: shared.sent() });
     // Whatever is to be removed is settled by now: no request is in flight.
     if let Some(second) = second
-        && !gate.is_stopped()
+        && !limiter.is_stopped()
     {
         plan.first_call = None;
         let counted = shared.input().clone();
         match second.begin(counted) {
             Ok(reader) => run(&plan, reader),
-            Err(error) => gate.stop(Stop::Input(error)),
+            Err(error) => limiter.stop(Stop::Input(error)),
         }
     }
     progress.finish();
-    finish_failures(&keep.failures, &gate);
-    let (input, mut stop) = (shared.input().clone(), gate.take_stop());
-    let mut account = account(config, input, shared.sent(), gate.now(), None, stop.as_ref());
+    finish_failures(&keep.failures, &limiter);
+    let (input, mut stop) = (shared.input().clone(), limiter.take_stop());
+    let mut account = account(config, input, shared.sent(), limiter.now(), None, stop.as_ref());
     account.removals = removals;
     if account.exit == Exit::Success
         && let Err(error) = keep.checkpoint.remove()
@@ -199,11 +199,11 @@ fn upload_to(
 
 /// What all requests of a run have to pass.
 pub fn limiter(config: &Config, endpoint: &Endpoint) -> RateLimiter<Stop> {
-    gate_of(config, endpoint, Arc::new(Monotonic::default()))
+    limiter_of(config, endpoint, Arc::new(Monotonic::default()))
 }
 
 /// The same for a run that may have begun before.
-fn gate_of(config: &Config, endpoint: &Endpoint, clock: Arc<dyn Clock>) -> RateLimiter<Stop> {
+fn limiter_of(config: &Config, endpoint: &Endpoint, clock: Arc<dyn Clock>) -> RateLimiter<Stop> {
     let Config { max_outage, max_requests_per_hour, max_duration, .. } = *config;
     let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };
     RateLimiter::new(limits, clock, Stop::of_limiter(Server::Braze, endpoint.to_string()))
@@ -227,7 +227,7 @@ fn scope<'a>(config: &'a Config, endpoint: &'a Endpoint, session: Session<'a>) -
 }
 
 /// Puts the file of failures in its place.
-fn finish_failures(failures: &Failures, gate: &RateLimiter<Stop>) {
+fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>) {
     match failures.finish() {
         Ok(Some((path, count))) => {
             warn!("{count} identifiers that did not arrive are in {}; upload takes it as input", path.display());
@@ -236,7 +236,7 @@ fn finish_failures(failures: &Failures, gate: &RateLimiter<Stop>) {
         Err(error) => {
             // Told here as well, since another reason may have stopped the run before.
             error!("{error}; the identifiers that did not arrive are kept nowhere");
-            gate.stop(Stop::CannotWrite(error));
+            limiter.stop(Stop::CannotWrite(error));
         }
     }
 }

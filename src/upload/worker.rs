@@ -25,7 +25,7 @@ const MAX_HALVING_REQUESTS: u32 = 200;
 pub struct Worker<'a> {
     pub plan: &'a Plan,
     pub post: &'a dyn Post,
-    pub gate: &'a RateLimiter<Stop>,
+    pub limiter: &'a RateLimiter<Stop>,
     pub shared: &'a Shared,
     pub failures: &'a Failures,
     pub checkpoint: &'a Checkpoint,
@@ -59,7 +59,7 @@ impl Worker<'_> {
             Ok(End::Halve(said)) => said,
             Err(CallError::GivenUp(reason)) => reason.into_said(),
         };
-        self.gate.stop(Refused { refusal: Refusal::Request(said), address: &call.address }.into());
+        self.limiter.stop(Refused { refusal: Refusal::Request(said), address: &call.address }.into());
     }
 
     /// Sends a batch. Where Braze refuses something in it, it is halved until what is refused is alone.
@@ -77,7 +77,7 @@ impl Worker<'_> {
             && let Some(digest) = digest
             && let Err(error) = self.checkpoint.keep(&digest)
         {
-            self.gate.stop(Stop::Checkpoint(error));
+            self.limiter.stop(Stop::Checkpoint(error));
         }
     }
 
@@ -134,14 +134,14 @@ impl Worker<'_> {
     /// Keeps what did not arrive for later. A file that cannot take it ends the run.
     pub fn keep(&self, part: &Batch, reason: &str) {
         if let Err(error) = self.failures.take(part, reason) {
-            self.gate.stop(Stop::CannotWrite(error));
+            self.limiter.stop(Stop::CannotWrite(error));
         }
     }
 
     /// Sends the same bytes until something final is known. The first try of a half is a retry already.
     fn send(&self, address: &str, body: &[u8], part: Option<&Batch>, is_half: bool) -> Result<End, CallError> {
         let mut is_retry = is_half;
-        retry::call(self.gate, Duration::ZERO, || {
+        retry::call(self.limiter, Duration::ZERO, || {
             self.shared.requests.fetch_add(1, Ordering::Relaxed);
             self.shared.retries.fetch_add(u64::from(is_retry), Ordering::Relaxed);
             is_retry = true;
