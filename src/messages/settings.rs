@@ -19,7 +19,7 @@ use crate::failures::FailuresError;
 use crate::http::proxy::{Proxy, ProxyError};
 use crate::http::tls::TrustError;
 use crate::outlet::OutletError;
-use crate::sandbox::{self, FaultRule, FaultRuleError, RateLimit};
+use crate::sandbox::{self, RateLimit};
 use crate::td::address;
 
 pub fn sections() -> Vec<Section> {
@@ -295,9 +295,8 @@ fn sandbox() -> Vec<String> {
         CommandError::Sandbox(sandbox::Error::Users { path: "users.csv".into(), source: users }),
         CommandError::Sandbox(sandbox::Error::Thread { source: std::io::Error::from_raw_os_error(11) }),
     ]);
-    let fault: FaultRuleError = "reset:often".parse::<FaultRule>().unwrap_err();
     let limit = "many".parse::<RateLimit>().unwrap_err();
     let _: &sandbox::RateLimitError = &limit;
-    messages.extend([fault.to_string(), limit.to_string()]);
+    messages.push(limit.to_string());
     messages
 }

@@ -20,6 +20,7 @@ mod documents;
 mod dry_run;
 mod endpoint;
 mod failed_file;
+mod faulty;
 mod formats;
 mod front;
 mod hostile_settings;

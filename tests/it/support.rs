@@ -39,7 +39,6 @@ pub fn braze_with(change: impl FnOnce(&mut Options)) -> Sandbox {
         users: None,
         latency: Duration::ZERO,
         fail_every: None,
-        faults: Vec::new(),
         rate_limit: None,
     };
     change(&mut options);
