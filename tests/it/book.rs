@@ -30,7 +30,7 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("scripts/bench --big", "as above"),
     ("scripts/bench --list", "as above; names alone"),
     ("scripts/bench --big --write-docs", "as above; writes into the book"),
-    ("UPDATE_MESSAGES=1 cargo test --locked --lib messages", "writes what the test of this name compares"),
+    ("UPDATE_MESSAGES=1 cargo test --locked --test it messages", "writes what the test of this name compares"),
     ("export BRAZE_ENDPOINT=US-03", "the sandbox is in the environment"),
     ("read -rsp 'data import key: ' BRAZE_CLIENT_SECRET && export BRAZE_CLIENT_SECRET", "as above"),
     ("read -rsp 'partner key: ' BRAZE_PARTNER_API_KEY && export BRAZE_PARTNER_API_KEY", "as above"),

@@ -19,12 +19,14 @@ const INTERIM: &str =
 /// A kind of fault, and that it happens to every n-th request.
 type Rule = (String, usize);
 
+/// The path of each request, and how it went wrong if it did.
+type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
+
 /// A running proxy with its sandbox; it ends with the test program.
 pub struct Faulty {
     pub braze: Sandbox,
     endpoint: String,
-    /// The path of each request, and how it went wrong if it did.
-    seen: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    seen: Seen,
 }
 
 impl Faulty {
@@ -38,7 +40,7 @@ impl Faulty {
         let rules: Arc<Vec<Rule>> = Arc::new(rules.iter().map(|rule| parsed(rule)).collect());
         let braze = braze();
         let upstream = braze.endpoint().trim_start_matches("http://").to_owned();
-        let seen = Arc::<Mutex<Vec<(String, Option<String>)>>>::default();
+        let seen = Seen::default();
         let shared = Arc::clone(&seen);
         let endpoint = serve_each(move |client| {
             let next = |path: &str| {

@@ -28,6 +28,7 @@ mod input;
 mod limits;
 mod log_format;
 mod matrix;
+mod messages;
 mod mixed;
 mod model;
 mod naming;
