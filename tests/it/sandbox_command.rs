@@ -125,9 +125,9 @@ fn an_upload_to_its_own_sandbox_needs_nothing_from_outside() {
 #[test]
 fn an_upload_to_its_own_sandbox_goes_nowhere_else() {
     let braze = braze();
-    let run = Run::upload().to(&braze).arg("--sandbox").rows(user_ids(5)).exits(0);
+    let run = Run::upload().to(&braze).arg("--sandbox").rows(user_ids(5)).arg("--json").exits(0);
     assert_untouched(&braze);
-    assert!(run.stdout.contains('5'));
+    run.account().has(&[("/delivered", 5), ("/sandbox/members", 5)]);
 }
 
 #[test]
