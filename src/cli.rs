@@ -10,7 +10,7 @@ use clap_complete::Shell;
 
 use crate::config::parse_duration;
 use crate::log_format::LogFormat;
-use crate::sandbox::{FaultRule, RateLimit, fault_help};
+use crate::sandbox::RateLimit;
 
 /// Brings a Treasure Data query result into a Braze cohort.
 #[derive(Debug, Parser)]
@@ -161,9 +161,6 @@ pub struct SandboxArgs {
     /// Answer every n-th request with 503
     #[arg(long, value_name = "N")]
     pub fail_every: Option<NonZeroU64>,
-    /// Let every n-th request go wrong in this way, such as `reset_after_body:3`; may be repeated; --help lists the kinds
-    #[arg(long = "fault", value_name = "KIND[:N]", long_help = fault_help())]
-    pub faults: Vec<FaultRule>,
     /// Answer requests beyond N in SECONDS (an hour) with 429
     #[arg(long, value_name = "N[/SECONDS]")]
     pub rate_limit: Option<RateLimit>,

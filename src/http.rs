@@ -11,10 +11,10 @@ use ureq::config::Config;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, TcpConnector, time};
 
 pub mod proxy;
-pub(crate) mod resolver;
+pub mod resolver;
 mod stream;
 pub mod tls;
-pub(crate) mod tunnel;
+pub mod tunnel;
 mod watched;
 
 use proxy::Proxy;

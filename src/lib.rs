@@ -44,7 +44,5 @@ pub mod secret;
 pub mod shutdown;
 pub mod terminal;
 
-#[cfg(test)]
-mod messages;
 mod nearest;
 mod place;

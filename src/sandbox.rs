@@ -3,10 +3,10 @@
 //!
 //! ```text
 //! server ──> http ──> service ──> rules ──> store          service ──> answer ──> server
-//!  sockets    bytes -> request     a document -> changes     members    │        one write
-//!                        │ gate: rate limit, faults                      └> misbehave
+//!  sockets    bytes -> request     a document -> changes     members              one write
+//!                        │ gate: rate limit, every n-th request fails
 //! ```
-//! Everything but `server`, `misbehave` and the socket end of `http` and `answer` is pure or a lock around something pure.
+//! Everything but `server` and the socket end of `http` and `answer` is pure or a lock around something pure.
 
 use std::fs::File;
 use std::io;
@@ -19,13 +19,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 mod answer;
-mod faults;
 mod http;
-mod json;
 mod limit;
-mod misbehave;
 mod refusal;
-mod route;
 mod rules;
 mod server;
 mod service;
@@ -34,12 +30,10 @@ mod stop;
 mod store;
 mod users;
 
-pub use faults::{Fault, FaultRule, FaultRuleError, fault_help};
 pub use limit::{RateLimit, RateLimitError};
 pub use stats::Stats;
 pub use store::{Alias, CohortView};
 
-use faults::FaultPlan;
 use rules::Credentials;
 use server::Server;
 use service::Service;
@@ -64,8 +58,6 @@ pub struct Options {
     pub latency: Duration,
     /// Every n-th API request is answered with 503 and not applied. Requests over the rate limit are not counted.
     pub fail_every: Option<NonZeroU64>,
-    /// Which other requests go wrong, and how. They are numbered together with those of `fail_every`.
-    pub faults: Vec<FaultRule>,
     /// How many API requests a window lets through; the others are answered with 429 and not applied.
     pub rate_limit: Option<RateLimit>,
 }
@@ -108,7 +100,7 @@ pub fn start(options: Options) -> Result<Sandbox, Error> {
         credentials: Credentials { partner_api_key: options.partner_api_key, client_secret: options.client_secret },
         partner: options.partner,
         latency: options.latency,
-        faults: FaultPlan::new(options.faults, options.fail_every),
+        fail_every: options.fail_every,
         rate_limit: options.rate_limit,
         store: Store::new(known),
     });

@@ -74,7 +74,7 @@ fn read_parameters(path: &Path) -> Result<Map<String, Value>, CommandError> {
 }
 
 /// The parameters that INPUT.json holds, or what is wrong with it.
-pub(crate) fn parameters_of(text: &[u8]) -> Result<Map<String, Value>, String> {
+pub fn parameters_of(text: &[u8]) -> Result<Map<String, Value>, String> {
     const HINT: &str = "is this the INPUT.json of Digdag's py> operator?";
     let document: Value = serde_json::from_slice(text).map_err(|error| format!("is not JSON: {error}; {HINT}"))?;
     match document {

@@ -130,7 +130,6 @@ fn start_sandbox(credentials: &Credentials, users: Option<PathBuf>) -> Result<Sa
         users,
         latency: Duration::ZERO,
         fail_every: None,
-        faults: Vec::new(),
         rate_limit: None,
     })?)
 }

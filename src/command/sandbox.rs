@@ -21,7 +21,6 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
         users: args.users,
         latency: args.latency,
         fail_every: args.fail_every,
-        faults: args.faults,
         rate_limit: args.rate_limit,
     })?;
     terminal::print(&sandbox.endpoint());

@@ -52,27 +52,17 @@ pub struct Framing {
     pub head_only: bool,
 }
 
-/// Sends an answer: head and body in one write.
+/// Sends an answer: head and body in one write, with the time of now.
 ///
 /// # Errors
 /// The client is gone or has not read for too long.
-pub fn deliver(socket: &mut impl Write, answer: &Answer, framing: Framing) -> io::Result<()> {
-    socket.write_all(&encoded(answer, framing))
-}
-
-/// The answer as bytes, with the time of now.
 #[expect(clippy::disallowed_methods, reason = "a Date header is of the wall clock")]
-pub fn encoded(answer: &Answer, framing: Framing) -> Vec<u8> {
-    encode(answer, framing, Timestamp::now())
-}
-
-/// The first line of an answer.
-pub fn status_line(version: &str, status: u16) -> String {
-    format!("{version} {status} {}\r\n", reason(status))
+pub fn deliver(socket: &mut impl Write, answer: &Answer, framing: Framing) -> io::Result<()> {
+    socket.write_all(&encode(answer, framing, Timestamp::now()))
 }
 
 fn encode(answer: &Answer, framing: Framing, now: Timestamp) -> Vec<u8> {
-    let mut head = status_line("HTTP/1.1", answer.status);
+    let mut head = format!("HTTP/1.1 {} {}\r\n", answer.status, reason(answer.status));
     let mut header = |name: &str, value: &str| {
         // Writing to a String cannot fail.
         let _ = write!(head, "{name}: {value}\r\n");

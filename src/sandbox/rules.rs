@@ -4,13 +4,16 @@
 //! Credentials are looked at before anything else, in the order in which Braze documents the messages.
 
 use jiff::{Timestamp, civil::DateTime};
+use serde_json::{Map, Value};
 
-use super::json::{Json, Object};
 use super::refusal::Refusal;
 use super::store::{Change, Identifier, Operation};
 
 /// Braze's limit of `user_ids`, `device_ids` and `aliases` combined a request.
 const MAX_IDENTIFIERS: usize = 1_000;
+
+/// A whole body, which is one JSON object. A repeated key counts by its last value; what is not known is not looked at.
+pub type Document = Map<String, Value>;
 
 /// The two keys that every request has to carry in its body.
 pub struct Credentials {
@@ -34,28 +37,23 @@ pub struct Users<'a> {
 }
 
 /// Checks a request to the cohort name endpoint.
-pub fn naming<'a>(document: &'a Object, credentials: &Credentials) -> Result<Naming<'a>, Refusal> {
+pub fn naming<'a>(document: &'a Document, credentials: &Credentials) -> Result<Naming<'a>, Refusal> {
     authorize(document, credentials)?;
     Ok(Naming {
         cohort_id: cohort_id(document)?,
-        name: document.text("name").filter(|name| !name.is_empty()).ok_or(Refusal::Name)?,
-        created_at: document.text("created_at").filter(|time| is_iso_8601(time)).ok_or(Refusal::CreatedAt)?,
+        name: text(document, "name").filter(|name| !name.is_empty()).ok_or(Refusal::Name)?,
+        created_at: text(document, "created_at").filter(|time| is_iso_8601(time)).ok_or(Refusal::CreatedAt)?,
     })
 }
 
 /// Checks a request to the user cohort endpoint.
-pub fn users<'a>(document: &'a Object, credentials: &Credentials) -> Result<Users<'a>, Refusal> {
+pub fn users<'a>(document: &'a Document, credentials: &Credentials) -> Result<Users<'a>, Refusal> {
     authorize(document, credentials)?;
     let cohort_id = cohort_id(document)?;
-    let Some(Json::List(parts)) = document.get("cohort_changes") else {
-        return Err(Refusal::CohortChanges);
-    };
+    let parts = document.get("cohort_changes").and_then(Value::as_array).ok_or(Refusal::CohortChanges)?;
     let mut changes = Vec::new();
     for part in parts {
-        let Json::Object(part) = part else {
-            return Err(Refusal::CohortChanges);
-        };
-        collect(part, &mut changes)?;
+        collect(part.as_object().ok_or(Refusal::CohortChanges)?, &mut changes)?;
     }
     if changes.len() > MAX_IDENTIFIERS {
         return Err(Refusal::TooManyIdentifiers);
@@ -63,18 +61,22 @@ pub fn users<'a>(document: &'a Object, credentials: &Credentials) -> Result<User
     Ok(Users { cohort_id, changes })
 }
 
-fn authorize(document: &Object, credentials: &Credentials) -> Result<(), Refusal> {
-    if document.text("partner_api_key") != Some(&credentials.partner_api_key) {
+fn text<'a>(object: &'a Document, key: &str) -> Option<&'a str> {
+    object.get(key)?.as_str()
+}
+
+fn authorize(document: &Document, credentials: &Credentials) -> Result<(), Refusal> {
+    if text(document, "partner_api_key") != Some(&credentials.partner_api_key) {
         return Err(Refusal::PartnerApiKey);
     }
-    if document.text("client_secret") != Some(&credentials.client_secret) {
+    if text(document, "client_secret") != Some(&credentials.client_secret) {
         return Err(Refusal::ClientSecret);
     }
     Ok(())
 }
 
-fn cohort_id<'a>(document: &'a Object) -> Result<&'a str, Refusal> {
-    document.text("cohort_id").filter(|id| !id.is_empty()).ok_or(Refusal::CohortId)
+fn cohort_id(document: &Document) -> Result<&str, Refusal> {
+    text(document, "cohort_id").filter(|id| !id.is_empty()).ok_or(Refusal::CohortId)
 }
 
 /// A date, or a date and a time with or without an offset. The parsers take more than ISO 8601: a space for the `T`, a time
@@ -84,20 +86,20 @@ fn is_iso_8601(text: &str) -> bool {
     text.bytes().all(iso) && (text.parse::<Timestamp>().is_ok() || text.parse::<DateTime>().is_ok())
 }
 
-fn collect<'a>(part: &'a Object, changes: &mut Vec<Change<'a>>) -> Result<(), Refusal> {
+fn collect<'a>(part: &'a Document, changes: &mut Vec<Change<'a>>) -> Result<(), Refusal> {
     let operation = match part.get("should_remove") {
-        None | Some(Json::Bool(false)) => Operation::Add,
-        Some(Json::Bool(true)) => Operation::Remove,
+        None | Some(Value::Bool(false)) => Operation::Add,
+        Some(Value::Bool(true)) => Operation::Remove,
         Some(_) => return Err(Refusal::ShouldRemove),
     };
     for (key, refusal, read) in [
-        ("user_ids", Refusal::UserIds, external_id as fn(&'a Json<'_>) -> Option<Identifier<&'a str>>),
+        ("user_ids", Refusal::UserIds, external_id as fn(&'a Value) -> Option<Identifier<&'a str>>),
         ("device_ids", Refusal::DeviceIds, device_id),
         ("aliases", Refusal::Aliases, alias),
     ] {
         let items = match part.get(key) {
             None => continue,
-            Some(Json::List(items)) => items,
+            Some(Value::Array(items)) => items,
             Some(_) => return Err(refusal),
         };
         for item in items {
@@ -107,21 +109,17 @@ fn collect<'a>(part: &'a Object, changes: &mut Vec<Change<'a>>) -> Result<(), Re
     Ok(())
 }
 
-fn external_id<'a>(item: &'a Json) -> Option<Identifier<&'a str>> {
-    item.text().map(Identifier::ExternalId)
+fn external_id(item: &Value) -> Option<Identifier<&str>> {
+    item.as_str().map(Identifier::ExternalId)
 }
 
-fn device_id<'a>(item: &'a Json) -> Option<Identifier<&'a str>> {
-    item.text().map(Identifier::DeviceId)
+fn device_id(item: &Value) -> Option<Identifier<&str>> {
+    item.as_str().map(Identifier::DeviceId)
 }
 
-fn alias<'a>(item: &'a Json) -> Option<Identifier<&'a str>> {
-    match item {
-        Json::Object(alias) => {
-            Some(Identifier::Alias { label: alias.text("alias_label")?, name: alias.text("alias_name")? })
-        }
-        _ => None,
-    }
+fn alias(item: &Value) -> Option<Identifier<&str>> {
+    let alias = item.as_object()?;
+    Some(Identifier::Alias { label: text(alias, "alias_label")?, name: text(alias, "alias_name")? })
 }
 
 #[cfg(test)]

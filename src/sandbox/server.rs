@@ -7,9 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::answer::{Answer, Framing, deliver};
-use super::faults::Fault;
 use super::http::{RequestError, read_body, read_head};
-use super::misbehave;
 use super::service::Service;
 use super::stop::StopSignal;
 
@@ -126,23 +124,14 @@ impl Server {
                 Ok(None) => return Ok(()),
                 Err(error) => return self.refuse(&mut reader, socket, error),
             };
-            let admission = self.service.admit(&head);
-            if let Some(fault) = admission.fault.filter(|fault| fault.comes_before_the_body()) {
-                log::info!("{} {} -> {}", head.method, head.path, fault.name());
-                return Ok(misbehave::before_the_body(fault, socket, &mut reader, head.length)?);
-            }
             if let Err(error) = read_body(&mut reader, &mut socket, &head, &mut body) {
                 return self.refuse(&mut reader, socket, error);
             }
-            let answer = self.service.answer(&head, &body, admission, |latency| self.stop.pause(latency));
-            let fault = admission.fault.map_or("", Fault::name);
-            log::info!("{} {} ({} bytes) -> {} {fault}", head.method, head.path, body.len(), answer.status);
+            let answer = self.service.answer(&head, &body, |latency| self.stop.pause(latency));
+            log::info!("{} {} ({} bytes) -> {}", head.method, head.path, body.len(), answer.status);
             let framing = Framing { keep_alive: head.keep_alive, head_only: head.method == "HEAD" };
-            let stays_open = match admission.fault {
-                Some(fault) => misbehave::deliver(fault, socket, &mut reader, &answer, framing, &self.stop)?,
-                None => deliver(&mut socket, &answer, framing).map(|()| head.keep_alive)?,
-            };
-            if !stays_open {
+            deliver(&mut socket, &answer, framing)?;
+            if !head.keep_alive {
                 return Ok(());
             }
         }

@@ -1,17 +1,16 @@
 //! A request -> its answer: the gate, the rules and the store put together, with everything counted.
 
+use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::answer::Answer;
-use super::faults::{Fault, FaultPlan};
 use super::http::Head;
-use super::json::Object;
 use super::limit::{RateLimit, RateWindow, Standing};
 use super::refusal::Refusal;
-use super::route::{Call, Inspection, Route, route};
 use super::rules::{self, Credentials};
 use super::stats::{Recorder, Stats};
 use super::store::{Change, CohortView, Operation, Store};
@@ -21,7 +20,7 @@ pub struct Settings {
     pub credentials: Credentials,
     pub partner: Option<String>,
     pub latency: Duration,
-    pub faults: FaultPlan,
+    pub fail_every: Option<NonZeroU64>,
     pub rate_limit: Option<RateLimit>,
     pub store: Store,
 }
@@ -40,81 +39,91 @@ pub struct Service {
 /// What an API request has to pass before anyone looks at it.
 struct Gate {
     window: Option<RateWindow>,
-    faults: FaultPlan,
+    fail_every: Option<NonZeroU64>,
+    /// Requests within the rate limit.
+    passed: u64,
 }
 
 impl Gate {
-    fn pass(&mut self, now: Duration) -> Admission {
+    /// Whether the request is let through, and what the `X-RateLimit` headers say.
+    fn pass(&mut self, now: Duration) -> (Result<(), Refusal>, Option<Standing>) {
         let standing = self.window.as_mut().map(|window| window.admit(now));
-        match standing {
-            Some(Standing { admitted: false, .. }) => Admission { standing, is_limited: true, fault: None },
-            _ => Admission { standing, is_limited: false, fault: self.faults.next() },
+        if standing.is_some_and(|standing| !standing.admitted) {
+            return (Err(Refusal::RateLimited), standing);
         }
+        self.passed += 1;
+        let fails = self.fail_every.is_some_and(|every| self.passed.is_multiple_of(every.get()));
+        (if fails { Err(Refusal::Unavailable) } else { Ok(()) }, standing)
     }
 }
 
-/// What was decided about a request by its head alone.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Admission {
-    standing: Option<Standing>,
-    is_limited: bool,
-    /// How it goes wrong, if it does.
-    pub fault: Option<Fault>,
+/// What a method and a path ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Route {
+    /// `POST /partners/{partner}/cohorts`: creates or renames a cohort.
+    Naming,
+    /// `POST /partners/{partner}/cohorts/users`: adds and removes members.
+    Users,
+    /// `GET /cohorts`: all cohorts, without their members.
+    Cohorts,
+    /// `GET /cohorts/ID`: one cohort with its members.
+    Cohort(String),
+    /// `GET /stats`: what was counted.
+    Stats,
+}
+
+/// Finds the route. If `partner` is set, the path of any other partner is not found.
+fn route(method: &str, path: &str, partner: Option<&str>) -> Result<Route, Refusal> {
+    let decoded = |segment: &str| percent_decode_str(segment).decode_utf8().map(String::from).ok();
+    let serves = |segment: &str| match partner {
+        None => !segment.is_empty(),
+        Some(partner) => decoded(segment).as_deref() == Some(partner),
+    };
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let (allow, route) = match segments[..] {
+        ["partners", name, "cohorts"] if serves(name) => ("POST", Route::Naming),
+        ["partners", name, "cohorts", "users"] if serves(name) => ("POST", Route::Users),
+        ["cohorts"] => ("GET", Route::Cohorts),
+        ["cohorts", id] => ("GET", Route::Cohort(decoded(id).ok_or(Refusal::NotFound)?)),
+        ["stats"] => ("GET", Route::Stats),
+        _ => return Err(Refusal::NotFound),
+    };
+    if method == allow { Ok(route) } else { Err(Refusal::MethodNotAllowed { allow }) }
 }
 
 impl Service {
     /// A service that has seen no request yet.
     pub fn new(settings: Settings) -> Self {
-        let gate = Gate { window: settings.rate_limit.map(RateWindow::new), faults: settings.faults };
+        let window = settings.rate_limit.map(RateWindow::new);
         Self {
             credentials: settings.credentials,
             partner: settings.partner,
             latency: settings.latency,
             started: Instant::now(),
-            gate: Mutex::new(gate),
+            gate: Mutex::new(Gate { window, fail_every: settings.fail_every, passed: 0 }),
             store: Mutex::new(settings.store),
             recorder: Recorder::default(),
         }
     }
 
-    /// Decides what becomes of a request, before its body is read. A GET is a look inside: it passes no gate and is not
-    /// counted.
-    pub fn admit(&self, head: &Head) -> Admission {
-        if head.method == "GET" {
-            return Admission::default();
-        }
-        let route = route(&head.method, &head.path, self.partner.as_deref());
-        let admission = lock(&self.gate).pass(self.started.elapsed());
-        self.recorder.count(|stats| {
-            match route {
-                Ok(Route::Api(Call::Naming)) => stats.naming_requests += 1,
-                Ok(Route::Api(Call::Users)) => stats.users_requests += 1,
-                Ok(Route::Inspect(_)) | Err(_) => {}
-            }
-            if let Some(fault) = admission.fault {
-                *stats.faults.entry(fault.name()).or_default() += 1;
-            }
-        });
-        admission
-    }
-
-    /// Answers one request that was admitted so.
+    /// Answers one request. A GET is a look inside: it passes no gate and is not counted.
     ///
     /// `pause` waits out the latency. A request is applied before it, so a client that gives up has been heard nevertheless.
-    pub fn answer(&self, head: &Head, body: &[u8], admission: Admission, pause: impl FnOnce(Duration)) -> Answer {
+    pub fn answer(&self, head: &Head, body: &[u8], pause: impl FnOnce(Duration)) -> Answer {
         let route = route(&head.method, &head.path, self.partner.as_deref());
         if head.method == "GET" {
             return route.map_or_else(Answer::from, |route| self.inspect(&route));
         }
         let _in_flight = self.recorder.enter();
-        let applied = match admission.fault {
-            _ if admission.is_limited => Err(Refusal::RateLimited),
-            Some(Fault::Unavailable) => Err(Refusal::Unavailable),
-            Some(fault) if !fault.is_applied() => Ok(()),
-            _ => route.and_then(|route| self.apply(&route, head, body)),
-        };
+        self.recorder.count(|stats| match route {
+            Ok(Route::Naming) => stats.naming_requests += 1,
+            Ok(Route::Users) => stats.users_requests += 1,
+            _ => {}
+        });
+        let (passed, standing) = lock(&self.gate).pass(self.started.elapsed());
+        let applied = passed.and(route).and_then(|route| self.apply(&route, head, body));
         let mut answer = applied.map_or_else(Answer::from, |()| Answer::message(201, "success"));
-        answer.headers.extend(admission.standing.into_iter().flat_map(rate_limit_headers));
+        answer.headers.extend(standing.into_iter().flat_map(rate_limit_headers));
         self.recorder.count(|stats| stats.count_answer(answer.status));
         pause(self.latency);
         answer
@@ -141,37 +150,31 @@ impl Service {
     }
 
     fn apply(&self, route: &Route, head: &Head, body: &[u8]) -> Result<(), Refusal> {
-        let Route::Api(call) = route else {
-            return Err(Refusal::NotFound);
-        };
         if !head.is_json {
             return Err(Refusal::ContentType);
         }
-        let document = Object::parse(body).ok_or(Refusal::InvalidJson)?;
-        match call {
-            Call::Naming => lock(&self.store).name(&rules::naming(&document, &self.credentials)?),
-            Call::Users => {
+        let document = serde_json::from_slice(body).map_err(|_| Refusal::InvalidJson)?;
+        match route {
+            Route::Naming => lock(&self.store).name(&rules::naming(&document, &self.credentials)?),
+            Route::Users => {
                 let users = rules::users(&document, &self.credentials)?;
                 lock(&self.store).apply(&users);
                 let (added, removed) = count(&users.changes);
                 self.recorder.count(|stats| stats.count_batch(added, removed));
             }
+            Route::Cohorts | Route::Cohort(_) | Route::Stats => return Err(Refusal::NotFound),
         }
         Ok(())
     }
 
     fn inspect(&self, route: &Route) -> Answer {
         match route {
-            Route::Inspect(Inspection::Cohorts) => {
-                let cohorts = lock(&self.store).cohorts();
-                Answer::json(200, &json!({ "cohorts": cohorts }))
+            Route::Cohorts => Answer::json(200, &json!({ "cohorts": lock(&self.store).cohorts() })),
+            Route::Cohort(id) => {
+                self.cohort(id).map_or_else(|| Refusal::NotFound.into(), |cohort| Answer::json(200, &cohort))
             }
-            Route::Inspect(Inspection::Cohort(id)) => match self.cohort(id) {
-                Some(cohort) => Answer::json(200, &cohort),
-                None => Refusal::NotFound.into(),
-            },
-            Route::Inspect(Inspection::Stats) => Answer::json(200, &self.stats()),
-            Route::Api(_) => Refusal::MethodNotAllowed { allow: "POST" }.into(),
+            Route::Stats => Answer::json(200, &self.stats()),
+            Route::Naming | Route::Users => Refusal::MethodNotAllowed { allow: "POST" }.into(),
         }
     }
 }

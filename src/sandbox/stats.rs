@@ -18,10 +18,8 @@ pub struct Stats {
     pub connections: u64,
     /// The most API requests that were handled at once, from the last byte read to the first byte answered.
     pub max_in_flight: u64,
-    /// API requests answered with 503, once their body was read.
+    /// API requests answered with 503.
     pub failed: u64,
-    /// API requests that went wrong on purpose, by the kind of fault.
-    pub faults: BTreeMap<&'static str, u64>,
     /// API requests answered with 429.
     pub rate_limited: u64,
     /// API requests answered with 401.
@@ -34,7 +32,7 @@ pub struct Stats {
     pub identifiers_added: u64,
     /// Identifiers to remove in applied requests, as sent.
     pub identifiers_removed: u64,
-    /// API answers by status, as they were meant where a fault kept them from being sent.
+    /// API answers by status.
     pub statuses: BTreeMap<u16, u64>,
 }
 

@@ -2,7 +2,6 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use rstest::rstest;
 use serde_json::json;
 
 use super::*;
@@ -16,7 +15,6 @@ fn options() -> Options {
         users: None,
         latency: Duration::ZERO,
         fail_every: None,
-        faults: Vec::new(),
         rate_limit: None,
     }
 }
@@ -99,74 +97,6 @@ fn in_flight_requests_are_counted_while_they_wait() {
         socket.read_to_end(&mut Vec::new()).unwrap();
     }
     assert_eq!(sandbox.stats().max_in_flight, 3);
-}
-
-/// What a client hears of its one request where it goes wrong in this way, and whether a reset ends it.
-fn heard(kind: &str) -> (String, bool, Option<CohortView>) {
-    let sandbox = start(Options { faults: vec![kind.parse().unwrap()], ..options() }).unwrap();
-    let mut socket = connect(&sandbox);
-    socket.write_all(post_users(&["a".to_owned()], "Connection: close\r\n").as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    let end = (&mut socket).take(1_000_000).read_to_end(&mut answer);
-    let is_reset = end.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
-    assert_eq!(sandbox.stats().faults.into_iter().collect::<Vec<_>>(), [(kind, 1)]);
-    (String::from_utf8(answer).unwrap(), is_reset, sandbox.cohort("c"))
-}
-
-#[rstest]
-#[case("unavailable", "HTTP/1.1 503 ", "}", false)]
-#[case("reset_before", "", "", true)]
-#[case("reset_in_body", "", "", true)]
-#[case("reset_after_body", "", "", true)]
-#[case("reset_in_answer", "HTTP/1.1 201 ", "{\"message\"", true)]
-#[case("half_answer", "HTTP/1.1 201 ", "{\"message\"", false)]
-#[case("half_chunk", "HTTP/1.1 201 ", "success\"}\r\n", false)]
-#[case("drip", "HTTP/1.1 201 ", "{\"message\":\"success\"}", false)]
-#[case("garbage_status", "SSH-", "\r\n", false)]
-#[case("garbage_length", "HTTP/1.1 201 ", "\r\n\r\n", false)]
-#[case("redirect", "HTTP/1.1 307 ", "\r\n\r\n", false)]
-#[case("html", "HTTP/1.1 200 ", "</p>", false)]
-#[case("endless_body", "HTTP/1.1 201 ", "      ", false)]
-#[case("endless_headers", "HTTP/1.1 201 ", "", false)]
-#[case("http_1_0", "HTTP/1.0 201 ", "{\"message\":\"success\"}", false)]
-#[case("chunked", "HTTP/1.1 201 ", "0\r\n\r\n", false)]
-#[case("interim", "HTTP/1.1 100 ", "{\"message\":\"success\"}", false)]
-#[case("close_after", "HTTP/1.1 201 ", "{\"message\":\"success\"}", false)]
-fn every_fault_is_seen_on_the_socket_and_applied_as_it_says(
-    #[case] kind: &str,
-    #[case] begins: &str,
-    #[case] ends: &str,
-    #[case] is_reset: bool,
-) {
-    let (answer, reset, cohort) = heard(kind);
-    assert!(answer.starts_with(begins) && answer.ends_with(ends), "{kind}: {}", &answer[..answer.len().min(500)]);
-    assert!(!begins.is_empty() || answer.is_empty(), "{answer}");
-    assert_eq!(reset, is_reset, "{kind}");
-    let rule: FaultRule = kind.parse().unwrap();
-    assert_eq!(cohort.is_some_and(|cohort| cohort.members == 1), rule.fault.is_applied(), "{kind}");
-}
-
-#[test]
-fn an_early_answer_is_there_before_the_body_is_sent() {
-    let sandbox = start(Options { faults: vec!["early_answer".parse().unwrap()], ..options() }).unwrap();
-    let mut socket = connect(&sandbox);
-    socket.write_all(b"POST /partners/td/cohorts/users HTTP/1.1\r\nContent-Length: 1000\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Connection: close"), "{answer}");
-}
-
-#[test]
-fn a_request_without_an_answer_is_applied_and_held() {
-    let sandbox = start(Options { faults: vec!["no_answer".parse().unwrap()], ..options() }).unwrap();
-    let mut socket = connect(&sandbox);
-    socket.write_all(post_users(&["a".to_owned()], "").as_bytes()).unwrap();
-    while sandbox.cohort("c").is_none() {
-        std::thread::yield_now();
-    }
-    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    let error = socket.read(&mut [0]).unwrap_err();
-    assert!(matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "{error}");
 }
 
 #[test]

@@ -47,10 +47,10 @@ fn a_redirect_is_not_followed(#[case] status: &'static str) {
 #[case::captive_portal("200 OK", "text/html", "<html><body>Please log in</body></html>", "not Braze")]
 #[case::firewall("403 Forbidden", "text/html", "<html>Access denied</html>", "firewall")]
 #[case::not_found("404 Not Found", "application/json", r#"{"message":"Not Found"}"#, "treasure_data")]
-#[case::not_implemented("501 Not Implemented", "application/json", "{}", "501")]
-#[case::version("505 HTTP Version Not Supported", "text/plain", "", "505")]
-#[case::gone("410 Gone", "application/json", "{}", "410")]
-#[case::teapot("418 I'm a teapot", "application/json", "{}", "418")]
+#[case::not_implemented("501 Not Implemented", "application/json", "{}", "status 501")]
+#[case::version("505 HTTP Version Not Supported", "text/plain", "", "status 505")]
+#[case::gone("410 Gone", "application/json", "{}", "status 410")]
+#[case::teapot("418 I'm a teapot", "application/json", "{}", "status 418")]
 #[case::bad_name(
     "400 Bad Request",
     "application/json",

@@ -3,9 +3,10 @@
 //! CONTRIBUTING.md says how a page has to be written for this.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
+use regex_lite::Regex;
 use serde_json::{Map, Value};
 use td_braze_cohort::cli::Cli;
 use td_braze_cohort::config::key::Key;
@@ -19,50 +20,31 @@ use page::{Block, Page, pages, top};
 use shell::{Shell, steady};
 
 /// Commands that are shown and not run here, each with where it is tried instead.
-const ELSEWHERE: [(&str, &str); 18] = [
-    ("cargo build --locked", "builds what this test runs"),
-    ("cargo test --locked", "runs this test"),
-    ("cargo test --locked --lib rows::", "a part of the tests"),
-    ("cargo test --locked --test it proxy", "a part of the tests"),
-    ("scripts/check", "runs this test, and all else"),
-    ("cargo bench --locked", "says nothing on a machine that runs tests"),
-    ("scripts/bench --quick", "as above, and takes minutes"),
-    ("scripts/bench --big", "as above"),
-    ("scripts/bench --list", "as above; names alone"),
-    ("scripts/bench --big --write-docs", "as above; writes into the book"),
-    ("UPDATE_MESSAGES=1 cargo test --locked --lib messages", "writes what the test of this name compares"),
-    ("export BRAZE_ENDPOINT=US-03", "the sandbox is in the environment"),
-    ("read -rsp 'data import key: ' BRAZE_CLIENT_SECRET && export BRAZE_CLIENT_SECRET", "as above"),
-    ("read -rsp 'partner key: ' BRAZE_PARTNER_API_KEY && export BRAZE_PARTNER_API_KEY", "as above"),
-    ("td-braze-cohort sandbox --users users.csv &", "a fixed port; scripts/smoke starts it on a free one"),
-    ("digdag run sample_sh.dig --rerun -c secrets.properties", "scripts/smoke, with the real engine"),
-    ("digdag run sample_py.dig --rerun -c secrets.properties", "scripts/smoke, with the real engine"),
-    (
-        "curl http://127.0.0.1:4000/cohorts/sample_members",
-        "scripts/smoke asks the same; the server's paths: sandbox_command.rs",
-    ),
-];
+const ELSEWHERE: &str = "
+cargo build --locked                             # builds what this test runs
+cargo test --locked                              # runs this test
+cargo test --locked --lib rows::                 # a part of the tests
+cargo test --locked --test it proxy              # a part of the tests
+scripts/check                                    # runs this test, and all else
+cargo bench --locked                             # says nothing on a machine that runs tests
+scripts/bench --quick                            # as above, and takes minutes
+scripts/bench --big                              # as above
+scripts/bench --list                             # as above; names alone
+scripts/bench --big --write-docs                 # as above; writes into the book
+UPDATE_MESSAGES=1 cargo test --locked --test it messages  # writes what the test of this name compares
+export BRAZE_ENDPOINT=US-03                      # the sandbox is in the environment
+read -rsp 'data import key: ' BRAZE_CLIENT_SECRET && export BRAZE_CLIENT_SECRET  # as above
+read -rsp 'partner key: ' BRAZE_PARTNER_API_KEY && export BRAZE_PARTNER_API_KEY  # as above
+td-braze-cohort sandbox --users users.csv &      # a fixed port; scripts/smoke starts it on a free one
+digdag run sample_sh.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
+digdag run sample_py.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
+curl http://127.0.0.1:4000/cohorts/sample_members         # scripts/smoke asks the same; its paths: sandbox_command.rs
+";
 
-/// Flags in the text that are not ours but Digdag's, cargo's, zstd's or those of our scripts.
-const FOREIGN_FLAGS: [&str; 15] = [
-    "--local",
-    "--project",
-    "--resume",
-    "--session",
-    "--rerun",
-    "--set",
-    "--verify",
-    "--locked",
-    "--ultra",
-    "--long",
-    "--quick",
-    "--big",
-    "--write-docs",
-    "--list",
-    "--only",
-];
+/// Flags in the text that are not ours but Digdag's, zstd's or those of our scripts.
+const FOREIGN_FLAGS: [&str; 7] = ["--local", "--project", "--resume", "--session", "--ultra", "--long", "--quick"];
 
-/// The commands of a block: lines without their comments, joined where they end with a backslash.
+/// The commands of a block: lines without their comments, joined if they end with a backslash.
 fn commands(script: &str) -> Vec<String> {
     let joined = script.replace("\\\n", " ");
     let bare = joined.lines().map(|line| line.split("  #").next().unwrap_or_default().trim().to_owned());
@@ -70,49 +52,33 @@ fn commands(script: &str) -> Vec<String> {
 }
 
 fn is_elsewhere(command: &str) -> bool {
-    ELSEWHERE.iter().any(|(known, _)| *known == command)
+    commands(ELSEWHERE).iter().any(|known| known == command)
 }
 
 /// Runs a block and compares what it prints with the block that follows it.
-fn run(page: &Page, shell: &Shell, block: &Block, next: Option<&Block>) -> Result<(), String> {
+fn run(shell: &Shell, block: &Block, next: Option<&Block>) -> Result<(), String> {
     let here: Vec<_> = commands(&block.text).into_iter().filter(|command| !is_elsewhere(command)).collect();
     if here.is_empty() {
         return Ok(());
     }
     let ended = shell.run(&here.join("\n"));
-    let at = page.at(block.line);
-    if ended.code != Some(block.exit) {
-        return Err(format!(
-            "{at}: ended with {:?}, not {}:\n{}\n{}",
-            ended.code, block.exit, ended.printed, ended.log
-        ));
+    let (at, exit, printed) = (&block.at, block.exit, ended.printed);
+    if ended.code != Some(exit) {
+        return Err(format!("{at}: ended with {:?}, not {exit}:\n{printed}\n{}", ended.code, ended.log));
     }
-    let Some(shown) = next.filter(|next| ["text", "json"].contains(&&*next.language) && next.file.is_none()) else {
-        return Ok(());
+    let Some(Block { at, text, language, file: None, .. }) = next else { return Ok(()) };
+    let is_shown = match &**language {
+        "text" => printed == steady(text),
+        "json" => without_seconds(&printed) == without_seconds(text),
+        _ => true,
     };
-    let same = match &*shown.language {
-        "json" => without_seconds(&ended.printed) == without_seconds(&shown.text),
-        _ => ended.printed == steady(&shown.text),
-    };
-    let differs = || format!("{}: shown is\n{}\nbut printed was\n{}", page.at(shown.line), shown.text, ended.printed);
-    if same { Ok(()) } else { Err(differs()) }
+    if is_shown { Ok(()) } else { Err(format!("{at}: shown is\n{text}\nbut printed was\n{printed}")) }
 }
 
 fn without_seconds(text: &str) -> Option<Value> {
     let mut value: Value = serde_json::from_str(text).ok()?;
     value.as_object_mut()?.remove("seconds");
     Some(value)
-}
-
-/// What keeps a block from being tried in the first place.
-fn unusable(page: &Page, block: &Block) -> Option<String> {
-    let at = page.at(block.line);
-    match &*block.language {
-        "sh" | "text" | "yaml" | "csv" | "sql" => None,
-        "json" => serde_json::from_str::<Value>(&block.text).err().map(|error| format!("{at}: {error}")),
-        "" if !block.text.contains("td-braze-cohort ") => None,
-        language => Some(format!("{at}: {language:?} is no language that is tried")),
-    }
 }
 
 /// Runs all blocks of a page in their order.
@@ -123,17 +89,21 @@ fn failures(page: &Page) -> Vec<String> {
         if let Some(file) = &block.file {
             shell.write(file, &block.text);
         }
-        if block.language == "sh" {
-            failed.extend(run(page, &shell, block, page.blocks.get(index + 1)).err());
-        }
-        failed.extend(unusable(page, block));
         let follows_commands = index > 0 && page.blocks[index - 1].language == "sh";
-        if block.language == "text" && !follows_commands {
-            failed.push(format!("{}: no command prints this", page.at(block.line)));
-        }
+        let tried = match &*block.language {
+            "sh" => run(&shell, block, page.blocks.get(index + 1)),
+            "text" if !follows_commands => Err(format!("{}: no command prints this", block.at)),
+            "json" => {
+                serde_json::from_str::<Value>(&block.text).map(drop).map_err(|error| format!("{}: {error}", block.at))
+            }
+            "text" | "yaml" | "csv" | "sql" => Ok(()),
+            "" if !block.text.contains("td-braze-cohort ") => Ok(()),
+            language => Err(format!("{}: {language:?} is no language that is tried", block.at)),
+        };
+        failed.extend(tried.err());
     }
-    let shown_outside = page.prose.iter().filter(|(_, line)| line.trim_start().starts_with("td-braze-cohort "));
-    failed.extend(shown_outside.map(|(line, _)| format!("{}: a command outside a block", page.at(*line))));
+    let outside = page.text.iter().filter(|(_, text)| text.starts_with("td-braze-cohort "));
+    failed.extend(outside.map(|(at, _)| format!("{at}: a command outside a block")));
     failed
 }
 
@@ -144,8 +114,8 @@ fn every_command_in_the_book_runs_and_prints_what_is_shown() {
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
     let shown = pages.iter().flat_map(|page| &page.blocks).filter(|block| block.language == "sh");
     let shown: BTreeSet<_> = shown.flat_map(|block| commands(&block.text)).collect();
-    for (command, reason) in ELSEWHERE {
-        assert!(shown.contains(command), "{command:?} ({reason}) is in no page any more");
+    for command in commands(ELSEWHERE) {
+        assert!(shown.contains(&command), "{command:?} is in no page any more");
     }
 }
 
@@ -194,20 +164,13 @@ fn long_flags(command: &Command) -> BTreeSet<String> {
 fn every_command_and_flag_within_the_text_is_one_of_ours() {
     let flags = long_flags(&Cli::command());
     let mut failed = Vec::new();
-    for page in pages() {
-        for (line, code) in page.code() {
-            let first = code.split([' ', '=']).next().unwrap_or_default();
-            if first == "td-braze-cohort" && code.contains(' ') {
-                failed.extend(parses(code).err().map(|error| format!("{}: {code}: {error}", page.at(line))));
-            } else if first.starts_with("--") && !flags.contains(first) && !FOREIGN_FLAGS.contains(&first) {
-                failed.push(format!("{}: there is no flag {first}", page.at(line)));
-            }
-        }
-        for command in page.blocks.iter().filter(|block| block.language == "sh").flat_map(|block| commands(&block.text))
-        {
-            if is_elsewhere(&command) && command.starts_with("td-braze-cohort ") {
-                failed.extend(parses(&command).err());
-            }
+    let elsewhere = commands(ELSEWHERE).into_iter().map(|command| ("ELSEWHERE".to_owned(), command));
+    for (at, code) in pages().into_iter().flat_map(|page| page.code).chain(elsewhere) {
+        let first = code.split([' ', '=']).next().unwrap_or_default();
+        if first == "td-braze-cohort" && code.contains(' ') {
+            failed.extend(parses(&code).err().map(|error| format!("{at}: {code}: {error}")));
+        } else if first.starts_with("--") && !flags.contains(first) && !FOREIGN_FLAGS.contains(&first) {
+            failed.push(format!("{at}: there is no flag {first}"));
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -234,12 +197,7 @@ fn check_settings(yaml: &Map<String, Value>) -> Result<(), String> {
         whole.insert("aliases".to_owned(), "email".into());
     }
     let text = Value::Object(whole).to_string();
-    let mut filled = text.split("\"${").map(str::to_owned);
-    let mut text = filled.next().unwrap_or_default();
-    for part in filled {
-        text += "1";
-        text += part.split_once("}\"").ok_or("a template that is not the whole value")?.1;
-    }
+    let text = Regex::new(r#""\$\{[^}]*\}""#).unwrap().replace_all(&text, "1");
     let layer = raw::from_yaml(Path::new("page.yml"), &text).map_err(|error| error.to_string())?;
     Config::check(&layer, None).map(drop).map_err(|error| error.to_string())
 }
@@ -281,45 +239,40 @@ fn every_yaml_block_is_settings_that_are_taken_or_a_workflow_whose_tasks_are() {
                     check_settings(&yaml)
                 }
             };
-            failed.extend(checked.err().map(|error| format!("{}: {error}", page.at(block.line))));
+            failed.extend(checked.err().map(|error| format!("{}: {error}", block.at)));
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(settings > 3 && workflows > 3, "{settings} settings, {workflows} workflows");
 }
 
-/// A path without `..`.
-fn resolved(page: &Path, target: &str) -> PathBuf {
-    page.parent().unwrap().join(target).components().fold(PathBuf::new(), |mut path, part| {
-        if part == Component::ParentDir {
-            path.pop();
-        } else {
-            path.push(part);
-        }
-        path
-    })
+/// Where a link of a page leads, if something is there.
+fn resolved(page: &Path, target: &str) -> Option<PathBuf> {
+    let page = top().join(page);
+    if target.is_empty() { Some(page) } else { page.parent()?.join(target).canonicalize().ok() }
 }
 
 #[test]
 fn every_link_leads_somewhere_and_the_table_of_contents_has_every_page() {
     let pages = pages();
     let mut failed = Vec::new();
+    let mut listed = BTreeSet::new();
     for page in &pages {
-        for (line, link) in page.links().filter(|(_, link)| !link.starts_with("http")) {
-            let (target, anchor) = link.split_once('#').map_or((link, None), |(target, anchor)| (target, Some(anchor)));
-            let path = if target.is_empty() { page.path.clone() } else { resolved(&page.path, target) };
-            let known = |anchor: &str| {
-                pages.iter().any(|page| page.path == path && page.anchors().iter().any(|it| it == anchor))
-            };
-            if !top().join(&path).exists() || !anchor.is_none_or(known) {
-                failed.push(format!("{}: {link} leads nowhere", page.at(line)));
+        for (at, link) in page.links.iter().filter(|(_, link)| !link.starts_with("http")) {
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let path = resolved(&page.path, target);
+            let there = pages.iter().find(|page| path == Some(top().join(&page.path)));
+            let has_anchor = there.is_some_and(|page| page.anchors.iter().any(|known| known == anchor));
+            if path.is_none() || !(anchor.is_empty() || has_anchor) {
+                failed.push(format!("{at}: {link} leads nowhere"));
+            }
+            if page.path == Path::new("docs/README.md") {
+                listed.extend(path);
             }
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    let contents = pages.iter().find(|page| page.path == Path::new("docs/README.md")).unwrap();
-    let listed: BTreeSet<_> = contents.links().map(|(_, link)| resolved(&contents.path, link)).collect();
-    let missing = pages.iter().filter(|page| page.path.starts_with("docs") && page.path != contents.path);
-    let missing: Vec<_> = missing.filter(|page| !listed.contains(&page.path)).map(|page| page.path.display()).collect();
+    let documents = pages.iter().filter(|page| page.path.starts_with("docs") && !page.path.ends_with("README.md"));
+    let missing: Vec<_> = documents.map(|page| &page.path).filter(|path| !listed.contains(&top().join(path))).collect();
     assert!(missing.is_empty(), "docs/README.md leaves out {missing:?}");
 }

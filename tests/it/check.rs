@@ -6,8 +6,8 @@ use crate::support::{Run, assert_untouched, braze, user_ids};
 #[test]
 fn a_check_sends_no_member_and_creates_no_name() {
     let braze = braze();
-    let run = Run::check().to(&braze).rows("user_ids,name\nu1,hidden\n").exits(0);
-    run.prints(&["settings ", "input ", "user_ids", "credentials "]).hides(&["FAILED", "u1", "hidden"]);
+    let run = Run::check().to(&braze).rows("user_ids,name\nmember-zqx,hidden-zqx\n").exits(0);
+    run.prints(&["settings ", "input ", "user_ids", "credentials "]).hides(&["FAILED", "member-zqx", "hidden-zqx"]);
     let stats = braze.stats();
     assert_eq!((stats.naming_requests, stats.users_requests, stats.batch_sizes), (0, 1, vec![0]));
     assert!(braze.cohort("vip").is_none_or(|cohort| cohort.members == 0 && cohort.name.is_none()));

@@ -10,7 +10,8 @@ use rstest::rstest;
 use td_braze_cohort::http::proxy::Proxy;
 use td_braze_cohort::http::{Answer, Deadlines, Get, Http, HttpError, MAX_ANSWER_BYTES, Network, Patience, Post};
 
-use crate::support::{SECRET, braze_with};
+use crate::faulty::Faulty;
+use crate::support::SECRET;
 
 const DEADLINE: Duration = Duration::from_millis(300);
 /// More than the buffers of a connection take, so that it cannot be sent without being read.
@@ -98,15 +99,15 @@ fn a_server_that_never_answers() {
 
 #[test]
 fn a_sandbox_that_never_answers_has_applied_the_request() {
-    let braze = braze_with(|options| options.faults = vec!["no_answer".parse().unwrap()]);
+    let server = Faulty::start(&["no_answer"]);
     let body = format!(
         r#"{{"client_secret":"{SECRET}","partner_api_key":"{}","cohort_id":"c","cohort_changes":[{{"user_ids":["a"]}}]}}"#,
         crate::support::PARTNER_KEY
     );
-    let address = format!("{}/partners/treasure_data/cohorts/users", braze.endpoint());
+    let address = format!("{}/partners/treasure_data/cohorts/users", server.endpoint());
     let error = fails_in_time(&http(), &address, body.as_bytes());
     assert!(matches!(error, HttpError::Timeout(_)), "{error:?}");
-    assert_eq!(braze.cohort("c").unwrap().user_ids, ["a"]);
+    assert_eq!(server.braze.cohort("c").unwrap().user_ids, ["a"]);
 }
 
 #[test]

@@ -164,13 +164,13 @@ fn a_multiple_of_a_thousand_leaves_no_empty_batch() {
 #[test]
 fn the_account_as_text_says_the_same() {
     let braze = braze();
-    let run = Run::upload().to(&braze).rows("user_ids,device_ids\r\nu1,d1\r\n,\r\nu2,\r\n").exits(0);
+    let run = Run::upload().to(&braze).rows("user_ids,device_ids\r\nmember-1,device-1\r\n,\r\nmember-2,\r\n").exits(0);
     for (name, number) in
         [("rows read", 3), ("without identifier", 1), ("delivered", 3), ("refused", 0), ("undelivered", 0)]
     {
         assert_eq!(number_behind(&run.stdout, name), Some(number), "{name}{run}");
     }
-    run.hides(&["u1", "u2", "d1"]);
+    run.hides(&["member-1", "member-2", "device-1"]);
 }
 
 /// The number at the end of the line with this label.

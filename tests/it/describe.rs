@@ -16,7 +16,7 @@ fn completions_are_those_of_the_shell_and_know_flags(#[case] shell: &str, #[case
 #[rstest]
 #[case(&[], &[".TH td-braze-cohort 1", "td\\-braze\\-cohort\\-upload(1)", "BRAZE_CLIENT_SECRET", "Exit codes"])]
 #[case(&["upload"], &[".TH td-braze-cohort-upload 1", "\\-\\-dry\\-run", "\\-\\-log\\-format", "Example: "])]
-#[case(&["sandbox"], &[".TH td-braze-cohort-sandbox 1", "reset_after_body"])]
+#[case(&["sandbox"], &[".TH td-braze-cohort-sandbox 1", "Answer every n"])]
 fn there_is_a_manual_page_of_the_whole_and_of_each_command(#[case] command: &[&str], #[case] words: &[&str]) {
     Run::command(&[&["man"], command].concat()).exits(0).prints(words);
 }

@@ -194,20 +194,23 @@ fn a_format_that_cannot_be_used_is_a_wrong_setting(#[case] format: &str, #[case]
 }
 
 #[rstest]
-#[case::json(b"[\"u1\",\"x\"]\n[\"u2\",\"y\"]\n", "it is json")]
-#[case::msgpack(b"\x91\xa2u1\x91\xa2u2", "it is msgpack")]
+#[case::json(b"[\"member-zqx\",\"x\"]\n[\"member-zqy\",\"y\"]\n", "it is json")]
+#[case::msgpack(b"\x91\xaamember-zqx\x91\xaamember-zqy", "it is msgpack")]
 fn a_recognised_format_without_names_asks_for_columns(#[case] content: &[u8], #[case] message: &str) {
     let braze = braze();
-    Run::upload().to(&braze).rows(content).exits(3).says(&[message, "set columns"]).hides(&["u1"]);
+    Run::upload().to(&braze).rows(content).exits(3).says(&[message, "set columns"]).hides(&["member-zq"]);
     assert_untouched(&braze);
 }
 
 #[rstest]
-#[case::header("user_ids,name\nu1,a\n", "leave columns out")]
-#[case::header_in_json("[\"user_ids\", \"name\"]\n[\"u1\", \"a\"]\n", "leave columns out")]
-#[case::fewer_cells("u1\nu2\n", "has 1 cells where columns names 2")]
-#[case::more_cells("u1,a,b\n", "has 3 cells where columns names 2")]
-#[case::more_cells_behind_a_bad_line("[oops\n[\"u1\", \"a\", \"b\"]\n", "has 3 cells where columns names 2")]
+#[case::header("user_ids,name\nmember-zqx,a\n", "leave columns out")]
+#[case::header_in_json("[\"user_ids\", \"name\"]\n[\"member-zqx\", \"a\"]\n", "leave columns out")]
+#[case::fewer_cells("member-zqx\nu2\n", "has 1 cells where columns names 2")]
+#[case::more_cells("member-zqx,a,b\n", "has 3 cells where columns names 2")]
+#[case::more_cells_behind_a_bad_line(
+    "[oops-zqx\n[\"member-zqx\", \"a\", \"b\"]\n",
+    "has 3 cells where columns names 2"
+)]
 fn a_first_row_that_columns_cannot_mean_ends_the_run_before_anything_is_sent(
     #[case] rows: &str,
     #[case] message: &str,
@@ -215,7 +218,7 @@ fn a_first_row_that_columns_cannot_mean_ends_the_run_before_anything_is_sent(
     let braze = braze();
     let run = Run::upload().to(&braze).set("columns", "user_ids, name");
     let run = if rows.starts_with('[') { run.set("format", "json") } else { run };
-    run.rows(rows).exits(3).says(&[message]).hides(&["u1", "oops"]);
+    run.rows(rows).exits(3).says(&[message]).hides(&["member-zqx", "oops-zqx"]);
     assert_eq!(braze.stats().users_requests, 0);
 }
 
@@ -234,8 +237,9 @@ fn an_operator_takes_formats_columns_and_lists_of_files_as_parameters() {
 fn a_check_shows_format_and_columns() {
     let braze = braze();
     let run = Run::check().to(&braze).set("aliases", "email");
-    let run = run.rows(gzip(b"{\"user_ids\": \"u1\", \"x\": 1, \"email\": null}\n")).exits(0);
-    run.prints(&["members.csv (jsonl) has 3 columns, of which identifiers: user_ids, alias email"]).hides(&["u1"]);
+    let run = run.rows(gzip(b"{\"user_ids\": \"member-zqx\", \"x\": 1, \"email\": null}\n")).exits(0);
+    run.prints(&["members.csv (jsonl) has 3 columns, of which identifiers: user_ids, alias email"])
+        .hides(&["member-zqx"]);
 }
 
 #[test]

@@ -111,7 +111,12 @@ fn the_expected_rows_are_those_of_both_operations() {
     let (enough, rows) = (braze(), "user_ids,change\nu1,remove\nu2,add\n");
     mixed(Run::upload()).to(&enough).set("expected_rows", "2").rows(rows).exits(0);
     let short = braze();
-    mixed(Run::upload()).to(&short).set("expected_rows", "3").rows(rows).exits(3).says(&["2 rows", "3"]);
+    mixed(Run::upload())
+        .to(&short)
+        .set("expected_rows", "3")
+        .rows(rows)
+        .exits(3)
+        .says(&["2 rows", "expected_rows says 3"]);
     assert!(short.cohort("vip").is_none_or(|cohort| cohort.members == 0), "nobody is added");
 }
 

@@ -1,24 +1,19 @@
 //! Connections that break, answers that are none, names that nobody knows: nothing is lost, and nothing counts that was not
 //! acknowledged.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::OnceLock;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use td_braze_cohort::sandbox::Sandbox;
 
+use crate::faulty::{Faulty, read_body, read_head, serve_each};
 use crate::scripted::{Act, Scripted};
-use crate::support::{Run, braze_with, user_ids};
+use crate::support::{Run, braze, user_ids};
 
 const ROWS: usize = 6500;
-
-/// A sandbox with faults of this form: `reset_before:3`.
-fn faulty(rule: &str) -> Sandbox {
-    braze_with(|options| options.faults = vec![rule.parse().unwrap()])
-}
 
 /// Asserts that it holds `u0` to `u6499` and nothing else.
 #[track_caller]
@@ -43,11 +38,12 @@ fn assert_holds_everything(braze: &Sandbox) {
 #[case::answered_early("early_answer")]
 #[case::closed_when_idle("close_after")]
 fn what_goes_wrong_every_third_time_loses_nothing(#[case] kind: &str) {
-    let braze = faulty(&format!("{kind}:3"));
-    let account = Run::upload().to(&braze).rows(user_ids(ROWS)).arg("--json").exits(0).account();
+    let server = Faulty::start(&[&format!("{kind}:3")]);
+    let account =
+        Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).account();
     account.has(&[("/rows_read", 6500), ("/delivered", 6500), ("/refused", 0), ("/undelivered", 0)]);
-    assert!(braze.stats().faults[kind] >= 2, "{:?}", braze.stats());
-    assert_holds_everything(&braze);
+    assert!(server.faults(kind) >= 2, "{:?}", server.requests());
+    assert_holds_everything(&server.braze);
 }
 
 #[rstest]
@@ -56,31 +52,37 @@ fn what_goes_wrong_every_third_time_loses_nothing(#[case] kind: &str) {
 #[case::interim("interim")]
 #[case::slow("drip")]
 fn an_unusual_but_good_answer_is_one(#[case] kind: &str) {
-    let braze = faulty(kind);
-    let account = Run::upload().to(&braze).rows(user_ids(ROWS)).arg("--json").exits(0).account();
+    let server = Faulty::start(&[kind]);
+    let account =
+        Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).account();
     account.has(&[("/delivered", 6500), ("/requests", 8), ("/retries", 0)]);
-    assert_eq!(braze.stats().faults[kind], 8);
-    assert_holds_everything(&braze);
+    assert_eq!(server.faults(kind), 8);
+    assert_holds_everything(&server.braze);
 }
 
 #[test]
 fn connections_that_are_never_kept_although_announced_cost_no_batch() {
-    let braze = faulty("close_after");
-    let account = Run::upload().to(&braze).rows(user_ids(ROWS)).arg("--json").exits(0).account();
+    let server = Faulty::start(&["close_after"]);
+    let account =
+        Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).account();
     account.has(&[("/delivered", 6500), ("/undelivered", 0)]);
-    assert_holds_everything(&braze);
+    assert_holds_everything(&server.braze);
 }
 
 #[rstest]
 #[case::redirect("redirect", "redirects")]
 #[case::web_page("html", "not Braze")]
 fn what_is_not_braze_ends_the_run_wherever_it_appears(#[case] kind: &str, #[case] word: &str) {
-    let braze = faulty(&format!("{kind}:3"));
-    let run = Run::upload().to(&braze).set("thread_count", "1").rows(user_ids(ROWS)).arg("--json").exits(5);
-    run.says(&[word, &braze.endpoint()]).account().has(&[("/delivered", 1000), ("/requests", 3)]);
-    let stats = braze.stats();
-    assert_eq!((stats.naming_requests, stats.users_requests, stats.statuses.get(&404)), (1, 2, None));
-    assert_eq!(braze.cohort("vip").unwrap().members, 1000);
+    let server = Faulty::start(&[&format!("{kind}:3")]);
+    let run = Run::upload()
+        .set("endpoint", server.endpoint())
+        .set("thread_count", "1")
+        .rows(user_ids(ROWS))
+        .arg("--json")
+        .exits(5);
+    run.says(&[word, server.endpoint()]).account().has(&[("/delivered", 1000), ("/requests", 3)]);
+    assert_eq!(server.requests(), (1, 2, 0));
+    assert_eq!(server.braze.cohort("vip").unwrap().members, 1000);
 }
 
 #[rstest]
@@ -89,10 +91,10 @@ fn what_is_not_braze_ends_the_run_wherever_it_appears(#[case] kind: &str, #[case
 #[case::endless_body("endless_body")]
 #[case::endless_headers("endless_headers")]
 fn an_answer_that_is_never_usable_ends_the_run_after_three(#[case] kind: &str) {
-    let braze = faulty(kind);
-    let run = Run::upload().to(&braze).rows(user_ids(ROWS)).arg("--json").exits(5);
+    let server = Faulty::start(&[kind]);
+    let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(5);
     run.says(&["not Braze's", "not usable"]).account().has(&[("/delivered", 0), ("/requests", 3)]);
-    assert_eq!((braze.stats().naming_requests, braze.stats().users_requests), (3, 0));
+    assert_eq!(server.requests(), (3, 0, 0));
 }
 
 #[rstest]
@@ -101,60 +103,40 @@ fn an_answer_that_is_never_usable_ends_the_run_after_three(#[case] kind: &str) {
 #[case::closed_within_the_answer("half_answer")]
 #[case::answered_early("early_answer")]
 fn an_outage_without_end_is_given_up_before_any_member_is_sent(#[case] kind: &str) {
-    let braze = faulty(kind);
-    let run = Run::upload().to(&braze).set("max_outage", "500ms").rows(user_ids(ROWS)).arg("--json").exits(75);
-    run.says(&["nothing got through", &braze.endpoint()]).account().has(&[("/delivered", 0), ("/refused", 0)]);
-    let stats = braze.stats();
-    assert!(stats.naming_requests > 1 && stats.users_requests == 0, "{stats:?}");
-}
-
-/// Hands one message on, whose body is as long as its head says; false where there is none any more.
-fn hand_on(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<bool> {
-    let (mut message, mut length) = (String::new(), 0);
-    loop {
-        let start = message.len();
-        if from.read_line(&mut message)? == 0 {
-            return Ok(false);
-        }
-        match message[start..].trim_end().split_once(':') {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.trim().parse().map_err(io::Error::other)?;
-            }
-            None if message[start..].trim_end().is_empty() => break,
-            _ => {}
-        }
-    }
-    let mut message = message.into_bytes();
-    from.take(length).read_to_end(&mut message)?;
-    to.write_all(&message)?;
-    to.flush()?;
-    Ok(true)
+    let server = Faulty::start(&[kind]);
+    let run = Run::upload()
+        .set("endpoint", server.endpoint())
+        .set("max_outage", "500ms")
+        .rows(user_ids(ROWS))
+        .arg("--json")
+        .exits(75);
+    run.says(&["nothing got through", server.endpoint()]).account().has(&[("/delivered", 0), ("/refused", 0)]);
+    let (naming, users, others) = server.requests();
+    assert!(naming > 1 && users + others == 0, "{:?}", server.requests());
 }
 
 /// Hands one request on for each connection and answers that it is kept, but closes it as soon as the next one begins.
 fn forgetful(braze: &Sandbox) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let upstream = braze.endpoint().trim_start_matches("http://").to_owned();
-    thread::spawn(move || {
-        for connection in listener.incoming().map_while(Result::ok) {
-            let upstream = upstream.clone();
-            thread::spawn(move || -> io::Result<()> {
-                let mut client = BufReader::new(connection);
-                let mut upstream = BufReader::new(TcpStream::connect(upstream)?);
-                hand_on(&mut client, upstream.get_mut())?;
-                hand_on(&mut upstream, client.get_mut())?;
-                client.get_ref().peek(&mut [0])?;
-                Ok(())
-            });
-        }
-    });
-    endpoint
+    serve_each(move |client| {
+        let mut client = BufReader::new(client);
+        let mut upstream = BufReader::new(TcpStream::connect(&upstream)?);
+        hand_on(&mut client, upstream.get_mut())?;
+        hand_on(&mut upstream, client.get_mut())?;
+        client.get_ref().peek(&mut [0]).map(drop)
+    })
+}
+
+/// Hands one message on.
+fn hand_on(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<()> {
+    let head = read_head(from)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let body = read_body(from, &head)?;
+    to.write_all(&[head.as_bytes(), &body].concat())
 }
 
 #[test]
 fn a_kept_connection_that_is_gone_is_replaced_at_once() {
-    let braze = braze_with(|_| {});
+    let braze = braze();
     let run = Run::upload().set("endpoint", &forgetful(&braze)).set("thread_count", "1").env("RUST_LOG", "debug");
     let run = run.rows(user_ids(ROWS)).arg("--json").exits(0);
     // Every request but the first finds its connection gone once, which is no failure that is waited for.
@@ -181,11 +163,11 @@ fn in_an_outage_one_request_at_a_time_is_tried_and_then_everything_goes_on() {
 #[test]
 fn an_outage_is_over_when_braze_is_back() {
     // The seventh to the ninth request fail, whoever sends them: three in a row are an outage.
-    let rules = ["unavailable:7", "reset_before:8", "half_answer:9"];
-    let braze = braze_with(|options| options.faults = rules.map(|rule| rule.parse().unwrap()).to_vec());
-    let account = Run::upload().to(&braze).rows(user_ids(ROWS)).arg("--json").exits(0).account();
+    let server = Faulty::start(&["unavailable:7", "reset_before:8", "half_answer:9"]);
+    let account =
+        Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).account();
     account.has(&[("/delivered", 6500), ("/undelivered", 0)]);
-    assert_holds_everything(&braze);
+    assert_holds_everything(&server.braze);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn parameters(endpoint: &str, change: (&str, Value)) -> Value {
 
 #[rstest]
 #[case::operation(("operation", json!("merge")), &["operation", "merge", "add", "remove"])]
-#[case::thread_count(("thread_count", json!(0)), &["thread_count", "256"])]
+#[case::thread_count(("thread_count", json!(0)), &["thread_count", "from 1 to 256"])]
 #[case::unknown_in_map(("braze_cohort", json!({"colour": "red"})), &["colour", "braze_cohort"])]
 #[case::typo_in_map(("braze_cohort", json!({"thread_cuont": 3})), &["thread_cuont", "thread_count", "braze_cohort"])]
 #[case::map_is_none(("braze_cohort", json!("vip")), &["braze_cohort"])]

@@ -14,9 +14,9 @@ use crate::support::{Run, assert_untouched, braze, user_ids};
 use crate::td::Td;
 
 const HOST: &str = "rest.iad-03.braze.com";
-const PASSWORD: &str = "hush%40proxy-4713";
-/// `me:hush@proxy-4713`
-const CREDENTIALS: &str = "bWU6aHVzaEBwcm94eS00NzEz";
+const PASSWORD: &str = "hush-zqx%40proxy-4713";
+/// `me:hush-zqx@proxy-4713`
+const CREDENTIALS: &str = "bWU6aHVzaC16cXhAcHJveHktNDcxMw==";
 
 /// What the proxy does once it has been asked.
 #[derive(Clone)]
@@ -90,7 +90,7 @@ fn upload() -> Run {
 
 /// Neither the password nor any form of it may be seen.
 fn hidden(outcome: crate::support::Outcome) -> crate::support::Outcome {
-    outcome.hides(&["hush", "proxy-4713", CREDENTIALS])
+    outcome.hides(&["hush-zqx", "proxy-4713", CREDENTIALS])
 }
 
 #[rstest]
@@ -148,9 +148,13 @@ fn this_machine_is_never_reached_through_a_proxy() {
 }
 
 #[rstest]
-#[case::credentials("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", "407", "user:password")]
-#[case::forbidden("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403", "NO_PROXY")]
-#[case::no_proxy_at_all("HTTP/1.1 405 Method Not Allowed\r\n\r\n", "405", "CONNECT")]
+#[case::credentials(
+    "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+    "answered 407",
+    "user:password"
+)]
+#[case::forbidden("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "answered 403", "NO_PROXY")]
+#[case::no_proxy_at_all("HTTP/1.1 405 Method Not Allowed\r\n\r\n", "answered 405", "CONNECT")]
 fn a_proxy_that_refuses_ends_the_run(#[case] answer: &'static str, #[case] status: &str, #[case] way_out: &str) {
     let proxy = Proxy::start(Way::Answer(answer));
     let outcome = hidden(upload().env("HTTPS_PROXY", &proxy.url()).rows(user_ids(3000)).exits(2));
@@ -159,7 +163,7 @@ fn a_proxy_that_refuses_ends_the_run(#[case] answer: &'static str, #[case] statu
 }
 
 #[rstest]
-#[case::bad_gateway("HTTP/1.1 502 Bad Gateway\r\n\r\n", "502")]
+#[case::bad_gateway("HTTP/1.1 502 Bad Gateway\r\n\r\n", "answered 502")]
 #[case::closed("", "no usable answer")]
 #[case::garbage("SSH-2.0-OpenSSH\r\n", "no usable answer")]
 fn a_proxy_in_trouble_is_asked_again(#[case] answer: &'static str, #[case] word: &str) {
@@ -190,7 +194,7 @@ fn the_operator_says_what_the_proxy_refused_without_its_password() {
     let run = Run::operator(&parameters).env("HTTPS_PROXY", &proxy.url()).rows(user_ids(1));
     let error = hidden(run.exits(2)).output()["error"].to_string();
     assert!(error.contains("ConfigurationError") && error.contains("the proxy"), "{error}");
-    assert!(!error.contains("hush") && !error.contains(CREDENTIALS), "{error}");
+    assert!(!error.contains("hush-zqx") && !error.contains(CREDENTIALS), "{error}");
 }
 
 #[test]
@@ -203,7 +207,7 @@ fn a_proxy_may_be_encrypted_itself_and_its_certificate_is_checked_too() {
     hidden(run().exits(2)).says(&["127.0.0.1", "certificate", "ca_file"]);
     assert!(proxy.heads().is_empty());
     let run = run().file("ca.pem", ca.pem()).set("ca_file", "ca.pem");
-    hidden(run.exits(2)).says(&["the proxy", &front.address.to_string(), "407"]);
+    hidden(run.exits(2)).says(&["the proxy", &front.address.to_string(), "answered 407"]);
     assert!(proxy.heads()[0].contains(CREDENTIALS));
 }
 
@@ -224,9 +228,9 @@ fn a_proxy_whose_name_is_unknown_is_named() {
 
 #[rstest]
 #[case::no_host("http://")]
-#[case::scheme("htp://me:hush@proxy.example:3128")]
-#[case::port("http://me:hush@proxy.example:high")]
-#[case::socks("socks5://me:hush@proxy.example:1080")]
+#[case::scheme("htp://me:hush-zqx@proxy.example:3128")]
+#[case::port("http://me:hush-zqx@proxy.example:high")]
+#[case::socks("socks5://me:hush-zqx@proxy.example:1080")]
 fn a_malformed_proxy_is_refused_by_the_name_of_its_variable(#[case] value: &str) {
     hidden(upload().env("HTTPS_PROXY", value).rows(user_ids(1)).exits(2)).says(&["HTTPS_PROXY"]);
     let run = upload().env("all_proxy", value).rows(user_ids(1));

@@ -1,4 +1,4 @@
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 
@@ -7,28 +7,52 @@ fn credentials() -> Credentials {
 }
 
 /// A good request of either kind, with some keys replaced; null takes a key away.
-fn body(replaced: &Value) -> Vec<u8> {
-    let mut body = json!({
+fn document(replaced: &Value) -> Document {
+    let mut document = json!({
         "partner_api_key": "partner-key", "client_secret": "import-key", "cohort_id": "c", "name": "Cohort",
         "created_at": "2026-11-23T19:20:30+05:00", "cohort_changes": [],
     });
     for (key, value) in replaced.as_object().unwrap() {
-        body[key] = value.clone();
+        document[key] = value.clone();
     }
-    body.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-    serde_json::to_vec(&body).unwrap()
+    document.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    serde_json::from_value(document).unwrap()
 }
 
 fn refused_naming(replaced: &Value) -> Option<(u16, String)> {
-    let body = body(replaced);
-    let refusal = naming(&Object::parse(&body).unwrap(), &credentials()).err()?;
+    let refusal = naming(&document(replaced), &credentials()).err()?;
     Some((refusal.status(), refusal.to_string()))
 }
 
 fn refused_users(replaced: &Value) -> Option<(u16, String)> {
-    let body = body(replaced);
-    let refusal = users(&Object::parse(&body).unwrap(), &credentials()).err()?;
+    let refusal = users(&document(replaced), &credentials()).err()?;
     Some((refusal.status(), refusal.to_string()))
+}
+
+#[test]
+fn only_objects_are_documents() {
+    for (body, is_document) in [
+        ("{}", true),
+        (r#" {"a": [1, -2, 1e99, null, true, "b", {}]} "#, true),
+        ("", false),
+        ("[]", false),
+        ("null", false),
+        (r#""text""#, false),
+        ("{} {}", false),
+        (r#"{"a": }"#, false),
+        (r#"{"a": "\ud800"}"#, false),
+    ] {
+        assert_eq!(serde_json::from_str::<Document>(body).is_ok(), is_document, "{body}");
+    }
+    assert!(serde_json::from_slice::<Document>(b"{\"a\": \"\xff\"}").is_err());
+    assert!(serde_json::from_str::<Document>(&"[".repeat(100_000)).is_err());
+}
+
+#[test]
+fn the_last_of_a_repeated_key_counts() {
+    let document = serde_json::from_str(r#"{"a": "first", "a": "plain", "b\n": "esc\u0061ped", "c": 1}"#).unwrap();
+    let texts = ["a", "b\n", "c", "d"].map(|key| text(&document, key));
+    assert_eq!(texts, [Some("plain"), Some("escaped"), None, None]);
 }
 
 #[test]
@@ -102,6 +126,7 @@ fn changes_are_checked_by_type() {
         (json!([{"device_ids": [["a"]]}]), "device_ids must be an array of strings"),
         (json!([{"aliases": {"alias_label": "l", "alias_name": "n"}}]), aliases),
         (json!([{"aliases": ["a"]}]), aliases),
+        (json!([{"aliases": [["l", "n"]]}]), aliases),
         (json!([{"aliases": [{"alias_label": "l"}]}]), aliases),
         (json!([{"aliases": [{"alias_label": "l", "alias_name": 1}]}]), aliases),
         (json!([{"should_remove": "true"}]), "should_remove must be a boolean"),
@@ -138,12 +163,11 @@ fn a_thousand_identifiers_are_allowed_in_all() {
 
 #[test]
 fn changes_keep_the_order_of_the_array() {
-    let body = body(&json!({"cohort_changes": [
+    let document = document(&json!({"cohort_changes": [
         {"should_remove": true, "user_ids": ["a"], "device_ids": ["d"]},
         {},
         {"should_remove": false, "user_ids": ["a"], "aliases": [{"alias_name": "n", "alias_label": "l"}]},
     ]}));
-    let document = Object::parse(&body).unwrap();
     let change = |operation, identifier| Change { operation, identifier };
     let expected = vec![
         change(Operation::Remove, Identifier::ExternalId("a")),

@@ -10,7 +10,7 @@ fn service(fail_every: u64, rate_limit: Option<&str>) -> Service {
         credentials: Credentials { partner_api_key: "partner-key".into(), client_secret: "import-key".into() },
         partner: Some("td".to_owned()),
         latency: Duration::from_secs(7),
-        faults: FaultPlan::new(Vec::new(), std::num::NonZeroU64::new(fail_every)),
+        fail_every: NonZeroU64::new(fail_every),
         rate_limit: rate_limit.map(|limit| limit.parse().unwrap()),
         store: Store::new(None),
     })
@@ -26,9 +26,7 @@ fn send(service: &Service, method: &str, path: &str, body: &Value) -> Answer {
         length: Length::Known(0),
     };
     let paused = Cell::new(Duration::ZERO);
-    let answer = service.answer(&head, body.to_string().as_bytes(), service.admit(&head), |latency| {
-        paused.set(latency);
-    });
+    let answer = service.answer(&head, body.to_string().as_bytes(), |latency| paused.set(latency));
     assert_eq!(paused.get().is_zero(), method == "GET", "an API answer takes its time");
     answer
 }
@@ -48,6 +46,36 @@ fn statuses(answers: &[Answer]) -> Vec<u16> {
 
 fn members(service: &Service) -> Vec<String> {
     service.cohort("c").map(|cohort| cohort.user_ids).unwrap_or_default()
+}
+
+#[test]
+fn routes_are_found_by_method_and_path() {
+    let cohort = |id: &str| Ok(Route::Cohort(id.to_owned()));
+    let not_found = || Err(Refusal::NotFound);
+    let only = |allow| Err(Refusal::MethodNotAllowed { allow });
+    for (method, path, partner, expected) in [
+        ("POST", "/partners/td/cohorts", None, Ok(Route::Naming)),
+        ("POST", "/partners/td/cohorts/users", None, Ok(Route::Users)),
+        ("POST", "/partners/td/cohorts", Some("td"), Ok(Route::Naming)),
+        ("POST", "/partners/t%64/cohorts/users", Some("td"), Ok(Route::Users)),
+        ("POST", "/partners/td/cohorts", Some("other"), not_found()),
+        ("POST", "/partners//cohorts", None, not_found()),
+        ("POST", "/partners/td/cohorts/", None, not_found()),
+        ("POST", "/partners/td/cohorts/users/1", None, not_found()),
+        ("POST", "/", None, not_found()),
+        ("OPTIONS", "*", None, not_found()),
+        ("GET", "/partners/td/cohorts", None, only("POST")),
+        ("PUT", "/partners/td/cohorts/users", None, only("POST")),
+        ("GET", "/partners/td/cohorts", Some("other"), not_found()),
+        ("GET", "/cohorts", Some("td"), Ok(Route::Cohorts)),
+        ("GET", "/cohorts/a%2Fb%20c%C3%A9", None, cohort("a/b cé")),
+        ("GET", "/cohorts/%ff", None, not_found()),
+        ("GET", "/cohorts/100%", None, cohort("100%")),
+        ("GET", "/stats", None, Ok(Route::Stats)),
+        ("DELETE", "/stats", None, only("GET")),
+    ] {
+        assert_eq!(route(method, path, partner), expected, "{method} {path} as {partner:?}");
+    }
 }
 
 #[test]
@@ -117,6 +145,8 @@ fn a_look_inside_passes_no_gate_and_is_not_counted() {
     for (path, status, body) in [
         ("/cohorts", 200, json!({"cohorts": []})),
         ("/cohorts/c", 404, json!({"message": "Not Found"})),
+        ("/cohorts/%zz", 404, json!({"message": "Not Found"})),
+        ("/cohorts/a%2", 404, json!({"message": "Not Found"})),
         ("/nothing", 404, json!({"message": "Not Found"})),
         ("/partners/td/cohorts", 405, json!({"message": "Method Not Allowed"})),
         ("/stats", 200, serde_json::to_value(Stats::default()).unwrap()),

@@ -1,10 +1,11 @@
 //! The shell in which the commands of a page run: a directory as after a clone, our binary on PATH, a sandbox for Braze.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, process};
 
+use regex_lite::Regex;
+use td_braze_cohort::sandbox::Sandbox;
 use tempfile::TempDir;
 
 use super::page::top;
@@ -13,20 +14,17 @@ use crate::support::{PARTNER_KEY, SECRET, braze};
 /// What the pages name as the endpoint.
 const SHOWN_ENDPOINT: &str = "https://rest.iad-03.braze.com";
 /// Builds nothing: `cargo run … -- ARGUMENTS` is our binary with these arguments.
-const CARGO: &str = "#!/bin/sh
-[ \"$1\" = run ] || { echo \"only cargo run\" >&2; exit 64; }
-while [ \"$1\" != -- ]; do shift; done
-shift
-exec td-braze-cohort \"$@\"
-";
+const CARGO: &str = r#"cargo() { while [ "$1" != -- ]; do shift; done; shift; td-braze-cohort "$@"; }"#;
+/// What is in a clone. Digdag leaves `.digdag` where somebody ran a workflow.
+const CLONE: &str = r#"cp -R docs workflows "$0" && find "$0" -name .digdag -prune -exec rm -r {} +"#;
 const HANGS: Duration = Duration::from_mins(2);
 
 /// The shell of one page. Files that a block leaves are there for the next one; variables are not.
 pub struct Shell {
-    scratch: TempDir,
+    _clone: TempDir,
     /// Where a block begins: at the top of the clone, or in the folder of a page in `workflows/`.
     begins: PathBuf,
-    sandbox: td_braze_cohort::sandbox::Sandbox,
+    sandbox: Sandbox,
 }
 
 /// How a block ended.
@@ -40,17 +38,12 @@ pub struct Ended {
 impl Shell {
     /// For this page.
     pub fn new(page: &Path) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let (bin, clone) = (scratch.path().join("bin"), scratch.path().join("clone"));
-        fs::create_dir(&bin).unwrap();
-        symlink(env!("CARGO_BIN_EXE_td-braze-cohort"), bin.join("td-braze-cohort")).unwrap();
-        fs::write(bin.join("cargo"), CARGO).unwrap();
-        fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
-        for folder in ["docs", "workflows"] {
-            copy(&top().join(folder), &clone.join(folder));
-        }
-        let begins = if page.starts_with("workflows") { clone.join(page.parent().unwrap()) } else { clone };
-        Self { scratch, begins, sandbox: braze() }
+        let clone = tempfile::tempdir().unwrap();
+        let copied = process::Command::new("bash").args(["-c", CLONE]).arg(clone.path()).current_dir(top()).status();
+        assert!(copied.unwrap().success());
+        let folder = page.parent().filter(|folder| folder.starts_with("workflows"));
+        let begins = folder.map_or(clone.path().to_owned(), |folder| clone.path().join(folder));
+        Self { _clone: clone, begins, sandbox: braze() }
     }
 
     /// Writes a file that the page shows.
@@ -62,12 +55,12 @@ impl Shell {
 
     /// Runs the commands of a block.
     pub fn run(&self, script: &str) -> Ended {
-        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.scratch.path().join("bin").display());
+        let bin = Path::new(env!("CARGO_BIN_EXE_td-braze-cohort")).parent().unwrap();
         let output = assert_cmd::Command::new("bash")
-            .args(["-eu", "-c", script])
+            .args(["-eu", "-c", &format!("{CARGO}\n{script}")])
             .current_dir(&self.begins)
             .env_clear()
-            .env("PATH", path)
+            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display()))
             .env("BRAZE_ENDPOINT", self.sandbox.endpoint())
             .env("BRAZE_CLIENT_SECRET", SECRET)
             .env("BRAZE_PARTNER_API_KEY", PARTNER_KEY)
@@ -77,8 +70,7 @@ impl Shell {
         let text = |bytes| String::from_utf8(bytes).unwrap().replace(&self.sandbox.endpoint(), SHOWN_ENDPOINT);
         let (stdout, stderr) = (text(output.stdout), text(output.stderr));
         let (log, said): (Vec<_>, Vec<_>) = stderr.lines().partition(|line| is_logged(line));
-        let printed = steady(&format!("{stdout}{}", said.join("\n")));
-        Ended { code: output.status.code(), printed, log: log.join("\n") }
+        Ended { code: output.status.code(), printed: steady(&(stdout + &said.join("\n"))), log: log.join("\n") }
     }
 }
 
@@ -89,25 +81,7 @@ fn is_logged(line: &str) -> bool {
 
 /// With `N` for the seconds that something took.
 pub fn steady(text: &str) -> String {
-    let lines = text.trim_end().lines().map(|line| match line.strip_prefix("seconds ") {
-        Some(value) if value.trim().parse::<f64>().is_ok() => "seconds N",
-        _ => line.trim_end(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        // What Digdag leaves where somebody ran a workflow is not part of a clone.
-        if entry.file_name() == ".digdag" {
-            continue;
-        }
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
+    let seconds = Regex::new(r"(?m)^seconds +[0-9.]+$").unwrap();
+    let blanks = Regex::new(r"(?m) +$").unwrap();
+    blanks.replace_all(&seconds.replace_all(text.trim_end(), "seconds N"), "").into_owned()
 }

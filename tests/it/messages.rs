@@ -22,7 +22,7 @@ fn texts<E: std::fmt::Display>(errors: impl IntoIterator<Item = E>) -> Vec<Strin
 fn all() -> String {
     let sections = settings::sections().into_iter().chain(input::sections()).chain(network::sections());
     let section = |(heading, messages): Section| format!("\n== {heading}\n{}\n", messages.join("\n"));
-    let heading = "Every error that a user can meet. Written by the test in src/messages.rs.\n".to_owned();
+    let heading = "Every error that a user can meet. Written by the test in tests/it/messages.rs.\n".to_owned();
     std::iter::once(heading).chain(sections.map(section)).collect()
 }
 
@@ -62,7 +62,7 @@ const SAID_BY_THE_SANDBOX: [&str; 2] = ["src/sandbox/refusal.rs", "src/sandbox/h
 
 #[test]
 fn every_error_of_the_sources_has_a_sample() {
-    let samples = rust_files(&top().join("src/messages"));
+    let samples = rust_files(&top().join("tests/it/messages"));
     let samples: String = samples.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     let mut count = 0;
     for path in rust_files(&top().join("src")) {
@@ -71,7 +71,7 @@ fn every_error_of_the_sources_has_a_sample() {
             continue;
         }
         for error in errors_in(&fs::read_to_string(&path).unwrap()) {
-            assert!(samples.contains(&error), "{name}: {error} has no sample in src/messages");
+            assert!(samples.contains(&error), "{name}: {error} has no sample in tests/it/messages");
             count += 1;
         }
     }

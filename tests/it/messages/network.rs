@@ -6,27 +6,27 @@ use http::{HeaderMap, HeaderValue};
 use rustls::CertificateError;
 
 use super::{Section, denied, full, texts};
-use crate::account::{Account, InputAccount, Sent};
-use crate::braze::{Refusal, Verdict, classify};
-use crate::checkpoint::CheckpointError;
-use crate::columns::HeaderError;
-use crate::command::CommandError;
-use crate::command::order::Finished;
-use crate::config::endpoint::Endpoint;
-use crate::exit::Exit;
-use crate::failures::FailuresError;
-use crate::http::resolver::LookupError;
-use crate::http::tls::{CertificateRefused, reason};
-use crate::http::tunnel::{TunnelError, way_out};
-use crate::http::{Answer, HttpError};
-use crate::input::InputError;
-use crate::operation::{Operation, Operations};
-use crate::removals::TooMany;
-use crate::retry::Failure;
-use crate::stop::{Server, Stop};
-use crate::td::answer::of_answer;
-use crate::td::show::Shown;
-use crate::td::{Job, JobError};
+use td_braze_cohort::account::{Account, InputAccount, Sent};
+use td_braze_cohort::braze::{Refusal, Verdict, classify};
+use td_braze_cohort::checkpoint::CheckpointError;
+use td_braze_cohort::columns::HeaderError;
+use td_braze_cohort::command::CommandError;
+use td_braze_cohort::command::order::Finished;
+use td_braze_cohort::config::endpoint::Endpoint;
+use td_braze_cohort::exit::Exit;
+use td_braze_cohort::failures::FailuresError;
+use td_braze_cohort::http::resolver::LookupError;
+use td_braze_cohort::http::tls::{CertificateRefused, reason};
+use td_braze_cohort::http::tunnel::{TunnelError, way_out};
+use td_braze_cohort::http::{Answer, HttpError};
+use td_braze_cohort::input::InputError;
+use td_braze_cohort::operation::{Operation, Operations};
+use td_braze_cohort::removals::TooMany;
+use td_braze_cohort::retry::Failure;
+use td_braze_cohort::stop::{Server, Stop};
+use td_braze_cohort::td::answer::of_answer;
+use td_braze_cohort::td::show::Shown;
+use td_braze_cohort::td::{Job, JobError};
 
 pub fn sections() -> Vec<Section> {
     vec![

@@ -4,13 +4,13 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Section, denied, full, texts};
-use crate::columns::HeaderError;
-use crate::input::InputError;
-use crate::rows::RowsError;
-use crate::rows::format::Format;
-use crate::rows::problem::Place;
-use crate::source::SourceError;
-use crate::source::compressed::CompressionError;
+use td_braze_cohort::columns::HeaderError;
+use td_braze_cohort::input::InputError;
+use td_braze_cohort::rows::RowsError;
+use td_braze_cohort::rows::format::Format;
+use td_braze_cohort::rows::problem::Place;
+use td_braze_cohort::source::SourceError;
+use td_braze_cohort::source::compressed::CompressionError;
 
 pub fn sections() -> Vec<Section> {
     vec![

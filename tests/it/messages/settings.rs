@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{Section, denied, full, texts};
-use crate::checkpoint::CheckpointError;
-use crate::command::CommandError;
-use crate::command::operator::parameters_of;
-use crate::config::credentials::{from_environment, td_api_key};
-use crate::config::endpoint::{self, EndpointError};
-use crate::config::key::Key;
-use crate::config::raw::{self, Layer, Origin, Raw, Written};
-use crate::config::template::{self, TemplateError};
-use crate::config::{Config, ConfigError, read_file};
-use crate::digdag;
-use crate::failures::FailuresError;
-use crate::http::proxy::{Proxy, ProxyError};
-use crate::http::tls::TrustError;
-use crate::outlet::OutletError;
-use crate::sandbox::{self, FaultRule, FaultRuleError, RateLimit};
-use crate::td::address;
+use td_braze_cohort::checkpoint::CheckpointError;
+use td_braze_cohort::command::CommandError;
+use td_braze_cohort::command::operator::parameters_of;
+use td_braze_cohort::config::credentials::{from_environment, td_api_key};
+use td_braze_cohort::config::endpoint::{self, EndpointError};
+use td_braze_cohort::config::key::Key;
+use td_braze_cohort::config::raw::{self, Layer, Origin, Raw, Written};
+use td_braze_cohort::config::template::{self, TemplateError};
+use td_braze_cohort::config::{Config, ConfigError, read_file};
+use td_braze_cohort::digdag;
+use td_braze_cohort::failures::FailuresError;
+use td_braze_cohort::http::proxy::{Proxy, ProxyError};
+use td_braze_cohort::http::tls::TrustError;
+use td_braze_cohort::outlet::OutletError;
+use td_braze_cohort::sandbox::{self, RateLimit};
+use td_braze_cohort::td::address;
 
 pub fn sections() -> Vec<Section> {
     vec![
@@ -295,9 +295,8 @@ fn sandbox() -> Vec<String> {
         CommandError::Sandbox(sandbox::Error::Users { path: "users.csv".into(), source: users }),
         CommandError::Sandbox(sandbox::Error::Thread { source: std::io::Error::from_raw_os_error(11) }),
     ]);
-    let fault: FaultRuleError = "reset:often".parse::<FaultRule>().unwrap_err();
     let limit = "many".parse::<RateLimit>().unwrap_err();
     let _: &sandbox::RateLimitError = &limit;
-    messages.extend([fault.to_string(), limit.to_string()]);
+    messages.push(limit.to_string());
     messages
 }
