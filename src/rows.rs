@@ -9,7 +9,7 @@ pub mod format;
 pub mod json;
 pub mod msgpack;
 pub mod problem;
-mod regular;
+mod splitter;
 pub mod typed;
 
 #[cfg(test)]
@@ -25,6 +25,8 @@ pub use problem::{Fault, Place, RowsError};
 use typed::{Typed, What};
 
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
+/// Where the head of a file in a tar archive says that it is one.
+const TAR_MAGIC: Range<usize> = 257..262;
 
 /// One row: its cells as bytes, unquoted and unescaped.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +41,6 @@ pub struct Row<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum Cells<'a> {
-    /// Where each ends; it begins where the one before it ends.
-    Ends(&'a [usize]),
     /// Where each stands.
     Spans(&'a [Range<usize>]),
     Typed(&'a [Typed]),
@@ -61,7 +61,6 @@ impl<'a> Row<'a> {
     /// How many cells it has.
     pub fn len(&self) -> usize {
         match self.cells {
-            Cells::Ends(ends) => ends.len(),
             Cells::Spans(spans) => spans.len(),
             Cells::Typed(cells) => cells.len(),
         }
@@ -76,13 +75,6 @@ impl<'a> Row<'a> {
     #[inline]
     pub fn value(&self, column: usize) -> Value<'a> {
         match self.cells {
-            Cells::Ends(ends) => {
-                let start = match column {
-                    0 => 0,
-                    _ => ends.get(column - 1).copied().unwrap_or(0),
-                };
-                Value::Text(ends.get(column).and_then(|end| self.bytes.get(start..*end)).unwrap_or_default())
-            }
             Cells::Spans(spans) => {
                 Value::Text(spans.get(column).and_then(|span| self.bytes.get(span.clone())).unwrap_or_default())
             }
@@ -140,6 +132,7 @@ pub fn open<R: Read>(reader: R, name: &str, form: &Form, wanted: Vec<String>) ->
     if bytes.peek(1).map_err(failed)?.is_empty() && !form.may_be_empty {
         return Err(RowsError::Empty);
     }
+    refuse_compressed(bytes.peek(6).map_err(failed)?)?;
     let is_text = form.format != Some(Format::Msgpack);
     if is_text && bytes.peek(UTF8_BOM.len()).map_err(failed)?.starts_with(UTF8_BOM) {
         bytes.consume(UTF8_BOM.len());
@@ -149,11 +142,9 @@ pub fn open<R: Read>(reader: R, name: &str, form: &Form, wanted: Vec<String>) ->
         None => format::recognise(&mut bytes, name, columns.as_deref()).map_err(failed)?,
     };
     if format != Format::Msgpack {
-        refuse_other_content(bytes.peek(6).map_err(failed)?)?;
-    }
-    let is_json = matches!(format, Format::Json | Format::Jsonl);
-    if is_json && format::is_document(&mut bytes, columns.is_some()).map_err(failed)? {
-        return Err(RowsError::JsonDocument);
+        // Not a byte more than that is read, as reading may fail. In a tar archive it is long enough.
+        format::first_line(&mut bytes).map_err(failed)?;
+        refuse_other_content(bytes.at_hand())?;
     }
     match format {
         Format::Csv | Format::Tsv => {
@@ -169,15 +160,14 @@ pub fn open<R: Read>(reader: R, name: &str, form: &Form, wanted: Vec<String>) ->
             Ok(Opened { rows: Rows::Delimited(Box::new(rows)), format, names: Some(names) })
         }
         Format::Jsonl => {
-            let (rows, names) = Json::objects(bytes, wanted)?;
+            if let Some(error) = format::other_json(&mut bytes).map_err(failed)? {
+                return Err(error);
+            }
+            let (rows, names) = Json::new(bytes, wanted)?;
             if names.is_none() && !form.may_be_empty {
                 return Err(RowsError::Empty);
             }
             Ok(Opened { rows: Rows::Json(rows), format, names })
-        }
-        Format::Json => {
-            let names = Some(columns.ok_or(RowsError::NoColumns { format })?);
-            Ok(Opened { rows: Rows::Json(Json::arrays(bytes)), format, names })
         }
         Format::Msgpack => {
             let names = Some(columns.ok_or(RowsError::NoColumns { format })?);
@@ -186,15 +176,25 @@ pub fn open<R: Read>(reader: R, name: &str, form: &Form, wanted: Vec<String>) ->
     }
 }
 
-/// What is no UTF-8 text, as its first bytes tell.
+/// What has to be unpacked first, as its first bytes tell. Gzip was unpacked once already.
+fn refuse_compressed(start: &[u8]) -> Result<(), RowsError> {
+    let kind = match *start {
+        [0x1f, 0x8b, ..] => "gzip, twice",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => "zstd",
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => "xz",
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A'] => "bzip2",
+        [b'P', b'K', 3, 4, ..] => "zip",
+        _ => return Ok(()),
+    };
+    Err(RowsError::Compressed { kind })
+}
+
+/// What is no UTF-8 text, as its first line tells.
 fn refuse_other_content(start: &[u8]) -> Result<(), RowsError> {
     match *start {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, 0, _, ..] | [_, 0, _, 0, ..] => Err(RowsError::Utf16),
-        [0x1f, 0x8b, ..] => Err(RowsError::Compressed { kind: "gzip, twice" }),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(RowsError::Compressed { kind: "zstd, twice" }),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Err(RowsError::Compressed { kind: "xz" }),
-        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A'] => Err(RowsError::Compressed { kind: "bzip2" }),
-        [b'P', b'K', 3, 4, ..] => Err(RowsError::Compressed { kind: "zip" }),
+        // The name of the first file ends with zeros, which no text has.
+        _ if start.get(TAR_MAGIC) == Some(b"ustar") && start[..TAR_MAGIC.start].contains(&0) => Err(RowsError::Tar),
         _ => Ok(()),
     }
 }
@@ -202,10 +202,8 @@ fn refuse_other_content(start: &[u8]) -> Result<(), RowsError> {
 impl<R: Read> Rows<R> {
     /// Looks at these columns alone, where that spares work.
     pub fn keep(&mut self, columns: &[usize]) {
-        match self {
-            Self::Delimited(rows) => rows.keep(columns),
-            Self::Json(rows) => rows.keep(columns),
-            Self::Msgpack(rows) => rows.keep(columns),
+        if let Self::Msgpack(rows) = self {
+            rows.keep(columns);
         }
     }
 
@@ -229,8 +227,4 @@ impl<R: Read> Rows<R> {
             Self::Msgpack(rows) => rows.row(),
         }
     }
-}
-
-fn kept(columns: &[usize]) -> Vec<bool> {
-    (0..columns.iter().max().map_or(0, |last| last + 1)).map(|column| columns.contains(&column)).collect()
 }

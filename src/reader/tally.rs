@@ -157,7 +157,7 @@ impl Tally {
             Fault::CellCount => format!("it has {} cells where there are {} columns", row.len(), layout.width),
             Fault::TooLong => "it has too many or too long cells".to_owned(),
             Fault::NotJson => "it is not JSON".to_owned(),
-            Fault::NotARow => "it is JSON of another kind than the rows of this format".to_owned(),
+            Fault::NotARow => "it is JSON, but no object".to_owned(),
             Fault::DuplicateKey => "the key of an identifier is there twice".to_owned(),
             Fault::Operation => "its operation is neither add nor remove (or delete)".to_owned(),
         };

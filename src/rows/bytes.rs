@@ -71,13 +71,37 @@ impl<R: Read> Bytes<R> {
         &self.buffer[self.start..self.end]
     }
 
-    /// Reads some more behind what is at hand, and says how many bytes; none at the end, and where the window is full.
+    /// The same, to be changed.
+    #[inline]
+    pub fn at_hand_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.end]
+    }
+
+    /// The size of the window.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether there is no room for more without a larger window.
+    pub fn is_full(&self) -> bool {
+        self.end - self.start == self.buffer.len()
+    }
+
+    /// Keeps so many of the bytes at hand.
+    pub fn truncate(&mut self, len: usize) {
+        self.end = self.end.min(self.start + len);
+    }
+
+    /// Reads some more behind what is at hand, and says how many bytes; none at the end. A window that is full is doubled.
     pub fn more(&mut self) -> io::Result<usize> {
-        if self.start > 0 {
+        if self.is_full() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        } else if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        if self.end == self.buffer.len() { Ok(0) } else { self.read_more() }
+        self.read_more()
     }
 
     /// Goes on behind so many of the bytes at hand.
@@ -104,9 +128,6 @@ impl<R: Read> Bytes<R> {
             if searched > MAX_LINE_BYTES {
                 self.skip_line()?;
                 return Ok(Some(Line::TooLong));
-            }
-            if searched == self.buffer.len() {
-                self.buffer.resize(self.buffer.len() * 2, 0);
             }
             if self.more()? == 0 {
                 let line = self.start..self.end;
@@ -171,7 +192,7 @@ pub(crate) mod tests {
                 Line::TooLong => None,
             });
         }
-        assert!(bytes.buffer.len() <= 2 * MAX_LINE_BYTES, "{} bytes are kept", bytes.buffer.len());
+        assert!(bytes.capacity() <= 2 * MAX_LINE_BYTES, "{} bytes are kept", bytes.capacity());
         lines
     }
 

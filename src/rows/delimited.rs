@@ -1,17 +1,13 @@
 //! Values separated by commas, as Digdag's `td>` writes them with `download_file` and as people write them by hand, or by
 //! tabs. Quotes mean the same in both.
 //!
-//! The grammar is csv-core's, also where `regular.rs` splits a record before csv-core sees it. What stands here is what
-//! an exact account needs beyond it: in a result of one column an
-//! empty line is a row (a NULL), a quote that never ends is an error, and no cell or row can take more memory than
-//! [`MAX_ROW_BYTES`].
+//! What an exact account needs beyond the cells: in a result of one column an empty line is a row (a NULL), and no cell or
+//! row can take more memory than [`MAX_ROW_BYTES`].
 
 use std::io::{self, Read};
 
-use csv_core::ReadRecordResult;
-
 use super::bytes::Bytes;
-use super::regular::Regular;
+use super::splitter::{Split, Splitter};
 use super::{Cells, Fault, Place, Row, RowsError};
 use crate::identifier;
 
@@ -25,39 +21,30 @@ pub(super) const KEPT_OF_A_CELL: usize = identifier::MAX_BYTES + 1;
 /// Reads rows from separated text, in constant memory.
 pub struct Delimited<R> {
     input: Bytes<R>,
-    parser: csv_core::Reader,
-    regular: Regular,
-    record: Record,
+    splitter: Splitter,
+    /// Where the next byte stands.
+    line: u64,
     /// Where the latest row begins.
     row_line: u64,
-    /// Its length, where it did not need the parser and is not in the record.
-    split: Option<usize>,
+    /// The bytes of the latest row, which are the last ones that were consumed.
+    row_len: usize,
     /// An empty line is a row of one empty cell.
     blank_lines_are_rows: bool,
-    /// The last record ended with a carriage return; a line feed that follows belongs to it.
+    /// The last line ended with a carriage return; a line feed that follows belongs to it.
     after_carriage_return: bool,
-    /// Line feeds that the parser was not shown.
-    skipped_lines: u64,
 }
 
 impl<R: Read> Delimited<R> {
     /// Reads nothing yet.
     pub fn new(input: Bytes<R>, delimiter: u8) -> Self {
-        let mut parser = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-        // At its first call it drops a byte order mark, if it is shown all of it at once. Ours is dropped already; a second
-        // one is content. Hence an empty line first.
-        parser.read_record(b"\n", &mut [0], &mut [0]);
-        parser.set_line(1);
         Self {
             input,
-            parser,
-            regular: Regular::new(delimiter),
-            record: Record::new(),
+            splitter: Splitter::new(delimiter),
+            line: 1,
             row_line: 1,
-            split: None,
+            row_len: 0,
             blank_lines_are_rows: false,
             after_carriage_return: false,
-            skipped_lines: 0,
         }
     }
 
@@ -80,33 +67,16 @@ impl<R: Read> Delimited<R> {
         self.blank_lines_are_rows = columns == 1;
     }
 
-    /// Of the other columns, the cells may be given as they stand, with their quotes doubled.
-    pub fn keep(&mut self, columns: &[usize]) {
-        self.regular.keep(columns);
-    }
-
     /// Goes to the next row; false at the end of the input.
+    #[inline]
     pub fn advance(&mut self) -> Result<bool, RowsError> {
-        let next = self.skip_line_breaks().map_err(|error| RowsError::Io { after: after(self.line()), error })?;
-        self.row_line = self.line();
-        self.split = None;
+        let next = self.skip_line_breaks().map_err(|error| failed(self.line, error))?;
+        (self.row_line, self.row_len) = (self.line, 0);
+        self.splitter.begin();
         match next {
             Next::End => return Ok(false),
-            Next::BlankRow => {
-                self.record.clear();
-                self.record.ends.push(0);
-            }
-            Next::Record => {
-                if let Some(split) = self.regular.split(self.input.at_hand()) {
-                    self.after_carriage_return = false;
-                    self.skipped_lines += split.line_feeds;
-                    self.input.consume(split.len);
-                    self.split = Some(split.len);
-                } else {
-                    self.record.clear();
-                    self.read_record(self.row_line)?;
-                }
-            }
+            Next::BlankRow => self.splitter.blank(),
+            Next::Record => self.read_record()?,
         }
         Ok(true)
     }
@@ -114,22 +84,16 @@ impl<R: Read> Delimited<R> {
     /// The row that it went to.
     #[inline]
     pub fn row(&self) -> Row<'_> {
-        match self.split {
-            Some(len) => Row {
-                bytes: self.input.consumed(len),
-                cells: Cells::Spans(self.regular.cells()),
-                place: self.row_line,
-                fault: None,
-            },
-            None => self.record.row(self.row_line),
+        Row {
+            bytes: self.input.consumed(self.row_len),
+            cells: Cells::Spans(self.splitter.cells()),
+            place: self.row_line,
+            fault: self.splitter.is_oversized().then_some(Fault::TooLong),
         }
     }
 
-    fn line(&self) -> u64 {
-        self.parser.line() + self.skipped_lines
-    }
-
-    /// Goes to the first byte of the next record. The parser would skip empty lines without a word.
+    /// Goes to the first byte of the next record.
+    #[inline]
     fn skip_line_breaks(&mut self) -> io::Result<Next> {
         loop {
             let Some(byte) = self.input.first()? else { return Ok(Next::End) };
@@ -137,7 +101,7 @@ impl<R: Read> Delimited<R> {
                 return Ok(Next::Record);
             }
             self.input.consume(1);
-            self.skipped_lines += u64::from(byte == b'\n');
+            self.line += u64::from(byte == b'\n');
             let ends_the_last_record = byte == b'\n' && self.after_carriage_return;
             self.after_carriage_return = byte == b'\r';
             if self.blank_lines_are_rows && !ends_the_last_record {
@@ -146,32 +110,41 @@ impl<R: Read> Delimited<R> {
         }
     }
 
-    fn read_record(&mut self, line: u64) -> Result<(), RowsError> {
+    #[inline]
+    fn read_record(&mut self) -> Result<(), RowsError> {
+        let mut at_end = false;
         loop {
-            let bytes = self.input.fill().map_err(|error| RowsError::Io { after: after(line), error })?;
-            let at_end = bytes.is_empty();
-            // At the end a line feed takes the place of the parser's own end mark: inside a quote it is swallowed, which
-            // is the only sign of a quote that was never closed.
-            let bytes = if at_end { b"\n".as_slice() } else { bytes };
-            let (result, read) = self.record.read(&mut self.parser, bytes);
-            if !at_end {
-                self.after_carriage_return = read > 0 && bytes.get(read - 1) == Some(&b'\r');
-                self.input.consume(read);
-            }
-            match result {
-                ReadRecordResult::Record | ReadRecordResult::End => return Ok(()),
-                ReadRecordResult::InputEmpty if at_end => return Err(RowsError::UnterminatedQuote { line }),
-                ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::OutputFull => self.record.make_room(),
-                ReadRecordResult::OutputEndsFull => self.record.make_room_for_cells(),
+            match self.splitter.split(self.input.at_hand_mut(), at_end) {
+                Split::Record { len, after_carriage_return } => {
+                    self.after_carriage_return = after_carriage_return;
+                    self.line += self.splitter.line_feeds();
+                    self.row_len = len;
+                    self.input.consume(len);
+                    return Ok(());
+                }
+                Split::OpenQuote => return Err(RowsError::UnterminatedQuote { line: self.row_line }),
+                Split::TextBehindQuote => {
+                    let broken = self.row_line + self.splitter.line_feeds();
+                    return Err(RowsError::TextBehindQuote { line: self.row_line, broken });
+                }
+                Split::More => at_end = self.read_more().map_err(|error| failed(self.row_line, error))?,
             }
         }
     }
+
+    /// Whether there was nothing more.
+    fn read_more(&mut self) -> io::Result<bool> {
+        if self.input.is_full() {
+            let len = self.splitter.squeeze(self.input.at_hand_mut());
+            self.input.truncate(len);
+        }
+        Ok(self.input.more()? == 0)
+    }
 }
 
-/// The line before the one that is read.
-fn after(line: u64) -> Place {
-    Place { unit: "line", number: line.saturating_sub(1) }
+/// Reading failed in this line.
+fn failed(line: u64, error: io::Error) -> RowsError {
+    RowsError::Io { after: Place { unit: "line", number: line.saturating_sub(1) }, error }
 }
 
 enum Next {
@@ -180,75 +153,9 @@ enum Next {
     End,
 }
 
-/// The cells of one record, while it is read.
-struct Record {
-    /// The cells' bytes up to `len`, room behind it.
-    bytes: Vec<u8>,
-    len: usize,
-    ends: Vec<usize>,
-    /// Room for the parser to put the ends of cells in.
-    new_ends: [usize; 64],
-    /// How many bytes of this record were not kept; the parser counts them.
-    cut: usize,
-    oversized: bool,
-}
-
-impl Record {
-    fn new() -> Self {
-        Self { bytes: vec![0; 4 * 1024], len: 0, ends: Vec::new(), new_ends: [0; 64], cut: 0, oversized: false }
-    }
-
-    fn clear(&mut self) {
-        self.len = 0;
-        self.ends.clear();
-        self.cut = 0;
-        self.oversized = false;
-    }
-
-    fn row(&self, line: u64) -> Row<'_> {
-        let fault = (self.oversized || self.ends.len() > MAX_COLUMNS).then_some(Fault::TooLong);
-        Row { bytes: &self.bytes[..self.len], cells: Cells::Ends(&self.ends), place: line, fault }
-    }
-
-    fn read(&mut self, parser: &mut csv_core::Reader, bytes: &[u8]) -> (ReadRecordResult, usize) {
-        let (result, read, written, cells) = parser.read_record(bytes, &mut self.bytes[self.len..], &mut self.new_ends);
-        self.len += written;
-        if !self.oversized {
-            self.ends.extend(self.new_ends[..cells].iter().map(|end| end - self.cut));
-        }
-        (result, read)
-    }
-
-    /// The parser needs room for bytes: from the cell it is in, if that is too long for anything we want, else more.
-    fn make_room(&mut self) {
-        let cell_start = self.ends.last().copied().unwrap_or(0);
-        if self.oversized {
-            self.len = 0;
-        } else if self.len - cell_start > KEPT_OF_A_CELL {
-            self.cut += self.len - (cell_start + KEPT_OF_A_CELL);
-            self.len = cell_start + KEPT_OF_A_CELL;
-        } else if self.bytes.len() < MAX_ROW_BYTES {
-            self.bytes.resize(self.bytes.len() * 2, 0);
-        } else {
-            self.give_up();
-        }
-    }
-
-    fn make_room_for_cells(&mut self) {
-        if self.ends.len() > MAX_COLUMNS {
-            self.give_up();
-        }
-    }
-
-    fn give_up(&mut self) {
-        self.oversized = true;
-        self.len = 0;
-        self.ends.clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::bytes::WINDOW;
     use super::super::bytes::tests::Dribble;
     use super::super::format::{Form, Format};
     use super::*;
@@ -291,6 +198,9 @@ mod tests {
     #[case::quoted_at_the_very_end("a\r\n\"x\"", "a/x")]
     #[case::mixed_line_breaks("a\r\n1\n2\r\n3\r4", "a/1/2/3/4")]
     #[case::header_only("a\r\n", "a")]
+    #[case::quotes_in_the_middle("a,b\n5\"\",x\"y\"\n \"z\",\"\"\n", "a|b/5\"\"|x\"y\"/ \"z\"|")]
+    #[case::doubled_quotes("a,b\n\"\"\"1\"\"\",\"\"\"\"\n\"2\"\"\"\"3\",4\n", "a|b/\"1\"|\"/2\"\"3|4")]
+    #[case::quoted_before_each_line_break("a,b\r\n1,\"2\"\r3,\"4\"\n5,\"6\"\r\n", "a|b/1|2/3|4/5|6")]
     fn reads(#[case] text: &str, #[case] expected: &str) {
         for step in [1, 2, 3, 1000] {
             let read: Vec<_> = rows(text.as_bytes(), step).unwrap().iter().map(|row| row.join("|")).collect();
@@ -307,6 +217,13 @@ mod tests {
     #[case::quote_without_end(b"a\r\n1\r\n\"2\r\n3\r\n", "line 3 never ends")]
     #[case::quote_at_the_very_end(b"a\r\n1\r\n\"", "line 3 never ends")]
     #[case::quote_without_end_in_the_header(b"\"a\r\n1\r\n", "line 1 never ends")]
+    #[case::text_behind_a_quote(b"a\r\n\"1\"2\r\n", "begins in line 2 breaks in line 2")]
+    #[case::space_behind_a_quote(b"a,b\r\n\"1\" ,2\r\n", "begins in line 2 breaks in line 2")]
+    #[case::two_lone_quotes(b"a,b\r\n\"1,2\r\n3,4\r\n\"5,6\r\n", "begins in line 2 breaks in line 4")]
+    #[case::three_lone_quotes(b"a,b\n1,\"2\n3,\"4\n5,\"6\n7,8\n", "begins in line 2 breaks in line 3")]
+    #[case::three_lone_quotes_of_which_two_meet(b"a,b\n\"1,2\n\",4\n5,\"6\n7,8\n", "line 4 never ends")]
+    #[case::two_lone_quotes_in_the_header(b"\"a,b\n\"1,2\n", "begins in line 1 breaks in line 2")]
+    #[case::text_behind_a_doubled_quote(b"a\n\"\"\"1\"2\n", "begins in line 2 breaks in line 2")]
     fn refuses(#[case] text: &[u8], #[case] message: &str) {
         for step in [1, 1000] {
             let error = rows(text, step).unwrap_err().to_string();
@@ -321,7 +238,7 @@ mod tests {
         let row = next(&mut input);
         assert_eq!((row.cell(0), row.cell(2), row.len()), (b"x".as_slice(), b"z".as_slice(), 3));
         assert!(row.cell(1).len() > identifier::MAX_BYTES);
-        assert!(input.record.bytes.len() < 64 * 1024);
+        assert!(input.input.capacity() <= WINDOW, "{} bytes are kept", input.input.capacity());
         assert_eq!(next(&mut input).to_strings(), ["1", "2", "3"]);
     }
 
@@ -342,6 +259,38 @@ mod tests {
         assert_eq!(next(&mut input).fault, Some(Fault::TooLong));
         let row = next(&mut input);
         assert_eq!((row.to_strings(), row.place, row.fault), (vec!["1".to_owned()], 3, None));
+        assert!(input.input.capacity() <= WINDOW, "{} bytes are kept", input.input.capacity());
+    }
+
+    /// Cells of 1,000 letters count whole, longer ones as far as they are kept.
+    #[rstest]
+    #[case::below(1000, 1000, None)]
+    #[case::above(1000, 1100, Some(Fault::TooLong))]
+    #[case::above_in_long_cells(5000, 1100, Some(Fault::TooLong))]
+    #[case::below_in_long_cells(5000, 1000, None)]
+    #[case::far_above(1000, 9000, Some(Fault::TooLong))]
+    fn a_row_has_a_megabyte_in_what_is_kept_of_its_cells(
+        #[case] length: usize,
+        #[case] cells: usize,
+        #[case] fault: Option<Fault>,
+        #[values("", "\"")] quote: &str,
+        #[values(1000, usize::MAX)] step: usize,
+    ) {
+        let row = vec![format!("{quote}{}{quote}", "x".repeat(length)); cells].join(",");
+        let text = format!("a\r\n{row}\r\n{row}\r\n1\r\n");
+        let mut input = Delimited::new(Bytes::new(Dribble(text.as_bytes(), step)), b',');
+        input.header().unwrap();
+        for _ in 0..2 {
+            assert!(input.advance().unwrap());
+            assert_eq!(input.row().fault, fault);
+            assert!(
+                fault.is_some()
+                    || input.row().len() == cells && input.row().cell(cells - 1).len() >= length.min(KEPT_OF_A_CELL)
+            );
+        }
+        assert!(input.advance().unwrap());
+        assert_eq!((input.row().to_strings(), input.row().place), (vec!["1".to_owned()], 4));
+        assert!(input.input.capacity() <= 2 * MAX_ROW_BYTES, "{} bytes are kept", input.input.capacity());
     }
 
     proptest! {

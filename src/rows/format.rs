@@ -6,7 +6,9 @@ use std::io::{self, Read};
 use memchr::{memchr, memchr2};
 
 use super::bytes::{Bytes, WINDOW};
-use super::json::lexer::{self, Lexer};
+use serde::de::IgnoredAny;
+
+use super::RowsError;
 use super::msgpack::{self, Guess};
 use crate::nearest::nearest;
 
@@ -19,15 +21,13 @@ pub enum Format {
     Tsv,
     /// A JSON object a line.
     Jsonl,
-    /// A JSON array a line.
-    Json,
     /// A `MessagePack` array a row.
     Msgpack,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 5] = [Self::Csv, Self::Tsv, Self::Jsonl, Self::Json, Self::Msgpack];
+    pub const ALL: [Self; 4] = [Self::Csv, Self::Tsv, Self::Jsonl, Self::Msgpack];
 
     /// As it is written in settings.
     pub fn name(self) -> &'static str {
@@ -35,7 +35,6 @@ impl Format {
             Self::Csv => "csv",
             Self::Tsv => "tsv",
             Self::Jsonl => "jsonl",
-            Self::Json => "json",
             Self::Msgpack => "msgpack",
         }
     }
@@ -52,7 +51,7 @@ impl Format {
 
     /// Whether nothing in it says what the columns are called.
     pub fn needs_columns(self) -> bool {
-        matches!(self, Self::Json | Self::Msgpack)
+        self == Self::Msgpack
     }
 
     /// What its rows are counted in, for messages.
@@ -63,12 +62,11 @@ impl Format {
     /// What the end of a file's name says, below that of a compression.
     fn from_file_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
-        let name = [".gz", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
         match name.rsplit_once('.')?.1 {
             "csv" => Some(Self::Csv),
             "tsv" | "tab" => Some(Self::Tsv),
-            "jsonl" | "ndjson" => Some(Self::Jsonl),
-            "json" => Some(Self::Json),
+            "jsonl" | "ndjson" | "json" => Some(Self::Jsonl),
             "msgpack" | "mpk" | "mp" => Some(Self::Msgpack),
             _ => None,
         }
@@ -107,16 +105,14 @@ fn by_content<R: Read>(bytes: &mut Bytes<R>, columns: Option<usize>) -> io::Resu
         return is_msgpack(bytes).map(|is| is.then_some(Format::Msgpack));
     }
     let (line, is_whole) = first_line(bytes)?;
-    match line.trim_ascii() {
-        [b'{', ..] if begins_an_object(line) || line.trim_ascii() == b"{" => Ok(Some(Format::Jsonl)),
-        [b'['] => Ok(Some(Format::Json)),
-        [b'[', ..] if lexer::is_array(line) || (!is_whole && lexer::begins_an_array(line)) => Ok(Some(Format::Json)),
-        _ => Ok(is_tab_separated(line, columns).then_some(Format::Tsv)),
+    match shape(line, is_whole) {
+        Shape::NoJson => Ok(is_tab_separated(line, columns).then_some(Format::Tsv)),
+        _ => Ok(Some(Format::Jsonl)),
     }
 }
 
 /// The first line that is not empty, as far as it is within the window, and whether it is.
-fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<(&[u8], bool)> {
+pub fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<(&[u8], bool)> {
     let (start, end) = loop {
         let at_hand = bytes.at_hand();
         let start = at_hand.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
@@ -134,21 +130,71 @@ fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<(&[u8], bool)> {
     Ok((&at_hand[start..end.unwrap_or(at_hand.len())], is_whole))
 }
 
-/// Whether the first line begins a document that goes over lines, or, where the columns of an array are not known, one that
-/// has all rows in a line.
-pub fn is_document<R: Read>(bytes: &mut Bytes<R>, columns_are_known: bool) -> io::Result<bool> {
-    let line = first_line(bytes)?.0.trim_ascii();
-    let holds_an_object = || {
-        let mut lexer = Lexer::new(line);
-        lexer.takes(b'[') && lexer.peek() == Some(b'{')
-    };
-    Ok(line == b"[" || line == b"{" || (!columns_are_known && holds_an_object()))
+/// Why JSON is not an object a line, as far as the first line tells.
+pub fn other_json<R: Read>(bytes: &mut Bytes<R>) -> io::Result<Option<RowsError>> {
+    let (line, is_whole) = first_line(bytes)?;
+    Ok(match shape(line, is_whole) {
+        Shape::Objects | Shape::NoJson => None,
+        Shape::Arrays => Some(RowsError::JsonArrays),
+        Shape::Document => Some(RowsError::JsonDocument),
+        Shape::Commas => Some(RowsError::JsonCommas),
+    })
+}
+
+/// What a first line says of JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// An object a line, as it should be.
+    Objects,
+    /// The same, with a comma behind each.
+    Commas,
+    /// An array a row.
+    Arrays,
+    /// A list of objects, or one object over several lines.
+    Document,
+    /// It is something else.
+    NoJson,
+}
+
+/// Conservative, as a header may begin with any letter. `[row,` in a line of its own is how Treasure Data's command line begins.
+fn shape(line: &[u8], is_whole: bool) -> Shape {
+    let line = line.trim_ascii();
+    let bare = line.strip_suffix(b",").unwrap_or(line);
+    let list = || if line[1..].trim_ascii_start().starts_with(b"{") { Shape::Document } else { Shape::Arrays };
+    match line {
+        b"[" | b"{" | b"[{" => Shape::Document,
+        b"[[" => Shape::Arrays,
+        [b'{', ..] if bare != line && is_json(bare) => Shape::Commas,
+        [b'{', behind @ ..] if begins_an_object(behind) => Shape::Objects,
+        [b'[', ..] if is_json(bare) => list(),
+        [b'[', ..] if matches!(bare[1..].trim_ascii_start(), [b'[' | b'{', ..]) && is_json(&bare[1..]) => list(),
+        [b'[', behind @ ..] if !is_whole && begins_with_a_value(behind) => list(),
+        _ => Shape::NoJson,
+    }
+}
+
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}
+
+/// What stands behind the first value of a text.
+fn behind_a_value(text: &[u8]) -> Option<&[u8]> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    Some(text[values.byte_offset()..].trim_ascii_start())
 }
 
 /// `{"key":` or `{}`; a header that begins so has no usable name in its first cell.
-fn begins_an_object(line: &[u8]) -> bool {
-    let mut lexer = Lexer::new(line);
-    lexer.takes(b'{') && (lexer.takes(b'}') || (lexer.string(None).is_ok() && lexer.takes(b':')))
+fn begins_an_object(behind_the_brace: &[u8]) -> bool {
+    let text = behind_the_brace.trim_ascii_start();
+    text.starts_with(b"}")
+        || (text.starts_with(b"\"") && behind_a_value(text).is_some_and(|behind| behind.starts_with(b":")))
+}
+
+/// A value and a comma, or a text or a list that goes on.
+fn begins_with_a_value(behind_the_bracket: &[u8]) -> bool {
+    let text = behind_the_bracket.trim_ascii_start();
+    matches!(text, [b'"' | b'[' | b'{', ..]) || behind_a_value(text).is_some_and(|behind| behind.starts_with(b","))
 }
 
 /// Tabs and no comma. Where the columns are known there have to be as many cells with tabs, and not as many with commas.
@@ -206,8 +252,8 @@ mod tests {
     #[case::spaced_object(b"\n { \"user_ids\" : 1}", Format::Jsonl)]
     #[case::an_object_that_breaks_off(b"{\"user_ids\": \n{\"user_ids\": 1}", Format::Jsonl)]
     #[case::empty_object(b"{}\n", Format::Jsonl)]
-    #[case::array(b"[\"u1\",null,3]\n[\"u2\",null,4]\n", Format::Json)]
-    #[case::array_without_line_feed(b" [ 1 ]", Format::Json)]
+    #[case::array(b"[\"u1\",null,3]\n[\"u2\",null,4]\n", Format::Jsonl)]
+    #[case::array_without_line_feed(b" [ 1 ]", Format::Jsonl)]
     #[case::array_that_breaks_off(b"[1,\n2]", Format::Csv)]
     #[case::msgpack(b"\x92\xa2u1\xc0\x92\xa2u2\x01", Format::Msgpack)]
     #[case::one_row_of_msgpack(b"\x92\xa2u1\xc0", Format::Msgpack)]
@@ -219,13 +265,34 @@ mod tests {
     #[rstest]
     #[case("members.tsv", Format::Tsv)]
     #[case("members.TSV.gz", Format::Tsv)]
-    #[case("members.ndjson.zst", Format::Jsonl)]
-    #[case("members.json", Format::Json)]
+    #[case("members.ndjson.gz", Format::Jsonl)]
+    #[case("members.json", Format::Jsonl)]
     #[case("members.msgpack.gz", Format::Msgpack)]
     #[case("members.gz", Format::Csv)]
     #[case("members.d/jsonl", Format::Csv)]
     fn where_the_content_says_nothing_the_name_does(#[case] name: &str, #[case] expected: Format) {
         assert_eq!(recognised(b"user_ids\n", name, None), expected);
+    }
+
+    #[rstest]
+    #[case::objects(&["{\"id\": 1}", "{}", "{\"id\": 1} {", "{\"id\": [1,"], Shape::Objects)]
+    #[case::arrays(&["[1]", "[]", "[\"a\", 1]", "[1],", "[[1],", "[[\"a\", {}],", "[[1], [2]]", "[["], Shape::Arrays)]
+    #[case::document(&["[", "{", "[{", "[{\"id\": 1},", "[{\"id\": 1}", "[{\"id\": 1}]", "[ {}, {} ]"], Shape::Document)]
+    #[case::commas(&["{\"id\": 1},", " {} ,"], Shape::Commas)]
+    #[case::no_json(&["[id],[name]", "[1],user_ids", "[1,", "[[1],user_ids", "{id},", "{\"a\",b}", "[oops", "\"a\""], Shape::NoJson)]
+    fn a_first_line_says_what_json_it_is(#[case] lines: &[&str], #[case] expected: Shape) {
+        for line in lines {
+            assert_eq!(shape(line.as_bytes(), true), expected, "{line}");
+        }
+    }
+
+    #[rstest]
+    #[case("[\"a", Shape::Arrays)]
+    #[case("[[1, 2], [", Shape::Arrays)]
+    #[case("[{\"a\":", Shape::Document)]
+    #[case("[1], user_ids, ", Shape::NoJson)]
+    fn a_first_line_without_end_says_it_by_its_beginning(#[case] line: &str, #[case] expected: Shape) {
+        assert_eq!(shape(line.as_bytes(), false), expected);
     }
 
     #[test]
@@ -236,7 +303,7 @@ mod tests {
     #[test]
     fn long_first_rows_are_recognised_by_their_beginning() {
         let long = "x".repeat(2 * WINDOW);
-        assert_eq!(recognised(format!("[\"{long}\"]").as_bytes(), "-", None), Format::Json);
+        assert_eq!(recognised(format!("[\"{long}\"]").as_bytes(), "-", None), Format::Jsonl);
         assert_eq!(recognised(format!("{{\"a\": \"{long}\"}}").as_bytes(), "-", None), Format::Jsonl);
         assert_eq!(recognised(format!("user_ids,{long}\n").as_bytes(), "-", None), Format::Csv);
         let msgpack = [b"\x91\xdb\x00\x02\x00\x00", long.as_bytes()].concat();

@@ -1,31 +1,35 @@
-//! JSON lines: an object a line, or an array a line as Treasure Data writes a job's result as `json`.
+//! JSON lines: an object a line.
 //!
 //! A line that is no row is rejected, and the next one is a row again. Empty lines are none. A line is kept up to
 //! [`MAX_LINE_BYTES`](super::bytes::MAX_LINE_BYTES).
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::fmt;
+use std::io::Read;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::bytes::{Bytes, Line};
-use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS};
-use super::typed::{Record, Typed, What};
+use super::delimited::KEPT_OF_A_CELL;
+use super::typed::{Record, What};
 use super::{Fault, Place, Row, RowsError};
 use crate::identifier::Reason;
 
-pub mod lexer;
-
-use lexer::{Bad, Key, Kind, Lexer};
-
 /// So many rejected lines may stand before the first object, which shows what the columns are.
 const MAX_LEADING_FAULTS: usize = 1000;
+/// How deep a value may be nested.
+const MAX_DEPTH: u32 = 128;
 
 /// Reads rows from lines of JSON.
 pub struct Json<R> {
     bytes: Bytes<R>,
-    shape: Shape,
+    /// The keys that are looked for; a row has a cell for each.
+    wanted: Vec<String>,
     line: u64,
     record: Record,
-    unescaped: Vec<u8>,
     /// Lines before the first object, which were read to find it.
     leading: VecDeque<(u64, Fault)>,
     /// The first object is in the record and was not given out.
@@ -34,45 +38,21 @@ pub struct Json<R> {
     latest: (u64, Option<Fault>),
 }
 
-enum Shape {
-    /// The keys that are looked for; a row has a cell for each.
-    Objects(Vec<String>),
-    /// Which columns are looked at.
-    Arrays(Vec<bool>),
-}
-
 impl<R: Read> Json<R> {
     /// An object a line, of which these keys are wanted. Reads the first object and says which keys it has; none where there
     /// is no line at all.
-    pub fn objects(bytes: Bytes<R>, wanted: Vec<String>) -> Result<(Self, Option<Vec<String>>), RowsError> {
-        let mut json = Self::new(bytes, Shape::Objects(wanted));
-        let keys = json.find_first()?;
-        Ok((json, keys))
-    }
-
-    /// An array a line.
-    pub fn arrays(bytes: Bytes<R>) -> Self {
-        Self::new(bytes, Shape::Arrays(Vec::new()))
-    }
-
-    fn new(bytes: Bytes<R>, shape: Shape) -> Self {
-        Self {
+    pub fn new(bytes: Bytes<R>, wanted: Vec<String>) -> Result<(Self, Option<Vec<String>>), RowsError> {
+        let mut json = Self {
             bytes,
-            shape,
+            wanted,
             line: 0,
             record: Record::default(),
-            unescaped: Vec::new(),
             leading: VecDeque::new(),
             has_first: false,
             latest: (0, None),
-        }
-    }
-
-    /// Looks at these columns of an array alone.
-    pub fn keep(&mut self, columns: &[usize]) {
-        if let Shape::Arrays(kept) = &mut self.shape {
-            *kept = super::kept(columns);
-        }
+        };
+        let keys = json.find_first()?;
+        Ok((json, keys))
     }
 
     /// Goes to the next row; false at the end of the input.
@@ -97,7 +77,7 @@ impl<R: Read> Json<R> {
     fn find_first(&mut self) -> Result<Option<Vec<String>>, RowsError> {
         let mut keys = None;
         loop {
-            match self.read_line(|line| keys = keys_of(line).ok())? {
+            match self.read_line(|object| keys = Some(object.keys()))? {
                 Some(Ok(())) => {
                     self.has_first = true;
                     return Ok(keys);
@@ -113,128 +93,131 @@ impl<R: Read> Json<R> {
     }
 
     /// Reads the next line that is not empty into the record; `look` sees it where it is a row. None at the end.
-    fn read_line(&mut self, look: impl FnOnce(&[u8])) -> Result<Option<Result<(), Fault>>, RowsError> {
+    fn read_line(&mut self, look: impl FnOnce(&Object<'_>)) -> Result<Option<Result<(), Fault>>, RowsError> {
         loop {
-            let failed =
-                |line: u64, error: io::Error| RowsError::Io { after: Place { unit: "line", number: line }, error };
-            let line = match self.bytes.line() {
-                Ok(None) => return Ok(None),
-                Ok(Some(line)) => line,
-                Err(error) => return Err(failed(self.line, error)),
-            };
+            let after = Place { unit: "line", number: self.line };
+            let line = self.bytes.line().map_err(|error| RowsError::Io { after, error })?;
             self.line += 1;
-            let Line::Whole(line) = line else {
-                self.record.clear();
-                return Ok(Some(Err(Fault::TooLong)));
+            self.record.reset(self.wanted.len());
+            let line = match line {
+                None => return Ok(None),
+                Some(Line::TooLong) => return Ok(Some(Err(Fault::TooLong))),
+                Some(Line::Whole(line)) if line.trim_ascii().is_empty() => continue,
+                Some(Line::Whole(line)) => line,
             };
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            let read = match &self.shape {
-                Shape::Objects(wanted) => read_object(line, wanted, &mut self.record, &mut self.unescaped),
-                Shape::Arrays(kept) => read_array(line, kept, &mut self.record),
-            };
-            if read.is_ok() {
-                look(line);
-            }
+            // What is not UTF-8 is looked for where a text is wanted, and does no harm elsewhere.
+            let line = String::from_utf8_lossy(line);
+            let read = Object::read(&line).and_then(|object| {
+                object.fill(&mut self.record, &self.wanted, matches!(line, Cow::Owned(_)))?;
+                look(&object);
+                Ok(())
+            });
             return Ok(Some(read));
         }
     }
 }
 
-impl From<Bad> for Fault {
-    fn from(_: Bad) -> Self {
-        Self::NotJson
-    }
-}
+/// A string; borrowed, if nothing in it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn read_object(line: &[u8], wanted: &[String], record: &mut Record, unescaped: &mut Vec<u8>) -> Result<(), Fault> {
-    record.reset(wanted.len());
-    let mut lexer = Lexer::new(line);
-    if !lexer.takes(b'{') {
-        return Err(another_shape(line));
-    }
-    let (mut goes_on, mut is_twice) = (!lexer.takes(b'}'), false);
-    while goes_on {
-        let key = match lexer.key(unescaped)? {
-            Key::Plain(key) => key,
-            Key::Unescaped => unescaped.as_slice(),
-        };
-        match wanted.iter().position(|wanted| wanted.as_bytes() == key) {
-            Some(column) => {
-                let cell = read_cell(&mut lexer, record)?;
-                is_twice |= !record.set(column, cell);
+/// The members of an object, in order. Values are as they are written, so that numbers keep their digits; their grammar was
+/// looked at, but not what their strings escape.
+struct Object<'a>(Vec<(Text<'a>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
             }
-            None => drop(lexer.value(None)?),
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Object(members))
+            }
         }
-        goes_on = lexer.takes(b',');
-        if !goes_on && !lexer.takes(b'}') {
-            return Err(Fault::NotJson);
-        }
-    }
-    match (lexer.ends(), is_twice) {
-        (false, _) => Err(Fault::NotJson),
-        (true, true) => Err(Fault::DuplicateKey),
-        (true, false) => Ok(()),
+        deserializer.deserialize_map(Members)
     }
 }
 
-fn read_array(line: &[u8], kept: &[bool], record: &mut Record) -> Result<(), Fault> {
-    record.clear();
-    let mut lexer = Lexer::new(line);
-    if !lexer.takes(b'[') {
-        return Err(another_shape(line));
+impl<'a> Object<'a> {
+    fn read(line: &'a str) -> Result<Self, Fault> {
+        serde_json::from_str(line).map_err(|_| match serde_json::from_str::<&RawValue>(line) {
+            Ok(value) if is_sound(value.get()) => Fault::NotARow,
+            _ => Fault::NotJson,
+        })
     }
-    let mut goes_on = !lexer.takes(b']');
-    while goes_on {
-        let cell = if kept.get(record.next_column()).copied().unwrap_or_default() {
-            read_cell(&mut lexer, record)?
-        } else {
-            lexer.value(None)?;
-            Typed::ABSENT
-        };
-        record.push(cell);
-        goes_on = lexer.takes(b',');
-        if !goes_on && !lexer.takes(b']') {
-            return Err(Fault::NotJson);
-        }
-        if record.next_column() > MAX_COLUMNS {
-            return Err(Fault::TooLong);
-        }
+
+    /// The keys are shown in messages; one that is longer is none of ours.
+    fn keys(&self) -> Vec<String> {
+        self.0.iter().map(|(key, _)| key.0.chars().take(KEPT_OF_A_CELL).collect()).collect()
     }
-    if lexer.ends() { Ok(()) } else { Err(Fault::NotJson) }
+
+    /// Puts the values of the wanted keys into the record.
+    fn fill(&self, record: &mut Record, wanted: &[String], is_damaged: bool) -> Result<(), Fault> {
+        let mut is_twice = false;
+        for (key, value) in &self.0 {
+            let column = wanted.iter().position(|wanted| *wanted == key.0);
+            let start = record.bytes().len();
+            let what = read_value(value.get(), column.map(|_| record.bytes()), is_damaged)?;
+            if let Some(column) = column {
+                is_twice |= !record.set(column, record.cell(start, what));
+            }
+        }
+        if is_twice { Err(Fault::DuplicateKey) } else { Ok(()) }
+    }
 }
 
-fn read_cell(lexer: &mut Lexer<'_>, record: &mut Record) -> Result<Typed, Bad> {
-    let start = record.bytes().len();
-    let what = match lexer.value(Some(record.bytes()))? {
-        Kind::Text | Kind::Integer | Kind::Null => What::Text,
-        Kind::Float => What::Unfit(Reason::Float),
-        Kind::Boolean => What::Unfit(Reason::Boolean),
-        Kind::Nested => What::Unfit(Reason::Nested),
+/// What a value is. The content of a string and the digits of a whole number go to `out`. `is_damaged` says that what was not
+/// UTF-8 is replaced.
+fn read_value(value: &str, out: Option<&mut Vec<u8>>, is_damaged: bool) -> Result<What, Fault> {
+    let content = match value.as_bytes() {
+        [b'"', ..] if out.is_none() && !value.contains('\\') => return Ok(What::Text),
+        [b'"', ..] => serde_json::from_str::<Text<'_>>(value).map_err(|_| Fault::NotJson)?.0,
+        [b'{' | b'[', ..] if is_sound(value) => return Ok(What::Unfit(Reason::Nested)),
+        [b'{' | b'[', ..] => return Err(Fault::NotJson),
+        [b't' | b'f', ..] => return Ok(What::Unfit(Reason::Boolean)),
+        [b'n', ..] => return Ok(What::Text),
+        _ if value.contains(['.', 'e', 'E']) => return Ok(What::Unfit(Reason::Float)),
+        _ => Cow::Borrowed(value),
     };
-    Ok(record.cell(start, what))
-}
-
-/// What a line is that does not begin as a row does.
-fn another_shape(line: &[u8]) -> Fault {
-    let mut lexer = Lexer::new(line);
-    if lexer.value(None).is_ok() && lexer.ends() { Fault::NotARow } else { Fault::NotJson }
-}
-
-/// The keys of an object, in order; what is not UTF-8 is replaced.
-fn keys_of(line: &[u8]) -> Result<Vec<String>, Bad> {
-    let (mut lexer, mut unescaped, mut keys) = (Lexer::new(line), Vec::new(), Vec::new());
-    let mut goes_on = lexer.takes(b'{') && !lexer.takes(b'}');
-    while goes_on {
-        let key = match lexer.key(&mut unescaped)? {
-            Key::Plain(key) => key,
-            Key::Unescaped => unescaped.as_slice(),
-        };
-        // Keys are shown in messages; one that is longer is none of ours.
-        keys.push(String::from_utf8_lossy(&key[..key.len().min(KEPT_OF_A_CELL)]).into_owned());
-        lexer.value(None)?;
-        goes_on = lexer.takes(b',');
+    if is_damaged && content.contains(char::REPLACEMENT_CHARACTER) {
+        return Ok(What::Unfit(Reason::InvalidUtf8));
     }
-    Ok(keys)
+    if let Some(out) = out {
+        out.extend_from_slice(content.as_bytes());
+    }
+    Ok(What::Text)
+}
+
+/// Whether JSON of the right grammar is not too deep, and escapes no half of a surrogate pair.
+fn is_sound(json: &str) -> bool {
+    let (mut place, mut depth) = (0, 0_u32);
+    while let Some(byte) = json.as_bytes().get(place) {
+        match byte {
+            b'"' => {
+                let mut text = serde_json::Deserializer::from_str(&json[place..]).into_iter::<Text<'_>>();
+                if !matches!(text.next(), Some(Ok(_))) {
+                    return false;
+                }
+                place += text.byte_offset();
+                continue;
+            }
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth >= MAX_DEPTH {
+            return false;
+        }
+        place += 1;
+    }
+    true
 }

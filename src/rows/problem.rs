@@ -46,11 +46,14 @@ pub enum RowsError {
     #[error("it is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")]
     Utf16,
     /// A compressed file of a kind that is not read here.
-    #[error("it is compressed with {kind}: unpack it first, or use gzip or zstd")]
+    #[error("it is compressed with {kind}: unpack it first, or use gzip")]
     Compressed {
         /// What it is compressed with.
         kind: &'static str,
     },
+    /// Several files in one.
+    #[error("it is a tar archive: unpack it first, and name its files, or a pattern, as input")]
+    Tar,
     /// A quote that never ends; everything behind it is one cell.
     #[error(
         "the quoted cell in the record that begins in line {line} never ends: \
@@ -59,6 +62,17 @@ pub enum RowsError {
     UnterminatedQuote {
         /// Line in which the record begins.
         line: u64,
+    },
+    /// More text where a cell ended.
+    #[error(
+        "the record that begins in line {line} breaks in line {broken}, where text stands behind a closing quote: a cell that \
+         begins with a quote has to end with one, and quotes in it have to be doubled. Nothing of that record was sent"
+    )]
+    TextBehindQuote {
+        /// Line in which the record begins.
+        line: u64,
+        /// Line in which the text stands.
+        broken: u64,
     },
     /// A format without header, and nobody said what the columns are.
     #[error(
@@ -87,10 +101,21 @@ pub enum RowsError {
     },
     /// JSON that is spread over lines, or a list of objects.
     #[error(
-        "it is one JSON document, not a row a line: write an object a line (jq -c '.[]' FILE for an array of objects, \
-         jq -c . FILE for objects over several lines)"
+        "it is one JSON document, not an object a line: write it with jq -c '.[]' FILE (an array of objects) or \
+         jq -c . FILE (objects over several lines)"
     )]
     JsonDocument,
+    /// JSON whose rows are arrays.
+    #[error(
+        "it is JSON with an array a row, which does not say what its columns are called: write an object a line, or let \
+         Treasure Data write the result as csv or msgpack"
+    )]
+    JsonArrays,
+    /// JSON lines that are joined by commas.
+    #[error(
+        "its first line is a JSON object with a comma behind it: write an object a line, without commas between them"
+    )]
+    JsonCommas,
     /// Not one line is an object.
     #[error("none of the first {lines} lines is a JSON object: look at the file, or set format")]
     NoObject {
@@ -125,7 +150,7 @@ pub enum Fault {
     TooLong,
     /// The line is not JSON.
     NotJson,
-    /// The line is JSON, but neither the object nor the array that it should be.
+    /// The line is JSON, but not the object that it should be.
     NotARow,
     /// The key of an identifier is there twice.
     DuplicateKey,

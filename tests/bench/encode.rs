@@ -4,7 +4,6 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Map, Value};
 
 /// A line of CSV, or of TSV with tabs, as `download_file` writes it.
@@ -24,11 +23,6 @@ pub fn json_object(header: &[String], cells: &[String]) -> String {
     let object: Map<_, _> =
         header.iter().zip(cells).map(|(name, cell)| (name.clone(), Value::from(cell.as_str()))).collect();
     Value::Object(object).to_string() + "\n"
-}
-
-/// An array a line.
-pub fn json_array(cells: &[String]) -> String {
-    Value::from(cells).to_string() + "\n"
 }
 
 /// A `MessagePack` array; cells are shorter than 64 KiB, and fewer than 16.
@@ -53,9 +47,4 @@ pub fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     // Writing to a vector cannot fail.
     encoder.write_all(content).and_then(|()| encoder.finish()).unwrap_or_default()
-}
-
-/// One frame.
-pub fn zstd(content: &[u8]) -> Vec<u8> {
-    compress_to_vec(content, CompressionLevel::Fastest)
 }

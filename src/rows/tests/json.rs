@@ -28,8 +28,9 @@ proptest! {
             }
             Err(error) => {
                 let first = lines.iter().map(|line| line.trim()).find(|line| !line.is_empty()).unwrap_or_default();
-                let begins_a_document = first == "{" || first.starts_with('[');
-                prop_assert!(begins_a_document && matches!(error, RowsError::JsonDocument), "{}", error);
+                let is_other = first == "{" || first.starts_with('[') || first.ends_with(',');
+                let is_named = matches!(error, RowsError::JsonDocument | RowsError::JsonArrays | RowsError::JsonCommas);
+                prop_assert!(is_other && is_named, "{}", error);
             }
         }
     }
@@ -113,18 +114,49 @@ impl<'de> Deserialize<'de> for Members {
 }
 
 #[test]
-fn json_rows_that_are_arrays_have_a_cell_a_value() {
-    let content = b"[\"u1\", null, 12345678901234567890123]\n\n[1.5, true, []]\n[]\n{}\n[1\n";
-    let rows = read(content, 7, Format::Json, Some(&["a", "b", "c"])).unwrap();
-    let reasons = [Reason::Float, Reason::Boolean, Reason::Nested].map(Cell::Unfit);
-    let expected = [
-        Ok(vec![text("u1"), text(""), text("12345678901234567890123")]),
-        Ok(reasons.to_vec()),
-        Ok(Vec::new()),
-        Err(Fault::NotARow),
-        Err(Fault::NotJson),
-    ];
-    assert_eq!(rows, expected);
+fn numbers_keep_their_digits_and_need_not_fit_into_anything() {
+    let content =
+        b"{\"id\": 12345678901234567890123}\n{\"id\": -0}\n{\"id\": 1E9999}\n{\"id\": [1e9999], \"x\": -1e9999}\n";
+    let rows = read(content, 7, Format::Jsonl, None).unwrap();
+    let row = |id: Cell| Ok(vec![id, Cell::Absent]);
+    let unfit = [Reason::Float, Reason::Nested].map(Cell::Unfit);
+    assert_eq!(
+        rows,
+        [row(text("12345678901234567890123")), row(text("-0")), row(unfit[0].clone()), row(unfit[1].clone())]
+    );
+}
+
+#[rstest]
+#[case::at_the_top("\"\\ud83d\"", true)]
+#[case::nested("[1, {\"a\": \"]\\ude00\"}]", true)]
+#[case::in_a_nested_key("{\"\\ud83d\\ud83d\": 1}", true)]
+#[case::an_escaped_backslash("[\"\\\\ud83d\"]", false)]
+#[case::a_whole_pair("[\"\\ud83d\\ude00\"]", false)]
+fn half_a_surrogate_pair_is_no_json_wherever_it_stands(#[case] value: &str, #[case] is_bad: bool) {
+    let content = format!("{{\"id\": 1}}\n{{\"id\": 2, \"x\": {value}}}\n{value}\n{{\"id\": {value}}}\n");
+    let rows = read(content.as_bytes(), 1000, Format::Jsonl, None).unwrap();
+    assert_eq!(rows[1..].iter().map(|row| *row == Err(Fault::NotJson)).collect::<Vec<_>>(), [is_bad; 3], "{rows:?}");
+}
+
+#[test]
+fn what_is_not_utf_8_harms_the_cell_it_stands_in_alone() {
+    let content =
+        b"{\"id\": 1, \"x\": \"\xff\"}\n{\"id\": \"a\xff\", \"\xc3\xa9\": \"b\"}\n{\"id\": \"\xef\xbf\xbd\"}\n";
+    let rows = read(content, 3, Format::Jsonl, None).unwrap();
+    let unfit = Cell::Unfit(Reason::InvalidUtf8);
+    assert_eq!(
+        rows,
+        [Ok(vec![text("1"), Cell::Absent]), Ok(vec![unfit, text("b")]), Ok(vec![text("\u{fffd}"), Cell::Absent])]
+    );
+}
+
+#[test]
+fn depth_costs_neither_stack_nor_memory() {
+    let value = |depth: usize| format!("{{\"id\": {}{}}}\n", "[".repeat(depth), "]".repeat(depth));
+    let content = format!("{{}}\n{}{}{}{}", value(127), value(128), value(250_000), "{\"id\":[".repeat(100_000));
+    let rows = read(content.as_bytes(), 1000, Format::Jsonl, None).unwrap();
+    let nested = Ok(vec![Cell::Unfit(Reason::Nested), Cell::Absent]);
+    assert_eq!(rows[1..], [nested, Err(Fault::NotJson), Err(Fault::NotJson), Err(Fault::NotJson)]);
 }
 
 #[test]
@@ -137,12 +169,21 @@ fn the_lines_before_the_first_object_are_counted_once_it_is_found() {
 }
 
 #[rstest]
-#[case(b"[\n  {\"id\": 1}\n]\n", Format::Json)]
-#[case(b"[{\"id\": 1}, {\"id\": 2}]", Format::Json)]
-#[case(b"{\n  \"id\": 1\n}\n", Format::Jsonl)]
-fn a_document_that_is_not_a_row_a_line_is_said_to_be_one(#[case] content: &[u8], #[case] format: Format) {
-    for form in [Form { format: Some(format), ..Form::default() }, Form::default()] {
+#[case::over_lines(b"[\n  {\"id\": 1}\n]\n", "jq -c '.[]'")]
+#[case::in_a_line(b"[{\"id\": 1}, {\"id\": 2}]", "jq -c '.[]'")]
+#[case::an_object_over_lines(b"{\n  \"id\": 1\n}\n", "jq -c . FILE")]
+#[case::a_row_a_line(b"[{\"id\": 1},\n{\"id\": 2}]\n", "jq -c '.[]'")]
+#[case::arrays(b"[\"u1\"]\n[\"u2\"]\n", "an array a row")]
+#[case::an_array_a_row(b"[[\"u1\"],\n[\"u2\"]]\n", "an array a row")]
+#[case::commas(b"{\"id\": 1},\n{\"id\": 2}\n", "a comma behind it")]
+fn what_is_not_an_object_a_line_is_said_to_be_so(#[case] content: &[u8], #[case] message: &str) {
+    let known = Some(vec!["id".to_owned()]);
+    for form in [
+        Form { format: Some(Format::Jsonl), ..Form::default() },
+        Form::default(),
+        Form { columns: known, ..Form::default() },
+    ] {
         let error = open(Dribble(content, 5), "-", &form, vec!["id".to_owned()]).map(|_| ()).unwrap_err();
-        assert!(matches!(error, RowsError::JsonDocument), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
     }
 }

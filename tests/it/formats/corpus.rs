@@ -17,8 +17,11 @@ fn folder() -> PathBuf {
 fn run(file: &str) -> Run {
     let run = Run::upload().without_credentials().set("input", file).set("max_rejected", "100%");
     let run = run.file(file, fs::read(folder().join(file)).unwrap()).arg("--dry-run").arg("--json");
-    let needs_columns = [".json", ".msgpack"].iter().any(|end| file.ends_with(end)) && !file.starts_with("document");
-    if needs_columns { run.set("columns", "[user_ids, device_ids]") } else { run }
+    if file.ends_with(".msgpack") || file.starts_with("arrays") {
+        run.set("columns", "[user_ids, device_ids]")
+    } else {
+        run
+    }
 }
 
 /// Rows read, used, without identifier, rejected; and further numbers of the account.
@@ -40,9 +43,6 @@ fn run(file: &str) -> Run {
 #[case("not_identifiers.jsonl", [6, 1, 0, 5], &[
     ("cells_rejected/float", 3), ("cells_rejected/boolean", 1), ("cells_rejected/nested", 2), ("identifiers/device_ids", 1),
 ])]
-#[case("not_identifiers.json", [5, 1, 0, 4], &[
-    ("cells_rejected/float", 2), ("cells_rejected/boolean", 1), ("cells_rejected/nested", 2), ("identifiers/device_ids", 1),
-])]
 #[case("not_identifiers.msgpack", [7, 1, 0, 6], &[
     ("cells_rejected/float", 2), ("cells_rejected/boolean", 1), ("cells_rejected/nested", 2), ("cells_rejected/extension", 1),
     ("cells_rejected/invalid_utf8", 1), ("identifiers/device_ids", 1),
@@ -55,14 +55,10 @@ fn run(file: &str) -> Run {
 #[case("escaped_key.jsonl", [1, 1, 0, 0], &[])]
 #[case("invalid_utf8.jsonl", [2, 1, 0, 1], &[("cells_rejected/invalid_utf8", 1)])]
 #[case("deep.jsonl", [3, 1, 0, 2], &[("rows_malformed/not_json", 2)])]
-#[case("other_shapes.json", [7, 1, 0, 6], &[
-    ("rows_malformed/not_a_row", 2), ("rows_malformed/cell_count", 3), ("rows_malformed/not_json", 1),
-])]
 #[case("deep.msgpack", [2, 2, 0, 0], &[("cells_rejected/nested", 1)])]
 #[case("ragged.msgpack", [4, 2, 0, 2], &[("rows_malformed/cell_count", 2)])]
 #[case("members.csv.gz", [200, 200, 0, 0], &[])]
 #[case("padded.csv.gz", [200, 200, 0, 0], &[])]
-#[case("frames.csv.zst", [200, 200, 0, 0], &[])]
 fn is_read_to_its_end(#[case] file: &str, #[case] rows: [u64; 4], #[case] numbers: &[(&str, u64)]) {
     let account = run(file).exits(0).account();
     let keys = ["/rows_read", "/rows_used", "/rows_without_identifier", "/rows_rejected"];
@@ -87,9 +83,16 @@ fn is_read_to_its_end(#[case] file: &str, #[case] rows: [u64; 4], #[case] number
 #[case("no_object.jsonl", "none of the first 2 lines is a JSON object")]
 #[case("document.json", "jq -c '.[]'")]
 #[case("document_in_a_line.json", "jq -c '.[]'")]
+#[case("objects_in_one_list.json", "jq -c '.[]'")]
+#[case("arrays.json", "an array a row")]
+#[case("arrays_in_one_list.json", "an array a row")]
+#[case("commas.jsonl", "a comma behind it")]
+#[case("text_behind_a_quote_in_the_header.csv", "begins in line 1 breaks in line 2")]
 #[case("cut_off_in_its_header.csv.gz", "the gzip data ends in the middle")]
 #[case("gzip_in_gzip.csv.gz", "compressed with gzip, twice")]
-#[case("window_of_2_gib.csv.zst", "more than 8 MiB")]
+#[case("frames.csv.zst", "compressed with zstd")]
+#[case("tar.csv", "a tar archive")]
+#[case("tar.csv.gz", "a tar archive")]
 #[case("zip.csv", "compressed with zip")]
 #[case("xz.csv.xz", "compressed with xz")]
 #[case("bzip2.csv.bz2", "compressed with bzip2")]
@@ -101,6 +104,8 @@ fn is_refused_before_anything_is_read_from_it(#[case] file: &str, #[case] messag
 #[rstest]
 #[case("quote_without_end.csv", 1, "begins in line 3 never ends")]
 #[case("quote_without_end.tsv", 1, "begins in line 3 never ends")]
+#[case("text_behind_a_quote.csv", 0, "begins in line 2 breaks in line 4")]
+#[case("text_behind_a_quote.tsv", 1, "begins in line 3 breaks in line 3")]
 #[case("text_longer_than_the_file.msgpack", 1, "in the middle of row 2")]
 #[case("array_longer_than_the_file.msgpack", 1, "in the middle of row 2")]
 #[case("map_longer_than_the_file.msgpack", 1, "in the middle of row 2")]
@@ -112,20 +117,13 @@ fn is_refused_before_anything_is_read_from_it(#[case] file: &str, #[case] messag
 #[case("cut_off.csv.gz", 200, "the gzip data ends in the middle")]
 #[case("cut_off_in_its_second_member.csv.gz", 100, "the gzip data ends in the middle")]
 #[case("wrong_checksum.csv.gz", 200, "the gzip data is damaged")]
-#[case("garbage_behind.csv.zst", 200, "behind the zstd data")]
-#[case("cut_off.csv.zst", 0, "the zstd data ends in the middle")]
-#[case("wrong_checksum.csv.zst", 200, "the zstd data is damaged")]
 fn breaks_off(#[case] file: &str, #[case] rows_read: u64, #[case] message: &str) {
     let run = run(file).exits(3).says(&[message]);
     // The identifiers of all these files; as a word, as names of temporary folders may hold anything.
     let shown = Regex::new(r"\bu[0-9]+\b").unwrap();
     assert!(!shown.is_match(&run.stdout) && !shown.is_match(&run.stderr), "an identifier was printed{run}");
-    if rows_read == 0 {
-        assert_eq!(run.stdout, "");
-    } else {
-        let account = run.account().has(&[("/rows_read", rows_read)]);
-        assert_eq!(account.0["input_read_to_end"], false);
-    }
+    let account = run.account().has(&[("/rows_read", rows_read)]);
+    assert_eq!(account.0["input_read_to_end"], false);
 }
 
 /// The names are taken from this file, so that none of the corpus is forgotten.

@@ -8,7 +8,6 @@ use std::thread;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rstest::rstest;
-use ruzstd::encoding::{CompressionLevel, compress};
 
 use crate::account::Account;
 use crate::scripted::{Act, Scripted, Seen};
@@ -45,14 +44,6 @@ fn gzip_bomb(before: &[u8], after: &[u8], out: &mut dyn Write) {
     out.write_all(&packed).unwrap();
 }
 
-fn zstd_bomb(before: &[u8], after: &[u8], out: &mut dyn Write) {
-    let mut packed = Vec::new();
-    let content = std::io::Read::chain(std::io::Read::chain(before, Xs(HUGE)), after);
-    compress(content, &mut packed, CompressionLevel::Fastest);
-    assert!(HUGE / packed.len() > 1000, "{} bytes are no bomb", packed.len());
-    out.write_all(&packed).unwrap();
-}
-
 /// The most memory that the process has ever had, in KiB.
 fn peak(child: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
@@ -63,6 +54,7 @@ fn peak(child: &Child) -> u64 {
 type Feed = fn(&[u8], &[u8], &mut dyn Write);
 
 const CSV: (&[u8], &[u8], &[u8]) = (b"user_ids\r\n\"", b"\"\r\n", b"u1\r\n");
+const PLAIN_CSV: (&[u8], &[u8], &[u8]) = (b"user_ids\r\n", b"\r\n", b"u1\r\n");
 const JSON: (&[u8], &[u8], &[u8]) = (b"{\"user_ids\": 1}\n{\"user_ids\": \"", b"\"}\n", b"{\"user_ids\": 2}\n");
 const MSGPACK: (&[u8], &[u8], &[u8]) = (b"\x91\x01\x91\xdb\x06\x40\x00\x00", b"", b"\x91\x02");
 
@@ -70,10 +62,11 @@ const MSGPACK: (&[u8], &[u8], &[u8]) = (b"\x91\x01\x91\xdb\x06\x40\x00\x00", b""
 /// 100 MiB was read.
 #[rstest]
 #[case::a_csv_cell(plain, CSV, "/cells_rejected/too_long")]
+#[case::a_csv_cell_without_quotes(plain, PLAIN_CSV, "/cells_rejected/too_long")]
 #[case::a_json_line(plain, JSON, "/rows_malformed/too_long")]
 #[case::a_msgpack_cell(plain, MSGPACK, "/cells_rejected/too_long")]
 #[case::a_csv_cell_from_a_gzip_bomb(gzip_bomb, CSV, "/cells_rejected/too_long")]
-#[case::a_json_line_from_a_zstd_bomb(zstd_bomb, JSON, "/rows_malformed/too_long")]
+#[case::a_json_line_from_a_gzip_bomb(gzip_bomb, JSON, "/rows_malformed/too_long")]
 fn a_hundred_megabytes_are_read_in_little_memory(
     #[case] feed: Feed,
     #[case] (before, after, row): (&[u8], &[u8], &[u8]),
@@ -81,7 +74,7 @@ fn a_hundred_megabytes_are_read_in_little_memory(
 ) {
     let braze = braze();
     let run = Run::upload().to(&braze).set("input", "\"-\"").set("columns", "user_ids").arg("--json");
-    let run = if before == CSV.0 { run.unset("columns") } else { run };
+    let run = if before.starts_with(b"user_ids") { run.unset("columns") } else { run };
     let (mut child, _directory) = run.spawn_with(Stdio::piped());
     let mut stdin = child.stdin.take().unwrap();
     feed(before, &[after, &row.repeat(1000)].concat(), &mut stdin);

@@ -1,0 +1,208 @@
+//! The grammar of separated text (RFC 4180), for commas and tabs alike. A cell is quoted if its first byte is a quote; then it
+//! ends with a quote, quotes in it are doubled, and only a delimiter or the end of the line may follow. A quote anywhere else
+//! is plain text. CR and LF alone end a line as CRLF does.
+//!
+//! A record is split where it stands in the buffer, as far as it is there. Doubled quotes become one in place, so that every
+//! cell is a part of the buffer.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter, memchr3};
+
+use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS, MAX_ROW_BYTES};
+
+const QUOTE: u8 = b'"';
+
+/// Splits one record after the other. All places count from where the record begins.
+pub struct Splitter {
+    delimiter: u8,
+    /// Those that have ended.
+    cells: Vec<Range<usize>>,
+    /// The text of the cell that it is in.
+    cell: Range<usize>,
+    /// It is between quotes.
+    is_quoted: bool,
+    /// The next byte to look at.
+    next: usize,
+    line_feeds: u64,
+    /// Cells were cut, so that the length of the row has to be looked at.
+    is_squeezed: bool,
+    is_oversized: bool,
+}
+
+/// How far it came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Split {
+    /// To the end of the record.
+    Record {
+        /// Its bytes, with the line break.
+        len: usize,
+        /// The line break is a carriage return; a line feed that follows belongs to it.
+        after_carriage_return: bool,
+    },
+    /// To the end of the bytes: it has to be called again, with more of them behind these.
+    More,
+    /// To text behind a closing quote.
+    TextBehindQuote,
+    /// To the end of the input, within quotes.
+    OpenQuote,
+}
+
+impl Splitter {
+    /// Before the first record.
+    pub fn new(delimiter: u8) -> Self {
+        Self {
+            delimiter,
+            cells: Vec::new(),
+            cell: 0..0,
+            is_quoted: false,
+            next: 0,
+            line_feeds: 0,
+            is_squeezed: false,
+            is_oversized: false,
+        }
+    }
+
+    /// Forgets the last record.
+    #[inline]
+    pub fn begin(&mut self) {
+        self.cells.clear();
+        (self.cell, self.is_quoted, self.next, self.line_feeds) = (0..0, false, 0, 0);
+        (self.is_squeezed, self.is_oversized) = (false, false);
+    }
+
+    /// A record of one empty cell.
+    pub fn blank(&mut self) {
+        self.cells.push(0..0);
+    }
+
+    /// Where the cells of the record stand.
+    #[inline]
+    pub fn cells(&self) -> &[Range<usize>] {
+        &self.cells
+    }
+
+    /// The line feeds that were passed in this record.
+    pub fn line_feeds(&self) -> u64 {
+        self.line_feeds
+    }
+
+    /// The record has more cells or bytes than a row may have.
+    #[inline]
+    pub fn is_oversized(&self) -> bool {
+        self.is_oversized || self.cells.len() > MAX_COLUMNS
+    }
+
+    /// Goes on in the record that begins with `bytes`. `at_end` says that nothing comes behind them.
+    #[inline]
+    pub fn split(&mut self, bytes: &mut [u8], at_end: bool) -> Split {
+        loop {
+            if self.is_quoted {
+                match self.pass_quoted(bytes, at_end) {
+                    None => {}
+                    Some(split) => return split,
+                }
+            }
+            let found = memchr3(b'\n', b'\r', QUOTE, &bytes[self.next..]);
+            let stop = found.map_or(bytes.len(), |length| self.next + length);
+            for delimiter in memchr::arch::all::memchr::One::new(self.delimiter).iter(&bytes[self.next..stop]) {
+                let delimiter = self.next + delimiter;
+                self.cells.push(self.cell.start..delimiter);
+                self.cell.start = delimiter + 1;
+            }
+            self.cell.end = stop;
+            match bytes.get(stop) {
+                Some(&QUOTE) => {
+                    // The one place that decides whether a quote opens a cell.
+                    self.is_quoted = stop == self.cell.start;
+                    self.next = stop + 1;
+                    self.cell = if self.is_quoted { self.next..self.next } else { self.cell.start..self.next };
+                }
+                None if !at_end => {
+                    self.next = stop;
+                    return Split::More;
+                }
+                _ => return self.end(bytes, stop),
+            }
+        }
+    }
+
+    /// Goes behind the delimiter that follows the closing quote; else says why there is nothing to go on with.
+    fn pass_quoted(&mut self, bytes: &mut [u8], at_end: bool) -> Option<Split> {
+        loop {
+            let quote = memchr(QUOTE, &bytes[self.next..]).map(|length| self.next + length);
+            self.take_quoted(bytes, quote.unwrap_or(bytes.len()));
+            let Some(quote) = quote else { return Some(if at_end { Split::OpenQuote } else { Split::More }) };
+            match bytes.get(quote + 1) {
+                None if !at_end => return Some(Split::More),
+                Some(&QUOTE) => {
+                    self.take_quoted(bytes, quote + 1);
+                    self.next += 1;
+                }
+                Some(&byte) if byte == self.delimiter => {
+                    self.cells.push(self.cell.clone());
+                    self.next = quote + 2;
+                    (self.cell, self.is_quoted) = (self.next..self.next, false);
+                    return None;
+                }
+                None | Some(b'\n' | b'\r') => return Some(self.end(bytes, quote + 1)),
+                Some(_) => return Some(Split::TextBehindQuote),
+            }
+        }
+    }
+
+    /// Puts what stands before `end` to the text of the cell.
+    fn take_quoted(&mut self, bytes: &mut [u8], end: usize) {
+        let taken = self.next..end;
+        self.line_feeds += memchr_iter(b'\n', &bytes[taken.clone()]).count() as u64;
+        self.next = end;
+        if self.cell.end != taken.start {
+            bytes.copy_within(taken.clone(), self.cell.end);
+        }
+        self.cell.end += taken.len();
+    }
+
+    /// Ends the record at this line break, or the end of the input.
+    #[inline]
+    fn end(&mut self, bytes: &[u8], stop: usize) -> Split {
+        self.cells.push(self.cell.clone());
+        let (len, is_line_feed) = match bytes[stop..] {
+            [b'\r', b'\n', ..] => (2, true),
+            [byte, ..] => (1, byte == b'\n'),
+            [] => (0, false),
+        };
+        self.line_feeds += u64::from(is_line_feed);
+        if self.is_squeezed || stop > MAX_ROW_BYTES {
+            let kept: usize = self.cells.iter().map(|cell| cell.len().min(KEPT_OF_A_CELL)).sum();
+            self.is_oversized |= kept > MAX_ROW_BYTES;
+        }
+        Split::Record { len: stop + len, after_carriage_return: len == 1 && !is_line_feed }
+    }
+
+    /// Cuts every cell to what is kept of it, and moves together what is needed; of an oversized record that is nothing but
+    /// the end of it. Returns the length of all that is left of `bytes`.
+    #[cold]
+    pub fn squeeze(&mut self, bytes: &mut [u8]) -> usize {
+        let mut len = 0;
+        for cell in self.cells.iter_mut().chain([&mut self.cell]) {
+            let kept = cell.len().min(KEPT_OF_A_CELL);
+            bytes.copy_within(cell.start..cell.start + kept, len);
+            *cell = len..len + kept;
+            len += kept;
+        }
+        self.is_squeezed = true;
+        if len > MAX_ROW_BYTES || self.cells.len() > MAX_COLUMNS {
+            self.is_oversized = true;
+        }
+        if self.is_oversized {
+            self.cells.clear();
+            bytes.copy_within(self.cell.clone(), 0);
+            self.cell = 0..self.cell.len();
+            len = self.cell.end;
+        }
+        bytes.copy_within(self.next.., len);
+        let left = len + bytes.len() - self.next;
+        self.next = len;
+        left
+    }
+}
