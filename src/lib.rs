@@ -36,7 +36,6 @@ pub mod td;
 pub mod upload;
 
 pub mod account;
-pub mod checkpoint;
 pub mod exit;
 pub mod failures;
 pub mod log_format;

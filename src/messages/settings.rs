@@ -1,11 +1,10 @@
 //! What is said of settings, credentials, usage, and the files and addresses that settings name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::{Section, denied, full, texts};
-use crate::checkpoint::CheckpointError;
 use crate::command::CommandError;
 use crate::command::operator::parameters_of;
 use crate::config::credentials::{from_environment, td_api_key};
@@ -34,7 +33,7 @@ pub fn sections() -> Vec<Section> {
         ("The workflow's parameters", parameters()),
         ("Other settings and usage", texts(other())),
         ("The result, a warning only", results()),
-        ("checkpoint and failed_file", places()),
+        ("failed_file", places()),
         ("The sandbox", sandbox()),
     ]
 }
@@ -271,17 +270,10 @@ fn results() -> Vec<String> {
 }
 
 fn places() -> Vec<String> {
-    let path = || PathBuf::from("run/cohort.checkpoint");
     let device =
-        || std::io::Error::other("there is a device, pipe or socket and no regular file: give the path of a file");
-    let mut messages = texts([
-        CommandError::Checkpoint(CheckpointError::InUse { path: path() }),
-        CommandError::Checkpoint(CheckpointError::Unwritable { path: path(), error: denied() }),
-        CommandError::Checkpoint(CheckpointError::Unwritable { path: "/dev/null".into(), error: device() }),
-    ]);
-    let failed = FailuresError { path: "failed.csv".into(), error: full() };
-    messages.push(CommandError::Failures(failed).to_string());
-    messages
+        std::io::Error::other("there is a device, pipe or socket and no regular file: give the path of a file");
+    let failed = |path: &str, error| CommandError::Failures(FailuresError { path: path.into(), error });
+    texts([failed("failed.csv", full()), failed("run/failed.csv", denied()), failed("/dev/null", device)])
 }
 
 fn sandbox() -> Vec<String> {
