@@ -39,7 +39,6 @@ pub mod account;
 pub mod exit;
 pub mod failures;
 pub mod log_format;
-pub mod outlet;
 pub mod progress;
 pub mod sandbox;
 pub mod secret;
