@@ -97,8 +97,6 @@ pub struct Sent {
     pub requests: u64,
     /// Requests beyond the first call and the first one of each batch.
     pub retries: u64,
-    /// Of the delivered identifiers, those that an earlier run had delivered, as the checkpoint says.
-    pub delivered_before: u64,
 }
 
 /// What is counted of one of two passes.
@@ -211,7 +209,6 @@ impl Account {
                 "aliases": aliases,
             },
             "delivered": self.sent.delivered,
-            "delivered_before": self.sent.delivered_before,
             "refused": self.sent.refused,
             "undelivered": self.undelivered(),
             "requests": self.sent.requests,
@@ -248,9 +245,6 @@ impl Account {
         lines.push(line("delivered", self.sent.delivered));
         let parts = self.parts().into_iter().flatten();
         lines.extend(parts.map(|(name, part)| line(&format!("  {name}"), part.sent.delivered)));
-        if self.sent.delivered_before > 0 {
-            lines.push(line("  by an earlier run", self.sent.delivered_before));
-        }
         lines.push(line("refused", self.sent.refused));
         lines.push(line("undelivered", self.undelivered()));
         lines.push(line("cells blank", input.cells_blank));

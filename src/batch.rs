@@ -60,17 +60,6 @@ impl Batch {
         self.bytes.len()
     }
 
-    /// The identifiers, one behind the other.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// What each of them is and where it ends, in eight bytes each. With [`Batch::bytes`] it is all of the batch.
-    pub fn layout(&self) -> Vec<u8> {
-        let of = |entry: &Entry| ((entry.kind.place() as u64) << 32 | entry.end as u64).to_le_bytes();
-        self.entries.iter().flat_map(of).collect()
-    }
-
     /// Two halves, the first not the larger; for a batch of two or more neither is empty.
     pub fn halves(&self) -> (Self, Self) {
         let middle = self.len() / 2;
@@ -111,21 +100,6 @@ mod tests {
             let joined: Vec<_> =
                 left.identifiers().chain(right.identifiers()).map(|(kind, bytes)| (kind, bytes.to_vec())).collect();
             prop_assert_eq!(joined, identifiers);
-        }
-
-        #[test]
-        fn other_identifiers_have_other_bytes_or_another_layout(
-            one in prop::collection::vec((kinds(), "[ab]{1,2}"), 0..4),
-            other in prop::collection::vec((kinds(), "[ab]{1,2}"), 0..4),
-        ) {
-            let all = |identifiers: &[(Kind, String)]| {
-                let mut batch = Batch::new(Operation::Add);
-                for (kind, identifier) in identifiers {
-                    batch.push(*kind, identifier.as_bytes());
-                }
-                (batch.bytes().to_vec(), batch.layout())
-            };
-            prop_assert_eq!(all(&one) == all(&other), one == other);
         }
     }
 }

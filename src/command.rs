@@ -2,7 +2,6 @@
 
 use thiserror::Error;
 
-use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::failures::FailuresError;
@@ -51,9 +50,6 @@ pub enum CommandError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The checkpoint cannot be opened.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
     /// The file of failures cannot be begun.
     #[error(transparent)]
     Failures(#[from] FailuresError),
@@ -68,8 +64,7 @@ impl CommandError {
         match self {
             Self::Config(_) | Self::Sandbox(_) | Self::NoSuchCommand { .. } | Self::Protocol { .. } => Exit::Usage,
             Self::Input(_) => Exit::Input,
-            Self::Checkpoint(CheckpointError::InUse { .. }) => Exit::TryAgain,
-            Self::Checkpoint(_) | Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,
+            Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,
             Self::Signals(_) => Exit::Defect,
         }
     }

@@ -65,8 +65,6 @@ pub struct Config {
     pub max_rejected: MaxRejected,
     /// When a delta removes too many; none where it is no delta.
     pub removal_limits: Option<RemovalLimits>,
-    /// Keeps what was delivered.
-    pub checkpoint: Option<PathBuf>,
     /// Where the identifiers go that did not arrive.
     pub failed_file: Option<PathBuf>,
     /// How long nothing may get through.
@@ -284,7 +282,6 @@ impl Config {
             expected_rows: values.whole_number(Key::ExpectedRows)?,
             max_rejected: values.max_rejected()?,
             removal_limits: values.removal_limits()?,
-            checkpoint: values.text(Key::Checkpoint)?.map(PathBuf::from),
             failed_file: values.text(Key::FailedFile)?.map(PathBuf::from),
             max_outage: values.duration(Key::MaxOutage)?.unwrap_or(max_outage),
             max_duration: values.duration(Key::MaxDuration)?.unwrap_or(max_duration),
@@ -318,7 +315,7 @@ impl Config {
         }
     }
 
-    /// Whether input, checkpoint and file of failures are different files.
+    /// Whether input and file of failures are different files.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         // A file that is not there yet is told by its folder.
         let place = |path: &Path| {
@@ -329,18 +326,10 @@ impl Config {
         // Whatever is wrong with the input is said when it is opened.
         let inputs = self.input.as_ref().and_then(|input| input.files().ok()).unwrap_or_default();
         let inputs: Vec<_> = inputs.iter().map(|path| place(path)).collect();
-        let written = [(Key::Checkpoint, &self.checkpoint), (Key::FailedFile, &self.failed_file)];
-        let written: Vec<_> =
-            written.into_iter().filter_map(|(key, path)| Some((key, place(path.as_ref()?)))).collect();
-        if let Some((second, _)) = written.iter().find(|(_, place)| inputs.contains(place)) {
-            return Err(ConfigError::SameFile { first: Key::Input, second: *second });
+        if self.failed_file.as_deref().is_some_and(|path| inputs.contains(&place(path))) {
+            return Err(ConfigError::SameFile { first: Key::Input, second: Key::FailedFile });
         }
-        match written.as_slice() {
-            [(first, one), (second, other)] if one == other => {
-                Err(ConfigError::SameFile { first: *first, second: *second })
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// The name that Braze shows: the cohort ID where no name was set.

@@ -2,33 +2,26 @@
 //! with the reason in a column that no upload reads.
 //!
 //! It is written beside its place and moved there at the end, readable by its owner alone, so what stands there is always a
-//! whole one. A file of another kind is never overwritten. What a killed run left half written, the next one removes.
+//! whole one. A file of another kind is never overwritten.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use csv::{Terminator, Writer, WriterBuilder};
-use log::info;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use crate::batch::Batch;
 use crate::columns::Names;
-use crate::identifier::{DEVICE_IDS, Kind, USER_IDS};
-use crate::place::{folder_of, holds, must_be_regular, resolve};
+use crate::identifier::{DEVICE_IDS, USER_IDS};
+use crate::place::{folder_of, must_be_regular, resolve};
 
 /// The column that says why.
 const REASON: &str = "reason";
-/// What a half-written file is called behind its name and something random.
-const SUFFIX: &str = ".part";
-/// Random letters in that name.
-const RANDOM_LETTERS: usize = 6;
-/// So much of the name goes into that of the half-written file; file systems take 255 bytes.
-const NAME_BYTES: usize = 200;
+/// What the name of a half-written file begins with.
+const HALF_WRITTEN: &str = ".failed_file.";
 
 /// The file cannot be written.
 #[derive(Debug, Error)]
@@ -131,13 +124,8 @@ impl Place {
     fn write(&self, open: &mut Open, batch: &Batch, reason: &str) -> csv::Result<()> {
         let last = self.header.len() - 1 - usize::from(self.has_operation);
         for (kind, identifier) in batch.identifiers() {
-            let column = match kind {
-                Kind::UserId => 0,
-                Kind::DeviceId => 1,
-                Kind::Alias(place) => 2 + usize::from(place),
-            };
             for place in 0..last {
-                open.writer.write_field(if place == column { identifier } else { b"" })?;
+                open.writer.write_field(if place == kind.place() { identifier } else { b"" })?;
             }
             if self.has_operation {
                 open.writer.write_field(batch.operation().as_str())?;
@@ -164,8 +152,9 @@ impl Place {
 
 fn begin_at(target: &Path, header: &[String]) -> io::Result<Open> {
     must_be_free(target)?;
-    remove_left_behind(target);
-    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(half_written(target)?);
+    // Only its owner can read a file that tempfile makes.
+    let file = tempfile::Builder::new().prefix(HALF_WRITTEN).tempfile_in(folder_of(target))?;
+    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(file);
     writer.write_record(header)?;
     writer.flush()?;
     Ok(Open { writer, written: 0 })
@@ -180,53 +169,6 @@ fn must_be_free(target: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A new file beside the target, with a lock that lasts as long as this process.
-fn half_written(target: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    let prefix = prefix_of(target);
-    builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(RANDOM_LETTERS);
-    loop {
-        let file = builder.tempfile_in(folder_of(target))?;
-        // A run that begins at the same moment may take it for one that was left behind. Where there are no locks at all,
-        // nothing is ever taken for that.
-        let is_taken = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
-        if !is_taken && holds(file.path(), file.as_file())? {
-            return Ok(file);
-        }
-    }
-}
-
-/// `.NAME.`, with which the names of half-written files begin.
-fn prefix_of(target: &Path) -> OsString {
-    let name = target.file_name().unwrap_or_default().as_bytes();
-    let name = &name[..name.len().min(NAME_BYTES)];
-    OsString::from_vec([b".", name, b"."].concat())
-}
-
-/// Removes the half-written files of runs that were killed: identifiers are not to lie around. A run that is still going
-/// holds the lock of its own.
-fn remove_left_behind(target: &Path) {
-    let prefix = prefix_of(target);
-    for entry in folder_of(target).read_dir().into_iter().flatten().filter_map(Result::ok) {
-        let path = entry.path();
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if !is_file || !is_half_written(&entry.file_name(), &prefix) {
-            continue;
-        }
-        let Ok(file) = File::open(&path) else { continue };
-        let is_of_this_kind = file.metadata().is_ok_and(|metadata| metadata.len() == 0) || is_ours(&path);
-        if is_of_this_kind && file.try_lock().is_ok() && std::fs::remove_file(&path).is_ok() {
-            info!("{} was left behind by a run that was killed, and is removed", path.display());
-        }
-    }
-}
-
-fn is_half_written(name: &OsStr, prefix: &OsStr) -> bool {
-    let behind = name.as_bytes().strip_prefix(prefix.as_bytes());
-    let random = behind.and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())).unwrap_or_default();
-    random.len() == RANDOM_LETTERS && random.iter().all(u8::is_ascii_alphanumeric)
-}
-
 /// Whether the file at this place begins as one of ours does.
 fn is_ours(path: &Path) -> bool {
     let mut first = String::new();
@@ -238,6 +180,7 @@ fn is_ours(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identifier::Kind;
     use crate::operation::Operation;
 
     fn batch() -> Batch {
@@ -289,29 +232,6 @@ mod tests {
     #[test]
     fn a_place_that_cannot_be_written_is_found_out_at_once() {
         assert!(Failures::begin(Some(Path::new("/no/such/folder/failed.csv")), &Names::default()).is_err());
-    }
-
-    #[test]
-    fn what_a_killed_run_left_behind_is_removed_and_what_a_going_one_writes_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let path = at("failed.csv");
-        let going = Failures::begin(Some(&path), &Names::default()).unwrap();
-        let header = "user_ids,device_ids,reason\r\nu1,,x\r\n";
-        std::fs::write(at(".failed.csv.abc123.part"), header).unwrap();
-        std::fs::write(at(".failed.csv.abc124.part"), "").unwrap();
-        for others in [".failed.csv.abc12.part", ".other.csv.abc123.part", ".failed.csv.abc_23.part"] {
-            std::fs::write(at(others), header).unwrap();
-        }
-        std::fs::write(at(".failed.csv.abc125.part"), "a download of somebody's").unwrap();
-        let second = Failures::begin(Some(&path), &Names::default()).unwrap();
-        assert!(!at(".failed.csv.abc123.part").exists() && !at(".failed.csv.abc124.part").exists());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2 + 3 + 1);
-        let mut one = Batch::new(Operation::Add);
-        one.push(Kind::UserId, b"u1");
-        going.take(&one, "x").unwrap();
-        second.finish().unwrap();
-        assert_eq!(going.finish().unwrap(), Some((path, 1)));
     }
 
     #[test]

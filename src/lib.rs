@@ -33,11 +33,9 @@ pub mod td;
 pub mod upload;
 
 pub mod account;
-pub mod checkpoint;
 pub mod exit;
 pub mod failures;
 pub mod log_format;
-pub mod outlet;
 pub mod progress;
 pub mod sandbox;
 pub mod secret;

@@ -17,7 +17,6 @@ use td_braze_cohort::terminal;
 fn main() -> ExitCode {
     terminal::tell_panics();
     let exit = std::panic::catch_unwind(run).unwrap_or(Exit::Defect);
-    terminal::finish();
     ExitCode::from(exit.code())
 }
 

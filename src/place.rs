@@ -1,9 +1,8 @@
 //! Where a file of ours may stand: only where there is nothing yet, or a regular file. Moving a file to `/dev/null`, or
 //! removing it, would take the device away from the whole machine.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// As many links as Linux follows.
@@ -42,16 +41,6 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether this open file is the one that stands there now.
-pub fn holds(path: &Path, file: &File) -> io::Result<bool> {
-    let ours = file.metadata()?;
-    match path.symlink_metadata() {
-        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,17 +67,5 @@ mod tests {
         assert!(resolve(&at("first")).is_err());
         symlink("round", at("round")).unwrap();
         assert!(resolve(&at("round")).is_err());
-    }
-
-    #[test]
-    fn a_file_that_was_moved_away_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        let file = File::create(&path).unwrap();
-        assert!(holds(&path, &file).unwrap());
-        std::fs::rename(&path, folder.path().join("other")).unwrap();
-        assert!(!holds(&path, &file).unwrap());
-        File::create(&path).unwrap();
-        assert!(!holds(&path, &file).unwrap());
     }
 }

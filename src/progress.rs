@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_what_was_delivered_and_how_long_it_will_take() {
-        let sent = Sent { delivered: 12_000, refused: 0, requests: 14, retries: 1, delivered_before: 0 };
+        let sent = Sent { delivered: 12_000, refused: 0, requests: 14, retries: 1 };
         assert_eq!(
             line(sent, Duration::from_secs(4), Some((250, 1000))),
             "12000 identifiers delivered, 3000/s, 14 requests, 1 retries, about 12 s left"

@@ -1,18 +1,23 @@
-//! SIGTERM and SIGINT. The first one stops the run in an orderly way, the second one ends the process now.
+//! SIGTERM and SIGINT. The first one stops the run in an orderly way, and ends the process if that takes too long, whatever blocks
+//! it; the second one ends the process now.
 
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use log::warn;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level};
 
 use crate::exit::Exit;
 use crate::retry::RateLimiter;
 use crate::stop::Stop;
+
+/// How long a stopped run may take: 10 s for requests in flight, and its report. Below the 12 s that are promised.
+const AT_MOST: Duration = Duration::from_millis(11_500);
 
 /// What a signal stops.
 #[derive(Default)]
@@ -24,7 +29,7 @@ pub struct Shutdown {
 #[derive(Default)]
 struct State {
     limiters: Vec<Arc<RateLimiter<Stop>>>,
-    /// The first signal.
+    /// The signal.
     heard: Option<i32>,
 }
 
@@ -58,21 +63,27 @@ fn listen(state: &Arc<Mutex<State>>) -> io::Result<()> {
     }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let state = Arc::clone(state);
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            {
-                let mut state = lock(&state);
-                state.heard.get_or_insert(signal);
-                state.limiters.iter().for_each(|limiter| limiter.stop(reason(signal)));
-            }
-            // Afterwards, as the log may be slow.
-            warn!(
-                "{}: no request begins any more, and those in flight get 10 s; a second signal ends it now",
-                if signal == SIGINT { "SIGINT" } else { "SIGTERM" }
-            );
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let Some(signal) = signals.forever().next() else { return };
+        // The work is another thread's, as it may be blocked by a lock or by an output that nobody reads.
+        if thread::Builder::new().spawn(move || stop_all(&state, signal)).is_ok() {
+            thread::sleep(AT_MOST);
         }
-    });
+        // Without a lock, a destructor or a flush, each of which may be what blocks.
+        low_level::exit(i32::from(reason(signal).exit().code()));
+    })?;
     Ok(())
+}
+
+/// Stops the run, and only then says so: the log may be blocked.
+fn stop_all(state: &Mutex<State>, signal: i32) {
+    {
+        let mut state = lock(state);
+        state.heard = Some(signal);
+        state.limiters.iter().for_each(|limiter| limiter.stop(reason(signal)));
+    }
+    let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+    warn!("{name}: no request begins any more, and those in flight get 10 s; a second signal ends it now");
 }
 
 fn reason(signal: i32) -> Stop {

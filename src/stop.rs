@@ -6,7 +6,6 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::braze::Refusal;
-use crate::checkpoint::CheckpointError;
 use crate::exit::Exit;
 use crate::failures::FailuresError;
 use crate::input::InputError;
@@ -108,9 +107,6 @@ pub enum Stop {
     /// A file that has to be written.
     #[error("{0}; no further request was begun")]
     CannotWrite(#[from] FailuresError),
-    /// The checkpoint.
-    #[error("{}{}", .0, if matches!(.0, CheckpointError::NotRemoved { .. }) { "" } else { "; no further request was begun" })]
-    Checkpoint(#[from] CheckpointError),
     /// A defect of ours.
     #[error("a defect of td-braze-cohort: {0}. Please report it; what is undelivered is counted in the account")]
     Defect(String),
@@ -142,7 +138,7 @@ impl Stop {
             Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
             Self::TooManyRemovals(_) => Exit::SafetyLimit,
             Self::Job(error) => error.exit(),
-            Self::CannotWrite(_) | Self::Checkpoint(_) => Exit::CannotWrite,
+            Self::CannotWrite(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,
         }
     }

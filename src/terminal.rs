@@ -1,5 +1,5 @@
 //! The only place that writes to the terminal: log lines and progress to standard error, results to standard output.
-//! Everything is masked on its way out. A closed or full output never stops a run.
+//! Everything is masked on its way out. A closed output never stops a run.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -11,7 +11,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::{Level, LevelFilter, warn};
 
 use crate::log_format::{LogFormat, json_line};
-use crate::outlet::{Outlet, write_result};
 use crate::secret::masked;
 
 /// The bar that is being drawn, so that log lines go above it and not through it.
@@ -62,7 +61,7 @@ impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match BAR.get() {
             Some(bar) if !bar.is_finished() => bar.println(String::from_utf8_lossy(line).trim_end()),
-            _ => Outlet::stderr().write(line, told_of_loss),
+            _ => write_error(line),
         }
         Ok(line.len())
     }
@@ -72,9 +71,9 @@ impl Write for Lines {
     }
 }
 
-/// Waits for what is still on its way out, a few seconds at most.
-pub fn finish() {
-    Outlet::stderr().flush();
+/// Where nobody can be told, nobody is.
+fn write_error(text: &[u8]) {
+    let _ = io::stderr().write_all(text);
 }
 
 /// From here on a panic is told in one masked line, whatever the log is set to.
@@ -93,7 +92,9 @@ fn without_data(said: &str) -> &str {
 
 /// Writes a result to standard output.
 pub fn print(text: &str) {
-    if let Err(error) = write_result(format!("{}\n", masked(text))) {
+    let text = format!("{}\n", masked(text));
+    let mut out = io::stdout();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         warn!("the result cannot be written to standard output: {error}");
     }
 }
@@ -109,23 +110,13 @@ const ERROR: &str = "error: ";
 pub fn say(text: &str) {
     let text = masked(text);
     let text = if is_json() { error_line(&text) } else { text };
-    Outlet::stderr().write(text.as_bytes(), told_of_loss);
-}
-
-fn error_line(text: &str) -> String {
-    line_of_now(Level::Error, text.strip_prefix(ERROR).unwrap_or(text).trim_end())
-}
-
-/// What stands in the place of so many lines that nobody read.
-fn told_of_loss(lost: u64) -> String {
-    let text = format!("({lost} lines are lost: nobody read them)");
-    if is_json() { line_of_now(Level::Warn, &text) } else { text + "\n" }
+    write_error(text.as_bytes());
 }
 
 #[expect(clippy::disallowed_methods, reason = "a log has the wall clock's time")]
-fn line_of_now(level: Level, message: &str) -> String {
+fn error_line(text: &str) -> String {
     let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
-    json_line(now, level, message) + "\n"
+    json_line(now, Level::Error, text.strip_prefix(ERROR).unwrap_or(text).trim_end()) + "\n"
 }
 
 /// Whether standard error is a terminal, where a bar makes sense.

@@ -19,7 +19,6 @@ use crate::account::{InputAccount, Sent};
 use crate::batch::Batch;
 use crate::body::BodyWriter;
 use crate::braze::Addresses;
-use crate::checkpoint::Checkpoint;
 use crate::failures::Failures;
 use crate::http::Post;
 use crate::reader::Reader;
@@ -66,8 +65,6 @@ pub struct FirstCall {
 pub struct Keep {
     /// What did not arrive.
     pub failures: Failures,
-    /// What did.
-    pub checkpoint: Checkpoint,
 }
 
 /// What the run's threads tell each other, and progress.
@@ -78,7 +75,6 @@ pub struct Shared {
     refused: AtomicU64,
     requests: AtomicU64,
     retries: AtomicU64,
-    delivered_before: AtomicU64,
 }
 
 impl Shared {
@@ -100,15 +96,13 @@ impl Shared {
             refused: of(&self.refused),
             requests: of(&self.requests),
             retries: of(&self.retries),
-            delivered_before: of(&self.delivered_before),
         }
     }
 }
 
 /// Makes the first call, without reading or sending any identifier. Why it failed is in the limiter.
 pub fn first_call(plan: &Plan, post: &dyn Post, limiter: &RateLimiter<Stop>, shared: &Shared) {
-    let keep = Keep { failures: Failures::none(), checkpoint: Checkpoint::none() };
-    Worker { plan, post, limiter, shared, failures: &keep.failures, checkpoint: &keep.checkpoint }.first_call();
+    Worker { plan, post, limiter, shared, failures: &Failures::none() }.first_call();
 }
 
 /// Runs the upload to its end, or until the limiter is stopped. Why it was stopped, if it was, is in the limiter.
@@ -132,7 +126,7 @@ pub fn run(
         Ok(pool) => pool,
         Err(error) => return limiter.stop(Stop::Defect(format!("the worker threads cannot be started: {error}"))),
     };
-    let worker = Worker { plan, post, limiter, shared, failures: &keep.failures, checkpoint: &keep.checkpoint };
+    let worker = Worker { plan, post, limiter, shared, failures: &keep.failures };
     let left_over = queue.clone();
     pool.in_place_scope(|scope| {
         let (at_work, all_done) = bounded::<()>(0);

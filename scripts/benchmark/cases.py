@@ -55,8 +55,6 @@ def upload(built, case, client, path, sink):
         settings["aliases"] = ["email", "phone"]
     if sink.ca_file:
         settings["ca_file"] = str(sink.ca_file)
-    if client == "ours with a checkpoint":
-        settings["checkpoint"] = str(built.run_folder / "checkpoint")
     config = built.run_folder / "cohort.yml"
     config.write_text(json.dumps(settings), encoding="utf-8")
     return [built.ours, "upload", config, "--json"], KEYS | {"TD_API_SERVER": sink.endpoint}
@@ -130,7 +128,7 @@ def checks():
         return Case(name, clients, 1, rows=CHECK_ROWS, parse=True, **differs)
 
     return [
-        case("check narrow", [*everybody, "ours with a checkpoint", "ours from a job"]),
+        case("check narrow", [*everybody, "ours from a job"]),
         case("check wide", everybody, shape="wide"),
         case("check gzip", without_floor, kind="csv.gz"),
         case("check TLS", ["ours", "go", "requests"], tls=True),
@@ -151,10 +149,9 @@ def cases(is_quick, is_big, rounds):
         Case("TLS", ["ours", "go", "requests"], many, tls=True),
         Case("gzip", ["ours", "go", "reqwest", "requests"], many, kind="csv.gz"),
         *latency,
-        Case("latency 64", ["ours", "ours with a checkpoint"], few, threads=64, latency_ms=100),
+        Case("latency 64", ["ours"], few, threads=64, latency_ms=100),
         Case("latency 64 TLS", ["ours"], few, threads=64, latency_ms=100, tls=True),
         Case("header", ["floor", "ours", "go"], many * 5, rows=0, directly=True),
-        Case("checkpoint", ["ours", "ours with a checkpoint"], many),
         Case("job", ["ours", "ours from a job"], many, kind="csv.gz"),
         # Two whole periods and the beginning of a third.
         Case("quota", ["ours"], 1, quota=(400, 12 if is_quick else 60)),

@@ -92,7 +92,6 @@ def requests_row(figures):
 def rows(figures):
     """What, goal, measured, met: as the table has it."""
     start = figures.median("header", "ours", "wall")
-    checkpoint = figures.ratios("latency 64", "ours with a checkpoint", "ours", "wall")
     job = [
         whole.cpu / csv.cpu
         for whole, csv in zip(figures.of("job", "ours from a job"), figures.of("job", "ours"), strict=True)
@@ -116,9 +115,6 @@ def rows(figures):
          judged(start and start * 1000, 6)),
         quota_row(figures),
         requests_row(figures),
-        ratio_row(figures, "CPU with a checkpoint", "checkpoint", "ours with a checkpoint", "ours", "without", 1.05),
-        ("wall with a checkpoint, 100 ms, 64 threads", "no effect (≤ 1.01 × without)", with_spread(checkpoint, 3),
-         judged(median(checkpoint) if checkpoint else None, 1.01)),
         ("CPU, msgpack.gz from a Treasure Data job", "≤ 2 × the gzipped CSV", with_spread(job),
          judged(median(job) if job else None, 2)),
     ]

@@ -53,8 +53,7 @@ fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
     for (name, meant) in &sorted.near_misses {
         warn!("the parameter '{name}' is none of ours; was '{meant}' meant?");
     }
-    let text = |name: &str| parameters.get(name).and_then(Value::as_str).map(str::to_owned);
-    let (session_time, session_uuid) = (text("session_time"), text("session_uuid"));
+    let session_time = parameters.get("session_time").and_then(Value::as_str).map(str::to_owned);
     let mut layer = sorted.export;
     if let Some(path) = sorted.config {
         let parameters = Value::Object(parameters);
@@ -62,7 +61,7 @@ fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
     }
     config::overlay(&mut layer, sorted.own);
     let config = Config::check(&layer, std::env::var("BRAZE_ENDPOINT").ok())?;
-    let finished = carry_out(Order { config, target: Target::Braze, session_time, session_uuid })?;
+    let finished = carry_out(Order { config, target: Target::Braze, session_time })?;
     terminal::print(&as_text(&finished));
     Ok((finished.account.exit, finished.problem(), finished.account.to_json()))
 }

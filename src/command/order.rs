@@ -14,7 +14,6 @@ use crate::account::{Account, DryRun, InputAccount, Part, Sent};
 use crate::batch::CAPACITY;
 use crate::body::{BodyWriter, Credentials};
 use crate::braze::Addresses;
-use crate::checkpoint::{Checkpoint, Scope};
 use crate::config::Config;
 use crate::config::credentials::from_environment;
 use crate::config::endpoint::Endpoint;
@@ -51,15 +50,6 @@ pub struct Order {
     pub target: Target,
     /// The session's time, where a workflow says it.
     pub session_time: Option<String>,
-    /// The session's own identifier, which its retries keep.
-    pub session_uuid: Option<String>,
-}
-
-/// What a workflow says of its session.
-#[derive(Clone, Copy)]
-struct Session<'a> {
-    time: Option<&'a str>,
-    uuid: Option<&'a str>,
 }
 
 /// How it ended.
@@ -97,19 +87,19 @@ impl Finished {
 
 /// Carries the order out.
 pub fn carry_out(order: Order) -> Result<Finished, CommandError> {
-    let session = Session { time: order.session_time.as_deref(), uuid: order.session_uuid.as_deref() };
+    let session_time = order.session_time.as_deref();
     match order.target {
         Target::DryRun => dry_run(&order.config),
         Target::Braze => {
             let credentials = from_environment(|name| std::env::var(name).ok())?;
             let endpoint = order.config.required_endpoint()?.clone();
-            upload_to(&order.config, &endpoint, &credentials, session)
+            upload_to(&order.config, &endpoint, &credentials, session_time)
         }
         Target::Sandbox(users) => {
             let credentials = sandbox_credentials();
             let sandbox = start_sandbox(&credentials, users)?;
             let endpoint = Endpoint::of_sandbox(sandbox.endpoint());
-            let finished = upload_to(&order.config, &endpoint, &credentials, session)?;
+            let finished = upload_to(&order.config, &endpoint, &credentials, session_time)?;
             let held = sandbox.cohort(&order.config.cohort_id);
             Ok(Finished { sandbox: held, ..finished })
         }
@@ -138,7 +128,7 @@ fn upload_to(
     config: &Config,
     endpoint: &Endpoint,
     credentials: &Credentials,
-    session: Session<'_>,
+    session_time: Option<&str>,
 ) -> Result<Finished, CommandError> {
     config.check_files()?;
     let post = Http::new(config.thread_count, network(config, endpoint)?);
@@ -151,11 +141,8 @@ fn upload_to(
         return Ok(ended_before_reading(config, &beginning, stop, None));
     }
     let (reader, second) = open(config)?;
-    let keep = Arc::new(Keep {
-        failures: Failures::begin(config.failed_file.as_deref(), &config.names)?,
-        checkpoint: Checkpoint::begin(config.checkpoint.as_deref(), scope(config, endpoint, session))?,
-    });
-    let mut plan = plan(config, endpoint, credentials, session.time);
+    let keep = Arc::new(Keep { failures: Failures::begin(config.failed_file.as_deref(), &config.names)? });
+    let mut plan = plan(config, endpoint, credentials, session_time);
     let limiter = Arc::new(limiter_of(config, endpoint, Arc::clone(&beginning.clock)));
     beginning.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
     let shared = Arc::new(Shared::new(config.names.aliases.len()));
@@ -184,15 +171,9 @@ fn upload_to(
     }
     progress.finish();
     finish_failures(&keep.failures, &limiter);
-    let (input, mut stop) = (shared.input().clone(), limiter.take_stop());
+    let (input, stop) = (shared.input().clone(), limiter.take_stop());
     let mut account = account(config, input, shared.sent(), limiter.now(), None, stop.as_ref());
     account.removals = removals;
-    if account.exit == Exit::Success
-        && let Err(error) = keep.checkpoint.remove()
-    {
-        account.exit = Exit::CannotWrite;
-        stop = Some(Stop::Checkpoint(error));
-    }
     Ok(Finished { account, stop, sandbox: None })
 }
 
@@ -213,16 +194,6 @@ fn ended_before_reading(config: &Config, beginning: &Beginning, stop: Stop, dry_
     let (input, elapsed) = (InputAccount::new(config.names.aliases.len()), beginning.clock.now());
     let account = account(config, input, Sent::default(), elapsed, dry_run, Some(&stop));
     Finished { account, stop: Some(stop), sandbox: None }
-}
-
-fn scope<'a>(config: &'a Config, endpoint: &'a Endpoint, session: Session<'a>) -> Scope<'a> {
-    Scope {
-        endpoint: endpoint.as_str(),
-        partner: &config.partner,
-        cohort_id: &config.cohort_id,
-        session: session.uuid.unwrap_or_default(),
-        aliases: &config.names.aliases,
-    }
 }
 
 /// Puts the file of failures in its place.

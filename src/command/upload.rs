@@ -25,12 +25,7 @@ pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
         (_, true) => Target::Sandbox(args.users),
         _ => Target::Braze,
     };
-    let finished = carry_out(Order {
-        config,
-        target,
-        session_time: variable("session_time"),
-        session_uuid: variable("session_uuid"),
-    })?;
+    let finished = carry_out(Order { config, target, session_time: variable("session_time") })?;
     terminal::print(&if args.json { as_json(&finished).to_string() } else { as_text(&finished) });
     if let Some(problem) = finished.problem() {
         terminal::say_error(&problem);

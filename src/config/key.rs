@@ -49,7 +49,6 @@ pub enum Key {
     /// A whole number; none. Exactly so many removals are meant, whatever the limits say. For one run.
     AllowRemovals,
     /// A path. Keeps what was delivered, so that a run that was killed is not sent again from the start.
-    Checkpoint,
     /// A path. Where the identifiers go that did not arrive.
     FailedFile,
     /// A duration; 15m. How long nothing may get through before the run ends.
@@ -62,7 +61,7 @@ pub enum Key {
 
 impl Key {
     /// Every setting, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 24] = [
         Self::CohortId,
         Self::CohortName,
         Self::Operation,
@@ -83,7 +82,6 @@ impl Key {
         Self::PossibleCount,
         Self::WantedCount,
         Self::AllowRemovals,
-        Self::Checkpoint,
         Self::FailedFile,
         Self::MaxOutage,
         Self::MaxDuration,
@@ -113,7 +111,6 @@ impl Key {
             Self::PossibleCount => "possible_count",
             Self::WantedCount => "wanted_count",
             Self::AllowRemovals => "allow_removals",
-            Self::Checkpoint => "checkpoint",
             Self::FailedFile => "failed_file",
             Self::MaxOutage => "max_outage",
             Self::MaxDuration => "max_duration",

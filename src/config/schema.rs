@@ -66,10 +66,6 @@ pub fn description(key: Key) -> &'static str {
              possible ones are, or more than 1,000 and 20 % of them would be removed, nothing is sent"
         }
         Key::AllowRemovals => "exactly so many removals are meant in spite of these limits; for one run",
-        Key::Checkpoint => {
-            "keeps what was delivered, so that after a kill the next run of the same session goes on where it was; removed \
-             when everything is delivered. For one run at a time"
-        }
         Key::FailedFile => {
             "where refused and undelivered identifiers go, with the reason; `upload --input` takes the file as it is"
         }
@@ -84,13 +80,9 @@ pub fn description(key: Key) -> &'static str {
 /// Type, range and default. A key without a value is as good as none, and numbers may be text, as Digdag makes them.
 fn values(key: Key) -> Value {
     match key {
-        Key::CohortId
-        | Key::CohortName
-        | Key::OperationColumn
-        | Key::Endpoint
-        | Key::CaFile
-        | Key::Checkpoint
-        | Key::FailedFile => json!({"type": ["string", "integer", "null"]}),
+        Key::CohortId | Key::CohortName | Key::OperationColumn | Key::Endpoint | Key::CaFile | Key::FailedFile => {
+            json!({"type": ["string", "integer", "null"]})
+        }
         Key::Operation => one_of(&["add", "remove"]),
         Key::Format => one_of(&Format::ALL.map(Format::name)),
         Key::Aliases | Key::Columns | Key::AllowEndpoint => list(["array", "string", "integer", "null"], 0),
@@ -175,7 +167,6 @@ fn examples(key: Key) -> Value {
         Key::PossibleCount => json!(["${td.last_results.possible}"]),
         Key::WantedCount => json!(["${td.last_results.wanted}"]),
         Key::AllowRemovals => json!(["${allow_removals}"]),
-        Key::Checkpoint => json!(["cohort.checkpoint"]),
         Key::FailedFile => json!(["failed.csv"]),
         Key::MaxOutage => json!(["30m"]),
         Key::MaxDuration => json!(["6h"]),

@@ -10,7 +10,6 @@ use super::hide::shown_without_identifiers;
 use super::{Plan, Shared};
 use crate::batch::Batch;
 use crate::braze::{Refusal, Verdict, classify, hint};
-use crate::checkpoint::Checkpoint;
 use crate::failures::Failures;
 use crate::http::Post;
 use crate::retry::{self, CallError, Failure, GivenUp, RateLimiter, ResponseMeta};
@@ -28,7 +27,6 @@ pub struct Worker<'a> {
     pub limiter: &'a RateLimiter<Stop>,
     pub shared: &'a Shared,
     pub failures: &'a Failures,
-    pub checkpoint: &'a Checkpoint,
 }
 
 /// How one body ended.
@@ -65,25 +63,6 @@ impl Worker<'_> {
     /// Sends a batch. Where Braze refuses something in it, it is halved until what is refused is alone.
     /// `body` is room for its bytes, to be used again.
     pub fn deliver(&self, batch: &Batch, body: &mut Vec<u8>) {
-        let digest = self.checkpoint.digest(batch);
-        if digest.as_ref().is_some_and(|digest| self.checkpoint.has(digest)) {
-            let count = batch.len() as u64;
-            self.shared.delivered.fetch_add(count, Ordering::Relaxed);
-            self.shared.delivered_before.fetch_add(count, Ordering::Relaxed);
-            return;
-        }
-        let whole = batch.len() as u64;
-        if self.deliver_parts(batch, body) == whole
-            && let Some(digest) = digest
-            && let Err(error) = self.checkpoint.keep(&digest)
-        {
-            self.limiter.stop(Stop::Checkpoint(error));
-        }
-    }
-
-    /// Returns how many identifiers were delivered.
-    fn deliver_parts(&self, batch: &Batch, body: &mut Vec<u8>) -> u64 {
-        let mut delivered = 0;
         let mut parts = vec![Cow::Borrowed(batch)];
         let mut extra_requests = 0;
         while let Some(part) = parts.pop() {
@@ -92,7 +71,6 @@ impl Worker<'_> {
             let count = part.len() as u64;
             match self.send(&self.plan.addresses.users, body, Some(&part), is_half) {
                 Ok(End::Delivered) => {
-                    delivered += count;
                     self.shared.delivered.fetch_add(count, Ordering::Relaxed);
                 }
                 Ok(End::Halve(said)) if part.len() == 1 => self.refuse(&part, &said),
@@ -121,7 +99,6 @@ impl Worker<'_> {
                 }
             }
         }
-        delivered
     }
 
     fn refuse(&self, part: &Batch, said: &str) {

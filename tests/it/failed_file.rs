@@ -90,8 +90,8 @@ fn a_place_that_cannot_be_written_is_found_out_before_the_first_request() {
 #[test]
 fn the_input_is_never_written_over() {
     let braze = braze();
-    for (key, file) in [("failed_file", "members.csv"), ("checkpoint", "./members.csv")] {
-        let run = Run::upload().to(&braze).set(key, file).rows(user_ids(10)).exits(2).says(&["same file"]);
+    for file in ["members.csv", "./members.csv"] {
+        let run = Run::upload().to(&braze).set("failed_file", file).rows(user_ids(10)).exits(2).says(&["same file"]);
         assert_eq!(fs::read_to_string(run.path().join("members.csv")).unwrap(), user_ids(10));
     }
     let run =

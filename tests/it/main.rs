@@ -11,7 +11,6 @@ mod answers;
 mod book;
 mod canary;
 mod check;
-mod checkpoint;
 mod deadlines;
 mod delivery;
 mod describe;

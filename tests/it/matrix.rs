@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const POINTS: u32 = 44;
+/// A number without a fault.
+const FREE: u32 = 42;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -31,7 +33,8 @@ fn table() -> Vec<(String, Vec<(PathBuf, String)>)> {
 #[test]
 fn every_fault_has_a_test() {
     let named: BTreeSet<u32> = table().iter().filter_map(|(point, _)| point.parse().ok()).collect();
-    assert_eq!(named, (1..=POINTS).collect(), "the numbers in the table");
+    let known: BTreeSet<u32> = (1..=POINTS).filter(|point| *point != FREE).collect();
+    assert_eq!(named, known, "the numbers in the table");
 }
 
 #[test]

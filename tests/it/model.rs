@@ -13,7 +13,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rstest::rstest;
 use serde_json::Value;
 use td_braze_cohort::account::{InputAccount, Sent};
-use td_braze_cohort::checkpoint::{Checkpoint, CheckpointError, Scope};
 use td_braze_cohort::exit::Exit;
 use td_braze_cohort::failures::Failures;
 use td_braze_cohort::http::{Answer, HttpError, Post};
@@ -316,13 +315,8 @@ struct Ran {
 fn run(scene: &Scene, faults: &Faults, seed: u64, braze: &Mutex<Braze>, folder: &Path) -> Ran {
     let names = rig::names();
     let reader = rig::reader(&scene.text, scene.operation, scene.batch_size, folder);
-    let scope =
-        Scope { endpoint: "https://braze", partner: "p", cohort_id: "c", session: "s", aliases: &names.aliases };
-    let (checkpoint, failed_file) = (folder.join("checkpoint"), folder.join("failed.csv"));
-    let keep = Arc::new(Keep {
-        failures: Failures::begin(Some(&failed_file), &names).unwrap(),
-        checkpoint: opened(&checkpoint, scope),
-    });
+    let failed_file = folder.join("failed.csv");
+    let keep = Arc::new(Keep { failures: Failures::begin(Some(&failed_file), &names).unwrap() });
     let plan = rig::plan(scene.threads);
     let clock = Arc::new(VirtualClock::default());
     let limiter = rig::limiter(250_000, &clock);
@@ -358,20 +352,7 @@ fn run(scene: &Scene, faults: &Faults, seed: u64, braze: &Mutex<Braze>, folder: 
         None if sent.refused > 0 => Exit::Refused,
         None => Exit::Success,
     };
-    if exit == Exit::Success {
-        keep.checkpoint.remove().unwrap();
-    }
     Ran { killed, exit, input, sent, failed }
-}
-
-/// The reader of the run before, which nobody joins, may hold it for another moment. A process would be gone.
-fn opened(path: &Path, scope: Scope<'_>) -> Checkpoint {
-    loop {
-        match Checkpoint::begin(Some(path), scope) {
-            Err(CheckpointError::InUse { .. }) => std::thread::yield_now(),
-            result => return result.unwrap(),
-        }
-    }
 }
 
 fn read_failed(path: &Path) -> Vec<Identifier> {

@@ -1,12 +1,18 @@
-//! Standard output and error that take nothing: the upload goes on, and its exit code is the same.
+//! Standard output and error that take nothing: the upload goes on, and its exit code is the same. Where they block, a signal ends it.
 
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Child;
+use std::time::{Duration, Instant};
 
 use rstest::rstest;
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use tempfile::TempDir;
 
-use crate::account::Account;
 use crate::scripted::{Act, Scripted};
-use crate::support::{Run, braze, ends, signal, user_ids, wait_while_running};
+use crate::support::{Run, braze, ends, ends_unread, signal, user_ids, wait_while_running};
 
 #[rstest]
 #[case::output_closed(r#"exec "$0" "$@" >&-"#)]
@@ -36,30 +42,76 @@ fn an_upload_whose_reader_has_gone_delivers_everything() {
     assert_eq!(server.accepted_user_ids().len(), 2500);
 }
 
-/// The pipe is full from the start, and nobody reads it until the process has ended.
-#[rstest]
-#[case::error(r#"head -c 65536 /dev/zero >&2; exec "$0" "$@""#)]
-#[case::output(r#"head -c 65536 /dev/zero; exec "$0" "$@""#)]
-fn an_upload_whose_reader_sleeps_delivers_everything(#[case] script: &str) {
-    let braze = braze();
-    let (child, _directory) = Run::upload().to(&braze).rows(user_ids(2500)).in_shell(script).spawn();
-    let (code, _) = ends(child);
-    assert_eq!(code, Some(0));
-    assert_eq!(braze.cohort("vip").unwrap().members, 2500);
+/// The pipe of standard error is full from the start, or that of standard output. Nobody reads them.
+const ERROR_FULL: &str = r#"head -c 65536 /dev/zero >&2; exec "$0" "$@""#;
+const OUTPUT_FULL: &str = r#"head -c 65536 /dev/zero; exec "$0" "$@""#;
+const ERROR_ON_TERMINAL: &str = r#"exec "$0" "$@" 2>"$TERMINAL""#;
+
+/// A run that waits for the end of a pause, after its first request with members. Its first log line beyond the start is that of
+/// the pause, so it does not stand still before it has begun.
+fn pausing(run: Run) -> (Scripted, Child, TempDir) {
+    let server =
+        Scripted::for_members(|_| Act::answer("429 Too Many Requests", "text/plain", "Retry-After: 60\r\n", ""));
+    let run = run.set("endpoint", server.endpoint()).set("thread_count", "1").env("RUST_LOG", "warn");
+    let (mut child, directory) = run.rows(user_ids(2500)).arg("--json").spawn();
+    wait_while_running(&mut child, "a request with members", || server.seen().len() > 1);
+    (server, child, directory)
+}
+
+/// A terminal: its other end, and its path.
+fn terminal() -> (File, String) {
+    let other_end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    fcntl_setfl(&other_end, OFlags::NONBLOCK).unwrap();
+    unlockpt(&other_end).unwrap();
+    let path = ptsname(&other_end, Vec::new()).unwrap().into_string().unwrap();
+    (other_end.into(), path)
+}
+
+/// Ctrl-S, and until it has taken effect.
+fn stop_terminal(other_end: &mut File, path: &str) {
+    other_end.write_all(b"\x13").unwrap();
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let mut terminal = OpenOptions::new().write(true).custom_flags(flags).open(path).unwrap();
+    while terminal.write(b".").is_ok() {}
 }
 
 #[test]
-fn a_run_whose_reader_sleeps_ends_when_it_is_terminated() {
-    let server =
-        Scripted::for_members(|_| Act::answer("429 Too Many Requests", "text/plain", "Retry-After: 60\r\n", ""));
-    let script = r#"head -c 65536 /dev/zero >&2; exec "$0" "$@""#;
-    let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(2500)).arg("--json");
-    let (mut child, _directory) = run.in_shell(script).spawn();
-    wait_while_running(&mut child, "a request with members", || server.seen().len() > 1);
+fn a_signal_ends_a_run_within_twelve_seconds_whatever_blocks() {
+    let (mut other_end, path) = terminal();
+    let with_bar = Run::upload().in_shell(ERROR_ON_TERMINAL).env("TERMINAL", &path).env("TERM", "xterm");
+    let mut runs = [Run::upload().in_shell(ERROR_FULL), Run::upload().in_shell(OUTPUT_FULL), with_bar].map(pausing);
+    wait_while_running(&mut runs[2].1, "it showed progress", || other_end.read(&mut [0; 64]).is_ok());
+    stop_terminal(&mut other_end, &path);
+    for ((_, child, _), name) in runs.iter().zip(["TERM", "INT", "TERM"]) {
+        signal(child, name);
+    }
+    let signalled = Instant::now();
+    let codes = runs.each_mut().map(|(_, child, _)| ends_unread(child).0);
+    let took = signalled.elapsed();
+    assert_eq!(codes, [Some(143), Some(130), Some(143)]);
+    assert!(took > Duration::from_secs(10), "nothing blocked");
+    assert!(took < Duration::from_secs(12), "{took:?}");
+    assert_eq!(runs.map(|(server, ..)| server.seen().len()), [2; 3], "a request began after the pause");
+}
+
+#[test]
+fn a_second_signal_ends_a_blocked_run_at_once() {
+    let (_server, mut child, _directory) = pausing(Run::upload().in_shell(ERROR_FULL));
     signal(&child, "TERM");
-    let (code, ended) = ends(child);
-    assert_eq!(code, Some(143));
-    Account::read(&ended.stdout).has(&[("/delivered", 0)]);
+    signal(&child, "INT");
+    let (code, took) = ends_unread(&mut child);
+    assert!(matches!(code, Some(130 | 143)), "the one that was heard last counts: {code:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[test]
+fn a_run_whose_reader_sleeps_goes_on_when_it_wakes_up() {
+    let server = Scripted::start(|_| Act::success());
+    let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(2500)).in_shell(ERROR_FULL);
+    let (child, _directory) = run.spawn();
+    let (code, _) = ends(child);
+    assert_eq!(code, Some(0));
+    assert_eq!(server.accepted_user_ids().len(), 2500);
 }
 
 #[test]

@@ -9,7 +9,6 @@ use http::HeaderMap;
 use rstest::rstest;
 use serde_json::Value;
 use td_braze_cohort::batch::CAPACITY;
-use td_braze_cohort::checkpoint::Checkpoint;
 use td_braze_cohort::command::order;
 use td_braze_cohort::config::credentials::from_environment;
 use td_braze_cohort::config::{Config, MaxRejected, raw};
@@ -73,7 +72,7 @@ fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
     let shared = Arc::new(Shared::new(0));
     let failed_file = folder.path().join("failed.csv");
     let failures = Failures::begin(Some(&failed_file), &config.names).unwrap();
-    let keep = Arc::new(Keep { failures, checkpoint: Checkpoint::none() });
+    let keep = Arc::new(Keep { failures });
     let post =
         Panicking { limiter: Arc::clone(&limiter), in_call, calls: AtomicUsize::new(0), taken: AtomicUsize::new(0) };
 

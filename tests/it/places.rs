@@ -4,13 +4,12 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use rstest::rstest;
 use serde_json::json;
 
 use crate::scripted::{Act, Scripted};
-use crate::support::{Run, assert_untouched, braze, braze_with, user_ids};
+use crate::support::{Run, assert_untouched, braze, user_ids};
 
 const FAILED_BEFORE: &str = "user_ids,device_ids,reason\r\nu1,,refused: earlier\r\n";
 /// Writes fail from here on instead of killing the process; sizes are in blocks of 512 bytes.
@@ -25,17 +24,14 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[rstest]
-fn what_is_no_regular_file_is_refused_and_stays(
-    #[values("failed_file", "checkpoint")] key: &str,
-    #[values("pipe", "link")] path: &str,
-) {
+fn what_is_no_regular_file_is_refused_and_stays(#[values("pipe", "link")] path: &str) {
     let braze = braze();
     let folder = tempfile::tempdir().unwrap();
     // A pipe stands for all devices: where this fails, the machine keeps its /dev/null.
     assert!(Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
     symlink("pipe", folder.path().join("link")).unwrap();
-    let run = Run::upload().inside(folder).to(&braze).set(key, path).rows(user_ids(1)).exits(73);
-    let run = run.says(&[key.split('_').next().unwrap(), path, "no regular file"]);
+    let run = Run::upload().inside(folder).to(&braze).set("failed_file", path).rows(user_ids(1)).exits(73);
+    let run = run.says(&["failed_file", path, "no regular file"]);
     assert!(fs::symlink_metadata(run.path().join("pipe")).unwrap().file_type().is_fifo());
     assert!(run.path().join("link").is_symlink());
     assert_eq!(names(run.path()), ["cohort.yml", "link", "members.csv", "pipe"]);
@@ -44,44 +40,21 @@ fn what_is_no_regular_file_is_refused_and_stays(
 
 #[rstest]
 fn a_place_that_cannot_be_written_is_found_out_before_the_first_request(
-    #[values("failed_file", "checkpoint")] key: &str,
     #[values("members.csv/x", "/proc/nothing", "no/such/folder/x", ".")] path: &str,
 ) {
     let braze = braze();
-    let run = Run::upload().to(&braze).set(key, path).rows(user_ids(1)).exits(73);
-    let run = run.says(&[key.split('_').next().unwrap(), path, "cannot be written"]);
+    let run = Run::upload().to(&braze).set("failed_file", path).rows(user_ids(1)).exits(73);
+    let run = run.says(&["failed_file", path, "cannot be written"]);
     assert_eq!(names(run.path()), ["cohort.yml", "members.csv"]);
     assert_untouched(&braze);
 }
 
-#[rstest]
-#[case("failed_file")]
-#[case("checkpoint")]
-fn a_full_disk_is_found_out_before_the_first_request(#[case] key: &str) {
+#[test]
+fn a_full_disk_is_found_out_before_the_first_request() {
     let braze = braze();
-    let run = Run::upload().to(&braze).set(key, "file").rows(user_ids(1)).in_shell(FULL).exits(73);
+    let run = Run::upload().to(&braze).set("failed_file", "file").rows(user_ids(1)).in_shell(FULL).exits(73);
     run.says(&["cannot be written", "File too large"]);
     assert_untouched(&braze);
-}
-
-#[test]
-fn a_disk_that_is_full_for_the_checkpoint_ends_the_run_and_what_flies_is_counted() {
-    let braze = braze_with(|options| options.latency = Duration::from_millis(5));
-    let folder = tempfile::tempdir().unwrap();
-    let kept = folder.path().join("kept");
-    let checkpoint = kept.to_str().unwrap();
-    let run = || Run::upload().to(&braze).set("thread_count", "2").set("checkpoint", checkpoint);
-    let ended = run().rows(user_ids(30_000)).arg("--json").in_shell(FULL_AFTER_ONE_BLOCK).exits(73);
-    let account = ended.says(&["checkpoint", "File too large", "no further request was begun"]).account();
-    // The first line and fourteen digests.
-    assert_eq!(fs::metadata(&kept).unwrap().len(), 29 + 14 * 33, "no half line is left at the end");
-    let delivered = braze.cohort("vip").unwrap().members as u64;
-    account.has(&[("/delivered", delivered), ("/exit_code", 73), ("/refused", 0)]);
-    assert!((15_000..=17_000).contains(&delivered), "{delivered}");
-
-    let again = run().rows(user_ids(30_000)).arg("--json").exits(0);
-    again.account().has(&[("/delivered", 30_000), ("/delivered_before", 14_000)]);
-    assert!(!kept.exists());
 }
 
 #[test]
@@ -120,24 +93,6 @@ fn a_failed_file_that_cannot_be_put_in_its_place_is_told_though_something_else_e
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_removed_does_not_hide_the_account() {
-    let folder = tempfile::tempdir().unwrap();
-    let checkpoint = folder.path().join("in/checkpoint");
-    fs::create_dir(folder.path().join("in")).unwrap();
-    let (inside, moved) = (folder.path().join("in"), folder.path().join("moved"));
-    // Its folder becomes a file while the run goes on.
-    let server = Scripted::start(move |_| {
-        if fs::rename(&inside, &moved).is_ok() {
-            fs::write(&inside, "").unwrap();
-        }
-        Act::success()
-    });
-    let run = Run::upload().set("endpoint", server.endpoint()).set("checkpoint", checkpoint.to_str().unwrap());
-    let run = run.rows(user_ids(10)).arg("--json").exits(73).says(&["everything was delivered", "cannot be removed"]);
-    run.account().has(&[("/delivered", 10), ("/exit_code", 73)]);
-}
-
-#[test]
 fn a_link_stays_and_what_it_leads_to_is_written() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("kept")).unwrap();
@@ -150,23 +105,12 @@ fn a_link_stays_and_what_it_leads_to_is_written() {
 }
 
 #[test]
-fn a_checkpoint_that_is_somebody_elses_file_is_put_aside_whole() {
-    let braze = braze();
-    let run = Run::upload().to(&braze).set("checkpoint", "queries.sql").file("queries.sql", "SELECT 1");
-    let run = run.rows(user_ids(1)).exits(0).says(&["queries.sql is no checkpoint", "queries.sql.foreign"]);
-    assert_eq!(fs::read_to_string(run.path().join("queries.sql.foreign")).unwrap(), "SELECT 1");
-    assert_eq!(names(run.path()), ["cohort.yml", "members.csv", "queries.sql.foreign"]);
-}
-
-#[rstest]
-#[case::input("checkpoint", "by-link/members.csv", "input")]
-#[case::not_there_yet("failed_file", "by-link/kept", "checkpoint")]
-fn one_file_in_two_places_is_refused_also_through_links(#[case] key: &str, #[case] path: &str, #[case] other: &str) {
+fn the_input_is_not_written_over_also_through_links() {
     let braze = braze();
     let folder = tempfile::tempdir().unwrap();
     symlink(".", folder.path().join("by-link")).unwrap();
-    let run = Run::upload().inside(folder).to(&braze).set("checkpoint", "kept").set(key, path).rows(user_ids(1));
-    let run = run.exits(2).says(&["same file", key, other]);
+    let run = Run::upload().inside(folder).to(&braze).set("failed_file", "by-link/members.csv").rows(user_ids(1));
+    let run = run.exits(2).says(&["same file", "failed_file", "input"]);
     assert_eq!(fs::read_to_string(run.path().join("members.csv")).unwrap(), user_ids(1));
     assert_untouched(&braze);
 }

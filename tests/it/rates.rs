@@ -8,7 +8,6 @@ use fastrand::Rng;
 use http::{HeaderMap, HeaderValue};
 use rstest::rstest;
 use td_braze_cohort::account::Sent;
-use td_braze_cohort::checkpoint::Checkpoint;
 use td_braze_cohort::failures::Failures;
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::operation::Operation;
@@ -77,7 +76,7 @@ fn send(
     let limiter = rig::limiter(max_requests_per_hour, &clock);
     let line = Line { clock, script: Box::new(script), began: Mutex::default() };
     let (shared, plan) = (Arc::new(Shared::new(1)), rig::plan(threads));
-    let keep = Arc::new(Keep { failures: Failures::none(), checkpoint: Checkpoint::none() });
+    let keep = Arc::new(Keep { failures: Failures::none() });
     upload::run(
         &plan,
         rig::reader(&text, Operation::Add, 1, folder.path()),

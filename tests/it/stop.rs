@@ -26,7 +26,7 @@ fn log_of(directory: &TempDir) -> String {
 
 fn half_written(directory: &TempDir) -> Vec<String> {
     let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.starts_with(".failed.csv.")).collect()
+    names.filter(|name| name.starts_with(".failed_file.")).collect()
 }
 
 /// A run of which this many requests with members are in flight, and never answered.
@@ -117,14 +117,38 @@ fn a_second_signal_ends_it_at_once_though_a_request_hangs(#[case] names: &[&str]
     assert_eq!(ended_with, Some(code));
     assert!(ended.took < AT_ONCE, "{:?}", ended.took);
     assert_eq!(server.seen().len(), 3);
+}
 
-    // The next run removes what this one had no time to.
-    assert_eq!(half_written(&directory).len(), 1);
-    let braze = braze();
-    let run = Run::upload().inside(directory).to(&braze).set("failed_file", "failed.csv").rows(user_ids(1)).exits(0);
-    let run = run.says(&["was left behind by a run that was killed"]);
-    let names: Vec<_> = fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 3, "only settings, input and log: {names:?}");
+#[rstest]
+#[case::at_the_first_call(&[1, 1])]
+#[case::at_the_first_batches(&[2, 3, 2])]
+#[case::at_many_moments(&[4, 1, 5, 2, 7])]
+#[case::near_the_end(&[21])]
+fn a_run_that_is_killed_again_and_again_delivers_everything_at_last(#[case] kills: &[u64]) {
+    const IDENTIFIERS: usize = 20_500;
+    let braze = braze_with(|options| options.latency = Duration::from_millis(20));
+    let run = |directory| {
+        let run = Run::upload().inside(directory).to(&braze).set("thread_count", "2").rows(user_ids(IDENTIFIERS));
+        run.set("failed_file", "failed.csv").arg("--json")
+    };
+    let heard = || braze.stats().naming_requests + braze.stats().users_requests;
+    let mut directory = tempfile::tempdir().unwrap();
+    for requests in kills {
+        let before = heard();
+        let (mut child, kept) = run(directory).spawn();
+        wait_while_running(&mut child, "it was killed", || heard() >= before + requests);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        directory = kept;
+    }
+    let ended = run(directory).exits(0);
+    ended.account().has(&[("/delivered", IDENTIFIERS as u64), ("/undelivered", 0)]);
+    let mut expected: Vec<_> = (0..IDENTIFIERS).map(|number| format!("u{number}")).collect();
+    expected.sort();
+    let mut held = braze.cohort("vip").unwrap().user_ids;
+    held.sort();
+    assert!(held == expected, "{} members of {}", held.len(), expected.len());
+    assert!(!ended.path().join("failed.csv").exists());
 }
 
 #[rstest]

@@ -1,9 +1,10 @@
 //! Starts the real binary in a directory of its own, with an environment that holds what the test sets and nothing else.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -273,15 +274,29 @@ pub fn wait_while_running(child: &mut Child, what: &str, mut is_so: impl FnMut()
 /// Waits for the end of a process that is to end at once: its exit code and what it printed, and how long it took.
 #[track_caller]
 pub fn ends(mut child: Child) -> (Option<i32>, Ended) {
+    let (stdout, stderr) = (read_beside(child.stdout.take()), read_beside(child.stderr.take()));
+    let (code, took) = ends_unread(&mut child);
+    let text = |reader: JoinHandle<Vec<u8>>| String::from_utf8(reader.join().unwrap()).unwrap();
+    (code, Ended { stdout: text(stdout), stderr: text(stderr), took })
+}
+
+/// The same, while nobody reads what it prints.
+pub fn ends_unread(child: &mut Child) -> (Option<i32>, Duration) {
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() && started.elapsed() < HANGS {
         thread::sleep(Duration::from_millis(1));
     }
     let took = started.elapsed();
     child.kill().ok();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), Ended { stdout: text(output.stdout), stderr: text(output.stderr), took })
+    (child.wait().unwrap().code(), took)
+}
+
+fn read_beside(output: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        output.map(|mut output| output.read_to_end(&mut bytes).unwrap());
+        bytes
+    })
 }
 
 /// What a process that was waited for left.

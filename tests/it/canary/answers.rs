@@ -86,17 +86,13 @@ fn survives(
             let is_left = || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
             if is_meant && is_left() { fault(seen) } else { Act::success() }
         });
-        let files = [("failed_file", "failed.csv"), ("checkpoint", "checkpoint")];
         let run = if operator {
             let mut parameters = json!({"cohort_id": "vip", "operation": "add", "input": "members.csv"});
             parameters["endpoint"] = server.endpoint().into();
-            for (key, value) in files {
-                parameters[key] = value.into();
-            }
+            parameters["failed_file"] = "failed.csv".into();
             Run::operator(&parameters)
         } else {
-            let run = Run::upload().set("endpoint", server.endpoint()).arg("--json");
-            files.iter().fold(run, |run, (key, value)| run.set(key, value))
+            Run::upload().set("endpoint", server.endpoint()).set("failed_file", "failed.csv").arg("--json")
         };
         let run = with_keys(run).rows(rows()).exits(code);
         assert!(!server.seen().is_empty(), "nothing was asked");
@@ -197,8 +193,7 @@ fn nothing_leaves_in_a_failure_that_passes(#[case] fault: Fault) {
 fn nothing_leaves_when_a_run_is_terminated() {
     let server = Scripted::for_members(|_| Act::Later(Duration::from_millis(300), Box::new(Act::Close)));
     let more = rows() + user_ids(5000).split_once("\r\n").unwrap().1;
-    let run =
-        upload().set("endpoint", server.endpoint()).set("failed_file", "failed.csv").set("checkpoint", "checkpoint");
+    let run = upload().set("endpoint", server.endpoint()).set("failed_file", "failed.csv");
     let (mut child, directory) = run.rows(more).arg("--json").spawn();
     wait_while_running(&mut child, "its requests arrived", || server.seen().len() > 2);
     terminate(&child);

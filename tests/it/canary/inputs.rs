@@ -63,7 +63,6 @@ fn no_key_in_a_setting_leaves(
         "job_id",
         "expected_rows",
         "max_rejected",
-        "checkpoint",
         "failed_file",
         "max_outage",
         "max_duration"

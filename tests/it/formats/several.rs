@@ -64,14 +64,12 @@ fn what_is_wrong_with_one_of_several_files_is_found_before_any_request(
     assert_untouched(&braze);
 }
 
-#[rstest]
-#[case::failed_file("failed_file")]
-#[case::checkpoint("checkpoint")]
-fn no_file_that_is_read_may_be_written(#[case] key: &str) {
+#[test]
+fn no_file_that_is_read_may_be_written() {
     let braze = braze();
     for input in ["part-*", "[other.csv, ./part-2.csv]"] {
-        let run = parts(Run::upload()).to(&braze).set("input", input).set(key, "part-2.csv").exits(2);
-        run.says(&["input", key, "the same file"]);
+        let run = parts(Run::upload()).to(&braze).set("input", input).set("failed_file", "part-2.csv").exits(2);
+        run.says(&["input", "failed_file", "the same file"]);
     }
     assert_untouched(&braze);
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 use rustls::CertificateError;
 
-use super::{Section, denied, full, texts};
+use super::{Section, full, texts};
 use td_braze_cohort::account::{Account, InputAccount, Sent};
 use td_braze_cohort::braze::{Refusal, Verdict, classify};
-use td_braze_cohort::checkpoint::CheckpointError;
 use td_braze_cohort::columns::HeaderError;
 use td_braze_cohort::command::CommandError;
 use td_braze_cohort::command::order::Finished;
@@ -190,15 +189,12 @@ fn each_answer_about_a_job_is_the_error_that_is_meant() {
 }
 
 fn ends() -> Vec<Stop> {
-    let path = || "run/cohort.checkpoint".into();
     vec![
         Stop::Interrupted,
         Stop::Terminated,
         Stop::Deadline { limit: Duration::from_hours(23) },
         Stop::PauseTooLong { pause: Duration::from_mins(90), until: "2026-11-24T01:30:00Z".parse().unwrap() },
         Stop::CannotWrite(FailuresError { path: "failed.csv".into(), error: full() }),
-        Stop::Checkpoint(CheckpointError::Unwritable { path: path(), error: full() }),
-        Stop::Checkpoint(CheckpointError::NotRemoved { path: path(), error: denied() }),
         Stop::Defect("a worker panicked".into()),
     ]
 }
@@ -218,7 +214,7 @@ fn incomplete() -> Vec<String> {
         };
         Finished { account, stop, sandbox: None }.problem().unwrap()
     };
-    let sent = |delivered, refused| Sent { delivered, refused, requests: 6, retries: 0, delivered_before: 0 };
+    let sent = |delivered, refused| Sent { delivered, refused, requests: 6, retries: 0 };
     let input = InputError::ExpectedRows { name: "members.csv".into(), found: 5000, expected: 6000 };
     vec![
         finished(sent(3000, 1000), Exit::TryAgain, None),

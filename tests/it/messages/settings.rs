@@ -1,11 +1,10 @@
 //! What is said of settings, credentials, usage, and the files and addresses that settings name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::{Section, denied, full, texts};
-use td_braze_cohort::checkpoint::CheckpointError;
 use td_braze_cohort::command::CommandError;
 use td_braze_cohort::command::operator::parameters_of;
 use td_braze_cohort::config::credentials::{from_environment, td_api_key};
@@ -18,7 +17,6 @@ use td_braze_cohort::digdag;
 use td_braze_cohort::failures::FailuresError;
 use td_braze_cohort::http::proxy::{Proxy, ProxyError};
 use td_braze_cohort::http::tls::TrustError;
-use td_braze_cohort::outlet::OutletError;
 use td_braze_cohort::sandbox::{self, RateLimit};
 use td_braze_cohort::td::address;
 
@@ -34,7 +32,7 @@ pub fn sections() -> Vec<Section> {
         ("The workflow's parameters", parameters()),
         ("Other settings and usage", texts(other())),
         ("The result, a warning only", results()),
-        ("checkpoint and failed_file", places()),
+        ("failed_file", places()),
         ("The sandbox", sandbox()),
     ]
 }
@@ -266,22 +264,14 @@ fn other() -> Vec<CommandError> {
 }
 
 fn results() -> Vec<String> {
-    let told = |error: OutletError| format!("the result cannot be written to standard output: {error}");
-    [OutletError::Io(full()), OutletError::Stuck].map(told).into()
+    vec![format!("the result cannot be written to standard output: {}", full())]
 }
 
 fn places() -> Vec<String> {
-    let path = || PathBuf::from("run/cohort.checkpoint");
     let device =
-        || std::io::Error::other("there is a device, pipe or socket and no regular file: give the path of a file");
-    let mut messages = texts([
-        CommandError::Checkpoint(CheckpointError::InUse { path: path() }),
-        CommandError::Checkpoint(CheckpointError::Unwritable { path: path(), error: denied() }),
-        CommandError::Checkpoint(CheckpointError::Unwritable { path: "/dev/null".into(), error: device() }),
-    ]);
-    let failed = FailuresError { path: "failed.csv".into(), error: full() };
-    messages.push(CommandError::Failures(failed).to_string());
-    messages
+        std::io::Error::other("there is a device, pipe or socket and no regular file: give the path of a file");
+    let failed = |path: &str, error| CommandError::Failures(FailuresError { path: path.into(), error });
+    texts([failed("failed.csv", full()), failed("run/failed.csv", denied()), failed("/dev/null", device)])
 }
 
 fn sandbox() -> Vec<String> {
