@@ -43,6 +43,12 @@ impl Shutdown {
         Ok(())
     }
 
+    /// Does what the first SIGTERM does, when it is called.
+    pub fn terminator(&self) -> impl FnOnce() + Send + use<> {
+        let state = Arc::clone(&self.state);
+        move || hear(&state, SIGTERM)
+    }
+
     /// Why the run has to end, where there was a signal.
     pub fn reason(&self) -> Option<Stop> {
         lock(&self.state).heard.map(reason)
@@ -60,11 +66,7 @@ fn listen(state: &Arc<Mutex<State>>) -> io::Result<()> {
     let state = Arc::clone(state);
     thread::spawn(move || {
         for signal in signals.forever() {
-            {
-                let mut state = lock(&state);
-                state.heard.get_or_insert(signal);
-                state.gates.iter().for_each(|gate| gate.stop(reason(signal)));
-            }
+            hear(&state, signal);
             // Afterwards, as the log may be slow.
             warn!(
                 "{}: no request begins any more, and those in flight get 10 s; a second signal ends it now",
@@ -73,6 +75,12 @@ fn listen(state: &Arc<Mutex<State>>) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+fn hear(state: &Mutex<State>, signal: i32) {
+    let mut state = lock(state);
+    state.heard.get_or_insert(signal);
+    state.gates.iter().for_each(|gate| gate.stop(reason(signal)));
 }
 
 fn reason(signal: i32) -> Stop {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::CommandError;
 use super::order::{Order, Target, carry_out};
+use super::parent;
 use super::upload::as_text;
 use crate::cli::OperatorArgs;
 use crate::config::template;
@@ -14,6 +15,7 @@ use crate::config::{self, Config};
 use crate::digdag;
 use crate::exit::Exit;
 use crate::secret::masked;
+use crate::shutdown::Shutdown;
 use crate::terminal;
 
 /// Runs the command. A failure stands in OUTPUT.json, where Digdag looks for it, and in the log.
@@ -31,7 +33,9 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
     };
     // Before anything is sent: a place that cannot be written is found out now, and a kill leaves a failure.
     write(&digdag::failure(Exit::Defect, "the upload did not come to its end"))?;
-    let (exit, problem, result) = match upload(input) {
+    let shutdown = Shutdown::default();
+    parent::watch(shutdown.terminator());
+    let (exit, problem, result) = match upload(input, shutdown) {
         Ok((exit, None, account)) => (exit, None, digdag::success(&account)),
         Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &masked(&problem))),
         Err(error) => {
@@ -47,7 +51,7 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
 }
 
 /// Uploads as the parameters say: exit code, problem if any, account.
-fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
+fn upload(input: &Path, shutdown: Shutdown) -> Result<(Exit, Option<String>, Value), CommandError> {
     let parameters = read_parameters(input)?;
     let sorted = digdag::sort(&parameters)?;
     for (name, meant) in &sorted.near_misses {
@@ -62,7 +66,7 @@ fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
     }
     config::overlay(&mut layer, sorted.own);
     let config = Config::check(&layer, std::env::var("BRAZE_ENDPOINT").ok())?;
-    let finished = carry_out(Order { config, target: Target::Braze, session_time, session_uuid })?;
+    let finished = carry_out(Order { config, target: Target::Braze, session_time, session_uuid, shutdown })?;
     terminal::print(&as_text(&finished));
     Ok((finished.account.exit, finished.problem(), finished.account.to_json()))
 }

@@ -31,6 +31,7 @@ use crate::reader::passes::{self, Second};
 use crate::reader::{Limits, Reader};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
+use crate::shutdown::Shutdown;
 use crate::source::Sources;
 use crate::stop::Stop;
 use crate::upload::{self, FirstCall, Keep, Plan, Shared};
@@ -55,6 +56,8 @@ pub struct Order {
     pub session_time: Option<String>,
     /// The session's own identifier, which its retries keep.
     pub session_uuid: Option<String>,
+    /// What ends it early.
+    pub shutdown: Shutdown,
 }
 
 /// What a workflow says of its session.
@@ -101,17 +104,17 @@ impl Finished {
 pub fn carry_out(order: Order) -> Result<Finished, CommandError> {
     let session = Session { time: order.session_time.as_deref(), uuid: order.session_uuid.as_deref() };
     match order.target {
-        Target::DryRun => dry_run(&order.config),
+        Target::DryRun => dry_run(&order.config, order.shutdown),
         Target::Braze => {
             let credentials = from_environment(|name| std::env::var(name).ok())?;
             let endpoint = order.config.required_endpoint()?.clone();
-            upload_to(&order.config, &endpoint, &credentials, session)
+            upload_to(&order.config, &endpoint, &credentials, session, order.shutdown)
         }
         Target::Sandbox(users) => {
             let credentials = sandbox_credentials();
             let sandbox = start_sandbox(&credentials, users)?;
             let endpoint = Endpoint::of_sandbox(sandbox.endpoint());
-            let finished = upload_to(&order.config, &endpoint, &credentials, session)?;
+            let finished = upload_to(&order.config, &endpoint, &credentials, session, order.shutdown)?;
             let held = sandbox.cohort(&order.config.cohort_id);
             Ok(Finished { sandbox: held, ..finished })
         }
@@ -142,10 +145,11 @@ fn upload_to(
     endpoint: &Endpoint,
     credentials: &Credentials,
     session: Session<'_>,
+    shutdown: Shutdown,
 ) -> Result<Finished, CommandError> {
     config.check_files()?;
     let post = Http::new(config.thread_count, network(config, endpoint)?);
-    let mut beginning = Beginning::default();
+    let mut beginning = Beginning { shutdown, ..Beginning::default() };
     let config = &match job::with_result(config, &mut beginning)? {
         Ok(config) => config,
         Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, None)),
@@ -291,8 +295,8 @@ fn created_at(session_time: Option<&str>) -> String {
         .to_string()
 }
 
-fn dry_run(config: &Config) -> Result<Finished, CommandError> {
-    let mut beginning = Beginning::default();
+fn dry_run(config: &Config, shutdown: Shutdown) -> Result<Finished, CommandError> {
+    let mut beginning = Beginning { shutdown, ..Beginning::default() };
     let config = &match job::with_result(config, &mut beginning)? {
         Ok(config) => config,
         Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, Some(DryRun::default()))),

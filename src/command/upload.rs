@@ -11,6 +11,7 @@ use crate::config::template::Environment;
 use crate::config::{self, Config};
 use crate::exit::Exit;
 use crate::sandbox::CohortView;
+use crate::shutdown::Shutdown;
 use crate::terminal;
 
 /// Runs the command.
@@ -30,6 +31,7 @@ pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
         target,
         session_time: variable("session_time"),
         session_uuid: variable("session_uuid"),
+        shutdown: Shutdown::default(),
     })?;
     terminal::print(&if args.json { as_json(&finished).to_string() } else { as_text(&finished) });
     if let Some(problem) = finished.problem() {

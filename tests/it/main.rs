@@ -35,6 +35,7 @@ mod operator;
 mod operator_errors;
 mod outputs;
 mod panics;
+mod parent;
 mod places;
 mod proxy;
 mod rates;
