@@ -24,6 +24,7 @@ mod formats;
 mod front;
 mod hostile_settings;
 mod input;
+mod kills;
 mod limits;
 mod log_format;
 mod matrix;
