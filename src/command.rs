@@ -13,6 +13,7 @@ pub mod job;
 pub mod network;
 pub mod operator;
 pub mod order;
+pub mod parent;
 pub mod sandbox;
 pub mod upload;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use log::warn;
 use serde_json::{Map, Value};
 
-use super::CommandError;
+use super::{CommandError, parent};
 use super::order::{Order, Target, carry_out};
 use super::upload::as_text;
 use crate::cli::OperatorArgs;
@@ -31,6 +31,7 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
     };
     // Before anything is sent: a place that cannot be written is found out now, and a kill leaves a failure.
     write(&digdag::failure(Exit::Defect, "the upload did not come to its end"))?;
+    parent::watch();
     let (exit, problem, result) = match upload(input) {
         Ok((exit, None, account)) => (exit, None, digdag::success(&account)),
         Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &masked(&problem))),
