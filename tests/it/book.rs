@@ -43,8 +43,8 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ),
 ];
 
-/// Flags in the text that are not ours but Digdag's, cargo's, zstd's or those of our scripts.
-const FOREIGN_FLAGS: [&str; 15] = [
+/// Flags in the text that are not ours but Digdag's, cargo's or those of our scripts.
+const FOREIGN_FLAGS: [&str; 13] = [
     "--local",
     "--project",
     "--resume",
@@ -53,8 +53,6 @@ const FOREIGN_FLAGS: [&str; 15] = [
     "--set",
     "--verify",
     "--locked",
-    "--ultra",
-    "--long",
     "--quick",
     "--big",
     "--write-docs",
