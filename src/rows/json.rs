@@ -136,7 +136,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut members = Vec::new();
+                let mut members = Vec::with_capacity(16);
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
@@ -179,7 +179,7 @@ impl<'a> Object<'a> {
 /// UTF-8 is replaced.
 fn read_value(value: &str, out: Option<&mut Vec<u8>>, is_damaged: bool) -> Result<What, Fault> {
     let content = match value.as_bytes() {
-        [b'"', ..] if out.is_none() && !value.contains('\\') => return Ok(What::Text),
+        [b'"', content @ ..] if !value.contains('\\') => Cow::Borrowed(&value[1..content.len()]),
         [b'"', ..] => serde_json::from_str::<Text<'_>>(value).map_err(|_| Fault::NotJson)?.0,
         [b'{' | b'[', ..] if is_sound(value) => return Ok(What::Unfit(Reason::Nested)),
         [b'{' | b'[', ..] => return Err(Fault::NotJson),

@@ -41,8 +41,8 @@ digdag run sample_py.dig --rerun -c secrets.properties    # scripts/smoke, with 
 curl http://127.0.0.1:4000/cohorts/sample_members         # scripts/smoke asks the same; its paths: sandbox_command.rs
 ";
 
-/// Flags in the text that are not ours but Digdag's, zstd's or those of our scripts.
-const FOREIGN_FLAGS: [&str; 7] = ["--local", "--project", "--resume", "--session", "--ultra", "--long", "--quick"];
+/// Flags in the text that are not ours but Digdag's or those of our scripts.
+const FOREIGN_FLAGS: [&str; 5] = ["--local", "--project", "--resume", "--session", "--quick"];
 
 /// The commands of a block: lines without their comments, joined if they end with a backslash.
 fn commands(script: &str) -> Vec<String> {

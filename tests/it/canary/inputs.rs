@@ -13,7 +13,8 @@ use crate::support::{Run, assert_untouched, braze};
 #[case::not_utf8(b"user_ids\r\nIDCANARY\xff1\r\nok\r\n", 0)]
 #[case::outer_space(b"user_ids\r\n IDCANARY1 \r\nok\r\n", 0)]
 #[case::unterminated(b"user_ids\r\nok\r\n\"IDCANARY1\r\nIDCANARY2\r\n", 3)]
-#[case::quote_amid(b"user_ids\r\nIDCANARY\"1\r\n\"IDCANARY\"2\r\nok\r\n", 0)]
+#[case::quote_amid(b"user_ids\r\nIDCANARY\"1\r\nok\r\n", 0)]
+#[case::text_behind_a_quote(b"user_ids\r\nok\r\n\"IDCANARY\"2\r\nIDCANARY3\r\n", 3)]
 #[case::utf16(b"\xff\xfeu\0s\0e\0r\0I\0D\0C\0A\0N\0", 3)]
 fn no_identifier_of_a_bad_row_leaves(#[case] rows: &[u8], #[case] code: i32) {
     let braze = braze();
