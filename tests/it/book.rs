@@ -8,8 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use clap::{Command, CommandFactory};
 use serde_json::{Map, Value};
 use td_braze_cohort::cli::Cli;
-use td_braze_cohort::config::key::Key;
-use td_braze_cohort::config::{Config, raw};
+use td_braze_cohort::config::{Config, yaml};
 use td_braze_cohort::digdag;
 
 mod page;
@@ -19,7 +18,7 @@ use page::{Block, Page, pages, top};
 use shell::{Shell, steady};
 
 /// Commands that are shown and not run here, each with where it is tried instead.
-const ELSEWHERE: [(&str, &str); 18] = [
+const ELSEWHERE: [(&str, &str); 19] = [
     ("cargo build --locked", "builds what this test runs"),
     ("cargo test --locked", "runs this test"),
     ("cargo test --locked --lib rows::", "a part of the tests"),
@@ -30,6 +29,7 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("scripts/bench --big", "as above"),
     ("scripts/bench --list", "as above; names alone"),
     ("scripts/bench --big --write-docs", "as above; writes into the book"),
+    ("UPDATE_SETTINGS=1 cargo test --locked --lib config::schema", "writes what the test of this name compares"),
     ("UPDATE_MESSAGES=1 cargo test --locked --lib messages", "writes what the test of this name compares"),
     ("export BRAZE_ENDPOINT=US-03", "the sandbox is in the environment"),
     ("read -rsp 'data import key: ' BRAZE_CLIENT_SECRET && export BRAZE_CLIENT_SECRET", "as above"),
@@ -240,8 +240,8 @@ fn check_settings(yaml: &Map<String, Value>) -> Result<(), String> {
         text += "1";
         text += part.split_once("}\"").ok_or("a template that is not the whole value")?.1;
     }
-    let layer = raw::from_yaml(Path::new("page.yml"), &text).map_err(|error| error.to_string())?;
-    Config::check(&layer, None).map(drop).map_err(|error| error.to_string())
+    let layer = yaml::read(Path::new("page.yml"), &text).map_err(|error| error.to_string())?;
+    Config::check(&layer, false).map(drop).map_err(|error| error.to_string())
 }
 
 /// A task, and the tasks within it.
@@ -252,14 +252,12 @@ fn check_task(task: &Map<String, Value>) -> Result<(), String> {
     let python = task.get("python").and_then(Value::as_array);
     if python.is_some_and(|words| words[0].as_str().is_some_and(|program| program.ends_with("td-braze-cohort"))) {
         let sorted = digdag::sort(task).map_err(|error| error.to_string())?;
-        if let Some((written, meant)) = sorted.near_misses.first() {
-            return Err(format!("{written} is probably {meant}"));
+        if sorted.settings.is_empty() && sorted.config.is_none() {
+            return Err("the task has no settings".to_owned());
         }
-        let known = ["py>", "python", "docker", "config"];
-        let strange =
-            |key: &&String| !key.starts_with('_') && !known.contains(&key.as_str()) && Key::from_name(key).is_none();
-        if let Some(key) = task.keys().find(strange) {
-            return Err(format!("{key} is no setting"));
+        let known = ["py>", "python", "docker", "braze_cohort"];
+        if let Some(key) = task.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
+            return Err(format!("{key} stands outside of the map braze_cohort"));
         }
     }
     task.values().filter_map(Value::as_object).try_for_each(check_task)
