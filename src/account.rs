@@ -153,6 +153,8 @@ pub struct Account {
     pub exit: Exit,
     /// Set where nothing was to be sent.
     pub dry_run: Option<DryRun>,
+    /// Names of settings that stand in a workflow where none is read.
+    pub ignored_parameters: Vec<String>,
 }
 
 impl Account {
@@ -218,6 +220,9 @@ impl Account {
         if let (Some(object), Some(dry_run)) = (account.as_object_mut(), self.dry_run) {
             object.insert("dry_run".to_owned(), json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
         }
+        if let (Some(object), false) = (account.as_object_mut(), self.ignored_parameters.is_empty()) {
+            object.insert("ignored_parameters".to_owned(), json!(self.ignored_parameters));
+        }
         if let (Some(object), Some(parts)) = (account.as_object_mut(), self.parts()) {
             let parts: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part.to_json())).collect();
             object.insert("by_operation".to_owned(), Value::Object(parts));
@@ -271,6 +276,9 @@ impl Account {
             lines.push(line("bytes to send", dry_run.bytes));
         }
         lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
+        if !self.ignored_parameters.is_empty() {
+            lines.push(format!("{:<26}{}", "ignored parameters", self.ignored_parameters.join(", ")));
+        }
         lines.join("\n")
     }
 

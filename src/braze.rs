@@ -10,6 +10,26 @@ use crate::secret::masked;
 
 pub mod hint;
 
+/// Which cohort, and where Braze is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The cohort's identifier.
+    pub cohort_id: String,
+    /// Its name, if one was set.
+    pub cohort_name: Option<String>,
+    /// Where to; none where nobody is asked.
+    pub endpoint: Option<Endpoint>,
+    /// The partner's segment in Braze's path.
+    pub partner: String,
+}
+
+impl Options {
+    /// The name that Braze shows: the cohort ID if no name was set.
+    pub fn shown_name(&self) -> &str {
+        self.cohort_name.as_deref().unwrap_or(&self.cohort_id)
+    }
+}
+
 /// The addresses of one partner at one endpoint.
 #[derive(Clone, Debug)]
 pub struct Addresses {

@@ -44,7 +44,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Run an upload as a Digdag operator: `py>` with `python: [td-braze-cohort, operator]`
     #[command(after_help = "Example, in a workflow:\n  \
-        +upload:\n    py>: braze_cohort\n    python: [td-braze-cohort, operator]\n    config: cohort.yml")]
+        +upload:\n    py>: braze_cohort\n    python: [td-braze-cohort, operator]\n    braze_cohort: {config: cohort.yml}")]
     Operator(OperatorArgs),
     /// Run a stand-in for Braze's cohort API on this machine
     #[command(after_help = "Example: td-braze-cohort sandbox --listen 127.0.0.1:4000 --users users.csv\n\
@@ -76,6 +76,8 @@ Environment:
                            Treasure Data's key, and its site, where job_id is set
   HTTPS_PROXY, ALL_PROXY, NO_PROXY
                            the proxy
+  TD_BRAZE_COHORT_ALLOW_ENDPOINT, TD_BRAZE_COHORT_CA_FILE
+                           allow_endpoint and ca_file, where the config file does not say them
   RUST_LOG                 how much is logged on standard error: error, warn, info, debug or trace
   TD_BRAZE_COHORT_LOG_FORMAT
                            text or json, where --log-format does not say it

@@ -7,7 +7,7 @@ use td_braze_cohort::cli::{Cli, Command};
 use td_braze_cohort::command::{self, CommandError};
 use td_braze_cohort::config::ConfigError;
 use td_braze_cohort::config::credentials::{CLIENT_SECRET, PARTNER_API_KEY, TD_API_KEY};
-use td_braze_cohort::config::key::names_a_credential;
+use td_braze_cohort::config::setting::names_a_credential;
 use td_braze_cohort::exit::Exit;
 use td_braze_cohort::http::proxy::PROXY_VARIABLES;
 use td_braze_cohort::log_format::{self, LogFormat};

@@ -9,10 +9,9 @@ use log::{info, warn};
 use crate::account::InputAccount;
 use crate::batch::Batch;
 use crate::columns::{Columns, Names};
-use crate::config::MaxRejected;
 use crate::identifier::Kind;
-use crate::input::InputError;
-use crate::operation::Operation;
+use crate::input::{InputError, MaxRejected};
+use crate::operation::{Operation, Operations};
 use crate::rows::format::{Form, Format};
 use crate::source::{Input, Sources};
 
@@ -46,6 +45,14 @@ pub enum Pass {
 }
 
 impl Pass {
+    /// Which rows are read first.
+    pub fn first(operations: &Operations) -> Self {
+        match operations {
+            Operations::One(operation) => Self::Every(*operation),
+            Operations::Column(_) => Self::Removals,
+        }
+    }
+
     /// What happens to the members.
     pub fn operation(self) -> Operation {
         match self {

@@ -8,6 +8,7 @@
 //! The queue holds as many batches as there are workers, 16 at most, so memory does not grow with the input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -40,6 +41,21 @@ const LAST_ROWS: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
+
+/// How the members are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Requests at once.
+    pub thread_count: usize,
+    /// Where the identifiers go that did not arrive.
+    pub failed_file: Option<PathBuf>,
+    /// How long nothing may get through.
+    pub max_outage: Duration,
+    /// How long the run may take.
+    pub max_duration: Duration,
+    /// Requests in any hour.
+    pub max_requests_per_hour: u64,
+}
 
 /// What all requests of a run have in common.
 pub struct Plan {

@@ -11,7 +11,8 @@ use crate::config::{self, Config};
 use crate::exit::Exit;
 use crate::http::Http;
 use crate::identifier::Kind;
-use crate::reader::{Limits, Reader};
+use crate::input::Location;
+use crate::reader::{Limits, Pass, Reader};
 use crate::source::Input;
 use crate::td::JobError;
 use crate::terminal;
@@ -26,19 +27,17 @@ use super::upload::input_flag;
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
 pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let variable = |name: &str| std::env::var(name).ok();
-    let flags = input_flag(args.input);
-    let mut layer = config::read_file(&args.config, &Environment(variable), &flags)?;
-    config::overlay(&mut layer, flags);
-    let config = Config::check(&layer, variable("BRAZE_ENDPOINT"))?;
+    let merged = config::merge(Some(&args.config), &Environment(variable), input_flag(args.input), variable)?;
+    let config = Config::check(&merged.layer, true)?;
     terminal::print(&format!(
         "settings     ok: {} the cohort {} (shown as {}), {} requests at once",
         match config.operations.column() {
             Some(column) => format!("as column {column} says: remove from, then add to"),
             None => config.operations.as_str().to_owned(),
         },
-        config.cohort_id,
-        config.shown_name(),
-        config.thread_count
+        config.braze.cohort_id,
+        config.braze.shown_name(),
+        config.delivery.thread_count
     ));
     let findings = [("input", check_input(&config)), ("credentials", check_credentials(&config))];
     let (mut exit, mut failures) = (Exit::Success, Vec::new());
@@ -68,15 +67,16 @@ fn failed(error: impl Into<CommandError>) -> (String, Exit) {
 }
 
 fn check_input(config: &Config) -> Finding {
-    if let Some(id) = &config.job_id {
-        return check_job(config, id);
-    }
-    let input = config.required_input().map_err(failed)?;
+    let input = match &config.input.location {
+        Location::Job(id) => return check_job(config, id),
+        Location::Here(input) => input,
+    };
     if *input == Input::Stdin {
         return Ok("standard input, which is not read here".to_owned());
     }
-    let limits = Limits { expected_rows: None, max_rejected: config.max_rejected, batch_size: CAPACITY };
-    let reader = Reader::open(input, &config.form, &config.names, limits, config.first_pass()).map_err(failed)?;
+    let limits = Limits { expected_rows: None, max_rejected: config.input.max_rejected, batch_size: CAPACITY };
+    let reader = Reader::open(input, &config.input.form, &config.input.names, limits, Pass::first(&config.operations))
+        .map_err(failed)?;
     let (name, format) = (reader.name(), reader.format());
     Ok(format!("{name} ({format}) {}", described(config, reader.columns())))
 }
@@ -87,7 +87,7 @@ fn check_job(config: &Config, id: &str) -> Finding {
     let Some((names, rows)) = shown.finished else {
         return Ok(format!("job {id} is {}; an upload waits for it to end", shown.status));
     };
-    let columns = config.names.find(&names).map_err(|error| {
+    let columns = config.input.names.find(&names).map_err(|error| {
         let error = JobError::Header { id: id.to_owned(), error: Box::new(error) };
         (error.to_string(), error.exit())
     })?;
@@ -102,7 +102,7 @@ fn described(config: &Config, columns: &Columns) -> String {
         .map(|(_, kind)| match kind {
             Kind::UserId => "user_ids".to_owned(),
             Kind::DeviceId => "device_ids".to_owned(),
-            Kind::Alias(place) => format!("alias {}", config.names.aliases[usize::from(*place)]),
+            Kind::Alias(place) => format!("alias {}", config.input.names.aliases[usize::from(*place)]),
         })
         .collect();
     let missing = match columns.missing.as_slice() {
@@ -117,15 +117,15 @@ fn described(config: &Config, columns: &Columns) -> String {
 fn check_credentials(config: &Config) -> Finding {
     let credentials = from_environment(|name| std::env::var(name).ok()).map_err(failed)?;
     let endpoint = config.required_endpoint().map_err(failed)?;
-    let addresses = Addresses::new(endpoint, &config.partner);
-    let bodies = BodyWriter::new(&credentials, &config.cohort_id, &config.names.aliases);
+    let addresses = Addresses::new(endpoint, &config.braze.partner);
+    let bodies = BodyWriter::new(&credentials, &config.braze.cohort_id, &config.input.names.aliases);
     let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
     let plan = Plan { addresses, bodies, thread_count: 1, first_call: Some(first_call) };
     let limiter = limiter(config, endpoint);
     let post = Http::new(1, network(config, endpoint).map_err(failed)?);
     upload::first_call(&plan, &post, &limiter, &Shared::new(0));
     match limiter.take_stop() {
-        None => Ok(format!("{endpoint} accepts both keys for the partner {}", config.partner)),
+        None => Ok(format!("{endpoint} accepts both keys for the partner {}", config.braze.partner)),
         Some(stop) => Err((stop.to_string(), stop.exit())),
     }
 }

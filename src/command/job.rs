@@ -11,6 +11,7 @@ use super::network::network;
 use crate::config::credentials::td_api_key;
 use crate::config::{Config, ConfigError};
 use crate::http::{Http, Post};
+use crate::input::{self, Location, Rows};
 use crate::progress::DownloadProgress;
 use crate::retry::{self, Clock, Monotonic, RateLimiter};
 use crate::rows::format::{Form, Format};
@@ -48,17 +49,25 @@ pub struct Look {
     pub finished: Option<(Vec<String>, Option<u64>)>,
 }
 
-/// The settings with the job's result as their input. As they are where no job is named; what kept the result from being
-/// fetched where it was.
-pub fn with_result(config: &Config, beginning: &mut Beginning) -> Result<Result<Config, Stop>, CommandError> {
-    let Some(id) = &config.job_id else { return Ok(Ok(config.clone())) };
+/// The rows to read: those of the files, or of the job's result, which is fetched; or what kept it from being fetched.
+pub fn rows(config: &Config, beginning: &mut Beginning) -> Result<Result<Rows, Stop>, CommandError> {
+    let input::Options { location, form, expected_rows, names, .. } = &config.input;
+    let id = match location {
+        Location::Job(id) => id,
+        Location::Here(input) => {
+            return Ok(Ok(Rows { input: input.clone(), form: form.clone(), expected: *expected_rows }));
+        }
+    };
     let Access { job, key, http } = access(config, id)?;
     let limiter = Arc::new(limiter(config, &job, &beginning.clock));
     beginning.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
     let client = Client::new(&job, &key, &http, &limiter);
-    let wanted = Wanted { rows: config.expected_rows, names: &config.names };
+    let wanted = Wanted { rows: *expected_rows, names };
     Ok(match supervised(&client, wanted, &http, &limiter) {
-        Some(result) => Ok(reading(config, result)),
+        Some(JobResult { bytes, columns, rows }) => {
+            let form = Form { format: Some(Format::Msgpack), columns: Some(columns), may_be_empty: true };
+            Ok(Rows { input: Input::Fetched(bytes), form, expected: rows })
+        }
         None => Err(limiter.take_stop().unwrap_or_else(|| Stop::Defect("the download panicked".to_owned()))),
     })
 }
@@ -96,8 +105,11 @@ fn access(config: &Config, id: &str) -> Result<Access, ConfigError> {
 }
 
 fn limiter(config: &Config, job: &Job, clock: &Arc<dyn Clock>) -> RateLimiter<Stop> {
-    let Config { max_outage, max_duration, .. } = *config;
-    let limits = retry::Limits { max_outage, max_requests_per_hour: MAX_REQUESTS_PER_HOUR, max_duration };
+    let limits = retry::Limits {
+        max_outage: config.delivery.max_outage,
+        max_requests_per_hour: MAX_REQUESTS_PER_HOUR,
+        max_duration: config.delivery.max_duration,
+    };
     let stop_for = Stop::of_limiter(Server::TreasureData, job.server.to_string());
     RateLimiter::new(limits, Arc::clone(clock), stop_for)
 }
@@ -130,11 +142,4 @@ fn supervised(
     });
     progress.finish();
     result.ok()?.ok()
-}
-
-/// The settings as if they had named the result all along.
-fn reading(config: &Config, result: JobResult) -> Config {
-    let JobResult { bytes, columns, rows } = result;
-    let form = Form { format: Some(Format::Msgpack), columns: Some(columns), may_be_empty: true };
-    Config { input: Some(Input::Fetched(bytes)), form, expected_rows: rows, ..config.clone() }
 }

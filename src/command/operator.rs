@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use log::warn;
+use log::{info, warn};
 use serde_json::{Map, Value};
 
-use super::{CommandError, parent};
 use super::order::{Order, Target, carry_out};
 use super::upload::as_text;
+use super::{CommandError, parent};
 use crate::cli::OperatorArgs;
-use crate::config::template;
-use crate::config::{self, Config};
+use crate::config::setting::names;
+use crate::config::{self, Config, template};
 use crate::digdag;
 use crate::exit::Exit;
 use crate::secret::masked;
@@ -51,18 +51,20 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
 fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
     let parameters = read_parameters(input)?;
     let sorted = digdag::sort(&parameters)?;
-    for (name, meant) in &sorted.near_misses {
-        warn!("the parameter '{name}' is none of ours; was '{meant}' meant?");
-    }
     let session_time = parameters.get("session_time").and_then(Value::as_str).map(str::to_owned);
-    let mut layer = sorted.export;
-    if let Some(path) = sorted.config {
-        let parameters = Value::Object(parameters);
-        config::overlay(&mut layer, config::read_file(&path, &template::Parameters(&parameters), &sorted.own)?);
+    let parameters = Value::Object(parameters);
+    let (file, lookup) = (sorted.config.as_deref(), template::Parameters(&parameters));
+    let merged = config::merge(file, &lookup, sorted.settings, |name| std::env::var(name).ok())?;
+    let config = Config::check(&merged.layer, true).map_err(|error| error.with_outside(&sorted.outside))?;
+    if let (Some(file), false) = (file, merged.changed.is_empty()) {
+        info!("the workflow's map {} changes what {} says: {}", digdag::MAP, file.display(), names(&merged.changed));
     }
-    config::overlay(&mut layer, sorted.own);
-    let config = Config::check(&layer, std::env::var("BRAZE_ENDPOINT").ok())?;
-    let finished = carry_out(Order { config, target: Target::Braze, session_time })?;
+    if !sorted.outside.is_empty() {
+        let outside = sorted.outside.join(", ");
+        warn!("not read as settings, as they stand outside of the workflow's map {}: {outside}", digdag::MAP);
+    }
+    let mut finished = carry_out(Order { config, target: Target::Braze, session_time })?;
+    finished.account.ignored_parameters = sorted.outside;
     terminal::print(&as_text(&finished));
     Ok((finished.account.exit, finished.problem(), finished.account.to_json()))
 }

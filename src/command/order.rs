@@ -20,7 +20,7 @@ use crate::config::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::failures::Failures;
 use crate::http::Http;
-use crate::input::InputError;
+use crate::input::{InputError, Rows};
 use crate::operation::{Operation, Operations};
 use crate::progress::Progress;
 use crate::reader::passes::{self, Second};
@@ -100,7 +100,7 @@ pub fn carry_out(order: Order) -> Result<Finished, CommandError> {
             let sandbox = start_sandbox(&credentials, users)?;
             let endpoint = Endpoint::of_sandbox(sandbox.endpoint());
             let finished = upload_to(&order.config, &endpoint, &credentials, session_time)?;
-            let held = sandbox.cohort(&order.config.cohort_id);
+            let held = sandbox.cohort(&order.config.braze.cohort_id);
             Ok(Finished { sandbox: held, ..finished })
         }
     }
@@ -131,27 +131,28 @@ fn upload_to(
     session_time: Option<&str>,
 ) -> Result<Finished, CommandError> {
     config.check_files()?;
-    let post = Http::new(config.thread_count, network(config, endpoint)?);
+    let post = Http::new(config.delivery.thread_count, network(config, endpoint)?);
     let mut beginning = Beginning::default();
-    let config = &match job::with_result(config, &mut beginning)? {
-        Ok(config) => config,
+    let rows = match job::rows(config, &mut beginning)? {
+        Ok(rows) => rows,
         Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, None)),
     };
-    if let Some(stop) = too_many_removals(config, &beginning)? {
+    if let Some(stop) = too_many_removals(config, &rows, &beginning)? {
         return Ok(ended_before_reading(config, &beginning, stop, None));
     }
-    let (reader, second) = open(config)?;
-    let keep = Arc::new(Keep { failures: Failures::begin(config.failed_file.as_deref(), &config.names)? });
+    let (reader, second) = open(config, &rows)?;
+    let failures = Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names)?;
+    let keep = Arc::new(Keep { failures });
     let mut plan = plan(config, endpoint, credentials, session_time);
     let limiter = Arc::new(limiter_of(config, endpoint, Arc::clone(&beginning.clock)));
     beginning.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
-    let shared = Arc::new(Shared::new(config.names.aliases.len()));
+    let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
     let what = match &config.operations {
         Operations::One(Operation::Add) => "adding the members".to_owned(),
         Operations::One(Operation::Remove) => "removing the members".to_owned(),
         Operations::Column(name) => format!("removing, then adding as column {name} says, the members"),
     };
-    info!("cohort {} at {endpoint}: {what} in {}", config.cohort_id, reader.name());
+    info!("cohort {} at {endpoint}: {what} in {}", config.braze.cohort_id, reader.name());
     let mut progress = Progress::new(reader.size(), reader.bytes_read());
     let mut run = |plan: &Plan, reader| {
         upload::run(plan, reader, &post, &limiter, &shared, &keep, &mut || progress.show(shared.sent()));
@@ -184,14 +185,17 @@ pub fn limiter(config: &Config, endpoint: &Endpoint) -> RateLimiter<Stop> {
 
 /// The same for a run that may have begun before.
 fn limiter_of(config: &Config, endpoint: &Endpoint, clock: Arc<dyn Clock>) -> RateLimiter<Stop> {
-    let Config { max_outage, max_requests_per_hour, max_duration, .. } = *config;
-    let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };
+    let limits = retry::Limits {
+        max_outage: config.delivery.max_outage,
+        max_requests_per_hour: config.delivery.max_requests_per_hour,
+        max_duration: config.delivery.max_duration,
+    };
     RateLimiter::new(limits, clock, Stop::of_limiter(Server::Braze, endpoint.to_string()))
 }
 
 /// The end of a run whose input could not be had.
 fn ended_before_reading(config: &Config, beginning: &Beginning, stop: Stop, dry_run: Option<DryRun>) -> Finished {
-    let (input, elapsed) = (InputAccount::new(config.names.aliases.len()), beginning.clock.now());
+    let (input, elapsed) = (InputAccount::new(config.input.names.aliases.len()), beginning.clock.now());
     let account = account(config, input, Sent::default(), elapsed, dry_run, Some(&stop));
     Finished { account, stop: Some(stop), sandbox: None }
 }
@@ -211,17 +215,16 @@ fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>) {
     }
 }
 
-fn open(config: &Config) -> Result<(Reader, Option<Second>), CommandError> {
-    let limits =
-        Limits { expected_rows: config.expected_rows, max_rejected: config.max_rejected, batch_size: CAPACITY };
-    let sources = Sources::find(config.required_input()?, &config.form).map_err(InputError::from)?;
-    Ok(passes::open(sources, &config.names, limits, &config.operations)?)
+fn open(config: &Config, rows: &Rows) -> Result<(Reader, Option<Second>), CommandError> {
+    let limits = Limits { expected_rows: rows.expected, max_rejected: config.input.max_rejected, batch_size: CAPACITY };
+    let sources = Sources::find(&rows.input, &rows.form).map_err(InputError::from)?;
+    Ok(passes::open(sources, &config.input.names, limits, &config.operations)?)
 }
 
 /// A first look at a delta, before anything is sent: whether it removes more than it may.
-fn too_many_removals(config: &Config, beginning: &Beginning) -> Result<Option<Stop>, CommandError> {
-    let Some(limits) = config.removal_limits else { return Ok(None) };
-    let (removals, _) = open(config)?;
+fn too_many_removals(config: &Config, rows: &Rows, beginning: &Beginning) -> Result<Option<Stop>, CommandError> {
+    let Some(limits) = config.input.removal_limits else { return Ok(None) };
+    let (removals, _) = open(config, rows)?;
     let mut counted = 0;
     let result = removals.read(
         |_| {},
@@ -237,18 +240,18 @@ fn too_many_removals(config: &Config, beginning: &Beginning) -> Result<Option<St
 
 /// What all requests have in common, and the call that comes before all others.
 pub fn plan(config: &Config, endpoint: &Endpoint, credentials: &Credentials, session_time: Option<&str>) -> Plan {
-    let addresses = Addresses::new(endpoint, &config.partner);
-    let bodies = BodyWriter::new(credentials, &config.cohort_id, &config.names.aliases);
-    let names_nothing = config.operations == Operations::One(Operation::Remove) && config.cohort_name.is_none();
+    let addresses = Addresses::new(endpoint, &config.braze.partner);
+    let bodies = BodyWriter::new(credentials, &config.braze.cohort_id, &config.input.names.aliases);
+    let names_nothing = config.operations == Operations::One(Operation::Remove) && config.braze.cohort_name.is_none();
     let first_call = if names_nothing {
         // Naming it after its ID would rename a cohort that has another name.
         FirstCall { address: addresses.users.clone(), body: bodies.no_changes() }
     } else {
         let created_at = created_at(session_time);
-        let body = BodyWriter::naming(credentials, &config.cohort_id, config.shown_name(), &created_at);
+        let body = BodyWriter::naming(credentials, &config.braze.cohort_id, config.braze.shown_name(), &created_at);
         FirstCall { address: addresses.cohorts.clone(), body }
     };
-    Plan { addresses, bodies, thread_count: config.thread_count, first_call: Some(first_call) }
+    Plan { addresses, bodies, thread_count: config.delivery.thread_count, first_call: Some(first_call) }
 }
 
 /// The session's time, where it is one, else now; in ISO 8601, UTC.
@@ -262,15 +265,15 @@ fn created_at(session_time: Option<&str>) -> String {
 
 fn dry_run(config: &Config) -> Result<Finished, CommandError> {
     let mut beginning = Beginning::default();
-    let config = &match job::with_result(config, &mut beginning)? {
-        Ok(config) => config,
+    let rows = match job::rows(config, &mut beginning)? {
+        Ok(rows) => rows,
         Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, Some(DryRun::default()))),
     };
-    let (reader, second) = open(config)?;
+    let (reader, second) = open(config, &rows)?;
     let nothing = || Secret::new(String::new());
     let credentials = Credentials { client_secret: nothing(), partner_api_key: nothing() };
-    let bodies = BodyWriter::new(&credentials, &config.cohort_id, &config.names.aliases);
-    let shared = Shared::new(config.names.aliases.len());
+    let bodies = BodyWriter::new(&credentials, &config.braze.cohort_id, &config.input.names.aliases);
+    let shared = Shared::new(config.input.names.aliases.len());
     let (mut planned, mut body) = (DryRun::default(), Vec::new());
     let mut read = |reader: Reader| {
         reader.read(
@@ -293,7 +296,7 @@ fn dry_run(config: &Config) -> Result<Finished, CommandError> {
         result = second.begin(counted).and_then(read);
     }
     let too_many = || {
-        let (limits, removals) = (config.removal_limits?, removals.as_ref()?);
+        let (limits, removals) = (config.input.removal_limits?, removals.as_ref()?);
         limits.check(removals.identifiers).err().map(Stop::TooManyRemovals)
     };
     let stop = result.err().map(Stop::Input).or_else(|| beginning.shutdown.reason()).or_else(too_many);
@@ -312,15 +315,16 @@ fn account(
     stop: Option<&Stop>,
 ) -> Account {
     let mut account = Account {
-        cohort_id: config.cohort_id.clone(),
+        cohort_id: config.braze.cohort_id.clone(),
         operations: config.operations.clone(),
-        labels: config.names.aliases.clone(),
+        labels: config.input.names.aliases.clone(),
         input,
         sent,
         removals: None,
         seconds: elapsed.as_secs_f64(),
         exit: Exit::Success,
         dry_run,
+        ignored_parameters: Vec::new(),
     };
     account.exit = match stop {
         Some(stop) => stop.exit(),

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::CommandError;
 use super::order::{Finished, Order, Target, carry_out};
 use crate::cli::UploadArgs;
-use crate::config::key::Key;
 use crate::config::raw::{Layer, Origin, Raw, Written};
+use crate::config::setting::Key;
 use crate::config::template::Environment;
 use crate::config::{self, Config};
 use crate::exit::Exit;
@@ -16,10 +16,8 @@ use crate::terminal;
 /// Runs the command.
 pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
     let variable = |name: &str| std::env::var(name).ok();
-    let flags = input_flag(args.input);
-    let mut layer = config::read_file(&args.config, &Environment(variable), &flags)?;
-    config::overlay(&mut layer, flags);
-    let config = Config::check(&layer, variable("BRAZE_ENDPOINT").filter(|_| !args.sandbox && !args.dry_run))?;
+    let merged = config::merge(Some(&args.config), &Environment(variable), input_flag(args.input), variable)?;
+    let config = Config::check(&merged.layer, !args.sandbox && !args.dry_run)?;
     let target = match (args.dry_run, args.sandbox) {
         (true, _) => Target::DryRun,
         (_, true) => Target::Sandbox(args.users),

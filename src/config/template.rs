@@ -9,10 +9,14 @@ const CREDENTIALS: [&str; 3] = ["BRAZE_CLIENT_SECRET", "BRAZE_PARTNER_API_KEY", 
 
 /// Where the values come from: a name, and the path into it.
 pub trait Lookup {
-    /// The value, or none where there is no such name.
+    /// The value, or none if there is no such name.
     fn find(&self, path: &[&str]) -> Option<serde_json::Value>;
     /// Where was looked, for a message.
     fn place(&self) -> &'static str;
+    /// Whether letters of the values may have been lost before they came here.
+    fn may_be_garbled(&self) -> bool {
+        false
+    }
 }
 
 /// Why a template cannot be filled in.
@@ -47,6 +51,15 @@ pub enum TemplateError {
          under _export, and use its name"
     )]
     Expression,
+    /// Letters that the locale does not have.
+    #[error(
+        "${{{name}}} holds a ? or \u{fffd}, and the locale of the environment is not UTF-8, so that letters may have been replaced: \
+         use py>, or set LC_ALL: C.UTF-8 under _env"
+    )]
+    Garbled {
+        /// As it was written.
+        name: String,
+    },
     /// `${` without `}`.
     #[error("a ${{ is never closed: write }} behind the name")]
     Unclosed,
@@ -58,6 +71,11 @@ pub enum TemplateError {
         /// As it was written.
         name: String,
     },
+}
+
+/// Whether there is something to fill in.
+pub fn is_template(text: &str) -> bool {
+    text.contains("${")
 }
 
 /// Fills in every template of a value. A text that is one template and nothing else becomes the value itself, so that a
@@ -104,7 +122,13 @@ fn value_of(name: &str, lookup: &dyn Lookup) -> Result<serde_json::Value, Templa
     if path.iter().any(|part| CREDENTIALS.contains(part)) {
         return Err(TemplateError::Credential { name: name.to_owned() });
     }
-    lookup.find(&path).ok_or_else(|| TemplateError::Unknown { name: name.to_owned(), place: lookup.place() })
+    let value =
+        lookup.find(&path).ok_or_else(|| TemplateError::Unknown { name: name.to_owned(), place: lookup.place() })?;
+    let is_replaced = |text: &str| text.contains(['?', char::REPLACEMENT_CHARACTER]);
+    if lookup.may_be_garbled() && Raw::from(&value).has_text(&is_replaced) {
+        return Err(TemplateError::Garbled { name: name.to_owned() });
+    }
+    Ok(value)
 }
 
 fn is_name(part: &str) -> bool {
@@ -138,6 +162,12 @@ impl<F: Fn(&str) -> Option<String>> Lookup for Environment<F> {
     fn place(&self) -> &'static str {
         "the environment (where sh> puts the workflow's parameters)"
     }
+
+    fn may_be_garbled(&self) -> bool {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| (self.0)(name)).find(|it| !it.is_empty());
+        let locale = locale.unwrap_or_default().to_ascii_lowercase();
+        !locale.contains("utf-8") && !locale.contains("utf8")
+    }
 }
 
 /// The parameters that Digdag hands to an operator.
@@ -169,6 +199,8 @@ mod tests {
             "td" => r#"{"last_job_id":"815","last_job":{"num_records":42}}"#,
             "labels" => r#"["email","phone"]"#,
             "braces" => "{not json",
+            "question" => "gold?",
+            "names" => r#"["a", "シ??"]"#,
             "empty" => "",
             "BRAZE_CLIENT_SECRET" => "hush",
             _ => return None,
@@ -211,10 +243,29 @@ mod tests {
     #[case("${moment(session_time).format('YYYY')}", "JavaScript")]
     #[case("${a + b}", "JavaScript")]
     #[case("${}", "JavaScript")]
+    #[case("${question}", "LC_ALL")]
+    #[case("${names}", "LC_ALL")]
     #[case("${open", "never closed")]
     fn says_why_not(#[case] text: &str, #[case] message: &str) {
         let error = expanded(text).unwrap_err().to_string();
         assert!(error.contains(message) && !error.contains("hush"), "{error}");
+    }
+
+    #[rstest]
+    #[case(&[("LC_ALL", "C.UTF-8"), ("LANG", "C")], true)]
+    #[case(&[("LC_ALL", ""), ("LC_CTYPE", "ja_JP.utf8")], true)]
+    #[case(&[("LANG", "en_US.UTF-8")], true)]
+    #[case(&[("LC_ALL", "POSIX"), ("LANG", "en_US.UTF-8")], false)]
+    #[case(&[("LANG", "ja_JP.eucJP")], false)]
+    #[case(&[], false)]
+    fn a_question_mark_is_taken_in_a_locale_that_has_all_letters(#[case] locale: &[(&str, &str)], #[case] taken: bool) {
+        let variable = |name: &str| {
+            let set = locale.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            set.or_else(|| environment(name))
+        };
+        let expanded = |text: &str| expand(Raw::Text(text.to_owned()), &Environment(variable));
+        assert_eq!(expanded("is it ${question}").is_ok(), taken);
+        assert!(expanded("is it ${cohort}?").is_ok(), "what the file itself holds is UTF-8");
     }
 
     #[test]

@@ -9,8 +9,7 @@ use clap::{Command, CommandFactory};
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 use td_braze_cohort::cli::Cli;
-use td_braze_cohort::config::key::Key;
-use td_braze_cohort::config::{Config, raw};
+use td_braze_cohort::config::{Config, yaml};
 use td_braze_cohort::digdag;
 
 mod page;
@@ -31,6 +30,7 @@ scripts/bench --quick                            # as above, and takes minutes
 scripts/bench --big                              # as above
 scripts/bench --list                             # as above; names alone
 scripts/bench --big --write-docs                 # as above; writes into the book
+UPDATE_SETTINGS=1 cargo test --locked --lib settings::schema  # as below
 UPDATE_MESSAGES=1 cargo test --locked --test it messages  # writes what the test of this name compares
 export BRAZE_ENDPOINT=US-03                      # the sandbox is in the environment
 read -rsp 'data import key: ' BRAZE_CLIENT_SECRET && export BRAZE_CLIENT_SECRET  # as above
@@ -198,8 +198,8 @@ fn check_settings(yaml: &Map<String, Value>) -> Result<(), String> {
     }
     let text = Value::Object(whole).to_string();
     let text = Regex::new(r#""\$\{[^}]*\}""#).unwrap().replace_all(&text, "1");
-    let layer = raw::from_yaml(Path::new("page.yml"), &text).map_err(|error| error.to_string())?;
-    Config::check(&layer, None).map(drop).map_err(|error| error.to_string())
+    let layer = yaml::read(Path::new("page.yml"), &text).map_err(|error| error.to_string())?;
+    Config::check(&layer, false).map(drop).map_err(|error| error.to_string())
 }
 
 /// A task, and the tasks within it.
@@ -210,14 +210,12 @@ fn check_task(task: &Map<String, Value>) -> Result<(), String> {
     let python = task.get("python").and_then(Value::as_array);
     if python.is_some_and(|words| words[0].as_str().is_some_and(|program| program.ends_with("td-braze-cohort"))) {
         let sorted = digdag::sort(task).map_err(|error| error.to_string())?;
-        if let Some((written, meant)) = sorted.near_misses.first() {
-            return Err(format!("{written} is probably {meant}"));
+        if sorted.settings.is_empty() && sorted.config.is_none() {
+            return Err("the task has no settings".to_owned());
         }
-        let known = ["py>", "python", "docker", "config"];
-        let strange =
-            |key: &&String| !key.starts_with('_') && !known.contains(&key.as_str()) && Key::from_name(key).is_none();
-        if let Some(key) = task.keys().find(strange) {
-            return Err(format!("{key} is no setting"));
+        let known = ["py>", "python", "docker", "braze_cohort"];
+        if let Some(key) = task.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
+            return Err(format!("{key} stands outside of the map braze_cohort"));
         }
     }
     task.values().filter_map(Value::as_object).try_for_each(check_task)

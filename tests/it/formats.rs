@@ -165,8 +165,8 @@ fn a_set_format_is_not_recognised_another_way() {
 
 #[rstest]
 #[case::unknown("jsnl", "did you mean 'jsonl'?")]
-#[case::like_nothing("parquet", "one of csv, tsv, jsonl, msgpack")]
-#[case::gone("json", "one of csv, tsv, jsonl, msgpack")]
+#[case::like_nothing("parquet", "'csv', 'tsv', 'jsonl' or 'msgpack'")]
+#[case::gone("json", "'csv', 'tsv', 'jsonl' or 'msgpack'")]
 #[case::no_columns("msgpack", "set columns")]
 #[case::a_list("[csv]", "not a list")]
 fn a_format_that_cannot_be_used_is_a_wrong_setting(#[case] format: &str, #[case] message: &str) {
@@ -225,7 +225,7 @@ fn an_operator_takes_formats_columns_and_lists_of_files_as_parameters() {
     let braze = braze();
     let parameters = json!({
         "cohort_id": "vip", "operation": "add", "endpoint": braze.endpoint(), "input": ["a.txt", "b.txt"],
-        "braze_cohort": {"format": "tsv", "columns": ["x", "user_ids"]},
+        "format": "tsv", "columns": ["x", "user_ids"],
     });
     Run::operator(&parameters).file("a.txt", "1\tu1\n").file("b.txt", "2\tu2\n").exits(0);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1", "u2"]);

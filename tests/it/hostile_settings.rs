@@ -48,6 +48,12 @@ fn nested_laughs() -> String {
 #[case::maps_in_maps(format!("aliases: {}", "{a: ".repeat(10_000)))]
 #[case::lists_in_lines(format!("aliases:\n {}x", "- ".repeat(10_000)))]
 #[case::questions("? ".repeat(10_000))]
+#[case::one_long_text_many_times(format!("cohort_id: &a {}\naliases: [{}]\n", "x".repeat(400_000), vec!["*a"; 100_000].join(", ")))]
+#[case::one_long_number_many_times(format!("cohort_id: &a {}\naliases: [{}]\n", "1".repeat(400_000), vec!["*a"; 100_000].join(",")))]
+#[case::one_number_many_times(format!("cohort_id: &a {}\naliases: [{}]\n", "1".repeat(1000), vec!["*a"; 100_000].join(",")))]
+#[case::one_long_key_many_times(format!("mapping: {{&a {}: b, {}}}\n", "x".repeat(900), vec!["*a : b"; 100_000].join(",")))]
+#[case::directives("%TAG ! tag:example.com,2000:\n".repeat(35_000))]
+#[case::directives_of_another_line_break("%TAG ! tag:example.com,2000:\r".repeat(35_000))]
 #[case::an_anchor_in_itself("aliases: &a [*a]\n".to_owned())]
 #[case::a_nameless_anchor("aliases: *nobody\n".to_owned())]
 #[case::one_long_key(format!("{}: 1\n", "k".repeat(1000)))]
@@ -66,7 +72,7 @@ fn a_config_that_is_huge_is_refused_without_being_read() {
 
 #[rstest]
 #[case::device_without_end("/dev/zero", "larger than")]
-#[case::empty_device("/dev/null", "cohort_id is required")]
+#[case::empty_device("/dev/null", "missing settings: cohort_id")]
 #[case::folder(".", "directory")]
 #[case::not_there("no/such.yml", "no/such.yml")]
 fn a_config_that_is_no_file_is_refused_at_once(#[case] path: &str, #[case] word: &str) {

@@ -4,19 +4,15 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::support::{Run, braze, user_ids};
+use crate::support::{Run, assert_untouched, braze, user_ids};
 
-/// The parameters of a task, with what Digdag adds to every one.
-fn task(parameters: &Value) -> Value {
-    let mut all = json!({
+/// The parameters of a task, with what Digdag adds to every one; the settings are in the map of the task.
+fn task(settings: &Value) -> Value {
+    json!({
         "_command": "braze_cohort", "_type": "py", "session_time": "2026-11-23T00:00:00+00:00", "timezone": "UTC",
         "session_uuid": "1c9f7a1e-0000-4000-8000-000000000000", "project_id": 1, "td": {"last_job": {"num_records": 2}},
-        "python": ["td-braze-cohort", "operator"],
-    });
-    for (name, value) in parameters.as_object().unwrap() {
-        all[name] = value.clone();
-    }
-    all
+        "python": ["td-braze-cohort", "operator"], "braze_cohort": settings,
+    })
 }
 
 fn last_upload(output: &Value) -> Account {
@@ -26,9 +22,9 @@ fn last_upload(output: &Value) -> Account {
 #[test]
 fn the_account_is_handed_to_later_tasks() {
     let braze = braze();
-    let parameters =
+    let settings =
         json!({"cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": braze.endpoint()});
-    let run = Run::operator(&task(&parameters)).rows(user_ids(2)).exits(0);
+    let run = Run::workflow(&task(&settings)).rows(user_ids(2)).exits(0);
     let output = run.output();
     assert_eq!((&output["subtask_config"], &output["export_params"]), (&json!({}), &json!({})));
     last_upload(&output).has(&[("/delivered", 2), ("/rows_read", 2)]);
@@ -43,81 +39,153 @@ fn the_account_is_handed_to_later_tasks() {
 #[case::without_a_name(&["operator", "runner.py", "in.json", "out.json"])]
 fn the_operator_takes_its_arguments_with_and_without_a_name(#[case] args: &[&str]) {
     let braze = braze();
-    let parameters =
+    let settings =
         json!({"cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": braze.endpoint()});
-    let run = Run::command(args).file("in.json", json!({"params": parameters}).to_string()).rows(user_ids(1)).exits(0);
+    let input = json!({"params": {"braze_cohort": settings}}).to_string();
+    let run = Run::command(args).file("in.json", input).rows(user_ids(1)).exits(0);
     last_upload(&run.output()).has(&[("/delivered", 1)]);
 }
 
 #[test]
-fn the_map_is_the_default_the_file_comes_next_and_parameters_win() {
+fn the_map_beats_the_file_and_the_log_says_what_it_changed() {
     let braze = braze();
-    let parameters = json!({
-        "braze_cohort": {
-            "cohort_id": "from-map", "cohort_name": "from map", "operation": "remove",
-            "endpoint": braze.endpoint(), "input": "missing.csv",
-        },
-        "config": "cohort.yml",
-        "cohort_id": "from-task",
+    let settings = json!({
+        "config": "cohort.yml", "cohort_id": "from-map", "operation": "add", "job_id": null,
+        "endpoint": braze.endpoint(), "input": "members.csv",
     });
-    let run = Run::operator(&task(&parameters))
-        .file("cohort.yml", "cohort_id: from-file\noperation: add\ninput: members.csv\n");
-    run.rows(user_ids(1)).exits(0);
-    let cohort = braze.cohort("from-task").unwrap();
-    assert_eq!((cohort.name.as_deref(), cohort.members), (Some("from map"), 1));
-    assert!(braze.cohort("from-map").is_none() && braze.cohort("from-file").is_none());
+    let file = "cohort_id: from-file-${nobody}\ncohort_name: from file\noperation: add\ninput: missing.csv\n";
+    let run = Run::workflow(&task(&settings)).file("cohort.yml", file).rows(user_ids(1)).exits(0);
+    run.says(&["the workflow's map braze_cohort changes what cohort.yml says: cohort_id, input\n"]);
+    let cohort = braze.cohort("from-map").unwrap();
+    assert_eq!((cohort.name.as_deref(), cohort.members), (Some("from file"), 1));
+}
+
+#[test]
+fn a_job_in_the_map_takes_the_place_of_the_files_input_and_that_is_said() {
+    let settings = json!({"config": "cohort.yml", "job_id": 7, "endpoint": "http://127.0.0.1:1"});
+    let run = Run::workflow(&task(&settings)).file("cohort.yml", "cohort_id: a\noperation: add\ninput: a.csv\n");
+    run.exits(2).says(&["changes what cohort.yml says: input\n", "TD_API_KEY"]);
+}
+
+#[test]
+fn settings_outside_of_the_map_are_not_read_and_named_once() {
+    let braze = braze();
+    let settings =
+        json!({"cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": braze.endpoint()});
+    let mut parameters = task(&settings);
+    for (name, value) in [("operation", "remove"), ("cohort_id", "other"), ("config", "no.yml"), ("cohort_nmae", "x")] {
+        parameters[name] = value.into();
+    }
+    let run = Run::workflow(&parameters).rows(user_ids(1)).exits(0);
+    let ignored = &run.output()["store_params"]["braze_cohort"]["last_upload"]["ignored_parameters"];
+    assert_eq!(*ignored, json!(["operation", "cohort_id", "config"]));
+    let warning =
+        "not read as settings, as they stand outside of the workflow's map braze_cohort: operation, cohort_id, config";
+    assert_eq!(run.stderr.matches(warning).count(), 1, "{run}");
+    run.prints(&["ignored parameters        operation, cohort_id, config"]).hides(&["cohort_nmae"]);
+    assert_eq!(braze.cohort("vip").unwrap().members, 1);
+    assert!(braze.cohort("other").is_none());
+}
+
+#[test]
+fn where_settings_are_missing_those_outside_of_the_map_are_said_to_belong_into_it() {
+    let parameters = json!({"py>": "braze_cohort", "cohort_id": "vip", "operation": "add", "config": "cohort.yml"});
+    let run = Run::workflow(&parameters).file("cohort.yml", "input: members.csv\n").exits(2);
+    let message = run.output()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("missing settings: cohort_id, operation, endpoint, input."), "{message}");
+    assert!(
+        message.ends_with(
+            "the map braze_cohort: of the task; not read is what stands outside of it: cohort_id, operation, config"
+        ),
+        "{message}"
+    );
 }
 
 #[test]
 fn templates_of_the_file_are_filled_in_from_the_parameters() {
     let braze = braze();
-    let parameters = json!({"config": "cohort.yml", "region": "eu", "url": braze.endpoint()});
     let settings = "cohort_id: c-${region}\noperation: add\ninput: members.csv\nendpoint: ${url}\n\
                     expected_rows: ${td.last_job.num_records}\n";
-    let run = Run::operator(&task(&parameters)).env("region", "wrong").file("cohort.yml", settings).rows(user_ids(2));
+    let mut parameters = task(&json!({"config": "cohort.yml"}));
+    parameters["region"] = "eu".into();
+    parameters["url"] = braze.endpoint().into();
+    let run = Run::workflow(&parameters).env("region", "wrong").file("cohort.yml", settings).rows(user_ids(2));
     run.exits(0);
     assert_eq!(braze.cohort("c-eu").unwrap().members, 2);
 }
 
-#[test]
-fn numbers_may_be_text_and_ids_numbers() {
+#[rstest]
+#[case::in_the_map(json!({"braze_cohort": {"cohort_name": "gold_${day}"}}), &["braze_cohort: cohort_name holds ${...}", "the config file"])]
+#[case::in_a_list(json!({"braze_cohort": {"aliases": ["a", "${b}"]}}), &["braze_cohort: aliases holds ${...}"])]
+#[case::in_the_config_path(json!({"braze_cohort": {"config": "${name}.yml"}}), &["braze_cohort: config", "${...}"])]
+#[case::in_a_flat_name(json!({"braze_cohort.cohort_name": "${day}"}), &["parameters: cohort_name holds ${...}"])]
+#[case::in_what_fills_the_file(json!({"braze_cohort": {"config": "cohort.yml"}, "name": "${day}"}), &["cohort.yml, line 1: cohort_name holds ${...}"])]
+fn what_is_not_filled_in_is_refused(#[case] parameters: Value, #[case] words: &[&str]) {
     let braze = braze();
-    let parameters = json!({
-        "cohort_id": 4711, "operation": "add", "input": "members.csv", "endpoint": braze.endpoint(),
-        "thread_count": "2", "expected_rows": "1", "aliases": ["email"],
+    let mut parameters = parameters;
+    let map = parameters["braze_cohort"].as_object().cloned().unwrap_or_default();
+    let mut settings =
+        json!({"cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": braze.endpoint()});
+    settings.as_object_mut().unwrap().extend(map);
+    parameters["braze_cohort"] = settings;
+    let run = Run::workflow(&parameters).file("cohort.yml", "cohort_name: ${name}\n").rows(user_ids(1)).exits(2);
+    let message = run.output()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    assert_untouched(&braze);
+}
+
+#[test]
+fn numbers_may_be_text_and_ids_numbers_and_a_list_its_json() {
+    let braze = braze();
+    let settings = json!({
+        "cohort_id": 4711, "operation": "add", "input": "[\"members.csv\"]", "endpoint": braze.endpoint(),
+        "thread_count": "2", "expected_rows": "1", "aliases": "[\"phone\",\"email\"]",
+        "mapping": "{\"mail\": \"email\"}",
     });
-    Run::operator(&task(&parameters)).rows("email\na@example.com\n").exits(0);
-    assert_eq!(braze.cohort("4711").unwrap().aliases.len(), 1);
+    Run::workflow(&task(&settings)).rows("mail,phone\na@example.com,1\n").exits(0);
+    assert_eq!(braze.cohort("4711").unwrap().aliases.len(), 2);
+}
+
+#[test]
+fn a_flat_name_is_taken_like_the_map_and_is_weaker() {
+    let braze = braze();
+    let mut parameters = task(&json!({"cohort_id": "vip", "operation": "add", "input": "members.csv"}));
+    parameters["braze_cohort.endpoint"] = braze.endpoint().into();
+    parameters["braze_cohort.cohort_id"] = "weaker".into();
+    parameters["braze_cohort.expected_rows"] = "1".into();
+    Run::workflow(&parameters).rows(user_ids(1)).exits(0);
+    assert_eq!(braze.cohort("vip").unwrap().members, 1);
 }
 
 #[test]
 fn what_an_earlier_upload_left_in_the_map_is_ours_and_ignored() {
     let braze = braze();
-    let parameters = json!({
-        "braze_cohort": {
-            "last_upload": {"delivered": 5, "anything": {"else": []}},
-            "cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": braze.endpoint(),
-        },
-    });
-    Run::operator(&task(&parameters)).rows(user_ids(1)).exits(0);
-    assert_eq!(braze.cohort("vip").unwrap().members, 1);
-}
-
-#[test]
-fn a_parameter_that_nearly_has_our_name_is_warned_about() {
-    let braze = braze();
-    let parameters = json!({
+    let settings = json!({
+        "last_upload": {"delivered": 5, "anything": {"else": []}},
         "cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": braze.endpoint(),
-        "thread_cuont": 9, "something_else": 1,
     });
-    let run = Run::operator(&task(&parameters)).rows(user_ids(1)).exits(0).says(&["thread_cuont", "thread_count"]);
-    run.hides(&["something_else"]);
+    Run::workflow(&task(&settings)).rows(user_ids(1)).exits(0);
+    assert_eq!(braze.cohort("vip").unwrap().members, 1);
 }
 
 #[test]
 fn the_endpoint_may_come_from_the_environment() {
     let braze = braze();
-    let parameters = json!({"cohort_id": "vip", "operation": "add", "input": "members.csv"});
-    Run::operator(&task(&parameters)).env("BRAZE_ENDPOINT", &braze.endpoint()).rows(user_ids(1)).exits(0);
+    let settings = json!({"cohort_id": "vip", "operation": "add", "input": "members.csv"});
+    Run::workflow(&task(&settings)).env("BRAZE_ENDPOINT", &braze.endpoint()).rows(user_ids(1)).exits(0);
     assert_eq!(braze.cohort("vip").unwrap().members, 1);
+}
+
+#[rstest]
+#[case(json!({"braze_cohort": {"allow_endpoint": "evil.example", "endpoint": "https://evil.example"}}))]
+#[case(json!({"braze_cohort": {"ca_file": "evil.pem"}}))]
+#[case(json!({"braze_cohort.allow_endpoint": "evil.example"}))]
+#[case(json!({"allow_endpoint": "evil.example"}))]
+#[case(json!({"ca_file": "evil.pem"}))]
+fn what_decides_where_the_keys_go_does_not_come_from_a_workflow(#[case] parameters: Value) {
+    let braze = braze();
+    let run = Run::workflow(&parameters).env("BRAZE_ENDPOINT", &braze.endpoint()).rows(user_ids(1)).exits(2);
+    let message = run.output()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("the config file") && message.contains("TD_BRAZE_COHORT_"), "{message}");
+    assert_untouched(&braze);
 }

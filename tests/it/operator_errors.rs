@@ -23,10 +23,9 @@ fn parameters(endpoint: &str, change: (&str, Value)) -> Value {
 
 #[rstest]
 #[case::operation(("operation", json!("merge")), &["operation", "merge", "add", "remove"])]
-#[case::thread_count(("thread_count", json!(0)), &["thread_count", "from 1 to 256"])]
-#[case::unknown_in_map(("braze_cohort", json!({"colour": "red"})), &["colour", "braze_cohort"])]
-#[case::typo_in_map(("braze_cohort", json!({"thread_cuont": 3})), &["thread_cuont", "thread_count", "braze_cohort"])]
-#[case::map_is_none(("braze_cohort", json!("vip")), &["braze_cohort"])]
+#[case::thread_count(("thread_count", json!(0)), &["thread_count", "256"])]
+#[case::unknown(("colour", json!("red")), &["colour", "braze_cohort"])]
+#[case::typo(("thread_cuont", json!(3)), &["thread_cuont", "thread_count", "braze_cohort"])]
 #[case::config_not_there(("config", json!("cohrot.yml")), &["cohrot.yml"])]
 fn a_wrong_setting_is_the_tasks_error(#[case] change: (&str, Value), #[case] words: &[&str]) {
     let braze = braze();
@@ -36,12 +35,18 @@ fn a_wrong_setting_is_the_tasks_error(#[case] change: (&str, Value), #[case] wor
     assert_untouched(&braze);
 }
 
+#[test]
+fn a_map_that_is_none_is_the_tasks_error() {
+    let run = Run::workflow(&json!({"braze_cohort": "vip"})).exits(2);
+    assert!(error(&run).contains("braze_cohort has to be a map"));
+}
+
 #[rstest]
 #[case("client_secret")]
 #[case("partner_api_key")]
 fn a_credential_in_the_map_is_refused_and_not_repeated(#[case] key: &str) {
     let braze = braze();
-    let change = ("braze_cohort", json!({key: "hush-hush-hush"}));
+    let change = (key, json!("hush-hush-hush"));
     let run = Run::operator(&parameters(&braze.endpoint(), change)).rows(user_ids(1)).exits(2);
     let message = error(&run);
     assert!(message.contains(key) && !message.contains("hush-hush-hush"), "{message}");
@@ -52,7 +57,7 @@ fn a_credential_in_the_map_is_refused_and_not_repeated(#[case] key: &str) {
 #[test]
 fn a_missing_credential_is_the_tasks_error() {
     let braze = braze();
-    let run = Run::operator(&parameters(&braze.endpoint(), ("x", Value::Null))).without_credentials();
+    let run = Run::operator(&parameters(&braze.endpoint(), ("cohort_name", Value::Null))).without_credentials();
     let run = run.rows(user_ids(1)).exits(2);
     assert!(error(&run).contains("BRAZE_CLIENT_SECRET"));
     assert_untouched(&braze);
@@ -61,7 +66,7 @@ fn a_missing_credential_is_the_tasks_error() {
 #[test]
 fn an_input_without_identifier_column_is_the_tasks_error() {
     let braze = braze();
-    let run = Run::operator(&parameters(&braze.endpoint(), ("x", Value::Null))).rows("id\n1\n").exits(3);
+    let run = Run::operator(&parameters(&braze.endpoint(), ("cohort_name", Value::Null))).rows("id\n1\n").exits(3);
     assert!(error(&run).contains("user_ids"));
     assert_untouched(&braze);
 }
@@ -70,7 +75,7 @@ fn an_input_without_identifier_column_is_the_tasks_error() {
 fn refused_credentials_are_the_tasks_error_and_an_echo_is_masked() {
     let echo = format!("Partner not enabled for client with client secret: {SECRET}");
     let server = Scripted::start(move |_| Act::message("401 Unauthorized", &echo));
-    let run = Run::operator(&parameters(server.endpoint(), ("x", Value::Null))).rows(user_ids(1)).exits(4);
+    let run = Run::operator(&parameters(server.endpoint(), ("cohort_name", Value::Null))).rows(user_ids(1)).exits(4);
     assert!(error(&run).contains("artner"));
 }
 
@@ -83,7 +88,7 @@ fn what_was_not_delivered_fails_the_task() {
             Act::success()
         }
     });
-    let run = Run::operator(&parameters(server.endpoint(), ("x", Value::Null))).rows(user_ids(1)).exits(5);
+    let run = Run::operator(&parameters(server.endpoint(), ("cohort_name", Value::Null))).rows(user_ids(1)).exits(5);
     assert!(!error(&run).is_empty());
 }
 

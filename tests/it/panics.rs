@@ -11,11 +11,12 @@ use serde_json::Value;
 use td_braze_cohort::batch::CAPACITY;
 use td_braze_cohort::command::order;
 use td_braze_cohort::config::credentials::from_environment;
-use td_braze_cohort::config::{Config, MaxRejected, raw};
+use td_braze_cohort::config::{Config, yaml};
 use td_braze_cohort::exit::Exit;
 use td_braze_cohort::failures::Failures;
 use td_braze_cohort::http::{Answer, HttpError, Post};
-use td_braze_cohort::reader::{Limits, Reader};
+use td_braze_cohort::input::{Location, MaxRejected};
+use td_braze_cohort::reader::{Limits, Pass, Reader};
 use td_braze_cohort::retry::RateLimiter;
 use td_braze_cohort::stop::Stop;
 use td_braze_cohort::upload::{self, Keep, Shared};
@@ -56,22 +57,22 @@ fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("members.csv");
     std::fs::write(&input, user_ids(BATCHES * 1000)).unwrap();
-    let yaml = format!(
+    let text = format!(
         "cohort_id: vip\noperation: add\nthread_count: 3\nendpoint: http://localhost:1\ninput: {}\n",
         input.display()
     );
-    let config = Config::check(&raw::from_yaml("cohort.yml".as_ref(), &yaml).unwrap(), None).unwrap();
+    let config = Config::check(&yaml::read("cohort.yml".as_ref(), &text).unwrap(), true).unwrap();
     let credentials = from_environment(|_| Some("a-key-that-nobody-checks".to_owned())).unwrap();
     let endpoint = config.required_endpoint().unwrap();
     let plan = order::plan(&config, endpoint, &credentials, None);
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: CAPACITY };
-    let reader =
-        Reader::open(config.required_input().unwrap(), &config.form, &config.names, limits, config.first_pass())
-            .unwrap();
+    let options = &config.input;
+    let Location::Here(input) = &options.location else { panic!("{options:?}") };
+    let reader = Reader::open(input, &options.form, &options.names, limits, Pass::first(&config.operations)).unwrap();
     let limiter = Arc::new(order::limiter(&config, endpoint));
     let shared = Arc::new(Shared::new(0));
     let failed_file = folder.path().join("failed.csv");
-    let failures = Failures::begin(Some(&failed_file), &config.names).unwrap();
+    let failures = Failures::begin(Some(&failed_file), &config.input.names).unwrap();
     let keep = Arc::new(Keep { failures });
     let post =
         Panicking { limiter: Arc::clone(&limiter), in_call, calls: AtomicUsize::new(0), taken: AtomicUsize::new(0) };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use td_braze_cohort::body::{BodyWriter, Credentials};
 use td_braze_cohort::braze::Addresses;
 use td_braze_cohort::columns::Names;
-use td_braze_cohort::config::MaxRejected;
+use td_braze_cohort::input::MaxRejected;
 use td_braze_cohort::operation::Operation;
 use td_braze_cohort::reader::{Limits, Pass, Reader};
 use td_braze_cohort::retry::{self, RateLimiter};

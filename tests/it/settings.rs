@@ -35,9 +35,44 @@ fn templates_are_filled_in_from_the_environment() {
 #[test]
 fn a_value_that_was_filled_in_is_no_yaml_and_no_template() {
     let braze = braze();
-    let run = Run::upload().to(&braze).set("cohort_name", "${name}").env("name", "a: [b] ${c} # d");
-    run.rows(user_ids(1)).exits(0);
-    assert_eq!(braze.cohort("vip").unwrap().name.as_deref(), Some("a: [b] ${c} # d"));
+    let run = || Run::upload().to(&braze).set("cohort_name", "${name}").rows(user_ids(1));
+    run().env("name", "a: [b] $c # d").exits(0);
+    assert_eq!(braze.cohort("vip").unwrap().name.as_deref(), Some("a: [b] $c # d"));
+    run().env("name", "gold_${day}").exits(2).says(&["cohort_name", "cohort.yml, line 5", "holds ${...}"]);
+    assert_eq!(braze.cohort("vip").unwrap().name.as_deref(), Some("a: [b] $c # d"));
+}
+
+#[test]
+fn all_missing_settings_are_named_in_one_message() {
+    Run::command(&["upload", "cohort.yml"])
+        .file("cohort.yml", "thread_count: 4\n")
+        .exits(2)
+        .says(&["missing settings: cohort_id, operation, endpoint, input."]);
+    let run = Run::command(&["upload", "cohort.yml", "--dry-run", "--input", "members.csv"]).rows(user_ids(1));
+    run.file("cohort.yml", "operation_column: what\n").exits(2).says(&["missing settings: cohort_id."]);
+}
+
+#[rstest]
+#[case("+4912")]
+#[case("-0")]
+#[case("0x10")]
+#[case("1_000")]
+#[case("0o17")]
+#[case("+0b1")]
+#[case("007")]
+#[case("1e5")]
+fn an_id_is_taken_as_it_is_written(#[case] id: &str) {
+    let braze = braze();
+    let run = Run::upload().to(&braze).set("cohort_id", id).set("cohort_name", id).set("aliases", &format!("[a{id}]"));
+    run.set("mapping", &format!("{{mail: a{id}, {id}: user_ids}}"))
+        .rows(format!("{id},mail\nu1,\n,a@example.com\n"))
+        .exits(0);
+    let cohort = braze.cohort(id).unwrap();
+    assert_eq!((cohort.name.as_deref(), cohort.user_ids.as_slice()), (Some(id), ["u1".to_owned()].as_slice()));
+    assert_eq!(cohort.aliases[0].alias_label, format!("a{id}"));
+    let run = Run::upload().to(&braze).set("cohort_id", "list").set("aliases", &format!("[{id}]"));
+    run.rows(format!("{id}\na@example.com\n")).exits(0);
+    assert_eq!(braze.cohort("list").unwrap().aliases[0].alias_label, id);
 }
 
 #[rstest]

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use td_braze_cohort::config::{Config, raw};
+use td_braze_cohort::config::{Config, yaml};
 use td_braze_cohort::sandbox::{self, Options, Sandbox};
 use tempfile::TempDir;
 
@@ -85,8 +85,13 @@ impl Run {
         run.set("cohort_id", "vip").set("operation", "add").set("input", "members.csv")
     }
 
-    /// `operator`, called as Digdag does it, with these parameters.
-    pub fn operator(parameters: &Value) -> Self {
+    /// `operator`, called as Digdag does it, with these settings in the task's map.
+    pub fn operator(settings: &Value) -> Self {
+        Self::workflow(&serde_json::json!({ "braze_cohort": settings }))
+    }
+
+    /// The same with these parameters, whatever they are.
+    pub fn workflow(parameters: &Value) -> Self {
         let input = serde_json::json!({ "params": parameters }).to_string();
         Self::command(&["operator", "runner.py", "braze_cohort", "in.json", "out.json"]).file("in.json", input)
     }
@@ -121,7 +126,7 @@ impl Run {
     pub fn parsed_config(&self) -> Config {
         let settings = self.settings.as_deref().unwrap_or_default();
         let text: String = settings.iter().flat_map(|(key, value)| [key, ": ", value, "\n"]).collect();
-        Config::check(&raw::from_yaml(Path::new("cohort.yml"), &text).unwrap(), None).unwrap()
+        Config::check(&yaml::read(Path::new("cohort.yml"), &text).unwrap(), false).unwrap()
     }
 
     /// Sends to this sandbox.

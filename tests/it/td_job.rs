@@ -483,10 +483,13 @@ fn without_a_file_and_without_a_job_both_ways_are_said() {
 fn the_operator_takes_the_job_as_text_or_number(#[case] id: Value) {
     let (td, braze) = (Td::with_rows(12), braze());
     let parameters = json!({
-        "cohort_id": "vip", "operation": "add", "endpoint": braze.endpoint(), "job_id": id,
-        "braze_cohort": {"input": "of-another-task.csv"},
+        "cohort_id": "vip", "operation": "add", "endpoint": braze.endpoint(), "job_id": id, "config": "cohort.yml",
     });
-    let run = Run::operator(&parameters).env("TD_API_KEY", TD_KEY).env("TD_API_SERVER", td.endpoint()).exits(0);
+    let run = Run::operator(&parameters)
+        .file("cohort.yml", "input: of-another-task.csv\n")
+        .env("TD_API_KEY", TD_KEY)
+        .env("TD_API_SERVER", td.endpoint())
+        .exits(0);
     Account::of(run.output()["store_params"]["braze_cohort"]["last_upload"].clone()).has(&[("/delivered", 12)]);
     assert_eq!(held(&braze), expected(12));
 }
@@ -494,8 +497,10 @@ fn the_operator_takes_the_job_as_text_or_number(#[case] id: Value) {
 #[test]
 fn the_operator_fills_the_job_in_from_the_workflow() {
     let (td, braze) = (Td::with_rows(12), braze());
-    let parameters = json!({"config": "cohort.yml", "td": {"last_job_id": JOB}, "endpoint": braze.endpoint()});
-    let run = Run::operator(&parameters).env("TD_API_KEY", TD_KEY).env("TD_API_SERVER", td.endpoint());
+    let map = json!({"config": "cohort.yml", "endpoint": braze.endpoint()});
+    let run = Run::workflow(&json!({"td": {"last_job_id": JOB}, "braze_cohort": map}))
+        .env("TD_API_KEY", TD_KEY)
+        .env("TD_API_SERVER", td.endpoint());
     run.file("cohort.yml", "cohort_id: vip\noperation: add\njob_id: ${td.last_job_id}\n").exits(0);
     assert_eq!(held(&braze), expected(12));
 }

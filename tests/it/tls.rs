@@ -69,9 +69,11 @@ fn check_and_the_operator_know_ca_file_too() {
     check().exits(2).says(&["credentials", "ca_file"]);
     check().file("ca.pem", ca.pem()).set("ca_file", "ca.pem").exits(0);
     let parameters = json!({
-        "cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": front.endpoint(), "ca_file": "ca.pem",
+        "cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": front.endpoint(), "config": "cohort.yml",
     });
-    Run::operator(&parameters).file("ca.pem", ca.pem()).rows(user_ids(2)).exits(0);
+    let run = || Run::operator(&parameters).file("ca.pem", ca.pem()).rows(user_ids(2));
+    run().file("cohort.yml", "ca_file: ca.pem\n").exits(0);
+    run().file("cohort.yml", "").env("TD_BRAZE_COHORT_CA_FILE", "ca.pem").exits(0);
     assert_eq!(braze.cohort("vip").unwrap().members, 2);
 }
 

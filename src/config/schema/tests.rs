@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::raw::{Layer, Origin, Raw, Written};
-use crate::config::{Config, raw};
+use crate::config::{Config, yaml};
 
 const COMMITTED: &str = "docs/config.schema.json";
 
@@ -59,6 +59,8 @@ fn is_a(name: &str, value: &Value) -> bool {
         "null" => value.is_null(),
         "string" => value.is_string(),
         "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
         "array" => value.is_array(),
         "object" => value.is_object(),
         other => panic!("the test does not know the type {other}"),
@@ -66,20 +68,26 @@ fn is_a(name: &str, value: &Value) -> bool {
 }
 
 fn checked(settings: &Value) -> Result<Config, String> {
-    let written = |value| Written { raw: Raw::from(value), origin: Origin::Parameter };
+    let written = |value| Written { raw: Raw::from(value), origin: Origin::Environment("a test") };
     let map = settings.as_object().unwrap().iter();
     let layer: Layer = map.map(|(name, value)| (Key::from_name(name).unwrap(), written(value))).collect();
-    Config::check(&layer, None).map_err(|error| error.to_string())
+    Config::check(&layer, false).map_err(|error| error.to_string())
 }
 
 /// The setting together with those that every upload has to have.
 fn with(name: &str, value: Value) -> Value {
-    let mut settings = json!({"cohort_id": "c", "operation": "add", "columns": ["user_ids"]});
-    if name == "operation_column" {
+    let mut settings = json!({"cohort_id": "c", "operation": "add", "columns": ["user_ids"], "input": "a.csv"});
+    if name == "operation_column" || name == "allow_removals" {
         settings["operation"] = Value::Null;
+    }
+    if name == "allow_removals" {
+        settings["operation_column"] = json!("change");
+        settings["possible_count"] = json!(1);
+        settings["wanted_count"] = json!(1);
     }
     if name == "job_id" {
         settings["columns"] = Value::Null;
+        settings["input"] = Value::Null;
     }
     if name == "mapping" {
         settings["aliases"] = json!(["email"]);
@@ -92,7 +100,7 @@ fn with(name: &str, value: Value) -> Value {
 fn every_setting_is_in_it_with_type_description_and_examples_that_can_be_used() {
     let schema = schema();
     let properties = schema["properties"].as_object().unwrap();
-    assert_eq!(properties.keys().collect::<Vec<_>>(), Key::ALL.map(Key::name).iter().collect::<Vec<_>>());
+    assert!(properties.keys().eq(SETTINGS.iter().map(|setting| setting.name)));
     for (name, property) in properties {
         assert!(property["type"].as_array().is_some_and(|types| types.len() > 1), "{name} has no type");
         assert!(!property["description"].as_str().unwrap().is_empty(), "{name} has no description");
@@ -107,14 +115,14 @@ fn every_setting_is_in_it_with_type_description_and_examples_that_can_be_used() 
 
 #[test]
 fn its_defaults_are_those_that_are_used() {
-    let unset = json!({"cohort_id": "c", "operation": "add"});
+    let unset = json!({"cohort_id": "c", "operation": "add", "input": "a.csv"});
     let mut set = unset.clone();
     for (name, property) in schema()["properties"].as_object().unwrap() {
         if let Some(default) = property.get("default") {
             set[name] = default.clone();
         }
     }
-    assert_eq!(set.as_object().unwrap().len(), 7);
+    assert_eq!(set.as_object().unwrap().len(), 8);
     assert_eq!(checked(&set), checked(&unset));
 }
 
@@ -180,23 +188,35 @@ fn an_unknown_key_and_both_ways_to_say_the_operation_do_not_fit() {
 
 #[test]
 fn the_committed_schema_is_this_one() {
-    let committed = fs::read_to_string(top().join(COMMITTED)).unwrap();
-    let expected = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
-    assert_eq!(committed, expected, "write it anew: cargo run -- schema > {COMMITTED}");
+    written_anew(COMMITTED, |_| serde_json::to_string_pretty(&schema()).unwrap() + "\n");
+}
+
+/// Set, it has the files written anew.
+const UPDATE: &str = "UPDATE_SETTINGS";
+
+/// Holds a file against what the table says that it has to be.
+#[track_caller]
+fn written_anew(name: &str, change: impl Fn(&str) -> String) {
+    let path = top().join(name);
+    let committed = fs::read_to_string(&path).unwrap();
+    let expected = change(&committed);
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(&path, expected).unwrap();
+    } else {
+        assert_eq!(committed, expected, "write it anew: {UPDATE}=1 cargo test --locked --lib config::schema");
+    }
 }
 
 #[test]
-fn the_tables_of_settings_say_the_same() {
-    let said = |document: &str, key: Key| {
-        let text = fs::read_to_string(top().join(document)).unwrap();
-        let row = text.lines().find(|line| line.starts_with(&format!("| `{}` | ", key.name()))).map(str::to_owned);
-        row.map(|row| row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap().to_owned())
-    };
-    for key in Key::ALL {
-        assert_eq!(said("docs/settings.md", key).as_deref(), Some(description(key)));
-        // The README has the more common ones.
-        assert!(said("README.md", key).is_none_or(|said| said == description(key)), "{}", key.name());
-    }
+fn the_reference_is_the_table_of_settings() {
+    const HEADING: &str = "| key | values; default | meaning |\n|---|---|---|\n";
+    written_anew("docs/settings.md", |text| {
+        let (before, rest) = text.split_once(HEADING).unwrap();
+        let after = rest.lines().skip_while(|line| line.starts_with('|'));
+        let rows = SETTINGS.iter().map(Setting::documentation).chain(after.map(str::to_owned));
+        let rows: String = rows.map(|line| line + "\n").collect();
+        format!("{before}{HEADING}{rows}")
+    });
 }
 
 /// Every YAML file of a folder.
@@ -223,6 +243,6 @@ fn the_configs_of_the_sample_workflows_name_it_and_fit() {
         let named = path.parent().unwrap().join(schema_path).canonicalize().unwrap();
         assert_eq!(named, top().join(COMMITTED).canonicalize().unwrap());
         assert!(fits(&schema(), &serde_yaml::from_str(&text).unwrap()), "{} does not fit", path.display());
-        raw::from_yaml(&path, &text).unwrap();
+        yaml::read(&path, &text).unwrap();
     }
 }

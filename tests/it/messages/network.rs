@@ -211,6 +211,7 @@ fn incomplete() -> Vec<String> {
             seconds: 1.0,
             exit,
             dry_run: None,
+            ignored_parameters: Vec::new(),
         };
         Finished { account, stop, sandbox: None }.problem().unwrap()
     };

@@ -9,10 +9,10 @@ use td_braze_cohort::command::CommandError;
 use td_braze_cohort::command::operator::parameters_of;
 use td_braze_cohort::config::credentials::{from_environment, td_api_key};
 use td_braze_cohort::config::endpoint::{self, EndpointError};
-use td_braze_cohort::config::key::Key;
-use td_braze_cohort::config::raw::{self, Layer, Origin, Raw, Written};
-use td_braze_cohort::config::template::{self, TemplateError};
-use td_braze_cohort::config::{Config, ConfigError, read_file};
+use td_braze_cohort::config::raw::{Layer, Origin, Raw, Written};
+use td_braze_cohort::config::setting::Key;
+use td_braze_cohort::config::template::TemplateError;
+use td_braze_cohort::config::{Config, ConfigError, read_file, yaml};
 use td_braze_cohort::digdag;
 use td_braze_cohort::failures::FailuresError;
 use td_braze_cohort::http::proxy::{Proxy, ProxyError};
@@ -51,12 +51,12 @@ fn files() -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let latin1 = folder.path().join("cohort.yml");
     std::fs::write(&latin1, b"cohort_name: Zo\xeb\n").unwrap();
-    let not_text = match read_file(&latin1, &template::Environment(|_: &str| None), &Layer::new()).unwrap_err() {
-        ConfigError::Yaml { message, .. } => raw::unusable(Path::new("cohort.yml"), &message),
+    let not_text = match read_file(&latin1).unwrap_err() {
+        ConfigError::Yaml { message, .. } => yaml::unusable(Path::new("cohort.yml"), &message),
         other => other,
     };
     let long = format!("{}: b\n", "x".repeat(70));
-    let large = " ".repeat(raw::MAX_FILE_BYTES + 1);
+    let large = " ".repeat(yaml::MAX_FILE_BYTES + 1);
     let deep = "[".repeat(1000);
     let contents = [
         &deep,
@@ -72,7 +72,7 @@ fn files() -> Vec<String> {
         &long,
         &large,
     ];
-    let read = |text: &str| raw::from_yaml(Path::new("cohort.yml"), text).unwrap_err().to_string();
+    let read = |text: &str| yaml::read(Path::new("cohort.yml"), text).unwrap_err().to_string();
     let mut messages = texts([unreadable, not_text]);
     messages.extend(contents.into_iter().map(read));
     messages
@@ -83,11 +83,7 @@ fn refused(settings: &Value) -> String {
     let written = |value| Written { raw: Raw::from(value), origin: line(3) };
     let settings = settings.as_object().unwrap().iter();
     let layer: Layer = settings.map(|(name, value)| (Key::from_name(name).unwrap(), written(value))).collect();
-    let config = match Config::check(&layer, None) {
-        Err(error) => return error.to_string(),
-        Ok(config) => config,
-    };
-    config.required_endpoint().err().or(config.required_input().err()).expect("nothing is wrong").to_string()
+    Config::check(&layer, true).unwrap_err().to_string()
 }
 
 fn values() -> Vec<String> {
@@ -96,9 +92,10 @@ fn values() -> Vec<String> {
     let columns: Vec<_> = (0..10_001).map(|number| format!("c{number}")).collect();
     let wrong = [
         json!({"cohort_id": null}),
-        json!({"operation": null}),
-        json!({"input": "members.csv"}),
-        json!({"endpoint": "US-03"}),
+        json!({"cohort_id": null, "operation": null, "input": null, "endpoint": null}),
+        json!({"cohort_id": "gold_${day}"}),
+        json!({"allow_endpoint": "${host}"}),
+        json!({"aliases": "[email, phone]"}),
         json!({"cohort_id": true}),
         json!({"cohort_id": 1.5}),
         json!({"cohort_id": ["a"]}),
@@ -145,15 +142,21 @@ fn values() -> Vec<String> {
         let object = settings.as_object_mut().unwrap();
         object.entry("cohort_id").or_insert(json!("vip"));
         object.entry("operation").or_insert(json!("add"));
+        object.entry("endpoint").or_insert(json!("US-03"));
+        if !object.contains_key("job_id") {
+            object.entry("input").or_insert(json!("a.csv"));
+        }
         refused(&settings)
     };
     let mut messages: Vec<_> = wrong.into_iter().map(complete).collect();
     // Two maps of JSON cannot have the same key, those of YAML can.
     let twice = vec![("a".into(), Raw::Text("user_ids".into())), ("a".into(), Raw::Text("device_ids".into()))];
-    let [cohort_id, operation] = ["vip", "add"].map(|text| Written { raw: Raw::Text(text.into()), origin: line(1) });
+    let [cohort_id, operation, input] =
+        ["vip", "add", "a.csv"].map(|text| Written { raw: Raw::Text(text.into()), origin: line(1) });
     let mapping = Written { raw: Raw::Map(twice), origin: line(3) };
-    let layer = [(Key::CohortId, cohort_id), (Key::Operation, operation), (Key::Mapping, mapping)].into();
-    messages.push(Config::check(&layer, None).unwrap_err().to_string());
+    let layer =
+        [(Key::CohortId, cohort_id), (Key::Operation, operation), (Key::Input, input), (Key::Mapping, mapping)].into();
+    messages.push(Config::check(&layer, false).unwrap_err().to_string());
     // The same for each setting with a value, for one that holds a key.
     let expected = "holds a credential: they come from the environment alone and do not belong into settings".into();
     messages.push(ConfigError::Value { key: Key::Partner, origin: line(3), expected }.to_string());
@@ -171,6 +174,7 @@ fn templates() -> impl Iterator<Item = TemplateError> {
         TemplateError::Credential { name: "BRAZE_CLIENT_SECRET".into() },
         TemplateError::DigdagSecret,
         TemplateError::Expression,
+        TemplateError::Garbled { name: name() },
         TemplateError::Unclosed,
         TemplateError::Structured { name: name() },
     ]
@@ -236,16 +240,27 @@ fn proxies() -> Vec<String> {
 
 fn parameters() -> Vec<String> {
     let sorted = |parameters: Value| digdag::sort(parameters.as_object().unwrap()).unwrap_err();
-    let wrong = [json!({"braze_cohort": {"operatoin": "add"}}), json!({"braze_cohort": "add"}), json!({"config": 1})];
+    let wrong = [
+        json!({"braze_cohort": {"operatoin": "add"}}),
+        json!({"braze_cohort": "add"}),
+        json!({"braze_cohort": {"config": 1}}),
+    ];
     let mut messages = texts(wrong.map(|parameters| {
         let error = sorted(parameters);
         assert!(matches!(error, ConfigError::UnknownKey { .. }));
         error
     }));
-    let origin = Origin::Parameter;
-    messages.push(
-        ConfigError::Value { key: Key::Operation, origin, expected: "has to be 'add' or 'remove'".into() }.to_string(),
-    );
+    let origin = Origin::Map;
+    messages.extend(texts([
+        ConfigError::Value {
+            key: Key::Operation,
+            origin: origin.clone(),
+            expected: "has to be 'add' or 'remove'".into(),
+        },
+        ConfigError::Unfilled { key: Key::CohortId, origin: origin.clone() },
+        ConfigError::Misplaced { key: Key::AllowEndpoint, origin },
+        ConfigError::Missing { keys: vec![Key::CohortId], outside: vec!["cohort_id".into(), "config".into()] },
+    ]));
     let protocol = |problem| CommandError::Protocol { what: "input.json".into(), problem };
     let inputs: [&[u8]; 3] = [b"cohort_id: vip", b"[]", b"{}"];
     messages.extend(texts(inputs.map(|text| protocol(parameters_of(text).unwrap_err()))));
@@ -254,7 +269,6 @@ fn parameters() -> Vec<String> {
 
 fn other() -> Vec<CommandError> {
     vec![
-        ConfigError::Missing { key: Key::CohortId, hint: "a hint for each such setting stands above" }.into(),
         ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }.into(),
         ConfigError::LogFormat { value: "xml".into() }.into(),
         CommandError::NoSuchCommand { name: "uplaod".into() },

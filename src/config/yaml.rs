@@ -1,0 +1,423 @@
+//! A YAML file of settings, read in bounded time and memory. A value keeps the text that it is written with.
+
+use std::cell::Cell;
+use std::fmt;
+use std::path::Path;
+
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::ConfigError;
+use super::raw::{Layer, Origin, Raw, Written};
+use super::setting::{Key, SETTINGS, names_a_credential};
+
+/// The largest config file that is read, in bytes.
+pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+
+/// An error where there is more than [`MAX_FILE_BYTES`].
+pub fn check_size(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
+    if bytes.len() <= MAX_FILE_BYTES {
+        return Ok(());
+    }
+    Err(unusable(path, &format!("it is larger than {MAX_FILE_BYTES} bytes: is this the file with the settings?")))
+}
+
+/// An error about a config file as a whole.
+pub fn unusable(path: &Path, message: &str) -> ConfigError {
+    ConfigError::Yaml { origin: Origin::File { path: path.to_owned(), line: None }, message: message.to_owned() }
+}
+
+/// The parser's error, with the place in front, as everywhere, and not behind a long message.
+fn misread(path: &Path, error: &serde_yaml::Error) -> ConfigError {
+    let (message, place) = (error.to_string(), error.location());
+    let suffix = place.as_ref().map(|place| format!(" at line {} column {}", place.line(), place.column()));
+    let message = message.strip_suffix(suffix.as_deref().unwrap_or_default()).unwrap_or(&message).to_owned();
+    let origin = Origin::File { path: path.to_owned(), line: place.map(|place| place.line()) };
+    ConfigError::Yaml { origin, message }
+}
+
+/// How deep brackets may be nested, and how often a line may begin a list or a key within another. Our settings need two; the
+/// parser takes time that grows with the square of the depth.
+const MAX_DEPTH: usize = 64;
+
+/// An error where the text is nested deeper than any settings are.
+fn check_depth(path: &Path, text: &str) -> Result<(), ConfigError> {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    let marks = |line: &str| line.split_whitespace().take_while(|word| matches!(*word, "-" | "?" | ":")).count();
+    let in_lines = text.lines().map(marks).max().unwrap_or_default();
+    let mut indents: Vec<usize> = Vec::new();
+    let mut by_indent = 0;
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let indent = line.len() - line.trim_start().len();
+        while indents.last().is_some_and(|last| *last >= indent) {
+            indents.pop();
+        }
+        indents.push(indent);
+        by_indent = by_indent.max(indents.len());
+    }
+    if deepest.max(in_lines).max(by_indent) <= MAX_DEPTH {
+        return Ok(());
+    }
+    Err(unusable(path, &format!("it is nested deeper than {MAX_DEPTH} levels: is this the file with the settings?")))
+}
+
+/// More digits than any ID has. The parser reads a number anew wherever an alias stands for it.
+const MAX_DIGITS: usize = 1000;
+
+/// An error if a line is a directive, or a number is endless: settings have neither, and the parser takes minutes for many of them.
+fn check_lines(path: &Path, text: &str) -> Result<(), ConfigError> {
+    let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'_');
+    let mut runs = text.as_bytes().chunk_by(|one, next| is_of_number(one) == is_of_number(next));
+    if runs.any(|run| run.len() > MAX_DIGITS && is_of_number(&run[0])) {
+        return Err(unusable(path, &format!("it has a number of more than {MAX_DIGITS} digits")));
+    }
+    if text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).any(|line| line.starts_with('%')) {
+        return Err(unusable(path, "a line begins with %, which is a directive of YAML: leave it out"));
+    }
+    Ok(())
+}
+
+/// The settings of a YAML file: unknown and duplicate keys are errors that name the line.
+pub fn read(path: &Path, text: &str) -> Result<Layer, ConfigError> {
+    check_size(path, text.as_bytes())?;
+    check_depth(path, text)?;
+    check_lines(path, text)?;
+    let mut layer = Layer::new();
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(layer);
+    }
+    let raw = parse(text).map_err(|error| misread(path, &error))?;
+    let Raw::Map(entries) = raw else {
+        // Never the value: somebody may have given the file with the members.
+        let found = raw.what();
+        let message = format!("found {found}, expected a map of settings (cohort_id: ..., operation: add, ...)");
+        return Err(unusable(path, &message));
+    };
+    for (name, raw) in entries {
+        let known = Key::from_name(&name);
+        let is_second = known.is_some_and(|key| layer.contains_key(&key));
+        let origin = Origin::File { path: path.to_owned(), line: line_of(text, &name, usize::from(is_second)) };
+        match known {
+            Some(key) if !is_second => layer.insert(key, Written { raw, origin }),
+            Some(_) => {
+                let message = format!("'{name}' is there twice: keep one of them");
+                return Err(ConfigError::Yaml { origin, message });
+            }
+            None => return Err(ConfigError::Yaml { origin, message: unknown_key(&name) }),
+        };
+    }
+    Ok(layer)
+}
+
+/// Reads the text twice: what kind of value each is, and then its text, which the parser hands over only if it is asked for it
+/// and not for a number.
+fn parse(text: &str) -> Result<Raw, serde_yaml::Error> {
+    let budget = Budget(Cell::new(MAX_FILE_BYTES));
+    let mut raw = Shape(&budget).deserialize(serde_yaml::Deserializer::from_str(text))?;
+    Fill(&mut raw, &budget).deserialize(serde_yaml::Deserializer::from_str(text))?;
+    Ok(raw)
+}
+
+/// How many bytes of text and how many values there may still be. Without aliases no file that is small enough has more.
+struct Budget(Cell<usize>);
+
+impl Budget {
+    fn take<E: de::Error>(&self, count: usize) -> Result<(), E> {
+        match self.0.get().checked_sub(count) {
+            Some(left) => {
+                self.0.set(left);
+                Ok(())
+            }
+            None => Err(E::custom(format_args!(
+                "it is larger than {MAX_FILE_BYTES} bytes where its aliases (*name) are written out: write what is meant"
+            ))),
+        }
+    }
+}
+
+/// A value without its text.
+#[derive(Clone, Copy)]
+struct Shape<'a>(&'a Budget);
+
+impl<'de> DeserializeSeed<'de> for Shape<'_> {
+    type Value = Raw;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+        self.0.take(1)?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Shape<'_> {
+    type Value = Raw;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("text, a number or a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+        Ok(Raw::Bool(value))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
+        Ok(Raw::Text(String::new()))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
+        Ok(Raw::Text(String::new()))
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Raw, E> {
+        Ok(Raw::Text(String::new()))
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Raw, E> {
+        Ok(Raw::Text(String::new()))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
+        Ok(Raw::Text(String::new()))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(String::new()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(self)? {
+            values.push(value);
+        }
+        Ok(Raw::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key_seed(Name(self.0))? {
+            entries.push((key, map.next_value_seed(self)?));
+        }
+        Ok(Raw::Map(entries))
+    }
+}
+
+/// The text of a key.
+struct Name<'a>(&'a Budget);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = String;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("text as a key")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<String, E> {
+        self.0.take(name.len())?;
+        Ok(name.to_owned())
+    }
+}
+
+/// Puts the texts into a value.
+struct Fill<'a>(&'a mut Raw, &'a Budget);
+
+impl<'de> DeserializeSeed<'de> for Fill<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        match self.0 {
+            Raw::List(_) => deserializer.deserialize_seq(self),
+            Raw::Map(_) => deserializer.deserialize_map(self),
+            Raw::Text(_) => deserializer.deserialize_str(self),
+            _ => IgnoredAny::deserialize(deserializer).map(drop),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Fill<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the same value as before")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        self.1.take(text.len())?;
+        *self.0 = Raw::Text(text.to_owned());
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Raw::List(values) = self.0 else { return Ok(()) };
+        values.iter_mut().try_for_each(|value| list.next_element_seed(Fill(value, self.1)).map(drop))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Raw::Map(entries) = self.0 else { return Ok(()) };
+        for (_, value) in entries {
+            map.next_key::<IgnoredAny>()?;
+            map.next_value_seed(Fill(value, self.1))?;
+        }
+        Ok(())
+    }
+}
+
+/// No longer key is shown, nor one of other characters than names have: it is a mistake of another kind, and may be data.
+const LONGEST_NAME: usize = 64;
+
+/// What to say of a key that is none of ours.
+pub fn unknown_key(name: &str) -> String {
+    let is_a_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | ' ');
+    let known = || SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>().join(", ");
+    if name.len() > LONGEST_NAME || !name.chars().all(is_a_name) {
+        return format!("a key that is no name of a setting; known are {}", known());
+    }
+    if names_a_credential(name) {
+        return format!(
+            "'{name}': credentials do not belong into settings; they come from the environment alone, as \
+             BRAZE_CLIENT_SECRET, BRAZE_PARTNER_API_KEY and TD_API_KEY (in a workflow: _env with ${{secret:...}})"
+        );
+    }
+    if let Some(key) = Key::nearest(name) {
+        return format!("unknown key '{name}'; did you mean '{}'?", key.name());
+    }
+    format!("unknown key '{name}'; known are {}", known())
+}
+
+/// The line in which a key of the top level stands for the first or the second time. The parser does not tell, so it is looked up
+/// in the text; if the map is written in braces that may find nothing.
+fn line_of(text: &str, name: &str, before: usize) -> Option<usize> {
+    let is_there = |line: &str| {
+        let unquoted = line.trim_start_matches(['"', '\'', '{', ' ']);
+        let rest = unquoted.strip_prefix(name);
+        rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':'))
+    };
+    text.lines().enumerate().filter(|(_, line)| is_there(line)).nth(before).map(|(index, _)| index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn read(text: &str) -> Result<Layer, String> {
+        super::read(Path::new("c.yml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_keep_what_they_are_and_where_they_stand() {
+        let layer = read("cohort_id: 4711\n\noperation: add\naliases: [a, 1]\ncohort_name:\n").unwrap();
+        let cohort_id = &layer[&Key::CohortId];
+        assert_eq!(cohort_id.raw, Raw::Text("4711".to_owned()));
+        assert_eq!(layer[&Key::Operation].origin.to_string(), "c.yml, line 3");
+        assert_eq!(layer[&Key::Aliases].raw, Raw::List(vec![Raw::Text("a".to_owned()), Raw::Text("1".to_owned())]));
+        assert_eq!(layer[&Key::CohortName].raw, Raw::Null);
+    }
+
+    #[rstest]
+    #[case::typo("cohort_id: a\ncohortname: b\n", "did you mean 'cohort_name'?", "line 2")]
+    #[case::unlike_anything("cohort_id: a\nxyzzy: b\n", "known are cohort_id, ", "line 2")]
+    #[case::twice("cohort_id: a\noperation: add\ncohort_id: b\n", "'cohort_id' is there twice", "line 3")]
+    #[case::secret("cohort_id: a\nclient_secret: hush\n", "environment alone", "line 2")]
+    #[case::no_map("- a\n- b\n", "a map of settings", "")]
+    #[case::broken("cohort_id: [a\n", "c.yml", "line")]
+    #[case::no_name("cohort_id: a\nhush@example.com: b\n", "no name of a setting", "line 2")]
+    #[case::too_long(&format!("cohort_id: a\n{}: b\n", "hush".repeat(17)), "no name of a setting", "line 2")]
+    #[case::input("user_ids\nhush\n", "text, expected a map of settings", "")]
+    #[case::number("4711\n", "expected a map of settings", "c.yml")]
+    #[case::directive("%TAG ! tag:x,2000:\n---\ncohort_id: a\n", "directive", "c.yml")]
+    #[case::key("mapping: {[a]: b}\n", "expected text as a key", "line 1")]
+    #[case::tabs("cohort_id: a\n\toperation: add\n", "c.yml", "line 2")]
+    fn says_what_is_wrong_and_where(#[case] text: &str, #[case] message: &str, #[case] place: &str) {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(message) && error.contains(place), "{error}");
+        assert!(!error.contains("hush") && !error.contains("4711"), "{error}");
+    }
+
+    #[rstest]
+    #[case("+4912")]
+    #[case("-0")]
+    #[case("0x10")]
+    #[case("1_000")]
+    #[case("0o17")]
+    #[case("+0b1")]
+    #[case("007")]
+    #[case("1e5")]
+    #[case("1.50")]
+    #[case("99999999999999999999999999999999999999999")]
+    #[case(".nan")]
+    fn a_number_is_taken_as_it_is_written(#[case] number: &str) {
+        let text = format!("aliases: [&a {number}, x, *a]\nmapping:\n  {number}: {number}\ncohort_id: {number}\n");
+        let layer = read(&text).unwrap();
+        let text = |text: &str| Raw::Text(text.to_owned());
+        assert_eq!(layer[&Key::CohortId].raw, text(number));
+        assert_eq!(layer[&Key::Aliases].raw, Raw::List(vec![text(number), text("x"), text(number)]));
+        assert_eq!(layer[&Key::Mapping].raw, Raw::Map(vec![(number.to_owned(), text(number))]));
+    }
+
+    #[test]
+    fn quoted_text_stays_text_and_nothing_and_truth_stay_what_they_are() {
+        let layer =
+            read("cohort_id: 'true'\ncohort_name: \"null\"\noperation: ~\naliases: [true, null, '~']\n").unwrap();
+        assert_eq!(layer[&Key::CohortId].raw, Raw::Text("true".to_owned()));
+        assert_eq!(layer[&Key::CohortName].raw, Raw::Text("null".to_owned()));
+        assert_eq!(layer[&Key::Operation].raw, Raw::Null);
+        assert_eq!(layer[&Key::Aliases].raw, Raw::List(vec![Raw::Bool(true), Raw::Null, Raw::Text("~".to_owned())]));
+    }
+
+    #[test]
+    fn what_aliases_stand_for_is_bounded_and_a_file_without_them_is_not() {
+        let long = "x".repeat(400_000);
+        let error =
+            read(&format!("cohort_id: &a {long}\naliases: [{}]\n", vec!["*a"; 100_000].join(", "))).unwrap_err();
+        assert!(error.contains("aliases (*name)") && error.len() < 1000, "{error}");
+        let digits = "1".repeat(1000);
+        let error =
+            read(&format!("cohort_id: &a {digits}\naliases: [{}]\n", vec!["*a"; 100_000].join(","))).unwrap_err();
+        assert!(error.contains("aliases (*name)") && error.len() < 1000, "{error}");
+        let full = format!("aliases: [{}1]\n", "1,".repeat((MAX_FILE_BYTES - 13) / 2));
+        assert!(full.len() > MAX_FILE_BYTES - 4 && read(&full).is_ok());
+    }
+
+    #[test]
+    fn nothing_but_comments_is_an_empty_layer() {
+        assert_eq!(read("# later\n\n"), Ok(Layer::new()));
+        assert_eq!(read(""), Ok(Layer::new()));
+    }
+
+    #[test]
+    fn an_anchor_bomb_is_refused_at_once() {
+        let mut text = "aliases: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
+        text.push_str("input: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n");
+        for (name, anchor, before) in [
+            ("endpoint", "c", "b"),
+            ("partner", "d", "c"),
+            ("operation", "e", "d"),
+            ("cohort_id", "f", "e"),
+            ("cohort_name", "g", "f"),
+            ("thread_count", "h", "g"),
+        ] {
+            text = format!("{text}{name}: &{anchor} [{}]\n", vec![format!("*{before}"); 9].join(","));
+        }
+        let before = std::time::Instant::now();
+        assert!(read(&text).is_err());
+        assert!(before.elapsed().as_secs() < 1);
+    }
+}
