@@ -25,7 +25,7 @@ use crate::http::Post;
 use crate::reader::Reader;
 use crate::stop::Stop;
 
-mod hide;
+mod redact;
 mod worker;
 
 use worker::Worker;

@@ -14,7 +14,7 @@ use crate::operation::{Operation, Operations};
 use crate::removals::RemovalLimits;
 use crate::rows::delimited::MAX_COLUMNS;
 use crate::rows::format::{Form, Format};
-use crate::secret::{holds_a_secret, masked};
+use crate::secret::{holds_a_secret, redacted};
 use crate::source::Input;
 
 /// The most alias columns; Braze sets no limit, a `u16` counts them.
@@ -332,7 +332,7 @@ fn scalar(raw: &Raw) -> Result<String, String> {
 /// Enough of a value to recognise it by.
 pub fn shortened(text: &str) -> String {
     const SHOWN: usize = 40;
-    let text = masked(text);
+    let text = redacted(text);
     if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).chain(['…']).collect() }
 }
 

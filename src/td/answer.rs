@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Job, JobError};
 use crate::braze::{hint, shortened};
 use crate::http::{Answer, HttpError};
-use crate::secret::masked;
+use crate::secret::redacted;
 
 /// Why a call has to be made again, or cannot be.
 #[derive(Debug)]
@@ -73,11 +73,11 @@ pub fn not_treasure_data(job: &Job, said: &str) -> Trouble {
     Trouble::Final(JobError::NotTreasureData { server: job.server.to_string(), said: said.to_owned() })
 }
 
-/// What Treasure Data says, masked and in one line.
+/// What Treasure Data says, redacted and in one line.
 fn said(answer: &Answer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = ["error", "message"].iter().find_map(|name| body.get(name)?.as_str()).unwrap_or("no message");
-    let line: String = masked(text).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let line: String = redacted(text).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     shortened(&line)
 }
 

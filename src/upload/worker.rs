@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::{debug, warn};
 
-use super::hide::shown_without_identifiers;
+use super::redact::without_identifiers;
 use super::{Plan, Shared};
 use crate::batch::Batch;
 use crate::braze::{Refusal, Verdict, classify, hint};
@@ -150,7 +150,7 @@ impl Worker<'_> {
                 answered: true,
                 standing: hint::standing(&answer.headers, hint::WallClock::now()),
             });
-            let verdict = classify(&outcome).map_text(|text| shown_without_identifiers(&text, part));
+            let verdict = classify(&outcome).map_text(|text| without_identifiers(&text, part));
             match self.next(address, verdict, &mut history) {
                 Next::Again { until, announced } => delay = Delay { until, since: self.gate.now(), announced },
                 Next::End(end) => return Ok(end),
