@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::config::endpoint::Endpoint;
 use crate::http::{Answer, HttpError};
-use crate::secret::masked;
+use crate::secret::redacted;
 
 pub mod hint;
 
@@ -203,17 +203,17 @@ fn is_about_the_cohort(said: &str) -> bool {
     })
 }
 
-/// What Braze says, masked and in one line. Texts that may repeat identifiers are left out: only `message` is read, never
+/// What Braze says, redacted and in one line. Texts that may repeat identifiers are left out: only `message` is read, never
 /// `errors`.
 fn said(answer: &Answer) -> String {
     let message = serde_json::from_slice::<Value>(&answer.body)
         .ok()
         .and_then(|body| body.get("message").and_then(Value::as_str).map(str::to_owned))
         .unwrap_or_else(|| "no message".to_owned());
-    masked(&message).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    redacted(&message).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
-/// Enough of what was said to know it by; keys have to be masked before, as half of one is not recognised.
+/// Enough of what was said to know it by; keys have to be redacted before, as half of one is not recognised.
 pub fn shortened(said: &str) -> String {
     const SHOWN: usize = 200;
     let mut letters = said.chars();

@@ -45,7 +45,7 @@ impl LogFormat {
     }
 }
 
-/// A line of JSON; the level in lower case. The message has to be masked before: its escaped form is no other's.
+/// A line of JSON; the level in lower case. The message has to be redacted before: its escaped form is no other's.
 pub fn json_line(time: impl Display, level: log::Level, message: &str) -> String {
     json!({"time": time.to_string(), "level": level.as_str().to_lowercase(), "message": message}).to_string()
 }

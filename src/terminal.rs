@@ -1,5 +1,5 @@
 //! The only place that writes to the terminal: log lines and progress to standard error, results to standard output.
-//! Everything is masked on its way out. A closed output never stops a run.
+//! Everything is redacted on its way out. A closed output never stops a run.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::{Level, LevelFilter, warn};
 
 use crate::log_format::{LogFormat, json_line};
-use crate::secret::masked;
+use crate::secret::redacted;
 
 /// The bar that is being drawn, so that log lines go above it and not through it.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
@@ -37,7 +37,7 @@ pub fn start_logger(default_filter: &str) {
             if record.level().to_level_filter() > LevelFilter::Info && !record.target().starts_with(own) {
                 return Ok(());
             }
-            let line = masked(&record.args().to_string());
+            let line = redacted(&record.args().to_string());
             let (time, level) = (out.timestamp_seconds(), record.level());
             if is_json() {
                 return writeln!(out, "{}", json_line(time, level, &line));
@@ -76,7 +76,7 @@ fn write_error(text: &[u8]) {
     let _ = io::stderr().write_all(text);
 }
 
-/// From here on a panic is told in one masked line, whatever the log is set to.
+/// From here on a panic is told in one redacted line, whatever the log is set to.
 pub fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
@@ -92,7 +92,7 @@ fn without_data(said: &str) -> &str {
 
 /// Writes a result to standard output.
 pub fn print(text: &str) {
-    let text = format!("{}\n", masked(text));
+    let text = format!("{}\n", redacted(text));
     let mut out = io::stdout();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         warn!("the result cannot be written to standard output: {error}");
@@ -108,7 +108,7 @@ const ERROR: &str = "error: ";
 
 /// Says a whole text on standard error.
 pub fn say(text: &str) {
-    let text = masked(text);
+    let text = redacted(text);
     let text = if is_json() { error_line(&text) } else { text };
     write_error(text.as_bytes());
 }
@@ -151,7 +151,7 @@ pub fn set_bar_length(bar: &ProgressBar, length: Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::{MASK, Secret};
+    use crate::secret::{REDACTED, Secret};
     use rstest::rstest;
 
     fn said_by(panic: impl FnOnce() + std::panic::UnwindSafe) -> String {
@@ -171,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_that_holds_a_secret_is_masked() {
+    fn a_panic_that_holds_a_secret_is_redacted() {
         let secret = Secret::new("never-in-a-panic-4711".to_owned());
         let said = said_by(|| panic!("sent {} and failed", secret.expose()));
-        assert_eq!(masked(without_data(&said)), format!("sent {MASK} and failed"));
+        assert_eq!(redacted(without_data(&said)), format!("sent {REDACTED} and failed"));
     }
 }

@@ -26,7 +26,7 @@ use crate::reader::Reader;
 use crate::retry::RateLimiter;
 use crate::stop::Stop;
 
-mod hide;
+mod redact;
 mod worker;
 
 use worker::Worker;

@@ -13,7 +13,7 @@ use crate::config::setting::names;
 use crate::config::{self, Config, template};
 use crate::digdag;
 use crate::exit::Exit;
-use crate::secret::masked;
+use crate::secret::redacted;
 use crate::terminal;
 
 /// Runs the command. A failure stands in OUTPUT.json, where Digdag looks for it, and in the log.
@@ -34,10 +34,10 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
     parent::watch();
     let (exit, problem, result) = match upload(input) {
         Ok((exit, None, account)) => (exit, None, digdag::success(&account)),
-        Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &masked(&problem))),
+        Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &redacted(&problem))),
         Err(error) => {
             let (exit, problem) = (error.exit(), error.to_string());
-            (exit, Some(problem.clone()), digdag::failure(exit, &masked(&problem)))
+            (exit, Some(problem.clone()), digdag::failure(exit, &redacted(&problem)))
         }
     };
     if let Some(problem) = problem {

@@ -9,7 +9,7 @@ use super::raw::{Layer, Origin, Raw, Written};
 use super::setting::{JOB_DIGITS, Key, Kind, SETTINGS, Setting, Unset};
 use super::template::is_template;
 use crate::nearest::nearest;
-use crate::secret::{holds_a_secret, masked};
+use crate::secret::{holds_a_secret, redacted};
 
 /// Longer texts are a mistake, such as a file's content in the place of its name.
 const MAX_TEXT_BYTES: usize = 4096;
@@ -212,7 +212,7 @@ fn is_of(kind: Kind, text: &str) -> bool {
 /// Enough of a value to recognise it by.
 pub fn shortened(text: &str) -> String {
     const SHOWN: usize = 40;
-    let text = masked(text);
+    let text = redacted(text);
     if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).chain(['…']).collect() }
 }
 

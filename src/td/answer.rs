@@ -6,7 +6,7 @@ use super::{Job, JobError};
 use crate::braze::{hint, shortened};
 use crate::http::{Answer, HttpError};
 use crate::retry::Failure;
-use crate::secret::masked;
+use crate::secret::redacted;
 
 /// What it means that there is no answer.
 pub fn of_error(job: &Job, error: &HttpError) -> Failure<JobError> {
@@ -65,11 +65,11 @@ pub fn unintelligible(job: &Job, said: String) -> Failure<JobError> {
     Failure::Unintelligible { said, error }
 }
 
-/// What Treasure Data says, masked and in one line.
+/// What Treasure Data says, redacted and in one line.
 fn said(answer: &Answer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = ["error", "message"].iter().find_map(|name| body.get(name)?.as_str()).unwrap_or("no message");
-    let line: String = masked(text).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let line: String = redacted(text).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     shortened(&line)
 }
 

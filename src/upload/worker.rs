@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::{debug, warn};
 
-use super::hide::shown_without_identifiers;
+use super::redact::without_identifiers;
 use super::{Plan, Shared};
 use crate::batch::Batch;
 use crate::braze::{Refusal, Verdict, classify, hint};
@@ -127,7 +127,7 @@ impl Worker<'_> {
                 answered: true,
                 quota: hint::quota(&answer.headers, hint::WallClock::now()),
             });
-            let verdict = classify(&outcome).map_text(|text| shown_without_identifiers(&text, part));
+            let verdict = classify(&outcome).map_text(|text| without_identifiers(&text, part));
             (meta, end_of_try(verdict, address))
         })
     }

@@ -11,7 +11,7 @@ use crate::support::{PARTNER_KEY, Run, SECRET, user_ids};
 #[case::client_secret("Invalid client secret", "401 Unauthorized")]
 #[case::unauthorized("Unauthorized access", "401 Unauthorized")]
 #[case::forbidden(&format!("Forbidden for {PARTNER_KEY}"), "403 Forbidden")]
-fn refused_credentials_end_the_run_and_an_echo_is_masked(#[case] message: &str, #[case] status: &'static str) {
+fn refused_credentials_end_the_run_and_an_echo_is_redacted(#[case] message: &str, #[case] status: &'static str) {
     let message = message.to_owned();
     let server = Scripted::start(move |_| Act::message(status, &message));
     let run = Run::upload().set("endpoint", server.endpoint()).env("RUST_LOG", "trace").rows(user_ids(3000));

@@ -54,12 +54,12 @@ fn the_operator_takes_it_from_the_environment() {
 }
 
 #[test]
-fn what_braze_echoes_of_a_key_is_masked_in_json() {
+fn what_braze_echoes_of_a_key_is_redacted_in_json() {
     let echo = json!(format!("{SECRET}\n\"{PARTNER_KEY}\"")).to_string();
     let server = Scripted::start(move |_| Act::message("401 Unauthorized", &echo));
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(1)).arg("--log-format=json");
     let (level, message) = lines(&run.exits(4)).pop().unwrap();
-    assert!(level == "error" && message.contains("[masked]"), "{message}");
+    assert!(level == "error" && message.contains("[redacted]"), "{message}");
 }
 
 #[test]

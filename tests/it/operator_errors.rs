@@ -72,7 +72,7 @@ fn an_input_without_identifier_column_is_the_tasks_error() {
 }
 
 #[test]
-fn refused_credentials_are_the_tasks_error_and_an_echo_is_masked() {
+fn refused_credentials_are_the_tasks_error_and_an_echo_is_redacted() {
     let echo = format!("Partner not enabled for client with client secret: {SECRET}");
     let server = Scripted::start(move |_| Act::message("401 Unauthorized", &echo));
     let run = Run::operator(&parameters(server.endpoint(), ("cohort_name", Value::Null))).rows(user_ids(1)).exits(4);

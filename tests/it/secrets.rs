@@ -106,3 +106,21 @@ fn what_braze_says_of_an_identifier_is_logged_without_it() {
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(9) + "member-zqx\r\n").exits(5);
     run.hides(&["member-zqx"]).says(&["[identifier] is not valid"]);
 }
+
+#[test]
+fn a_long_message_that_repeats_identifiers_in_lower_case_costs_nothing_and_shows_none() {
+    let server = crate::scripted::Scripted::start(|seen| {
+        let repeated = seen.user_ids().join(", ").to_lowercase();
+        if seen.user_ids().len() > 100 {
+            crate::scripted::Act::message("400 Bad Request", &repeated.chars().cycle().take(60_000).collect::<String>())
+        } else {
+            crate::scripted::Act::success()
+        }
+    });
+    let rows: Vec<_> = (0..4000).map(|number| format!("Zoe.{number:04}@Example.com")).collect();
+    let began = std::time::Instant::now();
+    let run =
+        Run::upload().set("endpoint", server.endpoint()).rows(format!("user_ids\n{}\n", rows.join("\n"))).exits(0);
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    run.says(&["is halved: status 400: [identifier], [identifier]"]).hides(&["zoe", "Zoe", "@"]);
+}

@@ -124,10 +124,10 @@ fn a_wrong_key_ends_the_run_and_is_never_shown() {
 }
 
 #[test]
-fn a_key_that_treasure_data_repeats_is_masked() {
+fn a_key_that_treasure_data_repeats_is_redacted() {
     let body = json!({ "error": format!("no such key: {TD_KEY} ({})", TD_KEY.replace('/', "%2F")) }).to_string();
     let td = Td::start(move |_| Reply::answer("403 Forbidden", "Content-Type: application/json\r\n", body.as_bytes()));
-    td.feeds(Run::upload().to(&braze())).exits(4).says(&["no such key: [masked] ([masked])"]);
+    td.feeds(Run::upload().to(&braze())).exits(4).says(&["no such key: [redacted] ([redacted])"]);
 }
 
 #[test]

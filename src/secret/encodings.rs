@@ -1,0 +1,70 @@
+//! The forms in which a server or a library may repeat a text. Pure.
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+/// What RFC 3986 leaves as it is.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What `encodeURIComponent` leaves as it is.
+const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
+
+/// As it is, in JSON, and in URLs and forms. Hexadecimal digits may be in either case.
+pub fn written(text: &str) -> Vec<String> {
+    // Most texts look the same in all of them.
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return vec![text.to_owned()];
+    }
+    let quoted = Value::from(text).to_string();
+    let quoted = &quoted[1..quoted.len() - 1];
+    let ascii = unicode_escaped(quoted, |letter| !letter.is_ascii());
+    let mut forms = vec![
+        text.to_owned(),
+        quoted.to_owned(),
+        quoted.replace('/', "\\/"),
+        ascii.replace('/', "\\/"),
+        ascii,
+        // So that it can stand in a web page.
+        unicode_escaped(quoted, |letter| matches!(letter, '<' | '>' | '&')),
+        unicode_escaped(text, |letter| !letter.is_ascii_alphanumeric()),
+    ];
+    for set in [NON_ALPHANUMERIC, UNRESERVED, COMPONENT] {
+        let url = utf8_percent_encode(text, set).to_string();
+        forms.extend([url.replace("%20", "+"), url]);
+    }
+    forms.sort_unstable();
+    forms.dedup();
+    forms
+}
+
+/// As hexadecimal digits, and in base64.
+pub fn encoded(text: &str) -> Vec<String> {
+    let mut forms = vec![text.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))];
+    for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+        forms.push(engine.encode(text));
+        forms.extend((0..3).map(|before| within_base64(&engine, text, before)));
+    }
+    forms
+}
+
+fn unicode_escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::new();
+    for letter in text.chars() {
+        if is_escaped(letter) {
+            escaped.extend(letter.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            escaped.push(letter);
+        }
+    }
+    escaped
+}
+
+/// The part of a longer base64 text that `text` alone decides, if so many bytes stand before it in a group of three: `user:key`
+/// in one piece, as in a header of basic authentication.
+fn within_base64(engine: &impl Engine, text: &str, before: usize) -> String {
+    let all = engine.encode([&[0; 2][..before], text.as_bytes()].concat());
+    let from = (before * 8).div_ceil(6);
+    let to = (before + text.len()) * 8 / 6;
+    all[from..to].to_owned()
+}
