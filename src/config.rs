@@ -41,6 +41,8 @@ pub struct Config {
     pub allow_endpoint: Vec<String>,
     /// Certificates of further CAs to trust.
     pub ca_file: Option<PathBuf>,
+    /// Whether nothing is sent.
+    pub dry_run: bool,
 }
 
 /// The settings of all places, the later ones over the earlier ones.
@@ -140,9 +142,11 @@ fn is_set(layer: &Layer, key: Key) -> bool {
 }
 
 impl Config {
-    /// Checks every setting. Only what asks Braze `needs_endpoint`.
+    /// Checks every setting. Only what asks Braze `needs_endpoint`, and a dry run does not.
     pub fn check(layer: &Layer, needs_endpoint: bool) -> Result<Self, ConfigError> {
         let values = Values::new(layer)?;
+        let dry_run = values.flag(Key::DryRun)?;
+        let needs_endpoint = needs_endpoint && !dry_run;
         values.check_required(needs_endpoint)?;
         let operations = values.operations()?;
         let allow_endpoint = values.list(Key::AllowEndpoint)?;
@@ -171,6 +175,7 @@ impl Config {
             operations,
             allow_endpoint,
             ca_file: values.path(Key::CaFile)?,
+            dry_run,
         })
     }
 

@@ -22,12 +22,14 @@ use super::CommandError;
 use super::job;
 use super::network::network;
 use super::order::limiter;
-use super::upload::input_flag;
+use super::upload::flags;
 
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
 pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let variable = |name: &str| std::env::var(name).ok();
-    let merged = config::merge(Some(&args.config), &Environment(variable), input_flag(args.input), variable)?;
+    // The credentials are tried even if an upload would not use them.
+    let flags = flags(args.input, Some(false));
+    let merged = config::merge(Some(&args.config), &Environment(variable), flags, variable)?;
     let config = Config::check(&merged.layer, true)?;
     terminal::print(&format!(
         "settings     ok: {} the cohort {} (shown as {}), {} requests at once",

@@ -63,7 +63,8 @@ fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
         let outside = sorted.outside.join(", ");
         warn!("not read as settings, as they stand outside of the workflow's map {}: {outside}", digdag::MAP);
     }
-    let mut finished = carry_out(Order { config, target: Target::Braze, session_time })?;
+    let target = if config.dry_run { Target::DryRun } else { Target::Braze };
+    let mut finished = carry_out(Order { config, target, session_time })?;
     finished.account.ignored_parameters = sorted.outside;
     terminal::print(&as_text(&finished));
     Ok((finished.account.exit, finished.problem(), finished.account.to_json()))

@@ -16,9 +16,14 @@ use crate::terminal;
 /// Runs the command.
 pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
     let variable = |name: &str| std::env::var(name).ok();
-    let merged = config::merge(Some(&args.config), &Environment(variable), input_flag(args.input), variable)?;
-    let config = Config::check(&merged.layer, !args.sandbox && !args.dry_run)?;
-    let target = match (args.dry_run, args.sandbox) {
+    let merged = config::merge(
+        Some(&args.config),
+        &Environment(variable),
+        flags(args.input, args.dry_run.then_some(true)),
+        variable,
+    )?;
+    let config = Config::check(&merged.layer, !args.sandbox)?;
+    let target = match (config.dry_run, args.sandbox) {
         (true, _) => Target::DryRun,
         (_, true) => Target::Sandbox(args.users),
         _ => Target::Braze,
@@ -31,12 +36,11 @@ pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
     Ok(finished.account.exit)
 }
 
-/// What `--input` says, over what the file says.
-pub fn input_flag(input: Option<String>) -> Layer {
-    input
-        .map(|path| (Key::Input, Written { raw: Raw::Text(path), origin: Origin::Flag("--input") }))
-        .into_iter()
-        .collect()
+/// What flags say, over what the file says.
+pub fn flags(input: Option<String>, dry_run: Option<bool>) -> Layer {
+    let input = input.map(|path| (Key::Input, Written { raw: Raw::Text(path), origin: Origin::Flag("--input") }));
+    let dry_run = dry_run.map(|on| (Key::DryRun, Written { raw: Raw::Bool(on), origin: Origin::Flag("--dry-run") }));
+    input.into_iter().chain(dry_run).collect()
 }
 
 fn as_json(finished: &Finished) -> Value {

@@ -2,7 +2,7 @@
 //! that is Braze's (or Treasure Data's, [`crate::td::address`]), is named as allowed, or is this machine.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::Uri;
 use thiserror::Error;
@@ -42,6 +42,9 @@ pub enum EndpointError {
         "is neither a URL such as https://rest.iad-01.braze.com nor the name of a Braze instance such as US-03 or EU-01"
     )]
     NotAnAddress,
+    /// A host and nothing before it.
+    #[error("has no scheme: write https:// before it")]
+    NoScheme,
     /// `user:password@host`
     #[error("holds user information (name@host): leave it out")]
     UserInformation,
@@ -68,6 +71,12 @@ pub enum EndpointError {
     /// No URL of Treasure Data's API.
     #[error("is no URL such as https://api.treasuredata.com or https://api.eu01.treasuredata.com")]
     NotAServer,
+    /// A variable of other tools.
+    #[error(
+        "is not read from here, and without TD_API_SERVER the site in the US would be asked with your key: set TD_API_SERVER to \
+         it, such as https://api.eu01.treasuredata.com"
+    )]
+    NotRead,
     /// A host that is not Treasure Data's.
     #[error(
         "is not one of Treasure Data's hosts (api.treasuredata.com, api.eu01.treasuredata.com and the like). Where it \
@@ -108,6 +117,10 @@ pub fn parse_address(
     check_host: impl Fn(&str) -> Result<(), EndpointError>,
 ) -> Result<Endpoint, EndpointError> {
     check_allowed(allowed)?;
+    let is_of_host = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | ':' | '/');
+    if text.contains('.') && !text.contains("://") && text.chars().all(is_of_host) {
+        return Err(EndpointError::NoScheme);
+    }
     let Ok(uri) = text.parse::<Uri>() else { return Err(malformed) };
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(malformed);
@@ -118,13 +131,8 @@ pub fn parse_address(
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
         return Err(EndpointError::Path);
     }
-    let host = authority.host().to_ascii_lowercase();
-    // What cannot be a port would be left out in silence, and the keys would go to another one.
-    let has_port = authority.as_str().rsplit(']').next().is_some_and(|behind| behind.contains(':'));
-    let is_port = authority.port_u16().is_some_and(|port| port > 0);
-    if host.is_empty() || has_port && !is_port {
-        return Err(malformed);
-    }
+    let Some(host) = host_of(authority.as_str()) else { return Err(malformed) };
+    let host = host.to_ascii_lowercase();
     let is_allowed =
         allowed.iter().any(|name| name.eq_ignore_ascii_case(&host) || name.eq_ignore_ascii_case(authority.as_str()));
     if !(is_loopback(&host) && matches!(scheme, "http" | "https")) {
@@ -136,6 +144,24 @@ pub fn parse_address(
         }
     }
     Ok(Endpoint(format!("{scheme}://{}", authority.as_str().to_ascii_lowercase())))
+}
+
+/// The host, if nothing but a port follows it. Anything else would be left out in silence, and the keys would go elsewhere.
+fn host_of(authority: &str) -> Option<&str> {
+    let end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, behind) = authority.split_at(end);
+    let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains(['[', ']']),
+    };
+    let is_port =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse().is_ok_and(|port: u16| port > 0);
+    let is_port = behind.is_empty() || behind.strip_prefix(':').is_some_and(is_port);
+    (is_host && is_port).then_some(host)
 }
 
 fn check_allowed(allowed: &[String]) -> Result<(), EndpointError> {
@@ -206,7 +232,18 @@ mod tests {
 
     #[rstest]
     #[case("", EndpointError::NotAnAddress)]
-    #[case("rest.iad-01.braze.com", EndpointError::NotAnAddress)]
+    #[case("rest.iad-01.braze.com", EndpointError::NoScheme)]
+    #[case("proxy.example.com:8443", EndpointError::NoScheme)]
+    #[case("rest.iad-01.braze.com/", EndpointError::NoScheme)]
+    #[case("http://[::1].evil.example", EndpointError::NotAnAddress)]
+    #[case("http://[::1]evil.example", EndpointError::NotAnAddress)]
+    #[case("http://[::1]:80.evil.example", EndpointError::NotAnAddress)]
+    #[case("http://[::1]:80:evil.example", EndpointError::NotAnAddress)]
+    #[case("http://[127.0.0.1]", EndpointError::NotAnAddress)]
+    #[case("http://[127.0.0.1].evil.example", EndpointError::NotAnAddress)]
+    #[case("http://127.0.0.1:+80", EndpointError::NotAnAddress)]
+    #[case("http://[::1", EndpointError::NotAnAddress)]
+    #[case("http://::1]", EndpointError::NotAnAddress)]
     #[case("US-1", EndpointError::NotAnAddress)]
     #[case("https://", EndpointError::NotAnAddress)]
     #[case("http://127.0.0.1:", EndpointError::NotAnAddress)]

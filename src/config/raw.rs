@@ -6,16 +6,14 @@ use std::path::PathBuf;
 
 use super::setting::Key;
 
-/// A value of YAML or of a Digdag parameter. What YAML has for a number is text here, as it is written: `007` is an ID.
+/// A value of YAML or of a Digdag parameter. What is written in digits is text, as it is written: `007` is an ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Raw {
     /// Nothing: as if the key were not there.
     Null,
     /// A truth value.
     Bool(bool),
-    /// A whole number of JSON, in decimal digits.
-    Integer(String),
-    /// Any other number of JSON. How it was written in the workflow is not known any more.
+    /// A number of JSON that is not whole. How it was written in the workflow is not known any more.
     Float(String),
     /// Text.
     Text(String),
@@ -31,7 +29,6 @@ impl Raw {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "a truth value",
-            Self::Integer(_) => "a whole number",
             Self::Float(_) => "a number that is not written in plain digits",
             Self::Text(_) => "text",
             Self::List(_) => "a list",
@@ -45,7 +42,7 @@ impl Raw {
             Self::Text(text) => is_meant(text),
             Self::List(values) => values.iter().any(|value| value.has_text(is_meant)),
             Self::Map(entries) => entries.iter().any(|(key, value)| is_meant(key) || value.has_text(is_meant)),
-            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Float(_) => false,
+            Self::Null | Self::Bool(_) | Self::Float(_) => false,
         }
     }
 }
@@ -57,7 +54,7 @@ impl From<&serde_json::Value> for Raw {
             Value::Null => Self::Null,
             Value::Bool(value) => Self::Bool(*value),
             Value::Number(number) if number.is_f64() => Self::Float(number.to_string()),
-            Value::Number(number) => Self::Integer(number.to_string()),
+            Value::Number(number) => Self::Text(number.to_string()),
             Value::String(text) => Self::Text(text.clone()),
             Value::Array(values) => Self::List(values.iter().map(Self::from).collect()),
             Value::Object(entries) => {

@@ -273,6 +273,13 @@ settings! {
         examples: &["100000"],
         doc: "requests in any hour, 250,000 being Braze's limit; a part of it where other tools upload to the same Braze",
     }
+    DryRun {
+        name: "dry_run",
+        kind: Kind::Flag,
+        unset: Unset::Default("false"),
+        examples: &["true"],
+        doc: "everything but requests to Braze, as with `--dry-run`; needs no credentials of Braze's",
+    }
 }
 
 impl Key {

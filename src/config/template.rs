@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn one_template_alone_keeps_its_type() {
-        assert_eq!(expanded("${td.last_job.num_records}"), Ok(Raw::Integer("42".to_owned())));
+        assert_eq!(expanded("${td.last_job.num_records}"), Ok(Raw::Text("42".to_owned())));
         let labels = Raw::List(vec![Raw::Text("email".to_owned()), Raw::Text("phone".to_owned())]);
         assert_eq!(expanded("${labels}"), Ok(labels));
         assert!(matches!(expanded("${td}"), Ok(Raw::Map(entries)) if !entries.is_empty()));

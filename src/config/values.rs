@@ -92,6 +92,13 @@ impl Values {
         self.get(key, parse_duration)?.ok_or_else(|| missing(vec![key]))
     }
 
+    pub fn flag(&self, key: Key) -> Result<bool, ConfigError> {
+        match self.written(key) {
+            Some(Written { raw: Raw::Bool(value), .. }) => Ok(*value),
+            _ => Ok(self.get(key, |text| text.parse().ok())?.unwrap_or(false)),
+        }
+    }
+
     /// A number, or a percentage: that number, and whether it is one of a hundred.
     pub fn share(&self, key: Key) -> Result<Option<(u64, bool)>, ConfigError> {
         self.get(key, |text| match text.strip_suffix('%') {
@@ -183,7 +190,6 @@ fn not(wanted: &str, raw: &Raw) -> String {
 
 fn scalar(raw: &Raw, wanted: &str) -> Result<String, String> {
     match raw {
-        Raw::Integer(digits) => Ok(digits.clone()),
         Raw::Text(text) if text.trim().is_empty() => Err("is empty: give it a value, or leave it out".to_owned()),
         Raw::Text(text) if text.len() > MAX_TEXT_BYTES => {
             Err(format!("is longer than {MAX_TEXT_BYTES} bytes: a name or a path is wanted, not what a file holds"))

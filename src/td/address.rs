@@ -7,6 +7,8 @@ use crate::config::raw::Origin;
 
 /// The variable that names the site, as for Treasure Data's own clients.
 pub const TD_API_SERVER: &str = "TD_API_SERVER";
+/// What other tools of Treasure Data's call it.
+const TD_ENDPOINT: &str = "TD_ENDPOINT";
 const DEFAULT: &str = "https://api.treasuredata.com";
 
 /// The address in the environment, or that of the US site; `allowed` are more hosts that may be called.
@@ -14,7 +16,11 @@ pub fn from_environment(
     allowed: &[String],
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Endpoint, ConfigError> {
-    let text = variable(TD_API_SERVER).filter(|text| !text.trim().is_empty());
+    let set = |name| variable(name).filter(|text| !text.trim().is_empty());
+    let text = set(TD_API_SERVER);
+    if text.is_none() && set(TD_ENDPOINT).is_some() {
+        return Err(ConfigError::TdServer { origin: Origin::Environment(TD_ENDPOINT), error: EndpointError::NotRead });
+    }
     parse(text.as_deref().unwrap_or(DEFAULT).trim(), allowed)
         .map_err(|error| ConfigError::TdServer { origin: Origin::Environment(TD_API_SERVER), error })
 }
@@ -59,7 +65,7 @@ mod tests {
 
     #[rstest]
     #[case("", EndpointError::NotAServer)]
-    #[case("api.treasuredata.com", EndpointError::NotAServer)]
+    #[case("api.treasuredata.co.jp", EndpointError::NoScheme)]
     #[case("US-03", EndpointError::NotAServer)]
     #[case("http://api.treasuredata.com", EndpointError::NotHttps)]
     #[case("https://me:hush@api.treasuredata.com", EndpointError::UserInformation)]
@@ -86,7 +92,9 @@ mod tests {
 
     #[test]
     fn the_environment_names_the_site_and_else_it_is_that_in_the_us() {
-        let server = |text: Option<&str>| from_environment(&[], |_| text.map(str::to_owned));
+        let server = |text: Option<&str>| {
+            from_environment(&[], |name| text.filter(|_| name == "TD_API_SERVER").map(str::to_owned))
+        };
         for unset in [None, Some(""), Some(" ")] {
             assert_eq!(server(unset).unwrap().as_str(), DEFAULT);
         }
@@ -94,6 +102,10 @@ mod tests {
             server(Some("https://api.eu01.treasuredata.com/\n")).unwrap().as_str(),
             "https://api.eu01.treasuredata.com"
         );
+        let other = |name: &str| (name == "TD_ENDPOINT").then(|| "https://api.eu01.treasuredata.com".to_owned());
+        let error = from_environment(&[], other).unwrap_err().to_string();
+        assert!(error.contains("TD_ENDPOINT") && error.contains("set TD_API_SERVER"), "{error}");
+        assert!(from_environment(&[], |_| Some(DEFAULT.to_owned())).is_ok());
         let error = server(Some("https://evil.example")).unwrap_err().to_string();
         assert!(error.contains("TD_API_SERVER") && error.contains("allow_endpoint: evil.example"), "{error}");
     }

@@ -22,6 +22,17 @@ fn a_dry_run_sends_nothing_even_where_it_could() {
 }
 
 #[test]
+fn a_dry_run_may_be_a_setting() {
+    let run = || Run::upload().set("dry_run", "true").without_credentials().rows(user_ids(10));
+    assert_eq!(run().arg("--json").exits(0).account().text("/outcome"), "dry_run");
+    run().set("dry_run", "sometimes").exits(2).says(&["dry_run has to be true or false", "cohort.yml, line 4"]);
+    let braze = braze();
+    run().set("dry_run", "false").to(&braze).exits(2).says(&["BRAZE_CLIENT_SECRET"]);
+    Run::check().set("dry_run", "true").to(&braze).rows(user_ids(1)).exits(0).prints(&["credentials  ok"]);
+    assert_eq!(braze.stats().identifiers_added, 0);
+}
+
+#[test]
 fn a_dry_run_finds_what_is_wrong_with_the_input() {
     let run = |rows: &str| Run::upload().set("endpoint", "US-01").without_credentials().rows(rows).arg("--dry-run");
     run("user\nu1\n").exits(3).says(&["user_ids"]);

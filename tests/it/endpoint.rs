@@ -43,6 +43,10 @@ fn an_endpoint_of_braze_is_taken(#[case] endpoint: &str) {
 #[case::braze_in_a_path("https://evil.example/.braze.com", &["path"])]
 #[case::loopback_in_a_name("http://127.0.0.1.evil.example", &["https"])]
 #[case::localhost_in_a_name("http://localhost.evil.example", &["https"])]
+#[case::no_scheme("rest.iad-01.braze.com", &["write https:// before it"])]
+#[case::behind_an_address("http://[::1].evil.example", &["endpoint"])]
+#[case::right_behind_an_address("http://[::1]evil.example", &["endpoint"])]
+#[case::an_old_address_in_brackets("http://[127.0.0.1]", &["endpoint"])]
 #[case::every_address("http://0.0.0.0:80", &["https"])]
 #[case::another_scheme("file:///etc/passwd", &["endpoint"])]
 fn an_endpoint_that_is_not_brazes_is_refused(#[case] endpoint: &str, #[case] words: &[&str]) {
@@ -50,6 +54,22 @@ fn an_endpoint_that_is_not_brazes_is_refused(#[case] endpoint: &str, #[case] wor
     run.says(&["endpoint"]).says(words).hides(&["hush-hush"]);
     let run = Run::upload().env("BRAZE_ENDPOINT", endpoint).rows(user_ids(1)).exits(2);
     run.says(&["BRAZE_ENDPOINT"]).says(words).hides(&["hush-hush"]);
+}
+
+#[rstest]
+#[case("allow_endpoint", "proxy.example.com")]
+#[case("ca_file", "ca.pem")]
+fn what_decides_where_the_keys_go_is_never_filled_in(#[case] key: &str, #[case] value: &str) {
+    let run = Run::upload().set("endpoint", "https://proxy.example.com").set(key, "${value}").env("value", value);
+    run.rows(user_ids(1)).arg("--dry-run").exits(2).says(&[key, "cohort.yml, line 5", "never filled in"]);
+}
+
+#[test]
+fn another_host_may_be_allowed_by_the_environment() {
+    let run = || Run::upload().set("endpoint", "https://proxy.example.com").rows(user_ids(1)).arg("--dry-run");
+    run().exits(2);
+    run().env("TD_BRAZE_COHORT_ALLOW_ENDPOINT", "a.example, proxy.example.com").exits(0);
+    run().env("TD_BRAZE_COHORT_ALLOW_ENDPOINT", "${host}").exits(2).says(&["TD_BRAZE_COHORT_ALLOW_ENDPOINT"]);
 }
 
 #[test]

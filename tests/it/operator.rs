@@ -146,6 +146,22 @@ fn numbers_may_be_text_and_ids_numbers_and_a_list_its_json() {
     assert_eq!(braze.cohort("4711").unwrap().aliases.len(), 2);
 }
 
+#[rstest]
+#[case::truth(json!({"dry_run": true}), json!({}))]
+#[case::text(json!({"dry_run": "true"}), json!({}))]
+#[case::on_the_command_line(json!({}), json!("true"))]
+fn a_dry_run_may_be_a_setting(#[case] in_map: Value, #[case] flat: Value) {
+    let mut settings = json!({"cohort_id": "vip", "operation": "add", "input": "members.csv"});
+    settings.as_object_mut().unwrap().extend(in_map.as_object().cloned().unwrap());
+    let mut parameters = task(&settings);
+    if flat.is_string() {
+        parameters["braze_cohort.dry_run"] = flat;
+    }
+    let run = Run::workflow(&parameters).without_credentials().rows(user_ids(2)).exits(0);
+    let account = &run.output()["store_params"]["braze_cohort"]["last_upload"];
+    assert_eq!((&account["outcome"], &account["dry_run"]["batches"]), (&json!("dry_run"), &json!(1)));
+}
+
 #[test]
 fn a_flat_name_is_taken_like_the_map_and_is_weaker() {
     let braze = braze();

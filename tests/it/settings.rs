@@ -75,6 +75,29 @@ fn an_id_is_taken_as_it_is_written(#[case] id: &str) {
     assert_eq!(braze.cohort("list").unwrap().aliases[0].alias_label, id);
 }
 
+#[test]
+fn a_value_that_lost_its_letters_on_the_way_is_refused() {
+    let braze = braze();
+    let run = || Run::upload().to(&braze).set("cohort_id", "${plan}").env("plan", "????").rows(user_ids(1));
+    run().exits(2).says(&["cohort.yml", "cohort_id: ${plan}", "LC_ALL: C.UTF-8", "py>"]);
+    run().env("LANG", "C").exits(2);
+    assert_untouched(&braze);
+    run().env("LANG", "C").env("LC_ALL", "C.UTF-8").exits(0);
+    run().env("LANG", "C").env("plan", "gold").exits(0);
+}
+
+#[test]
+fn a_list_may_be_filled_in_as_its_json() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).set("aliases", "'${labels}'").env("labels", r#"["phone","email"]"#);
+    run.rows("phone,email\n1,a@example.com\n").exits(0);
+    let run = Run::upload().to(&braze).set("aliases", r#"'["phone","email"]'"#).rows("phone,email\n1,a@example.com\n");
+    run.exits(0);
+    assert_eq!(braze.cohort("vip").unwrap().aliases.len(), 2);
+    let run = Run::upload().to(&braze).set("aliases", "'[phone, email]'").rows(user_ids(1));
+    run.exits(2).says(&["aliases begins with [", "line"]);
+}
+
 #[rstest]
 #[case::unknown("${nowhere}", "nowhere")]
 #[case::unknown_inside("${td.last_job.size}", "td.last_job.size")]

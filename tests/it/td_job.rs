@@ -495,6 +495,14 @@ fn the_operator_takes_the_job_as_text_or_number(#[case] id: Value) {
 }
 
 #[test]
+fn another_tools_variable_for_the_site_is_not_passed_over() {
+    let run = || Run::upload().unset("input").set("job_id", JOB).set("endpoint", "US-01").env("TD_API_KEY", TD_KEY);
+    let run = || run().env("TD_ENDPOINT", "https://api.treasuredata.co.jp").set("max_outage", "1s");
+    run().exits(2).says(&["TD_ENDPOINT", "set TD_API_SERVER"]);
+    Run::upload().rows("user_ids\nu1\n").arg("--dry-run").env("TD_ENDPOINT", "anything").exits(0);
+}
+
+#[test]
 fn the_operator_fills_the_job_in_from_the_workflow() {
     let (td, braze) = (Td::with_rows(12), braze());
     let map = json!({"config": "cohort.yml", "endpoint": braze.endpoint()});

@@ -137,6 +137,7 @@ fn values() -> Vec<String> {
         json!({"possible_count": 5, "wanted_count": 5, "operation": null, "operation_column": "change", "input": "-"}),
         json!({"max_outage": "15"}),
         json!({"max_requests_per_hour": 0}),
+        json!({"dry_run": "yes"}),
     ];
     let complete = |mut settings: Value| {
         let object = settings.as_object_mut().unwrap();
@@ -185,6 +186,7 @@ fn endpoints() -> Vec<String> {
     let host = || "braze.example.com".to_owned();
     let wrong = [
         ("somewhere", None, EndpointError::NotAnAddress),
+        ("rest.iad-01.braze.com", None, EndpointError::NoScheme),
         ("https://me:hush@rest.iad-01.braze.com", None, EndpointError::UserInformation),
         ("https://rest.iad-01.braze.com/users", None, EndpointError::Path),
         ("http://rest.iad-01.braze.com", None, EndpointError::NotHttps),
@@ -210,6 +212,10 @@ fn endpoints() -> Vec<String> {
         assert!(matches!(&error, ConfigError::TdServer { error, .. } if *error == expected));
         error
     })));
+    let other = |name: &str| (name == "TD_ENDPOINT").then(|| "https://api.treasuredata.co.jp".to_owned());
+    let error = address::from_environment(&[], other).unwrap_err();
+    assert!(matches!(&error, ConfigError::TdServer { error: EndpointError::NotRead, .. }));
+    messages.push(error.to_string());
     messages
 }
 
