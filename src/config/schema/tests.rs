@@ -122,7 +122,7 @@ fn its_defaults_are_those_that_are_used() {
             set[name] = default.clone();
         }
     }
-    assert_eq!(set.as_object().unwrap().len(), 9);
+    assert!(set.as_object().unwrap().len() > 3 + 3, "few defaults: {set}");
     assert_eq!(checked(&set), checked(&unset));
 }
 
