@@ -1,8 +1,6 @@
 //! Every setting, a row each. Parsing, checks, the JSON Schema and the table of docs/settings.md are read from here: a new
 //! setting is a row and its use.
 
-use std::fmt::Write;
-
 use crate::nearest::nearest;
 use crate::operation::Operation;
 use crate::rows::format::Format;
@@ -334,41 +332,10 @@ impl Setting {
             Kind::Flag => "true or false".to_owned(),
         }
     }
-
-    /// Its line in docs/settings.md: values with examples, what holds if it is not set, what it is for.
-    pub fn documentation(&self) -> String {
-        let quoted = |texts: &[&str]| one_of(&texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>());
-        let such_as = |what: &str| format!("{what}, such as {}", quoted(self.examples));
-        let values = match self.kind {
-            Kind::Text => such_as("text"),
-            Kind::Path => such_as("a path"),
-            Kind::Segment => "letters, digits, `_` and `-`".to_owned(),
-            Kind::JobNumber => such_as("the number of a job"),
-            Kind::OneOf(names) => quoted(&names()),
-            Kind::List => such_as("a list, or text with commas"),
-            Kind::Paths => such_as("a path, a pattern, or a list of them"),
-            Kind::Map => such_as("a map"),
-            Kind::Whole(from, u64::MAX) => such_as(&whole(from, u64::MAX)),
-            Kind::Whole(from, to) => format!("{from} to {to}"),
-            Kind::Share => such_as("a whole number, or a percentage"),
-            Kind::Duration => such_as("a duration"),
-            Kind::Flag => "`true` or `false`".to_owned(),
-        };
-        let mut unset = match self.unset {
-            Unset::Default(value) => format!("`{value}`"),
-            Unset::Means(words) => words.to_owned(),
-            Unset::Required { or: None, .. } => "required".to_owned(),
-            Unset::Required { or: Some(other), .. } => format!("this or `{}` is required", other.name()),
-        };
-        if let Some(variable) = self.variable {
-            // Writing to a String cannot fail.
-            let _ = write!(unset, ", or `{variable}` in the environment");
-        }
-        format!("| `{}` | {values}; {unset} | {} |", self.name, self.doc)
-    }
 }
 
-fn whole(from: u64, to: u64) -> String {
+/// A whole number in this range, for a message.
+pub fn whole(from: u64, to: u64) -> String {
     match (from, to) {
         (0, u64::MAX) => "a whole number".to_owned(),
         (from, u64::MAX) => format!("a whole number, at least {from}"),
@@ -376,7 +343,8 @@ fn whole(from: u64, to: u64) -> String {
     }
 }
 
-fn one_of(names: &[String]) -> String {
+/// These names, for a message.
+pub fn one_of(names: &[String]) -> String {
     match names {
         [several @ .., last] if !several.is_empty() => format!("{} or {last}", several.join(", ")),
         names => names.concat(),

@@ -142,6 +142,14 @@ impl Budget {
     }
 }
 
+macro_rules! without_text {
+    ($($name:ident: $of:ty),*) => {
+        $(fn $name<E>(self, _: $of) -> Result<Raw, E> {
+            Ok(Raw::Text(String::new()))
+        })*
+    };
+}
+
 /// A value without its text.
 #[derive(Clone, Copy)]
 struct Shape<'a>(&'a Budget);
@@ -170,28 +178,8 @@ impl<'de> Visitor<'de> for Shape<'_> {
         Ok(Raw::Bool(value))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
-        Ok(Raw::Text(String::new()))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
-        Ok(Raw::Text(String::new()))
-    }
-
-    fn visit_i128<E>(self, _: i128) -> Result<Raw, E> {
-        Ok(Raw::Text(String::new()))
-    }
-
-    fn visit_u128<E>(self, _: u128) -> Result<Raw, E> {
-        Ok(Raw::Text(String::new()))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
-        Ok(Raw::Text(String::new()))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(String::new()))
+    without_text! {
+        visit_str: &str, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
