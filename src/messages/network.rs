@@ -15,9 +15,9 @@ use crate::command::order::Finished;
 use crate::config::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::failures::FailuresError;
+use crate::http::connect_proxy::{TunnelError, way_out};
 use crate::http::resolver::LookupError;
 use crate::http::tls::{CertificateRefused, reason};
-use crate::http::tunnel::{TunnelError, way_out};
 use crate::http::{Answer, HttpError};
 use crate::input::InputError;
 use crate::operation::{Operation, Operations};
@@ -50,8 +50,7 @@ fn refused(refusal: Refusal) -> Stop {
 fn outages() -> Vec<Stop> {
     let lookups = [
         LookupError::Failed { name: host(), said: "Temporary failure in name resolution".into() },
-        LookupError::TooSlow { name: host(), patience: Duration::from_secs(10) },
-        LookupError::Cut,
+        LookupError::TooSlow { name: host() },
     ];
     let proxy = "proxy.example.com:3128 (HTTPS_PROXY)".to_owned();
     let tunnel = TunnelError::Unreachable { proxy, problem: "it answered 503 to CONNECT".into() };
