@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::endpoint::Endpoint;
-use crate::http::{Answer, HttpError};
+use crate::http::{Answer, Framing, HttpError};
 use crate::secret::redacted;
 
 pub mod hint;
@@ -151,15 +151,24 @@ fn classify_answer(answer: &Answer) -> Verdict {
 }
 
 /// Delivered is only: 200 to 202, and a body that is empty, `{}`, or a JSON object without a non-empty `errors` whose
-/// `message` is absent or "success".
+/// `message` is absent or "success". A body that ends with its connection has to be such an object, as it may have lost its
+/// end, or all of it.
 fn acknowledgement(answer: &Answer) -> Verdict {
-    if answer.body.is_empty() {
-        return Verdict::Delivered;
+    let again = |said: &str| Verdict::Again(said.to_owned(), None);
+    match answer.framing() {
+        Framing::Unknown => again("the answer has another Transfer-Encoding than chunked"),
+        Framing::Length | Framing::Chunked if answer.body.is_empty() => Verdict::Delivered,
+        Framing::Length | Framing::Chunked => judged(answer),
+        Framing::UntilClose => match judged(answer) {
+            verdict @ (Verdict::Delivered | Verdict::Final(_)) => verdict,
+            _ => again("the connection ended within the answer"),
+        },
     }
+}
+
+/// What the body of a success says.
+fn judged(answer: &Answer) -> Verdict {
     let parsed = serde_json::from_slice(&answer.body);
-    if matches!(&parsed, Err(error) if error.is_eof()) && !answer.headers.contains_key(http::header::CONTENT_LENGTH) {
-        return Verdict::Again("the connection ended within the answer".to_owned(), None);
-    }
     let Ok(Value::Object(object)) = parsed else {
         return if answer.is_html() {
             Verdict::Final(Refusal::NotBraze(format!("status {} with a web page", answer.status)))
@@ -224,11 +233,20 @@ pub fn shortened(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
+    use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use rstest::rstest;
 
     fn answered(status: u16, body: &str) -> Verdict {
-        classify(&Ok(Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() }))
+        framed(status, &[(CONTENT_LENGTH, &body.len().to_string())], body)
+    }
+
+    fn framed(status: u16, headers: &[(HeaderName, &str)], body: &str) -> Verdict {
+        let mut lines = HeaderMap::new();
+        for (name, text) in headers {
+            lines.append(name, HeaderValue::from_str(text).unwrap());
+        }
+        classify(&Ok(Answer { status, headers: lines, body: body.as_bytes().to_vec() }))
     }
 
     #[rstest]
@@ -295,9 +313,39 @@ mod tests {
         assert!(matches!(answered(status, body), Verdict::Final(Refusal::Credentials(_))));
     }
 
-    #[test]
-    fn an_answer_that_ends_too_early_is_none() {
-        assert!(matches!(answered(201, "{\"message\":\"succ"), Verdict::Again(..)));
+    #[rstest]
+    #[case::nothing("", false)]
+    #[case::half("{\"message\":\"succ", false)]
+    #[case::no_object("[]", false)]
+    #[case::no_success(r#"{"message":"queued"}"#, false)]
+    #[case::errors(r#"{"errors":["x"]}"#, false)]
+    #[case::whole("{}", true)]
+    #[case::success(r#"{"message":"success"}"#, true)]
+    fn a_body_that_ends_with_its_connection_has_to_acknowledge(#[case] body: &str, #[case] is_delivered: bool) {
+        match framed(201, &[], body) {
+            Verdict::Delivered => assert!(is_delivered),
+            verdict => assert!(!is_delivered && matches!(verdict, Verdict::Again(..)), "{verdict:?}"),
+        }
+        assert!(matches!(framed(200, &[], "<html>"), Verdict::Final(Refusal::NotBraze(_))));
+    }
+
+    #[rstest]
+    #[case::chunked(&["chunked"], true)]
+    #[case::any_case(&["\tChUnKeD "], true)]
+    #[case::another(&["gzip"], false)]
+    #[case::another_before(&["gzip, chunked"], false)]
+    #[case::another_line(&["gzip", "chunked"], false)]
+    #[case::twice(&["chunked", "chunked"], false)]
+    #[case::with_a_parameter(&["chunked;q=1"], false)]
+    fn the_only_coding_is_chunked(#[case] codings: &[&str], #[case] is_delivered: bool) {
+        for body in ["", "{}"] {
+            let mut headers = vec![(CONTENT_LENGTH, "2")];
+            headers.extend(codings.iter().map(|coding| (TRANSFER_ENCODING, *coding)));
+            match framed(201, &headers, body) {
+                Verdict::Delivered => assert!(is_delivered),
+                verdict => assert!(!is_delivered && matches!(verdict, Verdict::Again(..)), "{verdict:?}"),
+            }
+        }
     }
 
     #[rstest]

@@ -3,31 +3,31 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, Response, Uri, Version};
 use thiserror::Error;
 use ureq::Agent;
 use ureq::config::Config;
-use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, TcpConnector, time};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
+pub mod connect_proxy;
 pub mod proxy;
 pub mod resolver;
 mod stream;
+mod tcp;
 pub mod tls;
-pub mod tunnel;
-mod watched;
 
+use connect_proxy::ProxyConnector;
 use proxy::Proxy;
-use resolver::{LookupError, Names};
+use resolver::CachingResolver;
 pub use stream::{Body, Patience, Stream};
-use tls::{CertificateRefused, TlsConnector, Trust};
-use tunnel::{TunnelConnector, TunnelError};
-use watched::{Endless, StaleConnection, WatchConnector};
+use tcp::{Exchange, TcpConnector};
+use tls::Trust;
 
 /// The longest body of an answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// The longest head of an answer that is read, in bytes: as long as the buffer of a connection. 64 encrypted connections
-/// with ureq's 128 KiB each would take 15 MiB more.
+/// The longest head of an answer that is read, in bytes: about as long as the buffer of a connection. 64 encrypted
+/// connections with ureq's 128 KiB each would take 15 MiB more.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// How much is handed to the system at once: a full batch of common external IDs with its head (40 KB), or of longer aliases in
@@ -37,9 +37,9 @@ pub const OUTPUT_BYTES: usize = 64 * 1024;
 /// How long each phase of a request may take, from its beginning to its end, however much or little happens within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// Looking the name up; and again for connecting, including the proxy's answer and the handshake of TLS.
+    /// Looking the name up, connecting, the proxy's answer and the handshake of TLS, in all.
     pub connect: Duration,
-    /// Sending the head; and again for the body. Looked at whenever the system has taken a part, [`OUTPUT_BYTES`] at most.
+    /// Sending the head; and again for the body.
     pub send: Duration,
     /// The head of the answer; and again for its body. Of a body that is streamed: each wait for its next bytes.
     pub answer: Duration,
@@ -73,7 +73,31 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// What says where the body of an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// `Content-Length`, and as much came.
+    Length,
+    /// `Transfer-Encoding: chunked`, and the last chunk came.
+    Chunked,
+    /// Nothing but the end of the connection. Whether the body is whole cannot be told.
+    UntilClose,
+    /// Another `Transfer-Encoding`, or several.
+    Unknown,
+}
+
 impl Answer {
+    /// How its body was framed.
+    pub fn framing(&self) -> Framing {
+        let mut codings = self.headers.get_all(TRANSFER_ENCODING).iter().map(http::HeaderValue::as_bytes);
+        match (codings.next(), codings.next()) {
+            (None, _) if self.headers.contains_key(CONTENT_LENGTH) => Framing::Length,
+            (None, _) => Framing::UntilClose,
+            (Some(coding), None) if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") => Framing::Chunked,
+            _ => Framing::Unknown,
+        }
+    }
+
     /// Whether it is a web page, which no API sends.
     pub fn is_html(&self) -> bool {
         declares_html(&self.headers) || begins_html(&self.body)
@@ -138,7 +162,7 @@ pub trait Get: Send + Sync {
 /// Posts and gets over the network.
 pub struct Http {
     agent: Agent,
-    names: Names,
+    connect: Duration,
 }
 
 impl Http {
@@ -148,34 +172,67 @@ impl Http {
         let config = Config::builder()
             // Never ureq's own reading of the environment, which lets a malformed variable pass in silence.
             .proxy(proxy.as_ref().map(|proxy| proxy.inner.clone()))
+            .tls_config(trust.config())
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .max_idle_connections(connections)
             .max_idle_connections_per_host(connections)
             .max_response_header_size(MAX_HEAD_BYTES)
-            .input_buffer_size(MAX_HEAD_BYTES)
+            // A head that fills it is too long, and seen to be.
+            .input_buffer_size(MAX_HEAD_BYTES + 1)
             .output_buffer_size(OUTPUT_BYTES)
             .user_agent(concat!("td-braze-cohort/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .accept_encoding("identity")
+            .timeout_resolve(Some(deadlines.connect))
             .timeout_connect(Some(deadlines.connect))
             .timeout_send_request(Some(deadlines.send))
             .timeout_send_body(Some(deadlines.send))
             .timeout_recv_response(Some(deadlines.answer))
             .timeout_recv_body(Some(deadlines.answer))
             .build();
-        let tls = TlsConnector::new(&trust);
-        let connector =
-            TunnelConnector::new(proxy, tls.clone()).chain(TcpConnector::default()).chain(tls).chain(WatchConnector);
-        let names = Names::of_system(deadlines.connect);
-        Self { agent: Agent::with_parts(config, connector, names.clone()), names }
+        let tcp = TcpConnector { is_proxied: proxy.is_some() };
+        let connector = ProxyConnector { proxy, inner: ConnectProxyConnector::default() };
+        let connector = connector.chain(tcp).chain(RustlsConnector::default());
+        let agent = Agent::with_parts(config, connector, CachingResolver::default());
+        Self { agent, connect: deadlines.connect }
     }
+
+    /// Makes a request, up to the head of its answer.
+    fn request(
+        &self,
+        address: &str,
+        request: impl FnOnce() -> Result<Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Response<ureq::Body>, HttpError> {
+        let (result, exchange) = Exchange::run(self.connect, request);
+        let result = result.map_err(|error| {
+            let uri = address.parse::<Uri>().unwrap_or_default();
+            tls::refused(uri.host().unwrap_or_default(), &error).unwrap_or_else(|| error.into())
+        });
+        match result {
+            Err(HttpError::Broken(_)) if !exchange.is_new_connection => Err(HttpError::Stale),
+            Ok(response) if response.status().is_success() => success(response, exchange),
+            result => result,
+        }
+    }
+}
+
+/// A success that cannot be one is none; a refusal is one however it comes.
+fn success(response: Response<ureq::Body>, exchange: Exchange) -> Result<Response<ureq::Body>, HttpError> {
+    if !exchange.is_sent {
+        return Err(HttpError::Broken("the answer came before the request was sent in full".to_owned()));
+    }
+    if response.version() == Version::HTTP_10 && response.headers().contains_key(TRANSFER_ENCODING) {
+        return Err(HttpError::Broken("the answer has a Transfer-Encoding, which HTTP/1.0 does not know".to_owned()));
+    }
+    Ok(response)
 }
 
 impl Post for Http {
     fn post(&self, address: &str, body: &[u8]) -> Result<Answer, HttpError> {
-        let response = self.agent.post(address).content_type("application/json").send(body).map_err(HttpError::from)?;
+        let response =
+            self.request(address, || self.agent.post(address).content_type("application/json").send(body))?;
         let (parts, body) = response.into_parts();
         // An error page may be long, or break off; its status says enough.
         let is_success = parts.status.is_success();
@@ -190,7 +247,6 @@ impl Post for Http {
     }
 
     fn cut(&self) {
-        self.names.cut();
         self.agent.clone().shutdown();
     }
 }
@@ -208,7 +264,7 @@ impl Get for Http {
                 request.config().timeout_recv_body(None).timeout_per_read(each).build()
             }
         };
-        let (parts, body) = request.call().map_err(HttpError::from)?.into_parts();
+        let (parts, body) = self.request(address, || request.call())?.into_parts();
         let body = Body::new(body.into_reader());
         Ok(Stream { status: parts.status.as_u16(), headers: parts.headers, body })
     }
@@ -220,7 +276,7 @@ impl From<ureq::Error> for HttpError {
         use ureq::Error;
         let text = error.to_string();
         match error {
-            Error::Other(other) => Self::from_ours(&*other),
+            Error::Other(other) => other.downcast().map_or_else(|other| Self::Broken(other.to_string()), |ours| *ours),
             Error::Timeout(phase) => Self::Timeout(phase.to_string()),
             Error::Io(error) => match error.kind() {
                 ErrorKind::ConnectionReset
@@ -230,49 +286,11 @@ impl From<ureq::Error> for HttpError {
                 | ErrorKind::InvalidData => Self::Broken(error.to_string()),
                 _ => Self::Unreachable(error.to_string()),
             },
-            Error::Protocol(_) | Error::LargeResponseHeader(..) | Error::Http(_) => Self::Garbage(text),
+            Error::Protocol(_) | Error::LargeResponseHeader(..) | Error::Http(_) | Error::BodyStalled => {
+                Self::Garbage(text)
+            }
             Error::HostNotFound | Error::ConnectionFailed => Self::Unreachable(text),
             _ => Self::Broken(text),
         }
     }
-}
-
-impl HttpError {
-    /// What one of our own connectors says, which ureq hands through.
-    fn from_ours(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Self {
-        let text = error.to_string();
-        if error.is::<StaleConnection>() {
-            Self::Stale
-        } else if error.is::<Endless>() {
-            Self::Garbage(text)
-        } else if error.is::<CertificateRefused>() {
-            Self::Certificate(text)
-        } else if let Some(LookupError::TooSlow { .. }) = error.downcast_ref() {
-            Self::Timeout(text)
-        } else if error.is::<LookupError>() {
-            Self::Unreachable(text)
-        } else {
-            match error.downcast_ref() {
-                Some(TunnelError::Refused { .. }) => Self::Proxy(text),
-                Some(TunnelError::Unreachable { .. }) => Self::Unreachable(text),
-                None => Self::Broken(text),
-            }
-        }
-    }
-}
-
-/// What a connector is told.
-type Details<'a> = ConnectionDetails<'a>;
-
-/// What is left of the time for connecting, in whichever of its steps.
-fn time_left(details: &Details) -> NextTimeout {
-    let passed = match ((details.current_time)(), details.now) {
-        (time::Instant::Exact(now), time::Instant::Exact(began)) => now.saturating_duration_since(began),
-        _ => Duration::ZERO,
-    };
-    let after = match details.timeout.after {
-        time::Duration::Exact(limit) => time::Duration::Exact(limit.saturating_sub(passed)),
-        time::Duration::NotHappening => time::Duration::NotHappening,
-    };
-    NextTimeout { after, ..details.timeout }
 }

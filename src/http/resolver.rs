@@ -1,40 +1,23 @@
-//! Names into addresses: one look-up of a name at a time, on a thread of its own, as the system's look-up knows neither a
-//! deadline nor a way to break it off. Everybody who needs the name waits for that one, and can be sent away.
+//! Names into addresses: ureq's look-up, whose outcome is kept, as ureq makes one for every request.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Uri;
 use thiserror::Error;
+use ureq::Error;
 use ureq::config::Config;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-/// ureq's own limit on the addresses of a name.
-const MAX_ADDRESSES: usize = 16;
+use super::HttpError;
 
-/// How long the outcome of a look-up is used again.
-#[derive(Clone, Copy, Debug)]
-pub struct Kept {
-    /// Addresses. ureq by itself looks the name up before every request.
-    pub found: Duration,
-    /// A failure: all who waited learn of it, and the name service is not asked by each of them.
-    pub failed: Duration,
-}
-
-impl Default for Kept {
-    fn default() -> Self {
-        Self { found: Duration::from_secs(30), failed: Duration::from_secs(1) }
-    }
-}
+/// How long addresses are used before they are looked up again.
+const KEPT: Duration = Duration::from_mins(1);
 
 /// Why a name has no address.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Error)]
 pub enum LookupError {
     /// The name service says no, or says nothing: the two look alike.
     #[error("the name {name} cannot be looked up ({said})")]
@@ -45,266 +28,113 @@ pub enum LookupError {
         said: String,
     },
     /// The deadline has passed.
-    #[error("the name {name} could not be looked up within {} ms", .patience.as_millis())]
+    #[error("the name {name} could not be looked up in time")]
     TooSlow {
         /// The name.
         name: String,
-        /// So long was waited.
-        patience: Duration,
     },
-    /// Broken off by [`Names::cut`].
-    #[error("the look-up was broken off")]
-    Cut,
 }
 
-type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
-
-/// The names that are known, or being looked up. Clones share them.
-#[derive(Clone)]
-pub struct Names(Arc<Shared>);
-
-struct Shared {
-    lookup: Box<Lookup>,
-    kept: Kept,
-    patience: Duration,
-    state: Mutex<State>,
-    changed: Condvar,
+/// Keeps what another resolver finds.
+#[derive(Debug)]
+pub struct CachingResolver<R> {
+    inner: R,
+    kept: Duration,
+    known: Mutex<HashMap<Option<String>, (Instant, ResolvedSocketAddrs)>>,
 }
 
-#[derive(Default)]
-struct State {
-    known: HashMap<String, Known>,
-    is_cut: bool,
-}
-
-enum Known {
-    Asking,
-    Found(Instant, Vec<SocketAddr>),
-    Failed(Instant, LookupError),
-}
-
-impl Names {
-    /// Asks the system; whoever needs a name waits `patience` at most.
-    pub fn of_system(patience: Duration) -> Self {
-        Self::new(patience, Kept::default(), |name| Ok(name.to_socket_addrs()?.collect()))
+impl Default for CachingResolver<DefaultResolver> {
+    fn default() -> Self {
+        Self::new(DefaultResolver::default(), KEPT)
     }
+}
 
-    /// Asks `lookup` for names of the form `host:port`.
-    pub fn new(
-        patience: Duration,
-        kept: Kept,
-        lookup: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
-    ) -> Self {
-        let (state, changed) = (Mutex::default(), Condvar::new());
-        Self(Arc::new(Shared { lookup: Box::new(lookup), kept, patience, state, changed }))
+impl<R: Resolver> CachingResolver<R> {
+    fn new(inner: R, kept: Duration) -> Self {
+        Self { inner, kept, known: Mutex::default() }
     }
+}
 
-    /// The addresses of `host:port`.
-    pub fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, LookupError> {
-        if let Ok(address) = name.parse() {
-            return Ok(vec![address]);
+impl<R: Resolver> Resolver for CachingResolver<R> {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        // Not held while a name is looked up: that may take until its deadline.
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = uri.scheme().zip(uri.authority());
+        let key = key.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
+        if let Some((since, addresses)) = known().get(&key)
+            && since.elapsed() < self.kept
+        {
+            return Ok(addresses.clone());
         }
-        let (shared, asked) = (&self.0, Instant::now());
-        let mut state = shared.lock();
-        loop {
-            if state.is_cut {
-                return Err(LookupError::Cut);
-            }
-            match state.known.get(name) {
-                Some(Known::Found(since, addresses)) if since.elapsed() < shared.kept.found => {
-                    return Ok(addresses.clone());
-                }
-                // Whoever was waiting takes the failure, however short it is kept.
-                Some(Known::Failed(since, error)) if *since >= asked || since.elapsed() < shared.kept.failed => {
-                    return Err(error.clone());
-                }
-                Some(Known::Asking) => {}
-                _ => {
-                    state.known.insert(name.to_owned(), Known::Asking);
-                    self.ask(name, &mut state);
-                    continue;
-                }
-            }
-            let Some(left) = shared.patience.checked_sub(asked.elapsed()).filter(|left| !left.is_zero()) else {
-                return Err(LookupError::TooSlow { name: host(name), patience: shared.patience });
-            };
-            state = shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Sends everybody away who waits, and whoever comes later.
-    pub fn cut(&self) {
-        self.0.lock().is_cut = true;
-        self.0.changed.notify_all();
-    }
-
-    /// Starts the look-up. Its thread may outlast everybody who waits for it.
-    fn ask(&self, name: &str, state: &mut State) {
-        let (shared, asked) = (Arc::clone(&self.0), name.to_owned());
-        let started = thread::Builder::new().name("look-up".to_owned()).spawn(move || {
-            let outcome = (shared.lookup)(&asked);
-            shared.lock().learn(&asked, outcome);
-            shared.changed.notify_all();
+        let name = || uri.host().unwrap_or_default().to_owned();
+        let failed = |said| HttpError::Unreachable(LookupError::Failed { name: name(), said }.to_string());
+        let addresses = self.inner.resolve(uri, config, timeout).map_err(|error| match error {
+            Error::Timeout(_) => HttpError::Timeout(LookupError::TooSlow { name: name() }.to_string()),
+            Error::HostNotFound => failed("it has no address".to_owned()),
+            Error::Io(error) => failed(error.to_string()),
+            error => failed(error.to_string()),
         });
-        if let Err(error) = started {
-            state.learn(name, Err(error));
-        }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn learn(&mut self, name: &str, outcome: io::Result<Vec<SocketAddr>>) {
-        let failed = |said| Known::Failed(Instant::now(), LookupError::Failed { name: host(name), said });
-        let known = match outcome {
-            Ok(addresses) if addresses.is_empty() => failed("it has no address".to_owned()),
-            Ok(addresses) => Known::Found(Instant::now(), addresses),
-            Err(error) => failed(error.to_string()),
-        };
-        self.known.insert(name.to_owned(), known);
-    }
-}
-
-/// The name without its port, for a message.
-fn host(name: &str) -> String {
-    name.rsplit_once(':').map_or(name, |(host, _)| host).to_owned()
-}
-
-impl fmt::Debug for Names {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Names")
-    }
-}
-
-impl Resolver for Names {
-    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let unusable = || ureq::Error::BadUri("no host to look up".to_owned());
-        let (scheme, authority) = uri.scheme().zip(uri.authority()).ok_or_else(unusable)?;
-        let name = DefaultResolver::host_and_port(scheme, authority).ok_or_else(unusable)?;
-        let addresses = self.addresses(&name).map_err(|error| ureq::Error::Other(Box::new(error)))?;
-        let mut resolved = self.empty();
-        addresses.into_iter().take(MAX_ADDRESSES).for_each(|address| resolved.push(address));
-        Ok(resolved)
+        let addresses = addresses.map_err(|error| Error::Other(Box::new(error)))?;
+        known().insert(key, (Instant::now(), addresses.clone()));
+        Ok(addresses)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rstest::rstest;
+    use std::io;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc;
+    use ureq::Timeout;
 
-    const LONG: Duration = Duration::from_mins(1);
-
-    fn address() -> SocketAddr {
-        ([10, 0, 0, 1], 443).into()
+    /// Fails this often before it finds something: first for good, then for lack of time.
+    #[derive(Debug)]
+    struct Counted {
+        asked: AtomicUsize,
+        failures: usize,
     }
 
-    /// Names that count how often they are looked up.
-    fn counted(
-        kept: Kept,
-        lookup: impl Fn(usize) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
-    ) -> (Names, Arc<AtomicUsize>) {
-        let count = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&count);
-        (Names::new(LONG, kept, move |_| lookup(counter.fetch_add(1, Ordering::SeqCst))), count)
-    }
-
-    fn not_found() -> io::Result<Vec<SocketAddr>> {
-        Err(io::Error::other("Name or service not known"))
-    }
-
-    #[test]
-    fn an_address_is_not_looked_up() {
-        let (names, count) = counted(Kept::default(), |_| not_found());
-        assert_eq!(names.addresses("10.0.0.1:443"), Ok(vec![address()]));
-        assert!(names.addresses("[::1]:443").is_ok());
-        assert_eq!(count.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn what_was_found_and_what_failed_is_kept_for_its_time() {
-        let (names, count) = counted(Kept { found: LONG, failed: LONG }, |_| Ok(vec![address()]));
-        let (failing, failures) = counted(Kept { found: LONG, failed: LONG }, |_| not_found());
-        for _ in 0..3 {
-            assert_eq!(names.addresses("a:443"), Ok(vec![address()]));
-            assert!(failing.addresses("a:443").unwrap_err().to_string().contains("the name a cannot be looked up"));
-        }
-        assert_eq!((count.load(Ordering::SeqCst), failures.load(Ordering::SeqCst)), (1, 1));
-    }
-
-    #[test]
-    fn a_failure_is_forgotten_so_that_a_later_look_up_may_find_it() {
-        let (names, count) = counted(Kept { found: LONG, failed: Duration::ZERO }, |number| {
-            if number == 0 { not_found() } else { Ok(vec![address()]) }
-        });
-        assert!(names.addresses("a:443").is_err());
-        assert_eq!(names.addresses("a:443"), Ok(vec![address()]));
-        assert_eq!(count.load(Ordering::SeqCst), 2);
-    }
-
-    #[test]
-    fn a_name_without_an_address_is_not_found() {
-        let (names, _) = counted(Kept::default(), |_| Ok(Vec::new()));
-        assert!(matches!(names.addresses("a:443"), Err(LookupError::Failed { .. })));
-    }
-
-    #[test]
-    fn all_wait_for_one_look_up_and_share_its_outcome() {
-        let (release, held) = mpsc::channel::<()>();
-        let held = Mutex::new(held);
-        let (names, count) = counted(Kept { found: LONG, failed: LONG }, move |_| {
-            held.lock().unwrap().recv().ok();
-            Ok(vec![address()])
-        });
-        thread::scope(|scope| {
-            let waiting: Vec<_> = (0..8).map(|_| scope.spawn(|| names.addresses("a:443"))).collect();
-            release.send(()).unwrap();
-            for waiter in waiting {
-                assert_eq!(waiter.join().unwrap(), Ok(vec![address()]));
+    impl Resolver for Counted {
+        fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+            let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+            if asked < self.failures {
+                let unknown = Error::Io(io::Error::other("Name or service not known"));
+                return Err(if asked == 0 { unknown } else { Error::Timeout(Timeout::Resolve) });
             }
-        });
-        assert_eq!(count.load(Ordering::SeqCst), 1);
-    }
-
-    #[test]
-    fn a_look_up_that_hangs_is_waited_for_until_the_deadline_and_not_asked_twice() {
-        let (_release, held) = mpsc::channel::<()>();
-        let (held, count) = (Mutex::new(held), Arc::new(AtomicUsize::new(0)));
-        let counter = Arc::clone(&count);
-        let names = Names::new(Duration::from_millis(50), Kept::default(), move |_| {
-            counter.fetch_add(1, Ordering::SeqCst);
-            held.lock().unwrap().recv().ok();
-            not_found()
-        });
-        for _ in 0..3 {
-            let error = names.addresses("slow.example:443").unwrap_err();
-            assert_eq!(error.to_string(), "the name slow.example could not be looked up within 50 ms");
+            let mut found = self.empty();
+            found.push(([10, 0, 0, 1], 443).into());
+            Ok(found)
         }
-        assert!(count.load(Ordering::SeqCst) <= 1);
+    }
+
+    fn counted(kept: Duration, failures: usize) -> CachingResolver<Counted> {
+        CachingResolver::new(Counted { asked: AtomicUsize::new(0), failures }, kept)
+    }
+
+    fn look_up(resolver: &CachingResolver<Counted>, address: &str) -> Result<ResolvedSocketAddrs, String> {
+        let found = resolver.resolve(&address.parse().unwrap(), &Config::default(), NextTimeout::default());
+        found.map_err(|error| error.to_string())
+    }
+
+    #[rstest]
+    #[case::kept(Duration::from_mins(1), 3)]
+    #[case::no_longer_kept(Duration::ZERO, 5)]
+    fn each_host_and_port_is_looked_up_once_for_its_time(#[case] kept: Duration, #[case] expected: usize) {
+        let resolver = counted(kept, 0);
+        for address in ["https://a/x", "https://a:443/y", "https://a:8443/x", "https://b/x", "https://u:p@a/x"] {
+            assert_eq!(look_up(&resolver, address).unwrap().len(), 1);
+        }
+        assert_eq!(resolver.inner.asked.load(Ordering::SeqCst), expected);
     }
 
     #[test]
-    fn whoever_waits_can_be_sent_away() {
-        let (_release, held) = mpsc::channel::<()>();
-        let held = Mutex::new(held);
-        let (names, count) = counted(Kept::default(), move |_| {
-            held.lock().unwrap().recv().ok();
-            not_found()
-        });
-        thread::scope(|scope| {
-            let waiting = scope.spawn(|| names.addresses("a:443"));
-            while count.load(Ordering::SeqCst) == 0 {
-                thread::yield_now();
-            }
-            names.cut();
-            assert_eq!(waiting.join().unwrap(), Err(LookupError::Cut));
-        });
-        assert_eq!(names.addresses("b:443"), Err(LookupError::Cut));
+    fn a_failure_names_the_host_and_is_not_kept() {
+        let resolver = counted(Duration::from_mins(1), 2);
+        let failed = look_up(&resolver, "https://a/x").unwrap_err();
+        assert!(failed.contains("the name a cannot be looked up (Name or service not known)"), "{failed}");
+        let too_slow = look_up(&resolver, "https://a/x").unwrap_err();
+        assert!(too_slow.contains("the name a could not be looked up in time"), "{too_slow}");
+        assert!(look_up(&resolver, "https://a/x").is_ok());
     }
 }

@@ -1,22 +1,21 @@
 //! TLS: whose certificates are trusted, and what is said of one that is not. The certificate is always checked.
 
-use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::uri::Scheme;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{CertificateError, RootCertStore};
 use thiserror::Error;
-use ureq::unversioned::transport::{Buffers, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use super::{Details, time_left};
+use super::HttpError;
 
 /// The CAs whose certificates are trusted.
 #[derive(Clone, Debug)]
-pub struct Trust(Arc<RootCertStore>);
+pub struct Trust(Arc<Vec<Certificate<'static>>>);
 
 /// Why a file adds no CA.
 #[derive(Debug, Error)]
@@ -37,10 +36,14 @@ pub enum TrustError {
     },
 }
 
+/// The CAs that browsers trust, as of the build.
+fn standard() -> Vec<Certificate<'static>> {
+    TLS_SERVER_ROOT_CERTS.iter().map(|certificate| Certificate::from_der(certificate)).collect()
+}
+
 impl Default for Trust {
-    /// The CAs that browsers trust, as of the build.
     fn default() -> Self {
-        Self(Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }))
+        Self(Arc::new(standard()))
     }
 }
 
@@ -51,16 +54,25 @@ impl Trust {
     }
 
     fn with_pem(pem: &[u8]) -> Result<Self, TrustError> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let mut number = 0;
+        let (mut trusted, mut number) = (standard(), 0);
         for certificate in CertificateDer::pem_slice_iter(pem) {
             number += 1;
-            certificate
+            // ureq would leave out in silence what is no certificate.
+            let certificate = certificate
                 .ok()
-                .and_then(|certificate| roots.add(certificate).ok())
+                .filter(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok())
                 .ok_or(TrustError::BadCertificate { number })?;
+            trusted.push(Certificate::from_der(&certificate).to_owned());
         }
-        if number == 0 { Err(TrustError::NoCertificate) } else { Ok(Self(Arc::new(roots))) }
+        if number == 0 { Err(TrustError::NoCertificate) } else { Ok(Self(Arc::new(trusted))) }
+    }
+
+    /// For ureq.
+    pub(super) fn config(self) -> TlsConfig {
+        TlsConfig::builder()
+            .root_certs(RootCerts::Specific(self.0))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build()
     }
 }
 
@@ -74,64 +86,23 @@ pub struct CertificateRefused {
     pub reason: String,
 }
 
-/// Encrypts what another connector has connected, where the address says so.
-#[derive(Clone)]
-pub struct TlsConnector(Arc<ClientConfig>);
-
-impl TlsConnector {
-    /// Trusts these CAs.
-    pub fn new(trust: &Trust) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            // It fails only for a provider without any cipher of TLS 1.2 and 1.3, which ring is not.
-            .unwrap_or_else(|_| ClientConfig::builder())
-            .with_root_certificates(Arc::clone(&trust.0))
-            .with_no_client_auth();
-        Self(Arc::new(config))
-    }
-}
-
-impl fmt::Debug for TlsConnector {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("TlsConnector")
-    }
-}
-
-impl<In: Transport> Connector<In> for TlsConnector {
-    type Out = Either<In, Encrypted>;
-
-    fn connect(&self, details: &Details, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
-        let Some(transport) = chained else { return Ok(None) };
-        if details.uri.scheme() != Some(&Scheme::HTTPS) {
-            return Ok(Some(Either::A(transport)));
-        }
-        let host = details.uri.host().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare.to_owned()).map_err(|_| ureq::Error::Tls("the host is no valid name"))?;
-        let failed = |error: io::Error| refused(host, &error).unwrap_or_else(|| ureq::Error::from(error));
-        let mut session = ClientConnection::new(Arc::clone(&self.0), name)
-            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-        let mut socket = TransportAdapter::new(Box::new(transport) as Box<dyn Transport>, details.current_time.clone());
-        socket.set_timeout(time_left(details));
-        session.complete_io(&mut socket).map_err(failed)?;
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Either::B(Encrypted { buffers, stream: StreamOwned::new(session, socket) })))
-    }
-}
-
-/// The error in plain words: what is wrong with the certificate, or that there is no TLS at all.
-fn refused(host: &str, error: &io::Error) -> Option<ureq::Error> {
-    let reason = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+/// The error in plain words, where TLS with this host failed: what is wrong with the certificate, or that there is no TLS at
+/// all.
+pub(super) fn refused(host: &str, error: &ureq::Error) -> Option<HttpError> {
+    let problem = match error {
+        ureq::Error::Rustls(problem) => problem,
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
+        _ => return None,
+    };
+    let reason = match problem {
         rustls::Error::InvalidCertificate(problem) => reason(problem),
         rustls::Error::NoCertificatesPresented => "there is none".to_owned(),
         rustls::Error::InvalidMessage(_) => {
-            let said = format!("what {host} says is not TLS: is that port for https?");
-            return Some(io::Error::new(io::ErrorKind::InvalidData, said).into());
+            return Some(HttpError::Broken(format!("what {host} says is not TLS: is that port for https?")));
         }
         _ => return None,
     };
-    Some(ureq::Error::Other(Box::new(CertificateRefused { host: host.to_owned(), reason })))
+    Some(HttpError::Certificate(CertificateRefused { host: host.to_owned(), reason }.to_string()))
 }
 
 /// What is wrong with a certificate, and what to do.
@@ -158,46 +129,6 @@ pub fn reason(problem: &CertificateError) -> String {
                 .to_owned()
         }
         other => format!("{other} (ca_file: PATH trusts a CA of your own)"),
-    }
-}
-
-/// An encrypted connection.
-pub struct Encrypted {
-    buffers: LazyBuffers,
-    stream: StreamOwned<ClientConnection, TransportAdapter>,
-}
-
-impl Transport for Encrypted {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.stream.get_mut().set_timeout(timeout);
-        self.stream.write_all(&self.buffers.output()[..amount])?;
-        // Writing alone keeps quiet about the last piece where it could not be sent.
-        Ok(self.stream.flush()?)
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.stream.get_mut().set_timeout(timeout);
-        let read = self.stream.read(self.buffers.input_append_buf())?;
-        self.buffers.input_appended(read);
-        Ok(read > 0)
-    }
-
-    fn is_open(&mut self) -> bool {
-        self.stream.get_mut().get_mut().is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        true
-    }
-}
-
-impl fmt::Debug for Encrypted {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Encrypted")
     }
 }
 
@@ -229,6 +160,10 @@ mod tests {
         assert!(error.contains(words), "{error}");
     }
 
+    fn in_handshake(error: rustls::Error) -> ureq::Error {
+        io::Error::new(io::ErrorKind::InvalidData, error).into()
+    }
+
     #[rstest]
     #[case(CertificateError::UnknownIssuer, "name a PEM file")]
     #[case(CertificateError::Expired, "has expired")]
@@ -241,15 +176,14 @@ mod tests {
         #[case] problem: CertificateError,
         #[case] words: &str,
     ) {
-        let error = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::InvalidCertificate(problem));
+        let error = in_handshake(rustls::Error::InvalidCertificate(problem));
         let text = refused("rest.example", &error).unwrap().to_string();
         assert!(["rest.example", words, "ca_file"].iter().all(|word| text.contains(word)), "{text}");
     }
 
     #[test]
     fn what_is_no_matter_of_the_certificate_is_left_as_it_is() {
-        let error = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::HandshakeNotComplete);
-        assert!(refused("rest.example", &error).is_none());
-        assert!(refused("rest.example", &io::ErrorKind::ConnectionReset.into()).is_none());
+        let errors = [in_handshake(rustls::Error::HandshakeNotComplete), io::Error::from(io::ErrorKind::Other).into()];
+        assert!(errors.iter().all(|error| refused("rest.example", error).is_none()));
     }
 }

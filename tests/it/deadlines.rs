@@ -1,16 +1,19 @@
 //! The library's side of the socket: every phase of a request has an end, whatever the server does.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
+use socket2::{Domain, Socket, Type};
 use td_braze_cohort::http::proxy::Proxy;
+use td_braze_cohort::http::tls::Trust;
 use td_braze_cohort::http::{Answer, Deadlines, Get, Http, HttpError, MAX_ANSWER_BYTES, Network, Patience, Post};
 
 use crate::faulty::Faulty;
+use crate::front::{Ca, Front};
 use crate::support::SECRET;
 
 const DEADLINE: Duration = Duration::from_millis(300);
@@ -41,7 +44,13 @@ fn server(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) 
 
 /// A server that does this with each connection.
 fn raw_server(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_each(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+}
+
+fn serve_each(
+    listener: TcpListener,
+    serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static,
+) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for connection in listener.incoming().map_while(Result::ok) {
@@ -141,6 +150,34 @@ fn a_server_that_never_reads_the_body() {
     times_out(server(|connection| hold_unread(&connection)), &vec![b' '; BIG]);
 }
 
+/// A server like one far away: small packets and short queues, so that the system takes a body in small parts.
+fn server_that_reads_slowly() -> SocketAddr {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_tcp_mss(536).unwrap();
+    socket.set_recv_buffer_size(1).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(1).unwrap();
+    serve_each(socket.into(), |mut connection| {
+        let mut bytes = [0; 512];
+        while connection.read(&mut bytes)? > 0 {
+            thread::sleep(Duration::from_millis(40));
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_server_that_reads_a_little_now_and_then() {
+    let send = Duration::from_secs(1);
+    let deadlines = Deadlines { send, ..Deadlines::default() };
+    let http = Http::new(1, Network { deadlines, ..Network::default() });
+    let started = Instant::now();
+    let error = http.post(&format!("http://{}/", server_that_reads_slowly()), &vec![b' '; BIG]).unwrap_err();
+    let took = started.elapsed();
+    assert!(matches!(error, HttpError::Timeout(_)), "{error:?}");
+    assert!(took >= send.mul_f64(0.9) && took < send * 3, "{took:?}");
+}
+
 #[test]
 fn a_server_that_accepts_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -205,8 +242,46 @@ fn answered(bytes: Vec<u8>) -> Result<Answer, HttpError> {
 fn an_early_answer_counts_and_not_the_failure_to_send() {
     let answer = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let address = server(|mut connection| connection.write_all(answer));
-    let answer = http().post(&format!("http://{address}/"), &vec![b' '; BIG]).unwrap();
+    let http = Http::new(1, Network::default());
+    let answer = http.post(&format!("http://{address}/"), &vec![b' '; BIG]).unwrap();
     assert_eq!(answer.status, 413);
+}
+
+#[test]
+fn an_early_success_is_none() {
+    let answer = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let address = server(|mut connection| connection.write_all(answer));
+    let http = Http::new(1, Network::default());
+    let error = http.post(&format!("http://{address}/"), &vec![b' '; BIG]).unwrap_err();
+    assert!(matches!(error, HttpError::Broken(_)), "{error:?}");
+}
+
+/// Speaks TLS to a server that answers without reading a request.
+fn answered_over_tls<T>(answer: &'static [u8], says_farewell: bool, ask: impl FnOnce(&Http, &str) -> T) -> T {
+    let (ca, directory) = (Ca::new(), tempfile::tempdir().unwrap());
+    let front = Front::answering(ca.identity("127.0.0.1"), answer, says_farewell);
+    let path = directory.path().join("ca.pem");
+    std::fs::write(&path, ca.pem()).unwrap();
+    let network = Network { trust: Trust::with_file(&path).unwrap(), ..Network::default() };
+    ask(&Http::new(1, network), &front.endpoint())
+}
+
+#[test]
+fn an_early_refusal_counts_over_tls_too() {
+    let refusal = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let answer = answered_over_tls(refusal, true, |http, address| http.post(address, &vec![b' '; BIG]));
+    assert_eq!(answer.unwrap().status, 413);
+}
+
+#[test]
+fn a_body_without_a_length_is_whole_if_tls_says_farewell() {
+    let answer = b"HTTP/1.1 200 OK\r\n\r\n{}";
+    let read = |http: &Http, address: &str| {
+        let stream = http.get(address, &http::HeaderMap::new(), Patience::EachPiece).unwrap();
+        stream.body.read_up_to(MAX_ANSWER_BYTES)
+    };
+    assert_eq!(answered_over_tls(answer, true, read).unwrap(), b"{}");
+    assert!(matches!(answered_over_tls(answer, false, read), Err(HttpError::Broken(_))));
 }
 
 #[rstest]

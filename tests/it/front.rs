@@ -93,6 +93,25 @@ impl Front {
 
     /// Decrypts for whoever listens at this address.
     pub fn before(upstream: &str, identity: Identity) -> Self {
+        let upstream = upstream.to_owned();
+        Self::serving(identity, move |client| relay(client, &upstream))
+    }
+
+    /// Answers this as soon as it hears something, and closes without reading on, with or without TLS's farewell.
+    pub fn answering(identity: Identity, answer: &'static [u8], says_farewell: bool) -> Self {
+        Self::serving(identity, move |mut client| {
+            client.read_exact(&mut [0])?;
+            // Closing throws away what still waits to be sent.
+            client.sock.set_nodelay(true)?;
+            client.write_all(answer)?;
+            if says_farewell {
+                client.conn.send_close_notify();
+            }
+            client.flush()
+        })
+    }
+
+    fn serving(identity: Identity, serve: impl Fn(Client) -> io::Result<()> + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::<AtomicUsize>::default();
@@ -101,13 +120,12 @@ impl Front {
             .with_single_cert(vec![identity.certificate], identity.key)
             .unwrap();
         let (config, counter) = (Arc::new(config), Arc::clone(&connections));
-        let upstream = upstream.to_owned();
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 counter.fetch_add(1, Ordering::SeqCst);
-                let (config, upstream) = (Arc::clone(&config), upstream.clone());
+                let (config, serve) = (Arc::clone(&config), serve.clone());
                 // An error here is the client's leaving, which is its right.
-                thread::spawn(move || serve(connection, config, &upstream).ok());
+                thread::spawn(move || shake_hands(connection, config).and_then(serve).ok());
             }
         });
         Self { address, connections }
@@ -122,14 +140,19 @@ impl Front {
     }
 }
 
-/// Hands bytes on in both directions, in turn, until one side ends.
-fn serve(mut connection: TcpStream, config: Arc<ServerConfig>, upstream: &str) -> io::Result<()> {
+type Client = StreamOwned<ServerConnection, TcpStream>;
+
+fn shake_hands(mut connection: TcpStream, config: Arc<ServerConfig>) -> io::Result<Client> {
     let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
     session.complete_io(&mut connection)?;
+    Ok(StreamOwned::new(session, connection))
+}
+
+/// Hands bytes on in both directions, in turn, until one side ends.
+fn relay(mut client: Client, upstream: &str) -> io::Result<()> {
     let mut upstream = TcpStream::connect(upstream)?;
-    connection.set_read_timeout(Some(A_TURN))?;
+    client.sock.set_read_timeout(Some(A_TURN))?;
     upstream.set_read_timeout(Some(A_TURN))?;
-    let mut client = StreamOwned::new(session, connection);
     while hand_on(&mut client, &mut upstream)? && hand_on(&mut upstream, &mut client)? {}
     Ok(())
 }

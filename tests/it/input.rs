@@ -165,9 +165,9 @@ fn of_a_quote_that_never_ends_nothing_is_sent() {
 }
 
 #[rstest]
-#[case::two_lone_quotes("user_ids,note,change\nu1,\"12 inch,remove\nu2,x,remove\nu3,\"9 inch,add\nu4,y,add\n", 2, 4)]
+#[case::two_lone_quotes("user_ids,note,change\nu1,\"zqx-inch,remove\nu2,x,remove\nu3,\"zqx-inch,add\nu4,y,add\n", 2, 4)]
 #[case::three_lone_quotes("user_ids,note,change\nu1,x,add\nu2,\"1,add\nu3,\"2,add\nu4,\"3,add\n", 3, 4)]
-#[case::a_tail("user_ids,note,change\nu1,x,add\n\"u2\"tail,y,add\n", 3, 3)]
+#[case::a_tail("user_ids,note,change\nu1,x,add\n\"u2\"zqx-tail,y,add\n", 3, 3)]
 #[case::twice_quoted("user_ids,note,change\n\"\"u1\"\",y,add\n", 2, 2)]
 #[case::in_the_header("user_ids,\"note,change\nu1,\"x,add\nu2,y,add\n", 1, 2)]
 fn text_behind_a_closing_quote_ends_the_run_and_nothing_of_its_record_is_sent(
@@ -179,7 +179,7 @@ fn text_behind_a_closing_quote_ends_the_run_and_nothing_of_its_record_is_sent(
     let braze = braze();
     let run = Run::upload().to(&braze).rows(rows);
     let run = if operation == "operation" { run } else { run.unset("operation").set("operation_column", "change") };
-    run.exits(3).says(&[&format!("begins in line {begins} breaks in line {breaks}")]).hides(&["tail", "inch"]);
+    run.exits(3).says(&[&format!("begins in line {begins} breaks in line {breaks}")]).hides(&["zqx-tail", "zqx-inch"]);
     let members = braze.cohort("vip").map(|cohort| cohort.user_ids).unwrap_or_default();
     assert!(members.iter().all(|id| rows.contains(&format!("{id},x,add"))), "{members:?}");
 }

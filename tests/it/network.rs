@@ -10,6 +10,7 @@ use rstest::rstest;
 use td_braze_cohort::sandbox::Sandbox;
 
 use crate::faulty::{Faulty, read_body, read_head, serve_each};
+use crate::front::{Ca, Front};
 use crate::scripted::{Act, Scripted};
 use crate::support::{Run, braze, user_ids};
 
@@ -58,6 +59,36 @@ fn an_unusual_but_good_answer_is_one(#[case] kind: &str) {
     account.has(&[("/delivered", 6500), ("/requests", 8), ("/retries", 0)]);
     assert_eq!(server.faults(kind), 8);
     assert_holds_everything(&server.braze);
+}
+
+#[rstest]
+#[case::nothing("HTTP/1.1 201 Created\r\n\r\n")]
+#[case::nothing_and_it_says_so("HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n")]
+#[case::nothing_in_http_1_0("HTTP/1.0 201 Created\r\n\r\n")]
+#[case::half_an_object("HTTP/1.1 201 Created\r\n\r\n{\"message\":\"succ")]
+#[case::no_object("HTTP/1.0 200 OK\r\n\r\nok")]
+#[case::another_coding("HTTP/1.1 201 Created\r\nTransfer-Encoding: gzip\r\n\r\n")]
+#[case::another_coding_with_a_length("HTTP/1.1 201 Created\r\nTransfer-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}")]
+#[case::two_codings("HTTP/1.1 201 Created\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")]
+#[case::chunked_in_http_1_0("HTTP/1.0 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n")]
+fn an_answer_that_may_have_lost_its_end_is_no_acknowledgement(#[case] answer: &'static str) {
+    let server = Scripted::for_members(move |seen| match seen.number {
+        1 => Act::Write(answer.into()),
+        _ => Act::success(),
+    });
+    let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "1").rows(user_ids(3000));
+    run.arg("--json").exits(0).account().has(&[("/delivered", 3000), ("/requests", 5), ("/retries", 1)]);
+    assert_eq!(server.accepted_user_ids().len(), 3000);
+}
+
+#[rstest]
+#[case::no_length("HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n{\"message\":\"success\"}")]
+#[case::empty("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")]
+#[case::empty_in_chunks("HTTP/1.1 202 Accepted\r\ntransfer-encoding: Chunked\r\nConnection: close\r\n\r\n0\r\n\r\n")]
+fn an_answer_that_is_surely_whole_is_one(#[case] answer: &'static str) {
+    let server = Scripted::start(move |_| Act::Write(answer.into()));
+    let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(3000));
+    run.arg("--json").exits(0).account().has(&[("/delivered", 3000), ("/requests", 4), ("/retries", 0)]);
 }
 
 #[test]
@@ -134,10 +165,15 @@ fn hand_on(from: &mut impl BufRead, to: &mut impl Write) -> io::Result<()> {
     to.write_all(&[head.as_bytes(), &body].concat())
 }
 
-#[test]
-fn a_kept_connection_that_is_gone_is_replaced_at_once() {
-    let braze = braze();
-    let run = Run::upload().set("endpoint", &forgetful(&braze)).set("thread_count", "1").env("RUST_LOG", "debug");
+#[rstest]
+fn a_kept_connection_that_is_gone_is_replaced_at_once(#[values(false, true)] is_encrypted: bool) {
+    let (braze, ca) = (braze(), Ca::new());
+    let mut endpoint = forgetful(&braze);
+    if is_encrypted {
+        endpoint = Front::before(endpoint.trim_start_matches("http://"), ca.identity("127.0.0.1")).endpoint();
+    }
+    let run = Run::upload().set("endpoint", &endpoint).set("thread_count", "1").env("RUST_LOG", "debug");
+    let run = run.file("ca.pem", ca.pem()).set("ca_file", "ca.pem");
     let run = run.rows(user_ids(ROWS)).arg("--json").exits(0);
     // Every request but the first finds its connection gone once, which is no failure that is waited for.
     run.account().has(&[("/delivered", 6500), ("/requests", 15), ("/retries", 7)]);

@@ -24,7 +24,7 @@ fn slow(latency: u64) -> Sandbox {
 /// The operator with so many batches to send, one at a time, started by a shell.
 fn operator(endpoint: &str, batches: usize, shell: &str) -> Run {
     let settings = json!({"cohort_id": "vip", "operation": "add", "input": "members.csv", "thread_count": 1, "endpoint": endpoint});
-    Run::operator(&json!({ "braze_cohort": settings })).rows(user_ids(batches * 1000)).in_shell(shell)
+    Run::operator(&settings).rows(user_ids(batches * 1000)).in_shell(shell)
 }
 
 /// Asserts that its report says so many delivered identifiers, and OUTPUT.json why it ended.

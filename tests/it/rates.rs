@@ -41,7 +41,7 @@ impl Post for Line {
 }
 
 fn success() -> Answer {
-    Answer { status: 201, headers: HeaderMap::new(), body: Vec::new() }
+    Answer { status: 201, headers: HeaderMap::new(), body: b"{}".to_vec() }
 }
 
 fn refused() -> HttpError {
@@ -163,7 +163,7 @@ fn what_braze_says_is_left_of_its_limit_lasts_and_no_answer_is_a_429() {
         headers.insert("x-ratelimit-limit", HeaderValue::from(LIMIT));
         headers.insert("x-ratelimit-remaining", HeaderValue::from(LIMIT - periods.1));
         headers.insert("x-ratelimit-reset", HeaderValue::from(EPOCH + (period + 1) * PERIOD));
-        Ok(Answer { status, headers, body: Vec::new() })
+        Ok(Answer { status, headers, body: b"{}".to_vec() })
     });
     assert_eq!(*refusals.lock().unwrap(), 0);
     assert_eq!(ran.sent.retries, 0);

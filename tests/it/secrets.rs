@@ -117,10 +117,10 @@ fn a_long_message_that_repeats_identifiers_in_lower_case_costs_nothing_and_shows
             crate::scripted::Act::success()
         }
     });
-    let rows: Vec<_> = (0..4000).map(|number| format!("Zoe.{number:04}@Example.com")).collect();
+    let rows: Vec<_> = (0..4000).map(|number| format!("Zoe-zqx.{number:04}@Example.com")).collect();
     let began = std::time::Instant::now();
     let run =
         Run::upload().set("endpoint", server.endpoint()).rows(format!("user_ids\n{}\n", rows.join("\n"))).exits(0);
     assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
-    run.says(&["is halved: status 400: [identifier], [identifier]"]).hides(&["zoe", "Zoe", "@"]);
+    run.says(&["is halved: status 400: [identifier], [identifier]"]).hides(&["zoe-zqx", "Zoe-zqx", "@example.com"]);
 }

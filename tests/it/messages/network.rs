@@ -14,9 +14,9 @@ use td_braze_cohort::command::order::Finished;
 use td_braze_cohort::config::endpoint::Endpoint;
 use td_braze_cohort::exit::Exit;
 use td_braze_cohort::failures::FailuresError;
+use td_braze_cohort::http::connect_proxy::{TunnelError, way_out};
 use td_braze_cohort::http::resolver::LookupError;
 use td_braze_cohort::http::tls::{CertificateRefused, reason};
-use td_braze_cohort::http::tunnel::{TunnelError, way_out};
 use td_braze_cohort::http::{Answer, HttpError};
 use td_braze_cohort::input::InputError;
 use td_braze_cohort::operation::{Operation, Operations};
@@ -50,8 +50,7 @@ fn refused(refusal: Refusal) -> Stop {
 fn outages() -> Vec<Stop> {
     let lookups = [
         LookupError::Failed { name: host(), said: "Temporary failure in name resolution".into() },
-        LookupError::TooSlow { name: host(), patience: Duration::from_secs(10) },
-        LookupError::Cut,
+        LookupError::TooSlow { name: host() },
     ];
     let proxy = "proxy.example.com:3128 (HTTPS_PROXY)".to_owned();
     let tunnel = TunnelError::Unreachable { proxy, problem: "it answered 503 to CONNECT".into() };
