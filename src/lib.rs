@@ -1,46 +1,31 @@
 //! Brings a Treasure Data query result into a Braze cohort. The modules, in the order in which data meets them:
 //!
 //! ```text
-//! config ──> source ──> rows ────> identifier ──> batch ──> body ──> upload (braze, retry) ───────> account
-//!  what is    files,     csv, json,  which cell is   ≤ 1,000   bytes    thread_count workers,         what was read,
-//!  asked for  stdin      msgpack     which one                 to send  every outcome counted         delivered, refused
+//! settings ──> input ──────────────────────────────> delivery ────────────────> report
+//!              source ─> formats ─> columns, cells    queue ─> workers           what was read,
+//!              ─> batches of at most 1,000            (braze, retry, http)       delivered, refused
 //! ```
-//! Rows flow to the right, outcomes flow into the account; nothing turns back. ARCHITECTURE.md is the longer picture.
+//! Rows flow to the right, counts flow into the report, nothing turns back. ARCHITECTURE.md is the longer picture.
 
 #![forbid(unsafe_code)]
 
-pub mod cli;
-pub mod command;
-pub mod config;
-pub mod digdag;
+pub mod commands;
+pub mod settings;
 
-pub mod batch;
-pub mod body;
-pub mod columns;
-pub mod identifier;
-pub mod input;
-pub mod operation;
-pub mod reader;
-pub mod removals;
-pub mod rows;
-pub mod source;
+pub mod report;
 
 pub mod braze;
+pub mod delivery;
+pub mod treasure_data;
+
+pub mod input;
+
 pub mod http;
 pub mod retry;
-pub mod stop;
-pub mod td;
-pub mod upload;
 
-pub mod account;
-pub mod exit;
-pub mod failures;
-pub mod log_format;
-pub mod progress;
-pub mod sandbox;
+pub mod members;
+
 pub mod secret;
-pub mod shutdown;
 pub mod terminal;
 
-mod nearest;
-mod place;
+pub mod sandbox;

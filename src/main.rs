@@ -3,16 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use td_braze_cohort::cli::{Cli, Command};
-use td_braze_cohort::command::{self, CommandError};
-use td_braze_cohort::config::ConfigError;
-use td_braze_cohort::config::credentials::{CLIENT_SECRET, PARTNER_API_KEY, TD_API_KEY};
-use td_braze_cohort::config::setting::names_a_credential;
-use td_braze_cohort::exit::Exit;
+use td_braze_cohort::commands::cli::{Cli, Command};
+use td_braze_cohort::commands::exit::Exit;
+use td_braze_cohort::commands::{self, CommandError};
 use td_braze_cohort::http::proxy::PROXY_VARIABLES;
-use td_braze_cohort::log_format::{self, LogFormat};
 use td_braze_cohort::secret;
+use td_braze_cohort::settings::ConfigError;
+use td_braze_cohort::settings::credentials::{CLIENT_SECRET, PARTNER_API_KEY, TD_API_KEY};
+use td_braze_cohort::settings::setting::names_a_credential;
 use td_braze_cohort::terminal;
+use td_braze_cohort::terminal::log_format::{self, LogFormat};
 
 fn main() -> ExitCode {
     terminal::tell_panics();
@@ -57,13 +57,13 @@ fn run_command(command: Command) -> Result<Exit, CommandError> {
     let is_sandbox = matches!(command, Command::Sandbox(_));
     terminal::start_logger(if is_sandbox { "info" } else { "info,td_braze_cohort::sandbox=warn" });
     match command {
-        Command::Upload(args) => command::upload::run(args),
-        Command::Check(args) => command::check::run(args),
-        Command::Operator(args) => command::operator::run(&args),
-        Command::Sandbox(args) => command::sandbox::run(args),
-        Command::Schema => Ok(command::describe::schema()),
-        Command::Completions(args) => Ok(command::describe::completions(args.shell)),
-        Command::Man(args) => command::describe::manual(args.command.as_deref()),
+        Command::Upload(args) => commands::upload::run(args),
+        Command::Check(args) => commands::check::run(args),
+        Command::Operator(args) => commands::operator::run(&args),
+        Command::Sandbox(args) => commands::sandbox::run(args),
+        Command::Schema => Ok(commands::describe::schema()),
+        Command::Completions(args) => Ok(commands::describe::completions(args.shell)),
+        Command::Man(args) => commands::describe::manual(args.command.as_deref()),
     }
 }
 

@@ -10,18 +10,18 @@ use std::io;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use td_braze_cohort::batch::{Batch, CAPACITY};
-use td_braze_cohort::body::{BodyWriter, Credentials};
-use td_braze_cohort::columns::Names;
-use td_braze_cohort::identifier::{self, Kind};
+use td_braze_cohort::braze::body::{BodyWriter, Credentials};
 use td_braze_cohort::input::MaxRejected;
-use td_braze_cohort::operation::Operation;
-use td_braze_cohort::reader::{Limits, Pass, Reader};
-use td_braze_cohort::rows;
-use td_braze_cohort::rows::format::{Form, Format};
+use td_braze_cohort::input::columns::Names;
+use td_braze_cohort::input::formats;
+use td_braze_cohort::input::formats::format::{Form, Format};
+use td_braze_cohort::input::reader::{Limits, Pass, Reader};
+use td_braze_cohort::input::source::compressed::Unpacked;
+use td_braze_cohort::input::source::{Source, Sources};
+use td_braze_cohort::members::batch::{Batch, CAPACITY};
+use td_braze_cohort::members::identifier::{self, Kind};
+use td_braze_cohort::members::operation::Operation;
 use td_braze_cohort::secret::Secret;
-use td_braze_cohort::source::compressed::Unpacked;
-use td_braze_cohort::source::{Source, Sources};
 
 mod encode;
 mod members;
@@ -63,7 +63,7 @@ fn form(format: Format) -> Form {
 
 /// Reads all rows and looks at the cells with identifiers; how many bytes those have.
 fn read_rows(input: &[u8], format: Format) -> usize {
-    let opened = rows::open(Unpacked::new(input).unwrap(), "members", &form(format), names().all()).unwrap();
+    let opened = formats::open(Unpacked::new(input).unwrap(), "members", &form(format), names().all()).unwrap();
     assert_eq!(opened.format, format);
     let mut rows = opened.rows;
     let (mut bytes, mut count) = (0, 0);

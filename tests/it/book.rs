@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::{Command, CommandFactory};
 use regex_lite::Regex;
 use serde_json::{Map, Value};
-use td_braze_cohort::cli::Cli;
-use td_braze_cohort::config::{Config, yaml};
-use td_braze_cohort::digdag;
+use td_braze_cohort::commands::cli::Cli;
+use td_braze_cohort::commands::digdag;
+use td_braze_cohort::settings::{Config, yaml};
 
 mod page;
 mod shell;
@@ -22,7 +22,7 @@ use shell::{Shell, steady};
 const ELSEWHERE: &str = "
 cargo build --locked                             # builds what this test runs
 cargo test --locked                              # runs this test
-cargo test --locked --lib rows::                 # a part of the tests
+cargo test --locked --lib input::                 # a part of the tests
 cargo test --locked --test it proxy              # a part of the tests
 scripts/check                                    # runs this test, and all else
 cargo bench --locked                             # says nothing on a machine that runs tests

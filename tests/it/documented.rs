@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use td_braze_cohort::config::setting::SETTINGS;
+use td_braze_cohort::settings::setting::SETTINGS;
 
 use crate::support::Run;
 

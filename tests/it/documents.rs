@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::CommandFactory;
-use td_braze_cohort::cli::Cli;
+use td_braze_cohort::commands::cli::Cli;
 
 use crate::support::Run;
 

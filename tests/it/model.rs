@@ -12,14 +12,14 @@ use fastrand::Rng;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rstest::rstest;
 use serde_json::Value;
-use td_braze_cohort::account::{InputAccount, Sent};
-use td_braze_cohort::exit::Exit;
-use td_braze_cohort::failures::Failures;
+use td_braze_cohort::commands::exit::Exit;
+use td_braze_cohort::commands::outcome::Stop;
+use td_braze_cohort::delivery::failed_file::Failures;
+use td_braze_cohort::delivery::{self, Keep, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
-use td_braze_cohort::operation::Operation;
+use td_braze_cohort::members::operation::Operation;
+use td_braze_cohort::report::{InputAccount, Sent};
 use td_braze_cohort::retry::{Clock, RateLimiter};
-use td_braze_cohort::stop::Stop;
-use td_braze_cohort::upload::{self, Keep, Shared};
 
 use crate::rig;
 use crate::virtual_clock::VirtualClock;
@@ -336,7 +336,7 @@ fn run(scene: &Scene, faults: &Faults, seed: u64, braze: &Mutex<Braze>, folder: 
         *braze = Braze { applied, broken_rules, ..Braze::default() };
     }
     let shared = Arc::new(Shared::new(1));
-    upload::run(&plan, reader, &line, &limiter, &shared, &keep, &mut || {});
+    delivery::run(&plan, reader, &line, &limiter, &shared, &keep, &mut || {});
 
     let (input, sent, stop) = (shared.input().clone(), shared.sent(), limiter.take_stop());
     let killed = *line.killed.lock().unwrap();

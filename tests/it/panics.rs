@@ -8,18 +8,18 @@ use std::time::Duration;
 use http::HeaderMap;
 use rstest::rstest;
 use serde_json::Value;
-use td_braze_cohort::batch::CAPACITY;
-use td_braze_cohort::command::order;
-use td_braze_cohort::config::credentials::from_environment;
-use td_braze_cohort::config::{Config, yaml};
-use td_braze_cohort::exit::Exit;
-use td_braze_cohort::failures::Failures;
+use td_braze_cohort::commands::exit::Exit;
+use td_braze_cohort::commands::outcome::Stop;
+use td_braze_cohort::commands::pipeline;
+use td_braze_cohort::delivery::failed_file::Failures;
+use td_braze_cohort::delivery::{self, Keep, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
+use td_braze_cohort::input::reader::{Limits, Pass, Reader};
 use td_braze_cohort::input::{Location, MaxRejected};
-use td_braze_cohort::reader::{Limits, Pass, Reader};
+use td_braze_cohort::members::batch::CAPACITY;
 use td_braze_cohort::retry::RateLimiter;
-use td_braze_cohort::stop::Stop;
-use td_braze_cohort::upload::{self, Keep, Shared};
+use td_braze_cohort::settings::credentials::from_environment;
+use td_braze_cohort::settings::{Config, yaml};
 
 use crate::support::user_ids;
 
@@ -64,12 +64,12 @@ fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
     let config = Config::check(&yaml::read("cohort.yml".as_ref(), &text).unwrap(), true).unwrap();
     let credentials = from_environment(|_| Some("a-key-that-nobody-checks".to_owned())).unwrap();
     let endpoint = config.required_endpoint().unwrap();
-    let plan = order::plan(&config, endpoint, &credentials, None);
+    let plan = pipeline::plan(&config, endpoint, &credentials, None);
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: CAPACITY };
     let options = &config.input;
     let Location::Here(input) = &options.location else { panic!("{options:?}") };
     let reader = Reader::open(input, &options.form, &options.names, limits, Pass::first(&config.operations)).unwrap();
-    let limiter = Arc::new(order::limiter(&config, endpoint));
+    let limiter = Arc::new(pipeline::limiter(&config, endpoint));
     let shared = Arc::new(Shared::new(0));
     let failed_file = folder.path().join("failed.csv");
     let failures = Failures::begin(Some(&failed_file), &config.input.names).unwrap();
@@ -77,7 +77,7 @@ fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
     let post =
         Panicking { limiter: Arc::clone(&limiter), in_call, calls: AtomicUsize::new(0), taken: AtomicUsize::new(0) };
 
-    upload::run(&plan, reader, &post, &limiter, &shared, &keep, &mut || {});
+    delivery::run(&plan, reader, &post, &limiter, &shared, &keep, &mut || {});
 
     let stop = limiter.take_stop().expect("a panic is a reason to stop");
     assert!(matches!(stop, Stop::Defect(_)) && stop.exit() == Exit::Defect, "{stop}");

@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 use fastrand::Rng;
 use http::{HeaderMap, HeaderValue};
 use rstest::rstest;
-use td_braze_cohort::account::Sent;
-use td_braze_cohort::failures::Failures;
+use td_braze_cohort::delivery::failed_file::Failures;
+use td_braze_cohort::delivery::{self, Keep, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
-use td_braze_cohort::operation::Operation;
+use td_braze_cohort::members::operation::Operation;
+use td_braze_cohort::report::Sent;
 use td_braze_cohort::retry::Clock;
-use td_braze_cohort::upload::{self, Keep, Shared};
 
 use crate::rig;
 use crate::virtual_clock::VirtualClock;
@@ -77,7 +77,7 @@ fn send(
     let line = Line { clock, script: Box::new(script), began: Mutex::default() };
     let (shared, plan) = (Arc::new(Shared::new(1)), rig::plan(threads));
     let keep = Arc::new(Keep { failures: Failures::none() });
-    upload::run(
+    delivery::run(
         &plan,
         rig::reader(&text, Operation::Add, 1, folder.path()),
         &line,

@@ -5,18 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use td_braze_cohort::body::{BodyWriter, Credentials};
 use td_braze_cohort::braze::Addresses;
-use td_braze_cohort::columns::Names;
+use td_braze_cohort::braze::body::{BodyWriter, Credentials};
+use td_braze_cohort::commands::outcome::{Server, Stop};
+use td_braze_cohort::delivery::{FirstCall, Plan};
 use td_braze_cohort::input::MaxRejected;
-use td_braze_cohort::operation::Operation;
-use td_braze_cohort::reader::{Limits, Pass, Reader};
+use td_braze_cohort::input::columns::Names;
+use td_braze_cohort::input::formats::format::Form;
+use td_braze_cohort::input::reader::{Limits, Pass, Reader};
+use td_braze_cohort::input::source::Input;
+use td_braze_cohort::members::operation::Operation;
 use td_braze_cohort::retry::{self, RateLimiter};
-use td_braze_cohort::rows::format::Form;
 use td_braze_cohort::secret::Secret;
-use td_braze_cohort::source::Input;
-use td_braze_cohort::stop::{Server, Stop};
-use td_braze_cohort::upload::{FirstCall, Plan};
 
 use crate::virtual_clock::VirtualClock;
 

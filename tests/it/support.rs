@@ -8,8 +8,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use td_braze_cohort::config::{Config, yaml};
 use td_braze_cohort::sandbox::{self, Options, Sandbox};
+use td_braze_cohort::settings::{Config, yaml};
 use tempfile::TempDir;
 
 use crate::account::Account;

@@ -4,13 +4,13 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Section, denied, full, texts};
-use td_braze_cohort::columns::HeaderError;
-use td_braze_cohort::input::InputError;
-use td_braze_cohort::rows::RowsError;
-use td_braze_cohort::rows::format::Format;
-use td_braze_cohort::rows::problem::Place;
-use td_braze_cohort::source::SourceError;
-use td_braze_cohort::source::compressed::CompressionError;
+use td_braze_cohort::input::columns::HeaderError;
+use td_braze_cohort::input::error::InputError;
+use td_braze_cohort::input::formats::RowsError;
+use td_braze_cohort::input::formats::format::Format;
+use td_braze_cohort::input::formats::problem::Place;
+use td_braze_cohort::input::source::SourceError;
+use td_braze_cohort::input::source::compressed::CompressionError;
 
 pub fn sections() -> Vec<Section> {
     vec![

@@ -6,26 +6,26 @@ use http::{HeaderMap, HeaderValue};
 use rustls::CertificateError;
 
 use super::{Section, full, texts};
-use td_braze_cohort::account::{Account, InputAccount, Sent};
 use td_braze_cohort::braze::{Refusal, Verdict, classify};
-use td_braze_cohort::columns::HeaderError;
-use td_braze_cohort::command::CommandError;
-use td_braze_cohort::command::order::Finished;
-use td_braze_cohort::config::endpoint::Endpoint;
-use td_braze_cohort::exit::Exit;
-use td_braze_cohort::failures::FailuresError;
+use td_braze_cohort::commands::CommandError;
+use td_braze_cohort::commands::exit::Exit;
+use td_braze_cohort::commands::outcome::{Server, Stop};
+use td_braze_cohort::commands::pipeline::Finished;
+use td_braze_cohort::delivery::failed_file::FailuresError;
+use td_braze_cohort::delivery::removals::TooMany;
 use td_braze_cohort::http::connect_proxy::{TunnelError, way_out};
+use td_braze_cohort::http::endpoint::Endpoint;
 use td_braze_cohort::http::resolver::LookupError;
 use td_braze_cohort::http::tls::{CertificateRefused, reason};
 use td_braze_cohort::http::{Answer, HttpError};
-use td_braze_cohort::input::InputError;
-use td_braze_cohort::operation::{Operation, Operations};
-use td_braze_cohort::removals::TooMany;
+use td_braze_cohort::input::columns::HeaderError;
+use td_braze_cohort::input::error::InputError;
+use td_braze_cohort::members::operation::{Operation, Operations};
+use td_braze_cohort::report::{Account, InputAccount, Sent};
 use td_braze_cohort::retry::Failure;
-use td_braze_cohort::stop::{Server, Stop};
-use td_braze_cohort::td::answer::of_answer;
-use td_braze_cohort::td::show::Shown;
-use td_braze_cohort::td::{Job, JobError};
+use td_braze_cohort::treasure_data::answer::of_answer;
+use td_braze_cohort::treasure_data::show::Shown;
+use td_braze_cohort::treasure_data::{Job, JobError};
 
 pub fn sections() -> Vec<Section> {
     vec![

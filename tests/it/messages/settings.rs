@@ -5,20 +5,20 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Section, denied, full, texts};
-use td_braze_cohort::command::CommandError;
-use td_braze_cohort::command::operator::parameters_of;
-use td_braze_cohort::config::credentials::{from_environment, td_api_key};
-use td_braze_cohort::config::endpoint::{self, EndpointError};
-use td_braze_cohort::config::raw::{Layer, Origin, Raw, Written};
-use td_braze_cohort::config::setting::Key;
-use td_braze_cohort::config::template::TemplateError;
-use td_braze_cohort::config::{Config, ConfigError, read_file, yaml};
-use td_braze_cohort::digdag;
-use td_braze_cohort::failures::FailuresError;
+use td_braze_cohort::commands::CommandError;
+use td_braze_cohort::commands::digdag;
+use td_braze_cohort::commands::operator::parameters_of;
+use td_braze_cohort::delivery::failed_file::FailuresError;
+use td_braze_cohort::http::endpoint::{self, EndpointError};
 use td_braze_cohort::http::proxy::{Proxy, ProxyError};
 use td_braze_cohort::http::tls::TrustError;
 use td_braze_cohort::sandbox::{self, RateLimit};
-use td_braze_cohort::td::address;
+use td_braze_cohort::settings::credentials::{from_environment, td_api_key};
+use td_braze_cohort::settings::raw::{Layer, Origin, Raw, Written};
+use td_braze_cohort::settings::setting::Key;
+use td_braze_cohort::settings::template::TemplateError;
+use td_braze_cohort::settings::{Config, ConfigError, read_file, yaml};
+use td_braze_cohort::treasure_data::address;
 
 pub fn sections() -> Vec<Section> {
     vec![

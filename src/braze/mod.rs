@@ -1,0 +1,380 @@
+//! Braze's cohort API: its addresses, and what an answer of it means. One classifier for all answers; pure.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::http::endpoint::Endpoint;
+use crate::http::{Answer, Framing, HttpError};
+use crate::secret::redacted;
+
+pub mod body;
+pub mod hint;
+
+/// Which cohort, and where Braze is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The cohort's identifier.
+    pub cohort_id: String,
+    /// Its name, if one was set.
+    pub cohort_name: Option<String>,
+    /// Where to; none where nobody is asked.
+    pub endpoint: Option<Endpoint>,
+    /// The partner's segment in Braze's path.
+    pub partner: String,
+}
+
+impl Options {
+    /// The name that Braze shows: the cohort ID if no name was set.
+    pub fn shown_name(&self) -> &str {
+        self.cohort_name.as_deref().unwrap_or(&self.cohort_id)
+    }
+}
+
+/// The addresses of one partner at one endpoint.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Creates or renames a cohort.
+    pub cohorts: String,
+    /// Adds and removes users.
+    pub users: String,
+}
+
+impl Addresses {
+    /// `{endpoint}/partners/{partner}/cohorts`, and `/users` below it.
+    pub fn new(endpoint: &Endpoint, partner: &str) -> Self {
+        let cohorts = format!("{endpoint}/partners/{partner}/cohorts");
+        let users = format!("{cohorts}/users");
+        Self { cohorts, users }
+    }
+}
+
+/// What an answer, or its absence, means for the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Braze acknowledged it.
+    Delivered,
+    /// Send the same again; not before the pause that the answer names, where it does.
+    Again(String, Option<Duration>),
+    /// The idle connection was gone: send the same again at once.
+    AgainAtOnce,
+    /// A 2xx that is no acknowledgement: once more, then refused.
+    NotAcknowledged(String),
+    /// Nothing that Braze would say: three times, then final.
+    Garbage(String),
+    /// The cohort is locked: one call at a time; not before the pause that the answer names, where it does.
+    Locked(Option<Duration>),
+    /// Too many requests; the announced pause, where it makes sense.
+    Limited(Option<Duration>),
+    /// Something in the batch is refused: halve it.
+    Halve(String),
+    /// Final for the whole run.
+    Final(Refusal),
+}
+
+impl Verdict {
+    /// With what was said changed by `change`.
+    #[must_use]
+    pub fn map_text(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Delivered | Self::AgainAtOnce | Self::Locked(_) | Self::Limited(_) => self,
+            Self::Again(text, pause) => Self::Again(change(text), pause),
+            Self::NotAcknowledged(text) => Self::NotAcknowledged(change(text)),
+            Self::Garbage(text) => Self::Garbage(change(text)),
+            Self::Halve(text) => Self::Halve(change(text)),
+            Self::Final(refusal) => Self::Final(match refusal {
+                Refusal::NotFound => Refusal::NotFound,
+                Refusal::Credentials(text) => Refusal::Credentials(change(text)),
+                Refusal::Request(text) => Refusal::Request(change(text)),
+                Refusal::NotBraze(text) => Refusal::NotBraze(change(text)),
+                Refusal::Configuration(text) => Refusal::Configuration(change(text)),
+            }),
+        }
+    }
+}
+
+/// Why the run cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 401, or 403 from Braze itself.
+    Credentials(String),
+    /// Braze refuses the cohort's ID, name or date, or any call like ours.
+    Request(String),
+    /// 404.
+    NotFound,
+    /// The answer comes from something in front of Braze.
+    NotBraze(String),
+    /// A certificate, or a proxy: a matter of configuration.
+    Configuration(String),
+}
+
+/// Decides on the outcome of one request.
+pub fn classify(outcome: &Result<Answer, HttpError>) -> Verdict {
+    match outcome {
+        Ok(answer) => classify_answer(answer),
+        Err(HttpError::Stale) => Verdict::AgainAtOnce,
+        Err(error @ HttpError::Garbage(_)) => Verdict::Garbage(error.to_string()),
+        Err(error @ (HttpError::Certificate(_) | HttpError::Proxy(_))) => {
+            Verdict::Final(Refusal::Configuration(error.to_string()))
+        }
+        Err(error @ (HttpError::Unreachable(_) | HttpError::Timeout(_) | HttpError::Broken(_))) => {
+            Verdict::Again(error.to_string(), None)
+        }
+    }
+}
+
+fn classify_answer(answer: &Answer) -> Verdict {
+    let status = answer.status;
+    let asked_for = || hint::retry_after(&answer.headers, hint::WallClock::now());
+    match status {
+        200..=202 => acknowledgement(answer),
+        300..=399 => {
+            Verdict::Final(Refusal::NotBraze(format!("it redirects elsewhere ({status}), which is never followed")))
+        }
+        400 => bad_request(answer),
+        401 => Verdict::Final(Refusal::Credentials(said(answer))),
+        403 if answer.is_json_object() => Verdict::Final(Refusal::Credentials(said(answer))),
+        403 => Verdict::Final(Refusal::NotBraze(
+            "a firewall or an allow-list refused (403, not from Braze's API): is this machine's address allow-listed?"
+                .to_owned(),
+        )),
+        404 => Verdict::Final(Refusal::NotFound),
+        407 => Verdict::Final(Refusal::Configuration(
+            "a proxy asks for credentials (407): give them in HTTPS_PROXY, as http://user:password@host:port"
+                .to_owned(),
+        )),
+        408 | 425 | 500 | 502 | 503 | 504 => Verdict::Again(format!("status {status}"), asked_for()),
+        413 => Verdict::Halve("request too large (413)".to_owned()),
+        423 => Verdict::Locked(asked_for()),
+        429 => Verdict::Limited(hint::pause(&answer.headers, hint::WallClock::now())),
+        _ => Verdict::Final(Refusal::Request(format!("status {status}: {}", said(answer)))),
+    }
+}
+
+/// Delivered is only: 200 to 202, and a body that is empty, `{}`, or a JSON object without a non-empty `errors` whose
+/// `message` is absent or "success". A body that ends with its connection has to be such an object, as it may have lost its
+/// end, or all of it.
+fn acknowledgement(answer: &Answer) -> Verdict {
+    let again = |said: &str| Verdict::Again(said.to_owned(), None);
+    match answer.framing() {
+        Framing::Unknown => again("the answer has another Transfer-Encoding than chunked"),
+        Framing::Length | Framing::Chunked if answer.body.is_empty() => Verdict::Delivered,
+        Framing::Length | Framing::Chunked => judged(answer),
+        Framing::UntilClose => match judged(answer) {
+            verdict @ (Verdict::Delivered | Verdict::Final(_)) => verdict,
+            _ => again("the connection ended within the answer"),
+        },
+    }
+}
+
+/// What the body of a success says.
+fn judged(answer: &Answer) -> Verdict {
+    let parsed = serde_json::from_slice(&answer.body);
+    let Ok(Value::Object(object)) = parsed else {
+        return if answer.is_html() {
+            Verdict::Final(Refusal::NotBraze(format!("status {} with a web page", answer.status)))
+        } else {
+            Verdict::Garbage(format!("status {}, but the body is not a JSON object", answer.status))
+        };
+    };
+    let has_errors = object.get("errors").is_some_and(|errors| match errors {
+        Value::Null => false,
+        Value::Array(errors) => !errors.is_empty(),
+        Value::Object(errors) => !errors.is_empty(),
+        Value::String(errors) => !errors.is_empty(),
+        Value::Bool(errors) => *errors,
+        Value::Number(_) => true,
+    });
+    let is_success = object.get("message").is_none_or(|message| message == "success");
+    if has_errors || !is_success { Verdict::NotAcknowledged(said(answer)) } else { Verdict::Delivered }
+}
+
+/// A 400 is about the cohort, which is the same in every call, or about the changes, where a single identifier may be it.
+fn bad_request(answer: &Answer) -> Verdict {
+    if answer.is_html() {
+        return Verdict::Final(Refusal::NotBraze("status 400 with a web page".to_owned()));
+    }
+    let said = said(answer);
+    if is_about_the_cohort(&said) {
+        Verdict::Final(Refusal::Request(format!("status 400: {said}")))
+    } else {
+        Verdict::Halve(format!("status 400: {said}"))
+    }
+}
+
+/// Whether the message names something that every call has, as in `cohort_id must be a valid string`. `alias_name must ...` is
+/// about the changes, and so is whatever happens to stand in an identifier that the message repeats.
+fn is_about_the_cohort(said: &str) -> bool {
+    const FIELDS: [&str; 5] = ["cohort_id", "name", "created_at", "client_secret", "partner_api_key"];
+    let plain: String = said.chars().filter(|letter| !"`'\"".contains(*letter)).collect();
+    plain.match_indices(" must ").any(|(end, _)| {
+        let subject = plain[..end].rsplit(|letter: char| !(letter.is_alphanumeric() || letter == '_')).next();
+        subject.is_some_and(|subject| FIELDS.contains(&subject))
+    })
+}
+
+/// What Braze says, redacted and in one line. Texts that may repeat identifiers are left out: only `message` is read, never
+/// `errors`.
+fn said(answer: &Answer) -> String {
+    let message = serde_json::from_slice::<Value>(&answer.body)
+        .ok()
+        .and_then(|body| body.get("message").and_then(Value::as_str).map(str::to_owned))
+        .unwrap_or_else(|| "no message".to_owned());
+    redacted(&message).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// Enough of what was said to know it by; keys have to be redacted before, as half of one is not recognised.
+pub fn shortened(said: &str) -> String {
+    const SHOWN: usize = 200;
+    let mut letters = said.chars();
+    let shown: String = letters.by_ref().take(SHOWN).collect();
+    if letters.next().is_none() { shown } else { format!("{shown} …") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use rstest::rstest;
+
+    fn answered(status: u16, body: &str) -> Verdict {
+        framed(status, &[(CONTENT_LENGTH, &body.len().to_string())], body)
+    }
+
+    fn framed(status: u16, headers: &[(HeaderName, &str)], body: &str) -> Verdict {
+        let mut lines = HeaderMap::new();
+        for (name, text) in headers {
+            lines.append(name, HeaderValue::from_str(text).unwrap());
+        }
+        classify(&Ok(Answer { status, headers: lines, body: body.as_bytes().to_vec() }))
+    }
+
+    #[rstest]
+    #[case(201, r#"{"message":"success"}"#)]
+    #[case(200, "")]
+    #[case(202, "{}")]
+    #[case(201, r#"{"message":"success","errors":[]}"#)]
+    #[case(201, r#"{"errors":null}"#)]
+    fn delivered(#[case] status: u16, #[case] body: &str) {
+        assert_eq!(answered(status, body), Verdict::Delivered);
+    }
+
+    #[rstest]
+    #[case(201, r#"{"message":"success","errors":["x"]}"#)]
+    #[case(201, r#"{"message":"queued"}"#)]
+    #[case(200, r#"{"errors":{"a":1}}"#)]
+    fn not_acknowledged(#[case] status: u16, #[case] body: &str) {
+        assert!(matches!(answered(status, body), Verdict::NotAcknowledged(_)));
+    }
+
+    #[rstest]
+    #[case(200, "[]")]
+    #[case(201, "ok")]
+    fn garbage(#[case] status: u16, #[case] body: &str) {
+        assert!(matches!(answered(status, body), Verdict::Garbage(_)));
+    }
+
+    #[rstest]
+    #[case(408)]
+    #[case(425)]
+    #[case(500)]
+    #[case(502)]
+    #[case(503)]
+    #[case(504)]
+    fn again(#[case] status: u16) {
+        assert!(matches!(answered(status, "<html>"), Verdict::Again(_, None)));
+    }
+
+    #[rstest]
+    #[case(204)]
+    #[case(405)]
+    #[case(410)]
+    #[case(501)]
+    #[case(505)]
+    fn final_without_a_reason_of_its_own(#[case] status: u16) {
+        assert!(matches!(answered(status, "{}"), Verdict::Final(Refusal::Request(_))));
+    }
+
+    #[rstest]
+    #[case(302, "")]
+    #[case(307, "{}")]
+    #[case(200, "<!doctype html>")]
+    #[case(400, "<html>")]
+    #[case(403, "<html>Forbidden")]
+    fn something_in_front_of_braze(#[case] status: u16, #[case] body: &str) {
+        assert!(matches!(answered(status, body), Verdict::Final(Refusal::NotBraze(_))));
+    }
+
+    #[rstest]
+    #[case(401, r#"{"message":"Invalid client secret"}"#)]
+    #[case(401, "")]
+    #[case(403, r#"{"message":"Unauthorized access"}"#)]
+    fn credentials(#[case] status: u16, #[case] body: &str) {
+        assert!(matches!(answered(status, body), Verdict::Final(Refusal::Credentials(_))));
+    }
+
+    #[rstest]
+    #[case::nothing("", false)]
+    #[case::half("{\"message\":\"succ", false)]
+    #[case::no_object("[]", false)]
+    #[case::no_success(r#"{"message":"queued"}"#, false)]
+    #[case::errors(r#"{"errors":["x"]}"#, false)]
+    #[case::whole("{}", true)]
+    #[case::success(r#"{"message":"success"}"#, true)]
+    fn a_body_that_ends_with_its_connection_has_to_acknowledge(#[case] body: &str, #[case] is_delivered: bool) {
+        match framed(201, &[], body) {
+            Verdict::Delivered => assert!(is_delivered),
+            verdict => assert!(!is_delivered && matches!(verdict, Verdict::Again(..)), "{verdict:?}"),
+        }
+        assert!(matches!(framed(200, &[], "<html>"), Verdict::Final(Refusal::NotBraze(_))));
+    }
+
+    #[rstest]
+    #[case::chunked(&["chunked"], true)]
+    #[case::any_case(&["\tChUnKeD "], true)]
+    #[case::another(&["gzip"], false)]
+    #[case::another_before(&["gzip, chunked"], false)]
+    #[case::another_line(&["gzip", "chunked"], false)]
+    #[case::twice(&["chunked", "chunked"], false)]
+    #[case::with_a_parameter(&["chunked;q=1"], false)]
+    fn the_only_coding_is_chunked(#[case] codings: &[&str], #[case] is_delivered: bool) {
+        for body in ["", "{}"] {
+            let mut headers = vec![(CONTENT_LENGTH, "2")];
+            headers.extend(codings.iter().map(|coding| (TRANSFER_ENCODING, *coding)));
+            match framed(201, &headers, body) {
+                Verdict::Delivered => assert!(is_delivered),
+                verdict => assert!(!is_delivered && matches!(verdict, Verdict::Again(..)), "{verdict:?}"),
+            }
+        }
+    }
+
+    #[rstest]
+    #[case("alias_name must be a string")]
+    #[case("alias_name must be a non-empty string")]
+    #[case("invalid identifier partner-7@x.example with cohort_id")]
+    #[case("user_ids must be an array of strings")]
+    fn a_bad_change_is_looked_for(#[case] message: &str) {
+        let body = serde_json::json!({ "message": message }).to_string();
+        assert!(matches!(answered(400, &body), Verdict::Halve(_)));
+    }
+
+    #[rstest]
+    #[case("cohort_id must be a valid string")]
+    #[case("name must be a non-empty string")]
+    #[case("created_at must be ISO-8601")]
+    #[case("Invalid request: `client_secret` must be a string")]
+    fn a_bad_cohort_is_final(#[case] message: &str) {
+        let body = serde_json::json!({ "message": message }).to_string();
+        assert_eq!(answered(400, &body), Verdict::Final(Refusal::Request(format!("status 400: {message}"))));
+    }
+
+    #[test]
+    fn bad_changes_are_halved_and_the_rest_has_its_own_way() {
+        assert!(matches!(answered(400, r#"{"message":"user_ids must be strings"}"#), Verdict::Halve(_)));
+        assert!(matches!(answered(413, ""), Verdict::Halve(_)));
+        assert_eq!(answered(404, "{}"), Verdict::Final(Refusal::NotFound));
+        assert_eq!(answered(423, "{}"), Verdict::Locked(None));
+        assert_eq!(answered(429, "{}"), Verdict::Limited(None));
+    }
+}

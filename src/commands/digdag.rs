@@ -1,0 +1,161 @@
+//! Digdag's operator protocol: INPUT.json into layers of settings, an account or a failure into OUTPUT.json. Pure.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use crate::commands::exit::Exit;
+use crate::settings::ConfigError;
+use crate::settings::raw::{Layer, Origin, Raw, Written};
+use crate::settings::setting::Key;
+use crate::settings::template::is_template;
+use crate::settings::yaml::unknown_key;
+
+/// The map of ours among the parameters: the one place for settings in a workflow.
+pub const MAP: &str = "braze_cohort";
+/// The name of the account in that map, for later tasks.
+pub const LAST_UPLOAD: &str = "last_upload";
+/// The name in it of the config file.
+pub const CONFIG: &str = "config";
+
+/// What the parameters say, before the config file is read.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    /// From the map `braze_cohort`; they go over the file.
+    pub settings: Layer,
+    /// The config file that the map names.
+    pub config: Option<PathBuf>,
+    /// Names of settings that stand outside of the map, where none is read.
+    pub outside: Vec<String>,
+}
+
+/// Sorts the parameters. A task's own, the workflow's and `-p` arrive in one map and cannot be told apart, so only the map of our
+/// name holds settings; everything else is Digdag's or the user's own.
+pub fn sort(parameters: &Map<String, Value>) -> Result<Parameters, ConfigError> {
+    let mut sorted = Parameters::default();
+    let nothing = Map::new();
+    let map = match parameters.get(MAP) {
+        None | Some(Value::Null) => &nothing,
+        Some(Value::Object(map)) => map,
+        Some(other) => {
+            let message = format!("{MAP} has to be a map of settings, not {}", Raw::from(other).what());
+            return Err(ConfigError::UnknownKey { origin: Origin::Parameter, message });
+        }
+    };
+    // `braze_cohort.dry_run` as one name, which is weaker than the map, as `-p` is.
+    let flat = parameters
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(MAP)?.strip_prefix('.')?, value, Origin::Parameter)));
+    let in_map = map.iter().map(|(name, value)| (name.as_str(), value, Origin::Map));
+    for (name, value, origin) in flat.chain(in_map).filter(|(_, value, _)| !value.is_null()) {
+        match (name, Key::from_name(name)) {
+            (CONFIG, _) => sorted.config = Some(config_path(value, origin)?),
+            (_, Some(key)) => {
+                sorted.settings.insert(key, Written { raw: Raw::from(value), origin });
+            }
+            _ if name == LAST_UPLOAD || name.starts_with("last_upload.") => {}
+            _ => return Err(ConfigError::UnknownKey { origin, message: unknown_key(name) }),
+        }
+    }
+    for (name, value) in parameters.iter().filter(|(_, value)| !value.is_null()) {
+        let key = Key::from_name(name);
+        if let Some(key) = key.filter(|key| !key.setting().from_workflow) {
+            return Err(ConfigError::Misplaced { key, origin: Origin::Parameter });
+        }
+        if key.is_some() || name == CONFIG && value.is_string() {
+            sorted.outside.push(name.clone());
+        }
+    }
+    Ok(sorted)
+}
+
+fn config_path(value: &Value, origin: Origin) -> Result<PathBuf, ConfigError> {
+    let path = value.as_str().filter(|path| !path.is_empty() && !is_template(path));
+    path.map(PathBuf::from).ok_or_else(|| ConfigError::UnknownKey {
+        origin,
+        message: "config has to be the path of a YAML file with settings; where it holds ${...}, Digdag did not fill it in: write the \
+                  expression itself in its place"
+            .to_owned(),
+    })
+}
+
+/// OUTPUT.json of a task that succeeded: later tasks read `${braze_cohort.last_upload.delivered}` and the like.
+pub fn success(account: &Value) -> Value {
+    json!({"subtask_config": {}, "export_params": {}, "store_params": {MAP: {LAST_UPLOAD: account}}})
+}
+
+/// OUTPUT.json of a task that failed: Digdag shows class and message as the task's error.
+pub fn failure(exit: Exit, message: &str) -> Value {
+    json!({"error": {"class": class(exit), "message": message, "backtrace": []}})
+}
+
+fn class(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Success | Exit::Defect => "DefectError",
+        Exit::Usage => "ConfigurationError",
+        Exit::Input => "InputError",
+        Exit::Credentials => "CredentialsError",
+        Exit::Refused => "RefusedError",
+        Exit::CannotWrite => "CannotWriteError",
+        Exit::TryAgain => "UndeliveredError",
+        Exit::Interrupted | Exit::Terminated => "StoppedError",
+        Exit::SafetyLimit => "SafetyLimitError",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(parameters: &Value) -> Result<Parameters, String> {
+        sort(parameters.as_object().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_the_map_holds_settings_and_what_stands_outside_is_named() {
+        let parameters = sorted(&json!({
+            "session_time": "2026-11-23T00:00:00+00:00", "task_name": "+main+upload", "cohort_id": 7, "input": null,
+            "config": "other.yml", "cohort_nmae": "x", "td": {"operation": "remove"},
+            "braze_cohort": {
+                "operation": "add", "thread_count": "8", "config": "cohort.yml", "cohort_name": null, "last_upload": {"delivered": 1},
+            },
+        }))
+        .unwrap();
+        assert_eq!(parameters.settings.keys().copied().collect::<Vec<_>>(), [Key::Operation, Key::ThreadCount]);
+        assert_eq!(parameters.config, Some(PathBuf::from("cohort.yml")));
+        assert_eq!(parameters.outside, ["cohort_id", "config"]);
+    }
+
+    #[test]
+    fn a_flat_name_is_taken_and_the_map_wins_over_it() {
+        let parameters = sorted(&json!({
+            "braze_cohort.cohort_id": "weak", "braze_cohort.operation": "add", "braze_cohort.config": "cohort.yml",
+            "braze_cohort.last_upload.delivered": 1, "braze_cohort": {"cohort_id": "strong", "operation": null},
+        }))
+        .unwrap();
+        let text = |key| match &parameters.settings[&key].raw {
+            Raw::Text(text) => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([Key::CohortId, Key::Operation].map(text), ["strong", "add"]);
+        assert_eq!(parameters.config, Some(PathBuf::from("cohort.yml")));
+        assert!(parameters.outside.is_empty());
+    }
+
+    #[test]
+    fn the_map_is_strict() {
+        let error = sorted(&json!({"braze_cohort": {"operatoin": "add"}})).unwrap_err();
+        assert!(error.contains("did you mean 'operation'"), "{error}");
+        assert!(sorted(&json!({"braze_cohort.operatoin": "add"})).unwrap_err().contains("did you mean 'operation'"));
+        assert!(sorted(&json!({"braze_cohort": "add"})).unwrap_err().contains("has to be a map"));
+        assert!(sorted(&json!({"braze_cohort": {"config": "${name}.yml"}})).unwrap_err().contains("config"));
+    }
+
+    #[test]
+    fn what_decides_where_the_keys_go_is_refused_wherever_a_workflow_has_it() {
+        for name in ["allow_endpoint", "ca_file"] {
+            let error = sorted(&json!({ name: "evil.example" })).unwrap_err();
+            assert!(error.contains(name) && error.contains("config file"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The commands: each puts the rooms of the house together and returns how it ended.
+
+use thiserror::Error;
+
+use crate::commands::exit::Exit;
+use crate::delivery::failed_file::FailuresError;
+use crate::input::error::InputError;
+use crate::settings::ConfigError;
+
+pub mod check;
+pub mod cli;
+pub mod describe;
+pub mod digdag;
+pub mod exit;
+pub mod job;
+pub mod network;
+pub mod operator;
+pub mod outcome;
+pub mod parent;
+pub mod pipeline;
+pub mod sandbox;
+pub mod signals;
+pub mod upload;
+
+/// Why a command could not do its work at all. What ends a run that has begun is a [`crate::commands::outcome::Stop`].
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// Settings, credentials, usage.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The input.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::Error),
+    /// A manual page is asked for that does not exist.
+    #[error("there is no command '{name}' to print the manual page of; td-braze-cohort --help lists them")]
+    NoSuchCommand {
+        /// As it was given.
+        name: String,
+    },
+    /// A file of Digdag's protocol cannot be used.
+    #[error("{what} {problem}")]
+    Protocol {
+        /// Which file.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file that must be written cannot be.
+    #[error("{what} cannot be written: {error} (has its folder room, and may this user write there?)")]
+    CannotWrite {
+        /// Which file.
+        what: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file of failures cannot be begun.
+    #[error(transparent)]
+    Failures(#[from] FailuresError),
+    /// Signals cannot be listened for.
+    #[error("signals cannot be listened for: {0} (the system did not let us; nothing was sent)")]
+    Signals(#[source] std::io::Error),
+}
+
+impl CommandError {
+    /// The exit code of a command that failed so.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Sandbox(_) | Self::NoSuchCommand { .. } | Self::Protocol { .. } => Exit::Usage,
+            Self::Input(_) => Exit::Input,
+            Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,
+            Self::Signals(_) => Exit::Defect,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The way to the endpoint, as settings and environment want it; the same for every command.
+
+use crate::http::endpoint::Endpoint;
+use crate::http::proxy::Proxy;
+use crate::http::tls::Trust;
+use crate::http::{Deadlines, Network};
+use crate::settings::{Config, ConfigError};
+
+/// Reads `ca_file` and the variables that name a proxy. This machine itself is never reached through one.
+pub fn network(config: &Config, endpoint: &Endpoint) -> Result<Network, ConfigError> {
+    let trust = match &config.ca_file {
+        None => Trust::default(),
+        Some(path) => Trust::with_file(path).map_err(|error| ConfigError::CaFile { path: path.clone(), error })?,
+    };
+    let proxy = if endpoint.is_loopback() {
+        None
+    } else {
+        Proxy::from_environment(endpoint.as_str(), |name| std::env::var(name).ok())?
+    };
+    Ok(Network { proxy, trust, deadlines: Deadlines::default() })
+}

@@ -1,0 +1,90 @@
+//! `td-braze-cohort operator RUNNER [NAME] INPUT.json OUTPUT.json`
+
+use std::path::Path;
+
+use log::{info, warn};
+use serde_json::{Map, Value};
+
+use super::pipeline::{Order, Target, carry_out};
+use super::upload::as_text;
+use super::{CommandError, parent};
+use crate::commands::cli::OperatorArgs;
+use crate::commands::digdag;
+use crate::commands::exit::Exit;
+use crate::secret::redacted;
+use crate::settings::setting::names;
+use crate::settings::{self, Config, template};
+use crate::terminal;
+
+/// Runs the command. A failure stands in OUTPUT.json, where Digdag looks for it, and in the log.
+pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
+    // RUNNER and NAME are Digdag's and say nothing to us.
+    let [.., input, output] = args.arguments.as_slice() else {
+        return Err(CommandError::Protocol {
+            what: "operator".to_owned(),
+            problem: "needs RUNNER [NAME] INPUT.json OUTPUT.json, as Digdag gives them".to_owned(),
+        });
+    };
+    let write = |result: &Value| {
+        std::fs::write(output, result.to_string())
+            .map_err(|error| CommandError::CannotWrite { what: output.display().to_string(), error })
+    };
+    // Before anything is sent: a place that cannot be written is found out now, and a kill leaves a failure.
+    write(&digdag::failure(Exit::Defect, "the upload did not come to its end"))?;
+    parent::watch();
+    let (exit, problem, result) = match upload(input) {
+        Ok((exit, None, account)) => (exit, None, digdag::success(&account)),
+        Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &redacted(&problem))),
+        Err(error) => {
+            let (exit, problem) = (error.exit(), error.to_string());
+            (exit, Some(problem.clone()), digdag::failure(exit, &redacted(&problem)))
+        }
+    };
+    if let Some(problem) = problem {
+        terminal::say_error(&problem);
+    }
+    write(&result)?;
+    Ok(exit)
+}
+
+/// Uploads as the parameters say: exit code, problem if any, account.
+fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
+    let parameters = read_parameters(input)?;
+    let sorted = digdag::sort(&parameters)?;
+    let session_time = parameters.get("session_time").and_then(Value::as_str).map(str::to_owned);
+    let parameters = Value::Object(parameters);
+    let (file, lookup) = (sorted.config.as_deref(), template::Parameters(&parameters));
+    let merged = settings::merge(file, &lookup, sorted.settings, |name| std::env::var(name).ok())?;
+    let config = Config::check(&merged.layer, true).map_err(|error| error.with_outside(&sorted.outside))?;
+    if let (Some(file), false) = (file, merged.changed.is_empty()) {
+        info!("the workflow's map {} changes what {} says: {}", digdag::MAP, file.display(), names(&merged.changed));
+    }
+    if !sorted.outside.is_empty() {
+        let outside = sorted.outside.join(", ");
+        warn!("not read as settings, as they stand outside of the workflow's map {}: {outside}", digdag::MAP);
+    }
+    let target = if config.dry_run { Target::DryRun } else { Target::Braze };
+    let mut finished = carry_out(Order { config, target, session_time })?;
+    finished.account.ignored_parameters = sorted.outside;
+    terminal::print(&as_text(&finished));
+    Ok((finished.account.exit, finished.problem(), finished.account.to_json()))
+}
+
+fn read_parameters(path: &Path) -> Result<Map<String, Value>, CommandError> {
+    let unusable = |problem: String| CommandError::Protocol { what: path.display().to_string(), problem };
+    let text = std::fs::read(path).map_err(|error| unusable(format!("cannot be read: {error}")))?;
+    parameters_of(&text).map_err(unusable)
+}
+
+/// The parameters that INPUT.json holds, or what is wrong with it.
+pub fn parameters_of(text: &[u8]) -> Result<Map<String, Value>, String> {
+    const HINT: &str = "is this the INPUT.json of Digdag's py> operator?";
+    let document: Value = serde_json::from_slice(text).map_err(|error| format!("is not JSON: {error}; {HINT}"))?;
+    match document {
+        Value::Object(mut object) => match object.remove("params") {
+            Some(Value::Object(parameters)) => Ok(parameters),
+            _ => Err(format!("has no map 'params'; {HINT}")),
+        },
+        _ => Err(format!("is not a JSON object; {HINT}")),
+    }
+}

@@ -1,0 +1,178 @@
+//! Why a run ended early, with the way out of each.
+
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::braze::Refusal;
+use crate::commands::exit::Exit;
+use crate::delivery::failed_file::FailuresError;
+use crate::delivery::removals::TooMany;
+use crate::input::error::InputError;
+use crate::retry::Halt;
+use crate::treasure_data::JobError;
+
+/// Who is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Braze.
+    Braze,
+    /// Treasure Data.
+    TreasureData,
+}
+
+impl Server {
+    /// What says where it is.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Braze => "the endpoint",
+            Self::TreasureData => "TD_API_SERVER",
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Braze => "Braze",
+            Self::TreasureData => "Treasure Data",
+        })
+    }
+}
+
+/// The first reason is the one that counts.
+#[derive(Debug, Error)]
+pub enum Stop {
+    /// SIGINT.
+    #[error("stopped by SIGINT; run it again to send the rest: what was delivered may be sent twice without harm")]
+    Interrupted,
+    /// SIGTERM.
+    #[error("stopped by SIGTERM; run it again to send the rest: what was delivered may be sent twice without harm")]
+    Terminated,
+    /// The input.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Braze, or something before it.
+    #[error("{}", refusal_text(.refusal, .address))]
+    Refused {
+        /// What was said.
+        refusal: Refusal,
+        /// Which address was called.
+        address: String,
+    },
+    /// Nothing got through for too long.
+    #[error(
+        "nothing got through to {address} for {} s (last: {last}); {}",
+        .lasted.as_secs(), if *.answered { format!("{server} may be down: see its status page, and run it again later") }
+        else { format!(
+            "it never answered: check {}, the name service, the proxy and the firewall, then run it again", .server.setting()
+        ) }
+    )]
+    Outage {
+        /// Who was called.
+        server: Server,
+        /// Which address was called.
+        address: String,
+        /// For so long.
+        lasted: Duration,
+        /// Whether it had ever answered.
+        answered: bool,
+        /// The last failure.
+        last: String,
+    },
+    /// The run's time is up.
+    #[error("the run took longer than max_duration ({} s); run it again to send the rest, or give it more time with max_duration", .limit.as_secs())]
+    Deadline {
+        /// So long it might have taken.
+        limit: Duration,
+    },
+    /// Braze wants a pause that would end after the run has to.
+    #[error(
+        "a pause of {} s is announced, to {}, which is after max_duration ends; run it again then",
+        .pause.as_secs_f64().ceil(), .until
+    )]
+    PauseTooLong {
+        /// So long a pause.
+        pause: Duration,
+        /// When it ends by this machine's clock, in UTC.
+        until: jiff::Timestamp,
+    },
+    /// The result of the job cannot be had.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// A delta that removes too many.
+    #[error(transparent)]
+    TooManyRemovals(#[from] TooMany),
+    /// A file that has to be written.
+    #[error("{0}; no further request was begun")]
+    CannotWrite(#[from] FailuresError),
+    /// A defect of ours.
+    #[error("a defect of td-braze-cohort: {0}. Please report it; what is undelivered is counted in the account")]
+    Defect(String),
+}
+
+impl Stop {
+    /// What it means that the rate limiter of a server, at an address, ends a run.
+    pub fn of_limiter(server: Server, address: String) -> impl Fn(Halt) -> Self + Send + Sync + 'static {
+        move |halt| match halt {
+            Halt::Outage { lasted, answered, last } => {
+                Self::Outage { server, address: address.clone(), lasted, answered, last }
+            }
+            Halt::Deadline { limit } => Self::Deadline { limit },
+            Halt::PauseTooLong { pause } => Self::PauseTooLong { pause, until: shown_end(pause) },
+        }
+    }
+
+    /// The exit code of a run that ended so.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Interrupted => Exit::Interrupted,
+            Self::Terminated => Exit::Terminated,
+            Self::Input(_) => Exit::Input,
+            Self::Refused { refusal, .. } => match refusal {
+                Refusal::Credentials(_) => Exit::Credentials,
+                Refusal::Configuration(_) => Exit::Usage,
+                Refusal::Request(_) | Refusal::NotFound | Refusal::NotBraze(_) => Exit::Refused,
+            },
+            Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
+            Self::TooManyRemovals(_) => Exit::SafetyLimit,
+            Self::Job(error) => error.exit(),
+            Self::CannotWrite(_) => Exit::CannotWrite,
+            Self::Defect(_) => Exit::Defect,
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a time that is shown to a person is of the wall clock")]
+fn shown_end(pause: Duration) -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    let until = jiff::SignedDuration::try_from(pause).ok().and_then(|pause| now.checked_add(pause).ok()).unwrap_or(now);
+    jiff::Timestamp::from_second(until.as_second()).unwrap_or(until)
+}
+
+fn refusal_text(refusal: &Refusal, address: &str) -> String {
+    match refusal {
+        Refusal::Credentials(said) => format!(
+            "Braze refused the credentials ({said}): {}",
+            if said.contains("artner") {
+                "ask Braze whether this partner key is valid for this cluster and enabled for your data import key \
+                 (BRAZE_PARTNER_API_KEY, and the setting partner)"
+            } else {
+                "check BRAZE_CLIENT_SECRET, the data import key of the dashboard under Partner Integrations, and that \
+                 endpoint is the instance it was made in"
+            }
+        ),
+        Refusal::Request(said) => format!(
+            "Braze refused the call to {address} for good ({said}): correct the setting that it names, such as cohort_id; where it \
+             names none, ask Braze what it means"
+        ),
+        Refusal::NotFound => format!(
+            "{address} does not exist (404): check partner (treasure_data, or the name that Braze gave you) and endpoint"
+        ),
+        Refusal::NotBraze(said) => format!(
+            "the answer from {address} is not Braze's: {said} (check endpoint, and what stands before it: a proxy, a firewall)"
+        ),
+        Refusal::Configuration(said) => format!("{address}: {said}"),
+    }
+}

@@ -1,0 +1,83 @@
+//! `td-braze-cohort upload CONFIG.yml`
+
+use serde_json::{Value, json};
+
+use super::CommandError;
+use super::pipeline::{Finished, Order, Target, carry_out};
+use crate::commands::cli::UploadArgs;
+use crate::commands::exit::Exit;
+use crate::sandbox::CohortView;
+use crate::settings::raw::{Layer, Origin, Raw, Written};
+use crate::settings::setting::Key;
+use crate::settings::template::Environment;
+use crate::settings::{self, Config};
+use crate::terminal;
+
+/// Runs the command.
+pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let merged = settings::merge(
+        Some(&args.config),
+        &Environment(variable),
+        flags(args.input, args.dry_run.then_some(true)),
+        variable,
+    )?;
+    let config = Config::check(&merged.layer, !args.sandbox)?;
+    let target = match (config.dry_run, args.sandbox) {
+        (true, _) => Target::DryRun,
+        (_, true) => Target::Sandbox(args.users),
+        _ => Target::Braze,
+    };
+    let finished = carry_out(Order { config, target, session_time: variable("session_time") })?;
+    terminal::print(&if args.json { as_json(&finished).to_string() } else { as_text(&finished) });
+    if let Some(problem) = finished.problem() {
+        terminal::say_error(&problem);
+    }
+    Ok(finished.account.exit)
+}
+
+/// What flags say, over what the file says.
+pub fn flags(input: Option<String>, dry_run: Option<bool>) -> Layer {
+    let input = input.map(|path| (Key::Input, Written { raw: Raw::Text(path), origin: Origin::Flag("--input") }));
+    let dry_run = dry_run.map(|on| (Key::DryRun, Written { raw: Raw::Bool(on), origin: Origin::Flag("--dry-run") }));
+    input.into_iter().chain(dry_run).collect()
+}
+
+fn as_json(finished: &Finished) -> Value {
+    let mut account = finished.account.to_json();
+    if let (Some(object), Some(view)) = (account.as_object_mut(), &finished.sandbox) {
+        object.insert("sandbox".to_owned(), sandbox_counts(view));
+    }
+    account
+}
+
+fn sandbox_counts(view: &CohortView) -> Value {
+    json!({
+        "cohort_id": view.cohort_id,
+        "name": view.name,
+        "members": view.members,
+        "user_ids": view.user_ids.len(),
+        "device_ids": view.device_ids.len(),
+        "aliases": view.aliases.len(),
+        "unknown": view.unknown,
+    })
+}
+
+/// The account, and below it what the sandbox holds.
+pub fn as_text(finished: &Finished) -> String {
+    let account = finished.account.to_text();
+    match &finished.sandbox {
+        None => account,
+        Some(view) => format!(
+            "{account}\nthe sandbox holds cohort {} ({}): {} members (by external ID {}, by device {}, by alias {}); \
+             identifiers that it knows nobody by: {}",
+            view.cohort_id,
+            view.name.as_deref().unwrap_or("unnamed"),
+            view.members,
+            view.user_ids.len(),
+            view.device_ids.len(),
+            view.aliases.len(),
+            view.unknown
+        ),
+    }
+}

@@ -1,0 +1,278 @@
+//! The identifiers that did not arrive, in a file that `upload` takes as it is: one identifier a line, in its own column,
+//! with the reason in a column that no upload reads.
+//!
+//! It is written beside its place and moved there at the end, readable by its owner alone, so what stands there is always a
+//! whole one. A file of another kind is never overwritten.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use csv::{Terminator, Writer, WriterBuilder};
+use tempfile::NamedTempFile;
+use thiserror::Error;
+
+use crate::delivery::safe_path::{folder_of, must_be_regular, resolve};
+use crate::input::columns::Names;
+use crate::members::batch::Batch;
+use crate::members::identifier::{DEVICE_IDS, USER_IDS};
+
+/// The column that says why.
+const REASON: &str = "reason";
+/// What the name of a half-written file begins with.
+const HALF_WRITTEN: &str = ".failed_file.";
+
+/// The file cannot be written.
+#[derive(Debug, Error)]
+#[error("the failed_file {} cannot be written: {error} (set failed_file to a place that can be written, or leave it out)", .path.display())]
+pub struct FailuresError {
+    /// As it was set.
+    pub path: PathBuf,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+/// Takes what did not arrive. Without a path it takes nothing.
+pub struct Failures(Option<Place>);
+
+struct Place {
+    /// As it was set.
+    path: PathBuf,
+    /// Where the links lead to.
+    target: PathBuf,
+    header: Vec<String>,
+    /// The last column but one says what was to happen.
+    has_operation: bool,
+    state: Mutex<State>,
+}
+
+enum State {
+    Open(Box<Open>),
+    /// It could not be written to its end, and what was written is gone.
+    Broken(io::ErrorKind, String),
+    /// It is in its place.
+    Finished,
+}
+
+struct Open {
+    writer: Writer<NamedTempFile>,
+    written: u64,
+}
+
+impl Failures {
+    /// Takes nothing.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Begins the file, so that a place that cannot be written is found out before the first request.
+    pub fn begin(path: Option<&Path>, names: &Names) -> Result<Self, FailuresError> {
+        let Some(path) = path else { return Ok(Self(None)) };
+        let has_operation = names.operation.is_some();
+        let mut header: Vec<_> = names.outputs().into_iter().chain(names.operation.clone()).collect();
+        let is_taken = header.iter().any(|name| name == REASON);
+        header.push(if is_taken { format!("failure_{REASON}") } else { REASON.to_owned() });
+        let begun = resolve(path).and_then(|target| Ok((begin_at(&target, &header)?, target)));
+        let (open, target) = begun.map_err(|error| FailuresError { path: path.to_owned(), error })?;
+        Ok(Self(Some(Place {
+            path: path.to_owned(),
+            target,
+            header,
+            has_operation,
+            state: Mutex::new(State::Open(Box::new(open))),
+        })))
+    }
+
+    /// Takes the identifiers of a batch. The first error is the only one: after it there is nothing left to write to.
+    pub fn take(&self, batch: &Batch, reason: &str) -> Result<(), FailuresError> {
+        let Some(place) = &self.0 else { return Ok(()) };
+        let mut state = place.lock();
+        let State::Open(open) = &mut *state else { return Ok(()) };
+        place.write(open, batch, reason).map_err(|error| {
+            let error = io::Error::from(error);
+            *state = State::Broken(error.kind(), error.to_string());
+            place.error(error)
+        })
+    }
+
+    /// Puts the file in its place and says how many identifiers are in it. Where there are none, an earlier file of ours is
+    /// taken away.
+    pub fn finish(&self) -> Result<Option<(PathBuf, u64)>, FailuresError> {
+        let Some(place) = &self.0 else { return Ok(None) };
+        let state = std::mem::replace(&mut *place.lock(), State::Finished);
+        let open = match state {
+            State::Open(open) => open,
+            State::Broken(kind, said) => return Err(place.error(io::Error::new(kind, said))),
+            State::Finished => return Ok(None),
+        };
+        let written = open.written;
+        place.put(*open).map_err(|error| place.error(error))?;
+        Ok((written > 0).then(|| (place.path.clone(), written)))
+    }
+}
+
+impl Place {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn error(&self, error: io::Error) -> FailuresError {
+        FailuresError { path: self.path.clone(), error }
+    }
+
+    fn write(&self, open: &mut Open, batch: &Batch, reason: &str) -> csv::Result<()> {
+        let last = self.header.len() - 1 - usize::from(self.has_operation);
+        for (kind, identifier) in batch.identifiers() {
+            for place in 0..last {
+                open.writer.write_field(if place == kind.place() { identifier } else { b"" })?;
+            }
+            if self.has_operation {
+                open.writer.write_field(batch.operation().as_str())?;
+            }
+            open.writer.write_field(reason)?;
+            open.writer.write_record(None::<&[u8]>)?;
+            open.written += 1;
+        }
+        Ok(open.writer.flush()?)
+    }
+
+    fn put(&self, open: Open) -> io::Result<()> {
+        let file = open.writer.into_inner().map_err(|error| io::Error::other(error.error().to_string()))?;
+        if open.written > 0 {
+            // Hours may have passed since it was looked at.
+            must_be_free(&self.target)?;
+            file.persist(&self.target).map_err(|error| error.error)?;
+        } else if is_ours(&self.target) {
+            std::fs::remove_file(&self.target)?;
+        }
+        Ok(())
+    }
+}
+
+fn begin_at(target: &Path, header: &[String]) -> io::Result<Open> {
+    must_be_free(target)?;
+    // Only its owner can read a file that tempfile makes.
+    let file = tempfile::Builder::new().prefix(HALF_WRITTEN).tempfile_in(folder_of(target))?;
+    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(file);
+    writer.write_record(header)?;
+    writer.flush()?;
+    Ok(Open { writer, written: 0 })
+}
+
+fn must_be_free(target: &Path) -> io::Result<()> {
+    let Ok(metadata) = target.metadata() else { return Ok(()) };
+    must_be_regular(&metadata)?;
+    if metadata.len() > 0 && !is_ours(target) {
+        return Err(io::Error::other("there is a file that is not of this kind; it is not overwritten"));
+    }
+    Ok(())
+}
+
+/// Whether the file at this place begins as one of ours does.
+fn is_ours(path: &Path) -> bool {
+    let mut first = String::new();
+    let begins = format!("{USER_IDS},{DEVICE_IDS},");
+    let read = File::open(path).and_then(|file| BufReader::new(io::Read::take(file, 64 * 1024)).read_line(&mut first));
+    read.is_ok() && first.starts_with(&begins) && first.trim_end().ends_with(REASON)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::members::identifier::Kind;
+    use crate::members::operation::Operation;
+
+    fn batch() -> Batch {
+        let mut batch = Batch::new(Operation::Add);
+        batch.push(Kind::UserId, b"u,1");
+        batch.push(Kind::Alias(1), "\"ü\"".as_bytes());
+        batch.push(Kind::DeviceId, b"d1");
+        batch
+    }
+
+    fn names() -> Names {
+        Names { aliases: vec!["email".to_owned(), "phone".to_owned()], ..Names::default() }
+    }
+
+    #[test]
+    fn each_identifier_stands_in_its_own_column_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("failed.csv");
+        let failures = Failures::begin(Some(&path), &names()).unwrap();
+        failures.take(&batch(), "refused: no").unwrap();
+        assert!(!path.exists(), "it is in its place only when it is whole");
+        assert_eq!(failures.finish().unwrap(), Some((path.clone(), 3)));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<_> = text.split("\r\n").collect();
+        assert_eq!(
+            lines,
+            [
+                "user_ids,device_ids,email,phone,reason",
+                "\"u,1\",,,,refused: no",
+                ",,,\"\"\"ü\"\"\",refused: no",
+                ",d1,,,refused: no",
+                ""
+            ]
+        );
+    }
+
+    #[test]
+    fn a_run_without_failures_takes_an_earlier_file_away_but_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, other) = (folder.path().join("failed.csv"), folder.path().join("other.csv"));
+        std::fs::write(&ours, "user_ids,device_ids,reason\r\nu1,,x\r\n").unwrap();
+        std::fs::write(&other, "user_ids\r\nu1\r\n").unwrap();
+        assert_eq!(Failures::begin(Some(&ours), &Names::default()).unwrap().finish().unwrap(), None);
+        assert!(Failures::begin(Some(&other), &Names::default()).is_err());
+        assert!(!ours.exists() && other.exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_found_out_at_once() {
+        assert!(Failures::begin(Some(Path::new("/no/such/folder/failed.csv")), &Names::default()).is_err());
+    }
+
+    #[test]
+    fn a_link_stays_and_the_file_goes_where_it_leads() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, file) = (folder.path().join("link.csv"), folder.path().join("file.csv"));
+        std::os::unix::fs::symlink("file.csv", &link).unwrap();
+        for _ in 0..2 {
+            let failures = Failures::begin(Some(&link), &names()).unwrap();
+            failures.take(&batch(), "x").unwrap();
+            assert_eq!(failures.finish().unwrap(), Some((link.clone(), 3)));
+            assert!(link.is_symlink() && !file.is_symlink() && is_ours(&file));
+        }
+        Failures::begin(Some(&link), &names()).unwrap().finish().unwrap();
+        assert!(link.is_symlink() && !file.exists());
+    }
+
+    #[test]
+    fn a_device_stays_a_device() {
+        let error = Failures::begin(Some(Path::new("/dev/null")), &Names::default()).err().unwrap().to_string();
+        assert!(error.contains("/dev/null") && error.contains("no regular file"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_appeared_meanwhile_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("failed.csv");
+        let failures = Failures::begin(Some(&path), &names()).unwrap();
+        failures.take(&batch(), "x").unwrap();
+        std::fs::write(&path, "somebody's").unwrap();
+        assert!(failures.finish().is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody's");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_name_as_long_as_names_may_be_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ä".repeat(127));
+        let failures = Failures::begin(Some(&path), &names()).unwrap();
+        failures.take(&batch(), "x").unwrap();
+        assert_eq!(failures.finish().unwrap().map(|(_, count)| count), Some(3));
+    }
+}

@@ -1,0 +1,252 @@
+//! The upload: one reader, a short queue of batches, and `thread_count` workers of a rayon pool of its own.
+//!
+//! ```text
+//! reader (a thread) ──> queue ──> workers (rayon) ──> Braze
+//!    │ what was read                 │ what was sent
+//!    └──────────> Shared <───────────┘ <── progress (this thread, now and then)
+//! ```
+//! The queue holds as many batches as there are workers, 16 at most, so memory does not grow with the input.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::braze::Addresses;
+use crate::braze::body::BodyWriter;
+use crate::commands::outcome::Stop;
+use crate::delivery::failed_file::Failures;
+use crate::http::Post;
+use crate::input::reader::Reader;
+use crate::members::batch::Batch;
+use crate::report::{InputAccount, Sent};
+use crate::retry::RateLimiter;
+
+pub mod failed_file;
+mod redact;
+pub mod removals;
+pub mod safe_path;
+mod worker;
+
+use worker::Worker;
+
+/// More batches than this need not be ready: reading one takes a thousandth of a request.
+const MAX_QUEUE: usize = 16;
+/// How long requests in flight may still take once the run is stopped.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// How long a stopped run waits for the reader to hand over what it has just read.
+const LAST_ROWS: Duration = Duration::from_millis(500);
+/// How long a worker that has nothing to do is blind to a stop.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// How often progress is looked at.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How the members are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Requests at once.
+    pub thread_count: usize,
+    /// Where the identifiers go that did not arrive.
+    pub failed_file: Option<PathBuf>,
+    /// How long nothing may get through.
+    pub max_outage: Duration,
+    /// How long the run may take.
+    pub max_duration: Duration,
+    /// Requests in any hour.
+    pub max_requests_per_hour: u64,
+}
+
+/// What all requests of a run have in common.
+pub struct Plan {
+    /// Where to.
+    pub addresses: Addresses,
+    /// Writes the bodies.
+    pub bodies: BodyWriter,
+    /// Requests at once.
+    pub thread_count: usize,
+    /// The call without identifiers that comes first; none in a second pass.
+    pub first_call: Option<FirstCall>,
+}
+
+/// It shows whether the credentials hold, before anybody's data is sent.
+pub struct FirstCall {
+    /// Which address.
+    pub address: String,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// What is written beside the run.
+pub struct Keep {
+    /// What did not arrive.
+    pub failures: Failures,
+}
+
+/// What the run's threads tell each other, and progress.
+#[derive(Default)]
+pub struct Shared {
+    input: Mutex<InputAccount>,
+    delivered: AtomicU64,
+    refused: AtomicU64,
+    requests: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl Shared {
+    /// Nothing read, nothing sent.
+    pub fn new(aliases: usize) -> Self {
+        Self { input: Mutex::new(InputAccount::new(aliases)), ..Self::default() }
+    }
+
+    /// What was read, as of the latest full batch.
+    pub fn input(&self) -> MutexGuard<'_, InputAccount> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was sent.
+    pub fn sent(&self) -> Sent {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Sent {
+            delivered: of(&self.delivered),
+            refused: of(&self.refused),
+            requests: of(&self.requests),
+            retries: of(&self.retries),
+        }
+    }
+}
+
+/// Makes the first call, without reading or sending any identifier. Why it failed is in the limiter.
+pub fn first_call(plan: &Plan, post: &dyn Post, limiter: &RateLimiter<Stop>, shared: &Shared) {
+    Worker { plan, post, limiter, shared, failures: &Failures::none() }.first_call();
+}
+
+/// Runs the upload to its end, or until the limiter is stopped. Why it was stopped, if it was, is in the limiter.
+pub fn run(
+    plan: &Plan,
+    reader: Reader,
+    post: &dyn Post,
+    limiter: &Arc<RateLimiter<Stop>>,
+    shared: &Arc<Shared>,
+    keep: &Arc<Keep>,
+    tick: &mut dyn FnMut(),
+) {
+    let (batches, queue) = bounded(plan.thread_count.min(MAX_QUEUE));
+    // Not joined: it may be stuck in a read that never ends, which must not keep a stopped run from ending.
+    let end_of_input = start_reader(reader, batches, shared, limiter, keep);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(plan.thread_count)
+        .thread_name(|number| format!("worker-{number}"))
+        .build();
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return limiter.stop(Stop::Defect(format!("the worker threads cannot be started: {error}"))),
+    };
+    let worker = Worker { plan, post, limiter, shared, failures: &keep.failures };
+    let left_over = queue.clone();
+    pool.in_place_scope(|scope| {
+        let (at_work, all_done) = bounded::<()>(0);
+        scope.spawn(move |scope| {
+            let present = limiter.attend();
+            guarded(limiter, || worker.first_call());
+            for _ in 0..plan.thread_count {
+                let (queue, at_work) = (queue.clone(), at_work.clone());
+                let present = limiter.attend();
+                scope.spawn(move |_| {
+                    guarded(limiter, || work(worker, &queue));
+                    drop((present, at_work));
+                });
+            }
+            drop(present);
+        });
+        supervise(&all_done, post, limiter, tick);
+    });
+    if limiter.is_stopped() {
+        keep_left_over(worker, &left_over);
+    } else if end_of_input.recv().is_err() && !limiter.is_stopped() {
+        limiter.stop(Stop::Defect("the reader panicked".to_owned()));
+    }
+}
+
+/// What was read when the run was stopped, and is not sent any more. A reader that has just read some more hands it over; one
+/// that is stuck in its input is not waited for.
+fn keep_left_over(worker: Worker<'_>, queue: &Receiver<Batch>) {
+    while let Ok(batch) = queue.recv_timeout(LAST_ROWS) {
+        worker.keep(&batch, worker::NOT_SENT);
+    }
+}
+
+/// Starts the reader; it says when it has read to the end. A channel that closes without a word means a panic, or an error,
+/// which has stopped the run then.
+fn start_reader(
+    reader: Reader,
+    batches: Sender<Batch>,
+    shared: &Arc<Shared>,
+    limiter: &Arc<RateLimiter<Stop>>,
+    keep: &Arc<Keep>,
+) -> Receiver<()> {
+    let (said, end_of_input) = bounded(1);
+    let (shared, limiter, keep) = (Arc::clone(shared), Arc::clone(limiter), Arc::clone(keep));
+    thread::spawn(move || {
+        let publish = |account: &InputAccount| shared.input().clone_from(account);
+        let leave = |batch: &Batch| {
+            if let Err(error) = keep.failures.take(batch, worker::NOT_SENT) {
+                limiter.stop(Stop::CannotWrite(error));
+            }
+        };
+        // A batch that is taken after the stop is kept, not sent; no further one is read.
+        match reader.read(publish, |batch| batches.send(batch).is_ok() && !limiter.is_stopped(), leave) {
+            Ok(()) => drop(said.send(())),
+            Err(error) => limiter.stop(Stop::Input(error)),
+        }
+        drop(batches);
+    });
+    end_of_input
+}
+
+/// A panic stops the run instead of hanging it. Whether there was none.
+fn guarded(limiter: &RateLimiter<Stop>, work: impl FnOnce()) -> bool {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    if result.is_err() {
+        limiter.stop(Stop::Defect("a worker panicked".to_owned()));
+    }
+    result.is_ok()
+}
+
+/// Takes batches until there are none, or the run is stopped.
+fn work(worker: Worker<'_>, queue: &Receiver<Batch>) {
+    let mut body = Vec::new();
+    while !worker.limiter.is_stopped() {
+        match queue.recv_timeout(PATIENCE) {
+            Ok(batch) => {
+                let is_whole = guarded(worker.limiter, || worker.deliver(&batch, &mut body));
+                if !is_whole {
+                    worker.keep(&batch, worker::NOT_SENT);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// Waits for the workers, shows progress, and cuts what takes too long after a stop.
+fn supervise(all_done: &Receiver<()>, post: &dyn Post, limiter: &RateLimiter<Stop>, tick: &mut dyn FnMut()) {
+    let mut stopped_at = None;
+    loop {
+        match all_done.recv_timeout(TICK) {
+            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(()) | Err(RecvTimeoutError::Timeout) => tick(),
+        }
+        limiter.check_limit();
+        if limiter.is_stopped() {
+            let since = *stopped_at.get_or_insert_with(|| limiter.now());
+            if limiter.now().saturating_sub(since) >= LAST_ANSWERS {
+                post.cut();
+            }
+        }
+    }
+}

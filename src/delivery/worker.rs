@@ -1,0 +1,150 @@
+//! One worker: a batch at a time, until Braze has acknowledged or refused each identifier of it, or it is given up.
+
+use std::borrow::Cow;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use log::{debug, warn};
+
+use super::redact::without_identifiers;
+use super::{Plan, Shared};
+use crate::braze::{Refusal, Verdict, classify, hint};
+use crate::commands::outcome::Stop;
+use crate::delivery::failed_file::Failures;
+use crate::http::Post;
+use crate::members::batch::Batch;
+use crate::retry::{self, CallError, Failure, GivenUp, RateLimiter, ResponseMeta};
+
+/// Why an identifier is in the file of failures that nothing is known of.
+pub const NOT_SENT: &str = "undelivered: the run ended before it was acknowledged";
+/// Requests beyond the first that halving may cost a batch.
+const MAX_HALVING_REQUESTS: u32 = 200;
+
+#[derive(Clone, Copy)]
+pub struct Worker<'a> {
+    pub plan: &'a Plan,
+    pub post: &'a dyn Post,
+    pub limiter: &'a RateLimiter<Stop>,
+    pub shared: &'a Shared,
+    pub failures: &'a Failures,
+}
+
+/// How one body ended.
+#[derive(Debug)]
+enum End {
+    Delivered,
+    Halve(String),
+}
+
+/// Final for the whole run.
+struct Refused<'a> {
+    refusal: Refusal,
+    address: &'a str,
+}
+
+impl From<Refused<'_>> for Stop {
+    fn from(Refused { refusal, address }: Refused<'_>) -> Self {
+        Self::Refused { refusal, address: address.to_owned() }
+    }
+}
+
+impl Worker<'_> {
+    /// The call without identifiers. Whatever keeps it from being delivered stops the run.
+    pub fn first_call(&self) {
+        let Some(call) = &self.plan.first_call else { return };
+        let said = match self.send(&call.address, &call.body, None, false) {
+            Ok(End::Delivered) | Err(CallError::Stopped) => return,
+            Ok(End::Halve(said)) => said,
+            Err(CallError::GivenUp(reason)) => reason.into_said(),
+        };
+        self.limiter.stop(Refused { refusal: Refusal::Request(said), address: &call.address }.into());
+    }
+
+    /// Sends a batch. Where Braze refuses something in it, it is halved until what is refused is alone.
+    /// `body` is room for its bytes, to be used again.
+    pub fn deliver(&self, batch: &Batch, body: &mut Vec<u8>) {
+        let mut parts = vec![Cow::Borrowed(batch)];
+        let mut extra_requests = 0;
+        while let Some(part) = parts.pop() {
+            let is_half = extra_requests > 0;
+            self.plan.bodies.write(&part, body);
+            let count = part.len() as u64;
+            match self.send(&self.plan.addresses.users, body, Some(&part), is_half) {
+                Ok(End::Delivered) => {
+                    self.shared.delivered.fetch_add(count, Ordering::Relaxed);
+                }
+                Ok(End::Halve(said)) if part.len() == 1 => self.refuse(&part, &said),
+                Ok(End::Halve(said)) if extra_requests + 2 > MAX_HALVING_REQUESTS => {
+                    warn!("{count} identifiers are given up: too many of their batch are refused ({said})");
+                    self.keep(&part, &format!("undelivered: too many others of its batch were refused ({said})"));
+                }
+                Ok(End::Halve(said)) => {
+                    debug!("a batch of {count} is halved: {said}");
+                    extra_requests += 2;
+                    let (left, right) = part.halves();
+                    parts.extend([Cow::Owned(right), Cow::Owned(left)]);
+                }
+                Err(CallError::GivenUp(GivenUp::NotAcknowledged(said))) => self.refuse(&part, &said),
+                Err(CallError::GivenUp(GivenUp::Failed(said))) => {
+                    let failures = retry::MAX_FAILURES;
+                    warn!("a batch of {count} identifiers is given up after {failures} failures ({said})");
+                    self.keep(&part, &format!("undelivered: {said}"));
+                }
+                Err(CallError::Stopped) => {
+                    parts.push(part);
+                    for part in &parts {
+                        self.keep(part, NOT_SENT);
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, part: &Batch, said: &str) {
+        let count = part.len() as u64;
+        warn!("Braze refused {count} identifiers: {said}");
+        self.shared.refused.fetch_add(count, Ordering::Relaxed);
+        self.keep(part, &format!("refused: {said}"));
+    }
+
+    /// Keeps what did not arrive for later. A file that cannot take it ends the run.
+    pub fn keep(&self, part: &Batch, reason: &str) {
+        if let Err(error) = self.failures.take(part, reason) {
+            self.limiter.stop(Stop::CannotWrite(error));
+        }
+    }
+
+    /// Sends the same bytes until something final is known. The first try of a half is a retry already.
+    fn send(&self, address: &str, body: &[u8], part: Option<&Batch>, is_half: bool) -> Result<End, CallError> {
+        let mut is_retry = is_half;
+        retry::call(self.limiter, Duration::ZERO, || {
+            self.shared.requests.fetch_add(1, Ordering::Relaxed);
+            self.shared.retries.fetch_add(u64::from(is_retry), Ordering::Relaxed);
+            is_retry = true;
+            let outcome = self.post.post(address, body);
+            let meta = outcome.as_ref().map_or(ResponseMeta::NOTHING, |answer| ResponseMeta {
+                answered: true,
+                quota: hint::quota(&answer.headers, hint::WallClock::now()),
+            });
+            let verdict = classify(&outcome).map_text(|text| without_identifiers(&text, part));
+            (meta, end_of_try(verdict, address))
+        })
+    }
+}
+
+/// What a verdict means for this batch, or for the next try.
+fn end_of_try(verdict: Verdict, address: &str) -> Result<End, Failure<Refused<'_>>> {
+    let refused = |refusal| Refused { refusal, address };
+    Err(match verdict {
+        Verdict::Delivered => return Ok(End::Delivered),
+        Verdict::Halve(said) => return Ok(End::Halve(said)),
+        Verdict::NotAcknowledged(said) => Failure::NotAcknowledged(said),
+        Verdict::AgainAtOnce => Failure::AgainAtOnce,
+        Verdict::Again(said, pause) => Failure::Again { said, pause },
+        Verdict::Garbage(said) => Failure::Unintelligible { error: refused(Refusal::NotBraze(said.clone())), said },
+        Verdict::Locked(pause) => Failure::Locked { pause },
+        Verdict::Limited(pause) => Failure::Limited { pause },
+        Verdict::Final(refusal) => Failure::Final(refused(refusal)),
+    })
+}

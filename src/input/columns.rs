@@ -1,0 +1,267 @@
+//! Which column is what. Pure.
+
+use thiserror::Error;
+
+use crate::input::near_names::nearest;
+use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
+
+/// What the columns that matter are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Labels of user aliases.
+    pub aliases: Vec<String>,
+    /// Columns of another name: that name, and `user_ids`, `device_ids` or a label.
+    pub mapping: Vec<(String, String)>,
+    /// The column that says what happens to the members of its row.
+    pub operation: Option<String>,
+}
+
+/// The columns of one input that matter, in the order of the input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// Index of the column, and what its cells are.
+    pub used: Vec<(usize, Kind)>,
+    /// Index of the column that says the operation.
+    pub operation: Option<usize>,
+    /// How many columns a row has to have.
+    pub width: usize,
+    /// Columns that the settings name and that are not there.
+    pub missing: Vec<String>,
+}
+
+/// Why a header cannot be used.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum HeaderError {
+    /// No column has the exact name of an identifier column.
+    #[error(
+        "no identifier column: the result has the columns {}; wanted is at least one of {} (exact names, case and spaces count){}",
+        quoted(.seen), quoted(.wanted), hint(.nearest.as_ref())
+    )]
+    NoIdentifierColumn {
+        /// The columns that are there.
+        seen: Vec<String>,
+        /// The columns that would do.
+        wanted: Vec<String>,
+        /// A seen column, and the wanted name it resembles.
+        nearest: Option<(String, String)>,
+    },
+    /// Two columns would be one.
+    #[error(
+        "the columns '{attribute}' and '{output}' are both there, and mapping says that '{attribute}' is '{output}': leave one of them \
+         out of the query"
+    )]
+    Both {
+        /// The column that `mapping` renames.
+        attribute: String,
+        /// The column of the name that it gets.
+        output: String,
+    },
+    /// There is nothing that says what is to be done.
+    #[error(
+        "no column '{name}', which operation_column names: the result has the columns {} (exact names, case and spaces count)",
+        quoted(.seen)
+    )]
+    NoOperationColumn {
+        /// As it was set.
+        name: String,
+        /// The columns that are there.
+        seen: Vec<String>,
+    },
+    /// Two columns have the same name, which is one that we use.
+    #[error("the column '{name}' is there twice: give one of them another name in the query")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// One of several files has other identifier columns than the first one.
+    #[error(
+        "its identifier columns are {}, and those of {first} are {}: files that are read as one need the same, in any order",
+        quoted(.found), quoted(.wanted)
+    )]
+    OtherColumns {
+        /// The columns of this file.
+        found: Vec<String>,
+        /// The columns of the first one.
+        wanted: Vec<String>,
+        /// The first file.
+        first: String,
+    },
+}
+
+fn quoted(names: &[String]) -> String {
+    const SHOWN: usize = 30;
+    let text = names.iter().take(SHOWN).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        return format!("{text} and {} more", names.len() - SHOWN);
+    }
+    text
+}
+
+fn hint(nearest: Option<&(String, String)>) -> String {
+    nearest.map_or_else(String::new, |(seen, wanted)| {
+        format!("; did you mean '{wanted}' where the query says '{seen}'? Write: SELECT \"{seen}\" AS {wanted}")
+    })
+}
+
+impl Names {
+    /// `user_ids`, `device_ids` and the label of each alias, in the order of [`Kind::all`].
+    pub fn outputs(&self) -> Vec<String> {
+        [USER_IDS, DEVICE_IDS].into_iter().map(str::to_owned).chain(self.aliases.iter().cloned()).collect()
+    }
+
+    /// Every name that a column which matters may have: outputs, mapped columns, the operation.
+    pub fn all(&self) -> Vec<String> {
+        let mapped = self.mapping.iter().map(|(attribute, _)| attribute.clone());
+        self.outputs().into_iter().chain(mapped).chain(self.operation.clone()).collect()
+    }
+
+    /// The column that is called otherwise than what it holds.
+    fn attribute_of(&self, output: &str) -> Option<&str> {
+        self.mapping.iter().find(|(_, to)| to == output).map(|(attribute, _)| attribute.as_str())
+    }
+
+    /// Finds the columns by exact name. A mapped column stands for its output; where it is not there, the output's own name
+    /// does, as in a file of failures.
+    pub fn find(&self, header: &[String]) -> Result<Columns, HeaderError> {
+        let (mut used, mut missing) = (Vec::new(), Vec::new());
+        for (output, kind) in self.outputs().iter().zip(Kind::all(self.aliases.len())) {
+            let attribute = self.attribute_of(output);
+            let by_attribute = attribute.map(|attribute| place_of(header, attribute)).transpose()?.flatten();
+            match (by_attribute, place_of(header, output)?, attribute) {
+                (Some(_), Some(_), Some(attribute)) => {
+                    let (attribute, output) = (attribute.to_owned(), output.clone());
+                    return Err(HeaderError::Both { attribute, output });
+                }
+                (Some(place), ..) | (None, Some(place), _) => used.push((place, kind)),
+                (None, None, Some(attribute)) => missing.push(attribute.to_owned()),
+                (None, None, None) if matches!(kind, Kind::Alias(_)) => missing.push(output.clone()),
+                (None, None, None) => {}
+            }
+        }
+        if used.is_empty() {
+            return Err(self.no_identifier_column(header));
+        }
+        let operation = self.operation.as_ref().map(|name| {
+            let missing = || HeaderError::NoOperationColumn { name: name.clone(), seen: header.to_vec() };
+            place_of(header, name)?.ok_or_else(missing)
+        });
+        used.sort_unstable_by_key(|(place, _)| *place);
+        Ok(Columns { used, operation: operation.transpose()?, width: header.len(), missing })
+    }
+
+    /// The same columns, where rows have the cells of [`Names::all`] in that order; `header` is what the first one mentions.
+    pub fn among_all(&self, header: &[String]) -> Columns {
+        let all = self.all();
+        let place = |name: &str| all.iter().position(|known| known == name);
+        let used = self.outputs().into_iter().zip(Kind::all(self.aliases.len()));
+        let used = used.filter_map(|(output, kind)| {
+            let own_name = header.contains(&output);
+            let attribute =
+                self.attribute_of(&output).filter(|name| !own_name || header.iter().any(|seen| seen == name));
+            Some((place(attribute.unwrap_or(&output))?, kind))
+        });
+        let operation = self.operation.as_deref().and_then(place);
+        Columns { used: used.collect(), operation, width: all.len(), missing: Vec::new() }
+    }
+
+    fn no_identifier_column(&self, header: &[String]) -> HeaderError {
+        let mapped = self.mapping.iter().map(|(attribute, _)| attribute.clone());
+        let wanted: Vec<_> = self.outputs().into_iter().chain(mapped).collect();
+        let nearest = header.iter().find_map(|seen| {
+            let found = nearest(seen, wanted.iter().map(String::as_str))?;
+            Some((seen.clone(), found.to_owned()))
+        });
+        HeaderError::NoIdentifierColumn { seen: header.to_vec(), wanted, nearest }
+    }
+}
+
+/// Where the one column of this name is.
+fn place_of(header: &[String], name: &str) -> Result<Option<usize>, HeaderError> {
+    let mut places = header.iter().enumerate().filter(|(_, seen)| *seen == name).map(|(place, _)| place);
+    match (places.next(), places.next()) {
+        (Some(_), Some(_)) => Err(HeaderError::Duplicate { name: name.to_owned() }),
+        (place, _) => Ok(place),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn with_aliases(aliases: &[&str]) -> Names {
+        Names { aliases: names(aliases), ..Names::default() }
+    }
+
+    #[test]
+    fn columns_are_found_by_exact_name_in_the_order_of_the_input() {
+        let header = names(&["email", "name", "device_ids", "User_Ids", "user_ids"]);
+        let columns = with_aliases(&["phone", "email"]).find(&header).unwrap();
+        assert_eq!(columns.used, [(0, Kind::Alias(1)), (2, Kind::DeviceId), (4, Kind::UserId)]);
+        assert_eq!(columns.width, 5);
+        assert_eq!(columns.missing, ["phone"]);
+    }
+
+    #[rstest]
+    #[case("User_IDs", "user_ids")]
+    #[case("user_id", "user_ids")]
+    #[case(" device_ids", "device_ids")]
+    #[case("e_mail", "email")]
+    fn a_near_miss_is_named(#[case] seen: &str, #[case] meant: &str) {
+        let error = with_aliases(&["email"]).find(&names(&["name", seen])).unwrap_err();
+        let HeaderError::NoIdentifierColumn { nearest: Some((from, to)), .. } = &error else { panic!("{error:?}") };
+        assert_eq!((from.as_str(), to.as_str()), (seen, meant));
+        assert!(error.to_string().contains(&format!("SELECT \"{seen}\" AS {meant}")), "{error}");
+    }
+
+    #[test]
+    fn a_header_without_any_likeness_lists_what_is_there_and_what_is_wanted() {
+        let error = with_aliases(&[]).find(&names(&["a", "b"])).unwrap_err().to_string();
+        assert!(error.contains("'a', 'b'") && error.contains("'user_ids', 'device_ids'"), "{error}");
+    }
+
+    #[test]
+    fn the_same_column_twice_is_an_error_only_where_it_is_used() {
+        let twice = with_aliases(&[]).find(&names(&["user_ids", "user_ids"]));
+        assert_eq!(twice, Err(HeaderError::Duplicate { name: "user_ids".to_owned() }));
+        assert!(with_aliases(&[]).find(&names(&["user_ids", "x", "x"])).is_ok());
+    }
+
+    fn mapped() -> Names {
+        let mapping = [("external_id", "user_ids"), ("mail", "email")];
+        let mapping = mapping.map(|(from, to)| (from.to_owned(), to.to_owned())).to_vec();
+        Names { aliases: names(&["email"]), mapping, operation: Some("change".to_owned()) }
+    }
+
+    #[test]
+    fn a_mapped_column_stands_for_its_output_and_the_output_for_itself() {
+        let columns = mapped().find(&names(&["change", "mail", "user_ids", "device_ids"])).unwrap();
+        assert_eq!(columns.used, [(1, Kind::Alias(0)), (2, Kind::UserId), (3, Kind::DeviceId)]);
+        assert_eq!((columns.operation, columns.width), (Some(0), 4));
+        let columns = mapped().find(&names(&["external_id", "change"])).unwrap();
+        assert_eq!((columns.used, columns.missing), (vec![(0, Kind::UserId)], names(&["mail"])));
+    }
+
+    #[test]
+    fn a_mapped_column_beside_its_output_is_an_error_and_so_is_a_missing_operation() {
+        let both = mapped().find(&names(&["change", "external_id", "user_ids"])).unwrap_err();
+        assert!(matches!(both, HeaderError::Both { .. }), "{both}");
+        let missing = mapped().find(&names(&["Change", "external_id"])).unwrap_err();
+        assert!(missing.to_string().contains("no column 'change'"), "{missing}");
+    }
+
+    #[test]
+    fn among_all_names_the_first_row_says_which_one_is_used() {
+        // user_ids, device_ids, email, external_id, mail, change
+        let used = |header: &[&str]| mapped().among_all(&names(header)).used;
+        let kinds = [Kind::UserId, Kind::DeviceId, Kind::Alias(0)];
+        let at = |places: [usize; 3]| places.into_iter().zip(kinds).collect::<Vec<_>>();
+        assert_eq!(used(&["external_id"]), at([3, 1, 4]));
+        assert_eq!(used(&["user_ids", "mail"]), at([0, 1, 4]));
+        assert_eq!(mapped().among_all(&[]).operation, Some(5));
+    }
+}

@@ -1,0 +1,318 @@
+//! Values separated by commas, as Digdag's `td>` writes them with `download_file` and as people write them by hand, or by
+//! tabs. Quotes mean the same in both.
+//!
+//! What an exact account needs beyond the cells: in a result of one column an empty line is a row (a NULL), and no cell or
+//! row can take more memory than [`MAX_ROW_BYTES`].
+
+use std::io::{self, Read};
+
+use super::bytes::Bytes;
+use super::splitter::{Split, Splitter};
+use super::{Cells, Fault, Place, Row, RowsError};
+use crate::members::identifier;
+
+/// The most that is kept of a row. A longer one is read to its end and reported as oversized.
+pub const MAX_ROW_BYTES: usize = 1024 * 1024;
+/// The most columns of a row.
+pub const MAX_COLUMNS: usize = 10_000;
+/// What is kept of a cell that does not fit: enough to see that it is too long for an identifier.
+pub(super) const KEPT_OF_A_CELL: usize = identifier::MAX_BYTES + 1;
+
+/// Reads rows from separated text, in constant memory.
+pub struct Delimited<R> {
+    input: Bytes<R>,
+    splitter: Splitter,
+    /// Where the next byte stands.
+    line: u64,
+    /// Where the latest row begins.
+    row_line: u64,
+    /// The bytes of the latest row, which are the last ones that were consumed.
+    row_len: usize,
+    /// An empty line is a row of one empty cell.
+    blank_lines_are_rows: bool,
+    /// The last line ended with a carriage return; a line feed that follows belongs to it.
+    after_carriage_return: bool,
+}
+
+impl<R: Read> Delimited<R> {
+    /// Reads nothing yet.
+    pub fn new(input: Bytes<R>, delimiter: u8) -> Self {
+        Self {
+            input,
+            splitter: Splitter::new(delimiter),
+            line: 1,
+            row_line: 1,
+            row_len: 0,
+            blank_lines_are_rows: false,
+            after_carriage_return: false,
+        }
+    }
+
+    /// The names of the columns; to be read once, before the rows.
+    pub fn header(&mut self) -> Result<Vec<String>, RowsError> {
+        if !self.advance()? {
+            return Err(RowsError::Empty);
+        }
+        let row = self.row();
+        if row.fault.is_some() {
+            return Err(RowsError::HeaderTooLong);
+        }
+        let names = row.to_strings();
+        self.blank_lines_are_rows = names.len() == 1;
+        Ok(names)
+    }
+
+    /// There is no header: the first line is a row of so many columns.
+    pub fn without_header(&mut self, columns: usize) {
+        self.blank_lines_are_rows = columns == 1;
+    }
+
+    /// Goes to the next row; false at the end of the input.
+    #[inline]
+    pub fn advance(&mut self) -> Result<bool, RowsError> {
+        let next = self.skip_line_breaks().map_err(|error| failed(self.line, error))?;
+        (self.row_line, self.row_len) = (self.line, 0);
+        self.splitter.begin();
+        match next {
+            Next::End => return Ok(false),
+            Next::BlankRow => self.splitter.blank(),
+            Next::Record => self.read_record()?,
+        }
+        Ok(true)
+    }
+
+    /// The row that it went to.
+    #[inline]
+    pub fn row(&self) -> Row<'_> {
+        Row {
+            bytes: self.input.consumed(self.row_len),
+            cells: Cells::Spans(self.splitter.cells()),
+            place: self.row_line,
+            fault: self.splitter.is_oversized().then_some(Fault::TooLong),
+        }
+    }
+
+    /// Goes to the first byte of the next record.
+    #[inline]
+    fn skip_line_breaks(&mut self) -> io::Result<Next> {
+        loop {
+            let Some(byte) = self.input.first()? else { return Ok(Next::End) };
+            if !matches!(byte, b'\r' | b'\n') {
+                return Ok(Next::Record);
+            }
+            self.input.consume(1);
+            self.line += u64::from(byte == b'\n');
+            let ends_the_last_record = byte == b'\n' && self.after_carriage_return;
+            self.after_carriage_return = byte == b'\r';
+            if self.blank_lines_are_rows && !ends_the_last_record {
+                return Ok(Next::BlankRow);
+            }
+        }
+    }
+
+    #[inline]
+    fn read_record(&mut self) -> Result<(), RowsError> {
+        let mut at_end = false;
+        loop {
+            match self.splitter.split(self.input.at_hand_mut(), at_end) {
+                Split::Record { len, after_carriage_return } => {
+                    self.after_carriage_return = after_carriage_return;
+                    self.line += self.splitter.line_feeds();
+                    self.row_len = len;
+                    self.input.consume(len);
+                    return Ok(());
+                }
+                Split::OpenQuote => return Err(RowsError::UnterminatedQuote { line: self.row_line }),
+                Split::TextBehindQuote => {
+                    let broken = self.row_line + self.splitter.line_feeds();
+                    return Err(RowsError::TextBehindQuote { line: self.row_line, broken });
+                }
+                Split::More => at_end = self.read_more().map_err(|error| failed(self.row_line, error))?,
+            }
+        }
+    }
+
+    /// Whether there was nothing more.
+    fn read_more(&mut self) -> io::Result<bool> {
+        if self.input.is_full() {
+            let len = self.splitter.squeeze(self.input.at_hand_mut());
+            self.input.truncate(len);
+        }
+        Ok(self.input.more()? == 0)
+    }
+}
+
+/// Reading failed in this line.
+fn failed(line: u64, error: io::Error) -> RowsError {
+    RowsError::Io { after: Place { unit: "line", number: line.saturating_sub(1) }, error }
+}
+
+enum Next {
+    Record,
+    BlankRow,
+    End,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::WINDOW;
+    use super::super::bytes::tests::Dribble;
+    use super::super::format::{Form, Format};
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    fn rows(text: &[u8], step: usize) -> Result<Vec<Vec<String>>, RowsError> {
+        let form = Form { format: Some(Format::Csv), ..Form::default() };
+        let mut input = super::super::open(Dribble(text, step), "-", &form, Vec::new())?;
+        let mut rows = vec![input.names.unwrap()];
+        while input.rows.advance()? {
+            rows.push(input.rows.row().to_strings());
+        }
+        Ok(rows)
+    }
+
+    fn delimited(text: &str) -> Delimited<&[u8]> {
+        let mut input = Delimited::new(Bytes::new(text.as_bytes()), b',');
+        input.header().unwrap();
+        input
+    }
+
+    fn next<'a>(input: &'a mut Delimited<&[u8]>) -> Row<'a> {
+        assert!(input.advance().unwrap());
+        input.row()
+    }
+
+    /// Expected: the cells of a row between `|`, the rows between `/`.
+    #[rstest]
+    #[case::crlf("a,b\r\n1,2\r\n3,4\r\n", "a|b/1|2/3|4")]
+    #[case::lf("a,b\n1,2\n", "a|b/1|2")]
+    #[case::no_line_break_at_the_end("a,b\r\n1,2", "a|b/1|2")]
+    #[case::byte_order_mark("\u{feff}a,b\r\n1,2\r\n", "a|b/1|2")]
+    #[case::quotes("a,b\r\n\"x,\"\"y\"\"\",\"l1\r\nl2\"\r\n", "a|b/x,\"y\"|l1\r\nl2")]
+    #[case::nulls("a,b\r\n,\r\n\"\",1\r\n", "a|b/|/|1")]
+    #[case::a_null_in_one_column_is_a_row("a\r\n\r\n1\r\n\r\n\r\n2", "a//1///2")]
+    #[case::a_null_in_one_column_with_lf("a\n\n1\n\n", "a//1/")]
+    #[case::an_empty_line_between_many_columns("a,b\r\n\r\n1,2\r\n\r\n", "a|b/1|2")]
+    #[case::ragged("a,b\r\n1\r\n1,2,3\r\n", "a|b/1/1|2|3")]
+    #[case::quoted_at_the_very_end("a\r\n\"x\"", "a/x")]
+    #[case::mixed_line_breaks("a\r\n1\n2\r\n3\r4", "a/1/2/3/4")]
+    #[case::header_only("a\r\n", "a")]
+    #[case::quotes_in_the_middle("a,b\n5\"\",x\"y\"\n \"z\",\"\"\n", "a|b/5\"\"|x\"y\"/ \"z\"|")]
+    #[case::doubled_quotes("a,b\n\"\"\"1\"\"\",\"\"\"\"\n\"2\"\"\"\"3\",4\n", "a|b/\"1\"|\"/2\"\"3|4")]
+    #[case::quoted_before_each_line_break("a,b\r\n1,\"2\"\r3,\"4\"\n5,\"6\"\r\n", "a|b/1|2/3|4/5|6")]
+    fn reads(#[case] text: &str, #[case] expected: &str) {
+        for step in [1, 2, 3, 1000] {
+            let read: Vec<_> = rows(text.as_bytes(), step).unwrap().iter().map(|row| row.join("|")).collect();
+            assert_eq!(read.join("/"), expected, "step {step}");
+        }
+    }
+
+    #[rstest]
+    #[case::empty(b"", "empty")]
+    #[case::line_breaks_only(b"\r\n\r\n", "empty")]
+    #[case::utf16(b"\xff\xfea\0", "UTF-16")]
+    #[case::utf16_without_mark(b"a\0b\0", "UTF-16")]
+    #[case::gzip(b"\x1f\x8b\x08\0", "gzip")]
+    #[case::quote_without_end(b"a\r\n1\r\n\"2\r\n3\r\n", "line 3 never ends")]
+    #[case::quote_at_the_very_end(b"a\r\n1\r\n\"", "line 3 never ends")]
+    #[case::quote_without_end_in_the_header(b"\"a\r\n1\r\n", "line 1 never ends")]
+    #[case::text_behind_a_quote(b"a\r\n\"1\"2\r\n", "begins in line 2 breaks in line 2")]
+    #[case::space_behind_a_quote(b"a,b\r\n\"1\" ,2\r\n", "begins in line 2 breaks in line 2")]
+    #[case::two_lone_quotes(b"a,b\r\n\"1,2\r\n3,4\r\n\"5,6\r\n", "begins in line 2 breaks in line 4")]
+    #[case::three_lone_quotes(b"a,b\n1,\"2\n3,\"4\n5,\"6\n7,8\n", "begins in line 2 breaks in line 3")]
+    #[case::three_lone_quotes_of_which_two_meet(b"a,b\n\"1,2\n\",4\n5,\"6\n7,8\n", "line 4 never ends")]
+    #[case::two_lone_quotes_in_the_header(b"\"a,b\n\"1,2\n", "begins in line 1 breaks in line 2")]
+    #[case::text_behind_a_doubled_quote(b"a\n\"\"\"1\"2\n", "begins in line 2 breaks in line 2")]
+    fn refuses(#[case] text: &[u8], #[case] message: &str) {
+        for step in [1, 1000] {
+            let error = rows(text, step).unwrap_err().to_string();
+            assert!(error.contains(message), "step {step}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_cell_too_long_for_anything_takes_no_memory_and_leaves_the_others_whole() {
+        let text = format!("a,b,c\r\nx,{},z\r\n1,2,3\r\n", "y".repeat(30_000_000));
+        let mut input = delimited(&text);
+        let row = next(&mut input);
+        assert_eq!((row.cell(0), row.cell(2), row.len()), (b"x".as_slice(), b"z".as_slice(), 3));
+        assert!(row.cell(1).len() > identifier::MAX_BYTES);
+        assert!(input.input.capacity() <= WINDOW, "{} bytes are kept", input.input.capacity());
+        assert_eq!(next(&mut input).to_strings(), ["1", "2", "3"]);
+    }
+
+    #[rstest]
+    #[case(MAX_COLUMNS, None)]
+    #[case(MAX_COLUMNS + 1, Some(Fault::TooLong))]
+    fn the_limit_of_columns_is_exact_both_ways(#[case] columns: usize, #[case] fault: Option<Fault>) {
+        for cell in ["x", "\"x\"\"\""] {
+            let text = format!("a\r\n{}{cell}\r\n", "x,".repeat(columns - 1));
+            assert_eq!(next(&mut delimited(&text)).fault, fault);
+        }
+    }
+
+    #[test]
+    fn a_row_of_too_many_cells_is_oversized_and_the_next_one_is_not() {
+        let text = format!("a\r\n{}\r\n1\r\n", "x,".repeat(3_000_000));
+        let mut input = delimited(&text);
+        assert_eq!(next(&mut input).fault, Some(Fault::TooLong));
+        let row = next(&mut input);
+        assert_eq!((row.to_strings(), row.place, row.fault), (vec!["1".to_owned()], 3, None));
+        assert!(input.input.capacity() <= WINDOW, "{} bytes are kept", input.input.capacity());
+    }
+
+    /// Cells of 1,000 letters count whole, longer ones as far as they are kept.
+    #[rstest]
+    #[case::below(1000, 1000, None)]
+    #[case::above(1000, 1100, Some(Fault::TooLong))]
+    #[case::above_in_long_cells(5000, 1100, Some(Fault::TooLong))]
+    #[case::below_in_long_cells(5000, 1000, None)]
+    #[case::far_above(1000, 9000, Some(Fault::TooLong))]
+    fn a_row_has_a_megabyte_in_what_is_kept_of_its_cells(
+        #[case] length: usize,
+        #[case] cells: usize,
+        #[case] fault: Option<Fault>,
+        #[values("", "\"")] quote: &str,
+        #[values(1000, usize::MAX)] step: usize,
+    ) {
+        let row = vec![format!("{quote}{}{quote}", "x".repeat(length)); cells].join(",");
+        let text = format!("a\r\n{row}\r\n{row}\r\n1\r\n");
+        let mut input = Delimited::new(Bytes::new(Dribble(text.as_bytes(), step)), b',');
+        input.header().unwrap();
+        for _ in 0..2 {
+            assert!(input.advance().unwrap());
+            assert_eq!(input.row().fault, fault);
+            assert!(
+                fault.is_some()
+                    || input.row().len() == cells && input.row().cell(cells - 1).len() >= length.min(KEPT_OF_A_CELL)
+            );
+        }
+        assert!(input.advance().unwrap());
+        assert_eq!((input.row().to_strings(), input.row().place), (vec!["1".to_owned()], 4));
+        assert!(input.input.capacity() <= 2 * MAX_ROW_BYTES, "{} bytes are kept", input.input.capacity());
+    }
+
+    proptest! {
+        /// The plain second implementation is the csv crate's own writer.
+        #[test]
+        fn gives_back_what_a_writer_wrote(
+            table in (1_usize..4).prop_flat_map(|width| {
+                prop::collection::vec(prop::collection::vec("[a-c,\"\r\n é]{0,6}", width), 1..12)
+            }),
+            step in 1_usize..9,
+            quote_always in any::<bool>(),
+        ) {
+            let style = if quote_always { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary };
+            let mut writer = csv::WriterBuilder::new()
+                .quote_style(style).terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+            writer.write_record(vec!["h"; table[0].len()]).unwrap();
+            for row in &table {
+                writer.write_record(row).unwrap();
+            }
+            let text = writer.into_inner().unwrap();
+            let read = rows(&text, step).unwrap();
+            prop_assert_eq!(&read[1..], &table[..]);
+        }
+    }
+}

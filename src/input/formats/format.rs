@@ -1,0 +1,321 @@
+//! The formats, and how one is recognised: by its content first, then by the file's name. Pure but for the bytes it peeks at.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use memchr::{memchr, memchr2};
+
+use super::bytes::{Bytes, WINDOW};
+use serde::de::IgnoredAny;
+
+use super::RowsError;
+use super::msgpack::{self, Guess};
+use crate::input::near_names::nearest;
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated, with a header.
+    Csv,
+    /// The same with tabs.
+    Tsv,
+    /// A JSON object a line.
+    Jsonl,
+    /// A `MessagePack` array a row.
+    Msgpack,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 4] = [Self::Csv, Self::Tsv, Self::Jsonl, Self::Msgpack];
+
+    /// As it is written in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Jsonl => "jsonl",
+            Self::Msgpack => "msgpack",
+        }
+    }
+
+    /// The format of exactly this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The format that a mistyped name resembles.
+    pub fn nearest(name: &str) -> Option<Self> {
+        nearest(name, Self::ALL.into_iter().map(Self::name)).and_then(Self::from_name)
+    }
+
+    /// Whether nothing in it says what the columns are called.
+    pub fn needs_columns(self) -> bool {
+        self == Self::Msgpack
+    }
+
+    /// What its rows are counted in, for messages.
+    pub fn unit(self) -> &'static str {
+        if self == Self::Msgpack { "row" } else { "line" }
+    }
+
+    /// What the end of a file's name says, below that of a compression.
+    fn from_file_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        match name.rsplit_once('.')?.1 {
+            "csv" => Some(Self::Csv),
+            "tsv" | "tab" => Some(Self::Tsv),
+            "jsonl" | "ndjson" | "json" => Some(Self::Jsonl),
+            "msgpack" | "mpk" | "mp" => Some(Self::Msgpack),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// What is known of an input's rows before a byte is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// The format; recognised where it is not set.
+    pub format: Option<Format>,
+    /// The names of the columns, in order, for what has no header.
+    pub columns: Option<Vec<String>>,
+    /// The bytes are whole, as a container or an announced length says, so that none at all are a result without rows. A
+    /// format with a header is never empty.
+    pub may_be_empty: bool,
+}
+
+/// The format of what comes next. Where neither content nor name say anything it is CSV.
+pub fn recognise<R: Read>(bytes: &mut Bytes<R>, name: &str, columns: Option<&[String]>) -> io::Result<Format> {
+    Ok(match by_content(bytes, columns.map(<[String]>::len))? {
+        Some(format) => format,
+        None => Format::from_file_name(name).unwrap_or(Format::Csv),
+    })
+}
+
+/// Conservative: what could be a CSV header with a usable name in it is nothing else.
+fn by_content<R: Read>(bytes: &mut Bytes<R>, columns: Option<usize>) -> io::Result<Option<Format>> {
+    if bytes.peek(2)?.first().copied().is_some_and(msgpack::may_begin_a_row) {
+        return is_msgpack(bytes).map(|is| is.then_some(Format::Msgpack));
+    }
+    let (line, is_whole) = first_line(bytes)?;
+    match shape(line, is_whole) {
+        Shape::NoJson => Ok(is_tab_separated(line, columns).then_some(Format::Tsv)),
+        _ => Ok(Some(Format::Jsonl)),
+    }
+}
+
+/// The first line that is not empty, as far as it is within the window, and whether it is.
+pub fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<(&[u8], bool)> {
+    let (start, end) = loop {
+        let at_hand = bytes.at_hand();
+        let start = at_hand.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+        let end = start.and_then(|start| Some(start + memchr2(b'\n', b'\r', &at_hand[start..])?));
+        match (start, end) {
+            (Some(start), Some(end)) => break (start, Some(end)),
+            (start, end) if at_hand.len() >= WINDOW || bytes.more()? == 0 => {
+                break (start.unwrap_or_default(), end);
+            }
+            _ => {}
+        }
+    };
+    let at_hand = bytes.at_hand();
+    let is_whole = end.is_some() || at_hand.len() < WINDOW;
+    Ok((&at_hand[start..end.unwrap_or(at_hand.len())], is_whole))
+}
+
+/// Why JSON is not an object a line, as far as the first line tells.
+pub fn other_json<R: Read>(bytes: &mut Bytes<R>) -> io::Result<Option<RowsError>> {
+    let (line, is_whole) = first_line(bytes)?;
+    Ok(match shape(line, is_whole) {
+        Shape::Objects | Shape::NoJson => None,
+        Shape::Arrays => Some(RowsError::JsonArrays),
+        Shape::Document => Some(RowsError::JsonDocument),
+        Shape::Commas => Some(RowsError::JsonCommas),
+    })
+}
+
+/// What a first line says of JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// An object a line, as it should be.
+    Objects,
+    /// The same, with a comma behind each.
+    Commas,
+    /// An array a row.
+    Arrays,
+    /// A list of objects, or one object over several lines.
+    Document,
+    /// It is something else.
+    NoJson,
+}
+
+/// Conservative, as a header may begin with any letter. `[row,` in a line of its own is how Treasure Data's command line begins.
+fn shape(line: &[u8], is_whole: bool) -> Shape {
+    let line = line.trim_ascii();
+    let bare = line.strip_suffix(b",").unwrap_or(line);
+    let list = || if line[1..].trim_ascii_start().starts_with(b"{") { Shape::Document } else { Shape::Arrays };
+    match line {
+        b"[" | b"{" | b"[{" => Shape::Document,
+        b"[[" => Shape::Arrays,
+        [b'{', ..] if bare != line && is_json(bare) => Shape::Commas,
+        [b'{', behind @ ..] if begins_an_object(behind) => Shape::Objects,
+        [b'[', ..] if is_json(bare) => list(),
+        [b'[', ..] if matches!(bare[1..].trim_ascii_start(), [b'[' | b'{', ..]) && is_json(&bare[1..]) => list(),
+        [b'[', behind @ ..] if !is_whole && begins_with_a_value(behind) => list(),
+        _ => Shape::NoJson,
+    }
+}
+
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}
+
+/// What stands behind the first value of a text.
+fn behind_a_value(text: &[u8]) -> Option<&[u8]> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    Some(text[values.byte_offset()..].trim_ascii_start())
+}
+
+/// `{"key":` or `{}`; a header that begins so has no usable name in its first cell.
+fn begins_an_object(behind_the_brace: &[u8]) -> bool {
+    let text = behind_the_brace.trim_ascii_start();
+    text.starts_with(b"}")
+        || (text.starts_with(b"\"") && behind_a_value(text).is_some_and(|behind| behind.starts_with(b":")))
+}
+
+/// A value and a comma, or a text or a list that goes on.
+fn begins_with_a_value(behind_the_bracket: &[u8]) -> bool {
+    let text = behind_the_bracket.trim_ascii_start();
+    matches!(text, [b'"' | b'[' | b'{', ..]) || behind_a_value(text).is_some_and(|behind| behind.starts_with(b","))
+}
+
+/// Tabs and no comma. Where the columns are known there have to be as many cells with tabs, and not as many with commas.
+fn is_tab_separated(line: &[u8], columns: Option<usize>) -> bool {
+    let cells = |delimiter| line.split(|byte| *byte == delimiter).count();
+    match columns {
+        None => cells(b'\t') > 1 && memchr(b',', line).is_none(),
+        Some(columns) => columns > 1 && cells(b'\t') == columns && cells(b',') != columns,
+    }
+}
+
+/// A whole row of `MessagePack`, and behind it the beginning of another or the end. In other encodings of text, such as
+/// Shift JIS, a letter may begin as a row does.
+fn is_msgpack<R: Read>(bytes: &mut Bytes<R>) -> io::Result<bool> {
+    loop {
+        let (guess, at_hand) = (msgpack::guess(bytes.at_hand()), bytes.at_hand().len());
+        let needs_more = guess != Guess::No && guess != Guess::TwoRows;
+        if !needs_more || at_hand >= WINDOW || bytes.more()? == 0 {
+            return Ok(match guess {
+                Guess::No => false,
+                Guess::OneRow | Guess::TwoRows => true,
+                Guess::Cut => at_hand >= WINDOW,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::tests::Dribble;
+    use super::*;
+    use rstest::rstest;
+
+    fn recognised(content: &[u8], name: &str, columns: Option<&[String]>) -> Format {
+        let formats =
+            [1, 3, 1_000_000].map(|step| recognise(&mut Bytes::new(Dribble(content, step)), name, columns).unwrap());
+        assert!(formats.iter().all(|format| *format == formats[0]), "{formats:?}");
+        formats[0]
+    }
+
+    #[rstest]
+    #[case::header(b"user_ids,name\r\nu1,a\r\n", Format::Csv)]
+    #[case::one_column(b"user_ids\r\nu1\r\n", Format::Csv)]
+    #[case::quoted(b"\"user_ids\",\"a\tb\"\r\n", Format::Csv)]
+    #[case::a_brace_in_a_header(b"{id},user_ids\r\n", Format::Csv)]
+    #[case::brackets_in_a_header(b"[user_ids],[name]\r\n", Format::Csv)]
+    #[case::a_bracketed_number_in_a_header(b"[1],user_ids\r\n", Format::Csv)]
+    #[case::a_quote_behind_a_brace(b"{\"a\",user_ids}\r\n", Format::Csv)]
+    #[case::shift_jis(b"\x96\xbc\x91O,user_ids\r\n\x8aX,u1\r\n", Format::Csv)]
+    #[case::shift_jis_of_one_letter(b"\x94\x94,user_ids\r\n1,u1\r\n", Format::Csv)]
+    #[case::empty(b"", Format::Csv)]
+    #[case::tabs(b"user_ids\tname\nu1\ta, b\n", Format::Tsv)]
+    #[case::tabs_and_a_comma(b"user_ids,\"a\tb\"\n", Format::Csv)]
+    #[case::object(b"{\"user_ids\": \"u1\"}\n", Format::Jsonl)]
+    #[case::spaced_object(b"\n { \"user_ids\" : 1}", Format::Jsonl)]
+    #[case::an_object_that_breaks_off(b"{\"user_ids\": \n{\"user_ids\": 1}", Format::Jsonl)]
+    #[case::empty_object(b"{}\n", Format::Jsonl)]
+    #[case::array(b"[\"u1\",null,3]\n[\"u2\",null,4]\n", Format::Jsonl)]
+    #[case::array_without_line_feed(b" [ 1 ]", Format::Jsonl)]
+    #[case::array_that_breaks_off(b"[1,\n2]", Format::Csv)]
+    #[case::msgpack(b"\x92\xa2u1\xc0\x92\xa2u2\x01", Format::Msgpack)]
+    #[case::one_row_of_msgpack(b"\x92\xa2u1\xc0", Format::Msgpack)]
+    #[case::long_array_of_msgpack(b"\xdc\x00\x01\x05", Format::Msgpack)]
+    fn the_content_says_what_it_is(#[case] content: &[u8], #[case] expected: Format) {
+        assert_eq!(recognised(content, "standard input", None), expected);
+    }
+
+    #[rstest]
+    #[case("members.tsv", Format::Tsv)]
+    #[case("members.TSV.gz", Format::Tsv)]
+    #[case("members.ndjson.gz", Format::Jsonl)]
+    #[case("members.json", Format::Jsonl)]
+    #[case("members.msgpack.gz", Format::Msgpack)]
+    #[case("members.gz", Format::Csv)]
+    #[case("members.d/jsonl", Format::Csv)]
+    fn where_the_content_says_nothing_the_name_does(#[case] name: &str, #[case] expected: Format) {
+        assert_eq!(recognised(b"user_ids\n", name, None), expected);
+    }
+
+    #[rstest]
+    #[case::objects(&["{\"id\": 1}", "{}", "{\"id\": 1} {", "{\"id\": [1,"], Shape::Objects)]
+    #[case::arrays(&["[1]", "[]", "[\"a\", 1]", "[1],", "[[1],", "[[\"a\", {}],", "[[1], [2]]", "[["], Shape::Arrays)]
+    #[case::document(&["[", "{", "[{", "[{\"id\": 1},", "[{\"id\": 1}", "[{\"id\": 1}]", "[ {}, {} ]"], Shape::Document)]
+    #[case::commas(&["{\"id\": 1},", " {} ,"], Shape::Commas)]
+    #[case::no_json(&["[id],[name]", "[1],user_ids", "[1,", "[[1],user_ids", "{id},", "{\"a\",b}", "[oops", "\"a\""], Shape::NoJson)]
+    fn a_first_line_says_what_json_it_is(#[case] lines: &[&str], #[case] expected: Shape) {
+        for line in lines {
+            assert_eq!(shape(line.as_bytes(), true), expected, "{line}");
+        }
+    }
+
+    #[rstest]
+    #[case("[\"a", Shape::Arrays)]
+    #[case("[[1, 2], [", Shape::Arrays)]
+    #[case("[{\"a\":", Shape::Document)]
+    #[case("[1], user_ids, ", Shape::NoJson)]
+    fn a_first_line_without_end_says_it_by_its_beginning(#[case] line: &str, #[case] expected: Shape) {
+        assert_eq!(shape(line.as_bytes(), false), expected);
+    }
+
+    #[test]
+    fn the_content_counts_more_than_the_name() {
+        assert_eq!(recognised(b"{\"user_ids\": 1}\n", "members.csv", None), Format::Jsonl);
+    }
+
+    #[test]
+    fn long_first_rows_are_recognised_by_their_beginning() {
+        let long = "x".repeat(2 * WINDOW);
+        assert_eq!(recognised(format!("[\"{long}\"]").as_bytes(), "-", None), Format::Jsonl);
+        assert_eq!(recognised(format!("{{\"a\": \"{long}\"}}").as_bytes(), "-", None), Format::Jsonl);
+        assert_eq!(recognised(format!("user_ids,{long}\n").as_bytes(), "-", None), Format::Csv);
+        let msgpack = [b"\x91\xdb\x00\x02\x00\x00", long.as_bytes()].concat();
+        assert_eq!(recognised(&msgpack, "-", None), Format::Msgpack);
+    }
+
+    #[test]
+    fn without_a_header_tabs_have_to_make_as_many_cells_as_there_are_columns() {
+        let columns = |count: usize| vec!["c".to_owned(); count];
+        assert_eq!(recognised(b"a b\tc\n", "-", Some(&columns(2))), Format::Tsv);
+        assert_eq!(recognised(b"a, b\tc\n", "-", Some(&columns(2))), Format::Csv);
+        assert_eq!(recognised(b"a, b\tc\t\n", "-", Some(&columns(3))), Format::Tsv);
+        assert_eq!(recognised(b"a b\tc\n", "-", Some(&columns(1))), Format::Csv);
+    }
+}

@@ -1,0 +1,230 @@
+//! Bytes into rows, one file a format. A bad row is not a dead input: it comes out as a row that says so.
+
+use std::io::Read;
+use std::ops::Range;
+
+pub mod bytes;
+pub mod delimited;
+pub mod format;
+pub mod json;
+pub mod msgpack;
+pub mod problem;
+mod splitter;
+pub mod typed;
+
+#[cfg(test)]
+mod tests;
+
+use crate::members::identifier::Reason;
+use bytes::Bytes;
+use delimited::Delimited;
+use format::{Form, Format};
+use json::Json;
+use msgpack::Msgpack;
+pub use problem::{Fault, Place, RowsError};
+use typed::{Typed, What};
+
+const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
+/// Where the head of a file in a tar archive says that it is one.
+const TAR_MAGIC: Range<usize> = 257..262;
+
+/// One row: its cells as bytes, unquoted and unescaped.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    bytes: &'a [u8],
+    cells: Cells<'a>,
+    /// The line in which it begins, or its number, from 1.
+    pub place: u64,
+    /// It is no row; its cells are not all here.
+    pub fault: Option<Fault>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cells<'a> {
+    /// Where each stands.
+    Spans(&'a [Range<usize>]),
+    Typed(&'a [Typed]),
+}
+
+/// What stands in a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Text, a whole number's digits, or nothing, which is NULL.
+    Text(&'a [u8]),
+    /// The row does not mention it.
+    Absent,
+    /// A value of a type that no identifier has.
+    Unfit(Reason),
+}
+
+impl<'a> Row<'a> {
+    /// How many cells it has.
+    pub fn len(&self) -> usize {
+        match self.cells {
+            Cells::Spans(spans) => spans.len(),
+            Cells::Typed(cells) => cells.len(),
+        }
+    }
+
+    /// Whether it has no cell at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The cell of a column; empty where the row has no such column.
+    #[inline]
+    pub fn value(&self, column: usize) -> Value<'a> {
+        match self.cells {
+            Cells::Spans(spans) => {
+                Value::Text(spans.get(column).and_then(|span| self.bytes.get(span.clone())).unwrap_or_default())
+            }
+            Cells::Typed(cells) => match cells.get(column) {
+                None => Value::Absent,
+                Some(cell) => match cell.what {
+                    What::Text => Value::Text(cell.of(self.bytes)),
+                    What::Absent => Value::Absent,
+                    What::Unfit(reason) => Value::Unfit(reason),
+                },
+            },
+        }
+    }
+
+    /// The bytes of a cell, where it has any.
+    pub fn cell(&self, column: usize) -> &'a [u8] {
+        match self.value(column) {
+            Value::Text(text) => text,
+            Value::Absent | Value::Unfit(_) => b"",
+        }
+    }
+
+    /// All cells as text; what is not UTF-8 is replaced. For headers.
+    pub fn to_strings(&self) -> Vec<String> {
+        (0..self.len()).map(|column| String::from_utf8_lossy(self.cell(column)).into_owned()).collect()
+    }
+}
+
+/// Rows of any format.
+pub enum Rows<R> {
+    /// Separated by commas or tabs.
+    Delimited(Box<Delimited<R>>),
+    /// Lines of JSON.
+    Json(Json<R>),
+    /// `MessagePack`.
+    Msgpack(Msgpack<R>),
+}
+
+/// An input whose columns are known.
+pub struct Opened<R> {
+    /// Its rows.
+    pub rows: Rows<R>,
+    /// The format.
+    pub format: Format,
+    /// The names of the columns; in JSON lines, the keys of the first object, or none where there is no object.
+    pub names: Option<Vec<String>>,
+}
+
+/// Recognises the format, where it is not set, and finds out what the columns are called. `wanted` are the keys that a
+/// format without columns is looked through for.
+pub fn open<R: Read>(reader: R, name: &str, form: &Form, wanted: Vec<String>) -> Result<Opened<R>, RowsError> {
+    let mut bytes = Bytes::new(reader);
+    let failed = |error| RowsError::Io { after: Place { unit: "line", number: 0 }, error };
+    let columns = form.columns.clone();
+    if bytes.peek(1).map_err(failed)?.is_empty() && !form.may_be_empty {
+        return Err(RowsError::Empty);
+    }
+    refuse_compressed(bytes.peek(6).map_err(failed)?)?;
+    let is_text = form.format != Some(Format::Msgpack);
+    if is_text && bytes.peek(UTF8_BOM.len()).map_err(failed)?.starts_with(UTF8_BOM) {
+        bytes.consume(UTF8_BOM.len());
+    }
+    let format = match form.format {
+        Some(format) => format,
+        None => format::recognise(&mut bytes, name, columns.as_deref()).map_err(failed)?,
+    };
+    if format != Format::Msgpack {
+        // Not a byte more than that is read, as reading may fail. In a tar archive it is long enough.
+        format::first_line(&mut bytes).map_err(failed)?;
+        refuse_other_content(bytes.at_hand())?;
+    }
+    match format {
+        Format::Csv | Format::Tsv => {
+            let delimiter = if format == Format::Csv { b',' } else { b'\t' };
+            let mut rows = Delimited::new(bytes, delimiter);
+            let names = match columns {
+                Some(columns) => {
+                    rows.without_header(columns.len());
+                    columns
+                }
+                None => rows.header()?,
+            };
+            Ok(Opened { rows: Rows::Delimited(Box::new(rows)), format, names: Some(names) })
+        }
+        Format::Jsonl => {
+            if let Some(error) = format::other_json(&mut bytes).map_err(failed)? {
+                return Err(error);
+            }
+            let (rows, names) = Json::new(bytes, wanted)?;
+            if names.is_none() && !form.may_be_empty {
+                return Err(RowsError::Empty);
+            }
+            Ok(Opened { rows: Rows::Json(rows), format, names })
+        }
+        Format::Msgpack => {
+            let names = Some(columns.ok_or(RowsError::NoColumns { format })?);
+            Ok(Opened { rows: Rows::Msgpack(Msgpack::new(bytes)), format, names })
+        }
+    }
+}
+
+/// What has to be unpacked first, as its first bytes tell. Gzip was unpacked once already.
+fn refuse_compressed(start: &[u8]) -> Result<(), RowsError> {
+    let kind = match *start {
+        [0x1f, 0x8b, ..] => "gzip, twice",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => "zstd",
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => "xz",
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A'] => "bzip2",
+        [b'P', b'K', 3, 4, ..] => "zip",
+        _ => return Ok(()),
+    };
+    Err(RowsError::Compressed { kind })
+}
+
+/// What is no UTF-8 text, as its first line tells.
+fn refuse_other_content(start: &[u8]) -> Result<(), RowsError> {
+    match *start {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, 0, _, ..] | [_, 0, _, 0, ..] => Err(RowsError::Utf16),
+        // The name of the first file ends with zeros, which no text has.
+        _ if start.get(TAR_MAGIC) == Some(b"ustar") && start[..TAR_MAGIC.start].contains(&0) => Err(RowsError::Tar),
+        _ => Ok(()),
+    }
+}
+
+impl<R: Read> Rows<R> {
+    /// Looks at these columns alone, where that spares work.
+    pub fn keep(&mut self, columns: &[usize]) {
+        if let Self::Msgpack(rows) = self {
+            rows.keep(columns);
+        }
+    }
+
+    /// Goes to the next row; false at the end of the input. In two steps, as a row that is handed up within two results is
+    /// copied at each step: of 1 M rows with one column, an upload takes 0.083 CPU seconds instead of 0.091.
+    #[inline]
+    pub fn advance(&mut self) -> Result<bool, RowsError> {
+        match self {
+            Self::Delimited(rows) => rows.advance(),
+            Self::Json(rows) => rows.advance(),
+            Self::Msgpack(rows) => rows.advance(),
+        }
+    }
+
+    /// The row that it went to.
+    #[inline]
+    pub fn row(&self) -> Row<'_> {
+        match self {
+            Self::Delimited(rows) => rows.row(),
+            Self::Json(rows) => rows.row(),
+            Self::Msgpack(rows) => rows.row(),
+        }
+    }
+}

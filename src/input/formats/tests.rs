@@ -1,0 +1,50 @@
+//! Every reader of rows against a plain second implementation, which is slow and keeps everything in memory.
+
+mod delimited;
+mod json;
+mod msgpack;
+
+use super::bytes::tests::Dribble;
+use super::format::{Form, Format};
+use super::{Fault, Row, RowsError, Value, open};
+use crate::members::identifier::Reason;
+
+/// A cell as it is compared: text, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cell {
+    Text(Vec<u8>),
+    Absent,
+    Unfit(Reason),
+}
+
+fn text(text: &str) -> Cell {
+    Cell::Text(text.as_bytes().to_vec())
+}
+
+/// A row, or its fault.
+type Read = Result<Vec<Cell>, Fault>;
+
+fn cells(row: Row<'_>) -> Read {
+    let cell = |column| match row.value(column) {
+        Value::Text(text) => Cell::Text(text.to_vec()),
+        Value::Absent => Cell::Absent,
+        Value::Unfit(reason) => Cell::Unfit(reason),
+    };
+    row.fault.map_or_else(|| Ok((0..row.len()).map(cell).collect()), Err)
+}
+
+fn read(content: &[u8], step: usize, format: Format, columns: Option<&[&str]>) -> Result<Vec<Read>, RowsError> {
+    let columns = columns.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    let width = columns.as_ref().map_or(100, Vec::len);
+    let form = Form { format: Some(format), columns, may_be_empty: true };
+    let mut opened = open(Dribble(content, step), "-", &form, vec!["id".to_owned(), "é".to_owned()])?;
+    opened.rows.keep(&(0..width).collect::<Vec<_>>());
+    let mut rows = Vec::new();
+    if let (Some(names), None, true) = (opened.names, form.columns, format != Format::Jsonl) {
+        rows.push(Ok(names.iter().map(|name| text(name)).collect()));
+    }
+    while opened.rows.advance()? {
+        rows.push(cells(opened.rows.row()));
+    }
+    Ok(rows)
+}

@@ -1,0 +1,106 @@
+//! Text with delimiters against a state machine.
+
+use proptest::prelude::*;
+
+use super::{Read, read, text};
+use crate::input::formats::RowsError;
+use crate::input::formats::format::Format;
+
+/// Why there are no more rows.
+#[derive(Debug, PartialEq)]
+enum Bad {
+    /// A quote that never ends, in the record that begins in this line.
+    Open(u64),
+    /// Text behind a closing quote: where the record begins, and where it stands.
+    Text(u64, u64),
+}
+
+/// Comma-separated values (RFC 4180), a letter at a time. Where the standard is silent: CR and LF alone end a line as CRLF
+/// does; a quote within a cell that does not begin with one is itself; an empty line is a row where there is one column, and
+/// nothing where there are more. Lines are counted by their LF.
+fn reference(content: &str, delimiter: char) -> Result<Vec<Vec<String>>, Bad> {
+    let content = content.strip_prefix('\u{feff}').unwrap_or(content);
+    let (mut rows, mut row, mut cell) = (Vec::<Vec<String>>::new(), Vec::new(), String::new());
+    let (mut is_quoted, mut was_quoted, mut has_begun) = (false, false, false);
+    let (mut line, mut begin) = (1, 1);
+    let mut letters = content.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if row.is_empty() && !has_begun {
+            begin = line;
+        }
+        line += u64::from(letter == '\n');
+        match letter {
+            '"' if is_quoted && letters.peek() == Some(&'"') => cell.push(letters.next().unwrap()),
+            '"' if is_quoted => (is_quoted, was_quoted) = (false, true),
+            _ if is_quoted => cell.push(letter),
+            '"' if !has_begun => (is_quoted, has_begun) = (true, true),
+            '\r' | '\n' => {
+                if letter == '\r' && letters.next_if_eq(&'\n').is_some() {
+                    line += 1;
+                }
+                let is_empty = row.is_empty() && !has_begun;
+                if !is_empty || rows.first().is_some_and(|header| header.len() == 1) {
+                    row.push(std::mem::take(&mut cell));
+                    rows.push(std::mem::take(&mut row));
+                }
+                (was_quoted, has_begun) = (false, false);
+            }
+            _ if letter == delimiter => {
+                row.push(std::mem::take(&mut cell));
+                (was_quoted, has_begun) = (false, false);
+            }
+            _ if was_quoted => return Err(Bad::Text(begin, line)),
+            _ => {
+                cell.push(letter);
+                has_begun = true;
+            }
+        }
+    }
+    if is_quoted {
+        return Err(Bad::Open(begin));
+    }
+    if !row.is_empty() || has_begun {
+        row.push(cell);
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn cells_of(rows: &[Vec<String>]) -> Vec<Read> {
+    rows.iter().map(|row| Ok(row.iter().map(|cell| text(cell)).collect())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5000))]
+
+    #[test]
+    fn delimited_text_is_read_as_the_reference_reads_it(
+        content in "[a,\"\r\n é\u{feff}]{0,24}",
+        step in prop_oneof![1_usize..4, Just(1000)],
+        is_tsv in any::<bool>(),
+    ) {
+        let (format, delimiter) = if is_tsv { (Format::Tsv, '\t') } else { (Format::Csv, ',') };
+        let content = if is_tsv { content.replace(',', "\t") } else { content };
+        match (read(content.as_bytes(), step, format, None), reference(&content, delimiter)) {
+            (Ok(rows), Ok(expected)) => prop_assert_eq!(rows, cells_of(&expected)),
+            (Err(RowsError::Empty), Ok(expected)) => prop_assert_eq!(expected, Vec::<Vec<String>>::new()),
+            (Err(RowsError::UnterminatedQuote { line }), Err(bad)) => prop_assert_eq!(bad, Bad::Open(line)),
+            (Err(RowsError::TextBehindQuote { line, broken }), Err(bad)) => prop_assert_eq!(bad, Bad::Text(line, broken)),
+            (rows, expected) => prop_assert!(false, "{:?} instead of {:?}", rows, expected),
+        }
+    }
+
+    #[test]
+    fn valid_text_is_read_as_the_csv_crate_reads_it(
+        cells in prop::collection::vec("[a \té]{0,3}|\"([a,\r\n é]|\"\"){0,5}\"|a\"[\"a]{0,2}", 0..30),
+        ends in prop::collection::vec(prop_oneof![3 => Just(","), 1 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\r")], 30),
+        step in prop_oneof![1_usize..4, Just(1000)],
+    ) {
+        let cells = cells.iter().zip(ends).map(|(cell, end)| format!("{cell}{end}"));
+        // With two columns an empty line is no row in either.
+        let content = format!("x,y\n{}", cells.collect::<String>());
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(content.as_bytes());
+        let expected: Vec<Vec<String>> = reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
+        prop_assert_eq!(read(content.as_bytes(), step, Format::Csv, None).unwrap(), cells_of(&expected));
+    }
+}

@@ -1,0 +1,110 @@
+//! In: files, standard input, or a fetched result. Out: full batches of identifiers, and the counts of every row and cell.
+//!
+//! ```text
+//! source (bytes, gzip) ─> formats (rows) ─> columns ─> cells (identifier, blank or rejected) ─> reader (batches)
+//! ```
+//! It never sends anything, and never decides what becomes of a batch that has left it.
+
+pub mod columns;
+pub mod error;
+pub mod formats;
+pub mod near_names;
+pub mod reader;
+pub mod source;
+
+use std::path::PathBuf;
+
+use crate::delivery::removals::RemovalLimits;
+use columns::Names;
+use formats::format::Form;
+use source::Input;
+
+/// What is read, and what it has to be like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where the rows are.
+    pub location: Location,
+    /// Format and columns, as far as they are set.
+    pub form: Form,
+    /// What the columns are called.
+    pub names: Names,
+    /// The rows that the input must have.
+    pub expected_rows: Option<u64>,
+    /// How much may be rejected.
+    pub max_rejected: MaxRejected,
+    /// When a delta removes too many; none if it is no delta.
+    pub removal_limits: Option<RemovalLimits>,
+}
+
+/// Where rows are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// Files, or standard input.
+    Here(Input),
+    /// With Treasure Data, as the result of the job of this number.
+    Job(String),
+}
+
+impl Location {
+    /// The files, as far as they are known. What is wrong with them is said when they are opened.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Here(input) => input.files().unwrap_or_default(),
+            Self::Job(_) => Vec::new(),
+        }
+    }
+}
+
+/// Rows that are at hand.
+pub struct Rows {
+    /// Where they are.
+    pub input: Input,
+    /// Format and columns, as far as they are known.
+    pub form: Form,
+    /// How many there must be.
+    pub expected: Option<u64>,
+}
+
+/// The limit past which rejected cells and rows stop the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxRejected {
+    /// 1 % of the rows read, and at least 1,000.
+    Default,
+    /// So many.
+    Count(u64),
+    /// So many of a hundred rows read.
+    Percent(u64),
+}
+
+impl MaxRejected {
+    /// Whether so many rejections of so many rows are too many.
+    pub fn is_passed(self, rejected: u64, rows_read: u64) -> bool {
+        match self {
+            Self::Default => rejected > (rows_read / 100).max(1000),
+            Self::Count(count) => rejected > count,
+            Self::Percent(percent) => u128::from(rejected) * 100 > u128::from(rows_read) * u128::from(percent),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(MaxRejected::Default, 1000, 10, false)]
+    #[case(MaxRejected::Default, 1001, 10, true)]
+    #[case(MaxRejected::Default, 2000, 200_000, false)]
+    #[case(MaxRejected::Count(0), 1, 1000, true)]
+    #[case(MaxRejected::Percent(5), 50, 1000, false)]
+    #[case(MaxRejected::Percent(5), 51, 1000, true)]
+    fn the_limit_of_rejections(
+        #[case] limit: MaxRejected,
+        #[case] rejected: u64,
+        #[case] rows: u64,
+        #[case] passed: bool,
+    ) {
+        assert_eq!(limit.is_passed(rejected, rows), passed);
+    }
+}

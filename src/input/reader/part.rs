@@ -1,0 +1,154 @@
+//! One source of the input, opened: its rows, and which cells of them are identifiers.
+
+use crate::input::columns::{Columns, HeaderError, Names};
+use crate::input::error::InputError;
+use crate::input::formats::format::Format;
+use crate::input::formats::{self, Place, Row, Rows, RowsError};
+use crate::input::source::compressed::Unpacked;
+use crate::input::source::files::Watch;
+use crate::input::source::{Source, SourceError};
+use crate::members::identifier::Kind;
+
+/// What is looked at in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The cells that hold identifiers, and what they are.
+    pub used: Vec<(usize, Kind)>,
+    /// The cell that says the operation.
+    pub operation: Option<usize>,
+    /// How many cells a row has.
+    pub width: usize,
+    /// `line` or `row`.
+    pub unit: &'static str,
+    /// The file, where there are several.
+    pub file: Option<String>,
+    /// A row may leave columns out.
+    pub is_sparse: bool,
+}
+
+impl Layout {
+    /// A row, for messages.
+    pub fn at(&self, place: u64) -> String {
+        let place = Place { unit: self.unit, number: place };
+        self.file.as_ref().map_or_else(|| place.to_string(), |file| format!("{file}, {place}"))
+    }
+}
+
+/// An opened source.
+pub struct Part {
+    /// For messages.
+    pub name: String,
+    /// As it was set or recognised.
+    pub format: Format,
+    /// The columns that its header names, or the keys of its first object.
+    pub columns: Columns,
+    /// What is looked at.
+    pub layout: Layout,
+    rows: Rows<Unpacked<Source>>,
+    /// The names that were set, as long as no row was held against them.
+    set_names: Option<Vec<String>>,
+    watch: Watch,
+}
+
+impl Part {
+    /// Reads as far as it takes to know the columns.
+    pub fn open(source: Source, names: &Names, is_one_of_several: bool) -> Result<Self, InputError> {
+        let (name, watch) = (source.name.clone(), source.watch());
+        let opened = Self::open_rows(source, names).map_err(|error| unreadable(&name, &watch, error))?;
+        let formats::Opened { mut rows, format, names: seen } = opened.0;
+        let columns = match &seen {
+            Some(seen) => names.find(seen).map_err(|error| header(&name, error))?,
+            None => Columns::default(),
+        };
+        let is_sparse = format == Format::Jsonl;
+        let Columns { used, operation, width, .. } =
+            if is_sparse { names.among_all(seen.as_deref().unwrap_or_default()) } else { columns.clone() };
+        rows.keep(&used.iter().map(|(place, _)| *place).chain(operation).collect::<Vec<_>>());
+        let file = is_one_of_several.then(|| name.clone());
+        let layout = Layout { used, operation, width, unit: format.unit(), file, is_sparse };
+        let set_names = seen.filter(|_| opened.1 && !is_sparse);
+        Ok(Self { name, format, columns, layout, rows, set_names, watch })
+    }
+
+    /// The rows, and whether the columns were set.
+    fn open_rows(source: Source, names: &Names) -> Result<(formats::Opened<Unpacked<Source>>, bool), RowsError> {
+        let (name, mut form) = (source.name.clone(), source.form.clone());
+        let start = Place { unit: "line", number: 0 };
+        let unpacked = Unpacked::new(source).map_err(|error| RowsError::Io { after: start, error })?;
+        form.may_be_empty |= unpacked.was_compressed();
+        Ok((formats::open(unpacked, &name, &form, names.all())?, form.columns.is_some()))
+    }
+
+    /// Goes to the next row; false at the end.
+    #[inline]
+    pub fn advance(&mut self) -> Result<bool, RowsError> {
+        let is_row = self.rows.advance()?;
+        if is_row
+            && let Some(names) = &self.set_names
+            && self.row().fault.is_none()
+        {
+            check_first_row(self.row(), names, &self.layout)?;
+            self.set_names = None;
+        }
+        Ok(is_row)
+    }
+
+    /// The row that it went to.
+    #[inline]
+    pub fn row(&self) -> Row<'_> {
+        self.rows.row()
+    }
+
+    /// Why the rows cannot be read on.
+    pub fn unreadable(&self, error: RowsError) -> InputError {
+        unreadable(&self.name, &self.watch, error)
+    }
+
+    /// Whether the file is still the one that was looked at first.
+    pub fn unmodified(&self) -> Result<(), SourceError> {
+        self.watch.unmodified()
+    }
+
+    /// An error where the identifier columns are others than those of the first part. An object may leave keys out, so JSON
+    /// lines can be held against nothing.
+    pub fn fits(&self, first: &Self, names: &Names) -> Result<(), InputError> {
+        if self.format == Format::Jsonl || first.format == Format::Jsonl {
+            return Ok(());
+        }
+        let all = names.outputs();
+        let kinds = |part: &Self| {
+            let mut kinds: Vec<_> = part.columns.used.iter().map(|(_, kind)| kind.place()).collect();
+            kinds.sort_unstable();
+            kinds
+        };
+        let (found, wanted) = (kinds(self), kinds(first));
+        if found == wanted {
+            return Ok(());
+        }
+        let to_names = |kinds: Vec<usize>| kinds.into_iter().filter_map(|place| all.get(place).cloned()).collect();
+        let error =
+            HeaderError::OtherColumns { found: to_names(found), wanted: to_names(wanted), first: first.name.clone() };
+        Err(header(&self.name, error))
+    }
+}
+
+/// Whether the names that were set can be those of this row. In a short input wrong names would pass for a few rejections.
+fn check_first_row(row: Row<'_>, names: &[String], layout: &Layout) -> Result<(), RowsError> {
+    if row.len() != names.len() {
+        return Err(RowsError::ColumnCount { found: row.len(), named: names.len() });
+    }
+    let is_header = layout.used.iter().all(|(column, _)| row.cell(*column) == names[*column].as_bytes());
+    if is_header { Err(RowsError::HeaderBesideColumns) } else { Ok(()) }
+}
+
+fn header(name: &str, error: HeaderError) -> InputError {
+    InputError::Header { name: name.to_owned(), error }
+}
+
+fn unreadable(name: &str, watch: &Watch, error: RowsError) -> InputError {
+    // A file that changes under our eyes shows as nearly any error; the cause is the better message.
+    match watch.unmodified() {
+        Err(modified) => InputError::Source(modified),
+        Ok(()) => InputError::Rows { name: name.to_owned(), error },
+    }
+}

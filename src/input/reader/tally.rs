@@ -1,0 +1,184 @@
+//! The exact account of each row and each cell.
+
+use log::warn;
+
+use super::Pass;
+use super::part::Layout;
+use crate::input::formats::{Fault, Row, Value};
+use crate::members::identifier::{Cell, Kind, Reason, examine};
+use crate::members::operation::Operation;
+use crate::report::InputAccount;
+
+/// When a row is counted.
+enum Turn {
+    Now,
+    InAnotherPass,
+    Never(Fault),
+}
+
+#[expect(clippy::inline_always, reason = "a million rows take 0.086 CPU seconds instead of 0.095")]
+#[inline(always)]
+fn turn_of(row: &Row<'_>, layout: &Layout, pass: Pass) -> Turn {
+    let fault = row.fault.or_else(|| (row.len() != layout.width).then_some(Fault::CellCount));
+    match (fault, layout.operation.map(|column| row.value(column))) {
+        (Some(fault), _) => Turn::Never(fault),
+        (None, None) => Turn::Now,
+        (None, Some(value)) => match value {
+            Value::Text(cell) => match Operation::from_cell(cell) {
+                Some(operation) if operation == pass.operation() => Turn::Now,
+                Some(_) => Turn::InAnotherPass,
+                None => Turn::Never(Fault::Operation),
+            },
+            Value::Absent | Value::Unfit(_) => Turn::Never(Fault::Operation),
+        },
+    }
+}
+
+/// Counts rows.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// What was counted.
+    pub account: InputAccount,
+    /// What is known of each kind of identifier, in the order of [`Kind::all`].
+    kinds: Vec<Shown>,
+}
+
+/// Whether there is a column for a kind. In JSON lines that shows with the first object that has the key; up to there nobody
+/// knows whether objects without it have a blank cell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    is_shown: bool,
+    rows_without: u64,
+}
+
+impl Tally {
+    /// Nothing counted yet, for so many aliases.
+    pub fn new(aliases: usize) -> Self {
+        Self { account: InputAccount::new(aliases), kinds: vec![Shown::default(); 2 + aliases] }
+    }
+
+    /// There is a column for this kind.
+    pub fn show(&mut self, kind: Kind) {
+        if let Some(shown) = self.kinds.get_mut(kind.place())
+            && !shown.is_shown
+        {
+            shown.is_shown = true;
+            self.account.cells_blank += shown.rows_without;
+        }
+    }
+
+    /// Whether there is a column for this kind.
+    pub fn is_shown(&self, kind: Kind) -> bool {
+        self.kinds.get(kind.place()).is_some_and(|shown| shown.is_shown)
+    }
+
+    /// Counts one row and hands on its identifiers. The first rejection for each reason is told with its place. Returns whether
+    /// anything was rejected.
+    pub fn count_row(
+        &mut self,
+        row: Row<'_>,
+        layout: &Layout,
+        pass: Pass,
+        send_on: &mut impl FnMut(Kind, &[u8]),
+    ) -> bool {
+        self.account.rows_seen += u64::from(pass.is_first());
+        match turn_of(&row, layout, pass) {
+            Turn::Now => self.account.rows_read += 1,
+            Turn::InAnotherPass => return false,
+            Turn::Never(_) if !pass.is_first() => return false,
+            Turn::Never(fault) => {
+                self.account.rows_read += 1;
+                self.count_malformed(fault, row, layout);
+                return true;
+            }
+        }
+        if layout.is_sparse {
+            self.show_present(row, layout);
+        }
+        let (mut is_used, mut has_rejected) = (false, false);
+        for (column, kind) in &layout.used {
+            let cell = match row.value(*column) {
+                Value::Text(text) => text,
+                Value::Absent => {
+                    self.count_absent(*kind);
+                    continue;
+                }
+                Value::Unfit(reason) => {
+                    has_rejected = true;
+                    self.count_rejected_cell(reason, row, layout);
+                    continue;
+                }
+            };
+            match examine(cell) {
+                Cell::Blank => self.account.cells_blank += 1,
+                Cell::Rejected(reason) => {
+                    has_rejected = true;
+                    self.count_rejected_cell(reason, row, layout);
+                }
+                Cell::Identifier { padded } => {
+                    is_used = true;
+                    self.account.count_identifier(*kind);
+                    if padded {
+                        self.count_padded_cell(row, layout);
+                    }
+                    send_on(*kind, cell);
+                }
+            }
+        }
+        match (is_used, has_rejected) {
+            (true, _) => self.account.rows_used += 1,
+            (false, true) => self.account.rows_rejected += 1,
+            (false, false) => self.account.rows_without_identifier += 1,
+        }
+        has_rejected
+    }
+
+    fn show_present(&mut self, row: Row<'_>, layout: &Layout) {
+        for (_, kind) in layout.used.iter().filter(|(column, _)| row.value(*column) != Value::Absent) {
+            self.show(*kind);
+        }
+    }
+
+    fn count_absent(&mut self, kind: Kind) {
+        if let Some(shown) = self.kinds.get_mut(kind.place()) {
+            if shown.is_shown {
+                self.account.cells_blank += 1;
+            } else {
+                shown.rows_without += 1;
+            }
+        }
+    }
+
+    fn count_malformed(&mut self, fault: Fault, row: Row<'_>, layout: &Layout) {
+        if !self.account.count_malformed(fault) {
+            return;
+        }
+        let problem = match fault {
+            Fault::CellCount => format!("it has {} cells where there are {} columns", row.len(), layout.width),
+            Fault::TooLong => "it has too many or too long cells".to_owned(),
+            Fault::NotJson => "it is not JSON".to_owned(),
+            Fault::NotARow => "it is JSON, but no object".to_owned(),
+            Fault::DuplicateKey => "the key of an identifier is there twice".to_owned(),
+            Fault::Operation => "its operation is neither add nor remove (or delete)".to_owned(),
+        };
+        warn!("{}: rejected, as {problem} (further ones are only counted)", layout.at(row.place));
+    }
+
+    fn count_rejected_cell(&mut self, reason: Reason, row: Row<'_>, layout: &Layout) {
+        if self.account.count_rejected(reason) {
+            let place = layout.at(row.place);
+            warn!("{place}: a cell is rejected ({}; further ones are only counted)", reason.key());
+        }
+    }
+
+    fn count_padded_cell(&mut self, row: Row<'_>, layout: &Layout) {
+        self.account.cells_with_outer_space += 1;
+        if self.account.cells_with_outer_space == 1 {
+            warn!(
+                "{}: an identifier begins or ends with a space and is sent so; Braze will hardly know it \
+                 (further ones are only counted)",
+                layout.at(row.place)
+            );
+        }
+    }
+}

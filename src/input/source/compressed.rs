@@ -1,0 +1,207 @@
+//! Bytes that may be compressed with gzip, recognised by its magic number: any number of members, one after the other.
+//!
+//! `flate2` works with zlib-rs, so that a build needs no C compiler. A member is checked against its checksum. Zeros behind the
+//! last one are padding; anything else there is an error.
+
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::mem;
+
+use flate2::bufread::GzDecoder;
+use thiserror::Error;
+
+const BUFFER_BYTES: usize = 64 * 1024;
+/// The first bytes of every member.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// What is wrong with compressed bytes. It comes as the inner error of an [`io::Error`].
+#[derive(Debug, Error)]
+pub enum CompressionError {
+    /// They end before they should.
+    #[error("the gzip data ends in the middle: the file is cut off, fetch or write it again")]
+    CutOff,
+    /// They are not what they should be.
+    #[error("the gzip data is damaged ({problem}): fetch or write the file again")]
+    Damaged {
+        /// What the decoder says.
+        problem: String,
+    },
+    /// Something else stands behind them.
+    #[error("behind the gzip data stands something that is none: fetch or write the file again")]
+    Garbage,
+}
+
+impl From<CompressionError> for io::Error {
+    fn from(error: CompressionError) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
+/// A reader whose first bytes were looked at.
+type Started<R> = Chain<Cursor<Vec<u8>>, R>;
+
+/// Bytes as they are once unpacked.
+pub enum Unpacked<R> {
+    /// They were not compressed.
+    Plain(Started<R>),
+    /// gzip.
+    Gzip(Gzip<Started<R>>),
+}
+
+impl<R: Read> Unpacked<R> {
+    /// Looks at the first bytes.
+    pub fn new(mut reader: R) -> io::Result<Self> {
+        let mut start = Vec::new();
+        reader.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start)?;
+        let is_gzip = start == MAGIC;
+        let reader = Cursor::new(start).chain(reader);
+        Ok(if is_gzip {
+            Self::Gzip(Gzip(State::Between(BufReader::with_capacity(BUFFER_BYTES, reader))))
+        } else {
+            Self::Plain(reader)
+        })
+    }
+
+    /// Whether they were compressed, so that an end that was cut off would show.
+    pub fn was_compressed(&self) -> bool {
+        matches!(self, Self::Gzip(_))
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(reader) => reader.read(buffer),
+            Self::Gzip(reader) => reader.read(buffer),
+        }
+    }
+}
+
+/// Members, one after the other.
+pub struct Gzip<R>(State<R>);
+
+enum State<R> {
+    Between(BufReader<R>),
+    Within(Box<GzDecoder<BufReader<R>>>),
+    /// The end was reached, or an error.
+    Done,
+}
+
+impl<R: Read> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match mem::replace(&mut self.0, State::Done) {
+                State::Done => return Ok(0),
+                State::Between(mut packed) => match packed.fill_buf()?.first() {
+                    None => return Ok(0),
+                    Some(0) => return end_of_padding(&mut packed),
+                    Some(byte) if *byte != MAGIC[0] => return Err(CompressionError::Garbage.into()),
+                    Some(_) => self.0 = State::Within(Box::new(GzDecoder::new(packed))),
+                },
+                State::Within(mut member) => match member.read(buffer) {
+                    Ok(0) if !buffer.is_empty() => self.0 = State::Between(member.into_inner()),
+                    Err(error) => return Err(explained(error)),
+                    result => {
+                        self.0 = State::Within(member);
+                        return result;
+                    }
+                },
+            }
+        }
+    }
+}
+
+fn explained(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => CompressionError::CutOff.into(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            CompressionError::Damaged { problem: error.to_string() }.into()
+        }
+        _ => error,
+    }
+}
+
+/// Behind the last member there may be zeros, and nothing else.
+fn end_of_padding(packed: &mut impl BufRead) -> io::Result<usize> {
+    loop {
+        let bytes = packed.fill_buf()?;
+        let count = bytes.len();
+        if count == 0 {
+            return Ok(0);
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Err(CompressionError::Garbage.into());
+        }
+        packed.consume(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::formats::bytes::tests::Dribble;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use std::io::Write;
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn unpacked(bytes: &[u8], step: usize) -> Result<Vec<u8>, String> {
+        let mut content = Vec::new();
+        match Unpacked::new(Dribble(bytes, step)).and_then(|mut reader| reader.read_to_end(&mut content)) {
+            Ok(_) => Ok(content),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[rstest]
+    #[case::plain(b"abc", b"abc")]
+    #[case::nothing(b"", b"")]
+    #[case::one_byte_of_the_magic_number(b"\x1f", b"\x1f")]
+    #[case::gzip(&gzip(b"abc"), b"abc")]
+    #[case::gzip_of_nothing(&gzip(b""), b"")]
+    #[case::members(&[gzip(b"ab"), gzip(b""), gzip(b"c")].concat(), b"abc")]
+    #[case::padding(&[gzip(b"abc"), vec![0; 1000]].concat(), b"abc")]
+    fn reads_every_member(#[case] bytes: &[u8], #[case] content: &[u8]) {
+        for step in [1, 3, 100_000] {
+            assert_eq!(unpacked(bytes, step).as_deref(), Ok(content), "step {step}");
+        }
+    }
+
+    #[rstest]
+    #[case::gzip_garbage(&[gzip(b"abc"), b"x".to_vec()].concat(), "behind the gzip data")]
+    #[case::gzip_garbage_behind_padding(&[gzip(b"abc"), b"\0\0x".to_vec()].concat(), "behind the gzip data")]
+    #[case::gzip_checksum(&changed(gzip(b"abc"), -5), "the gzip data is damaged")]
+    #[case::gzip_length(&changed(gzip(b"abc"), -1), "the gzip data is damaged")]
+    fn tells_what_is_wrong(#[case] bytes: &[u8], #[case] message: &str) {
+        for step in [1, 100_000] {
+            let error = unpacked(bytes, step).unwrap_err();
+            assert!(error.contains(message), "step {step}: {error}");
+        }
+    }
+
+    fn changed(mut bytes: Vec<u8>, place: isize) -> Vec<u8> {
+        let place = bytes.len().checked_add_signed(place).unwrap();
+        bytes[place] ^= 1;
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn an_end_that_comes_too_early_is_always_found(
+            content in prop::collection::vec(any::<u8>(), 0..300), part in 0.0..1.0,
+        ) {
+            let whole = gzip(&content);
+            #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
+            let length = 4 + ((whole.len() - 4) as f64 * part) as usize;
+            prop_assert_eq!(unpacked(&whole, 1000), Ok(content));
+            let error = unpacked(&whole[..length], 1000).unwrap_err();
+            prop_assert!(error.contains("ends in the middle"), "{}", error);
+        }
+    }
+}

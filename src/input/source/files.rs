@@ -1,0 +1,176 @@
+//! Files: patterns into paths, and whether a file is still the one that was looked at first.
+
+use std::collections::HashSet;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
+
+use glob::MatchOptions;
+
+use super::{Source, SourceError};
+use crate::input::formats::format::Form;
+
+/// What tells a file from a modified one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    /// The size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// None for a pipe or a device (process substitution, /dev/stdin), which has no size and no history.
+    fn of(metadata: &Metadata) -> Option<Self> {
+        metadata.is_file().then(|| Self { bytes: metadata.len(), modified: metadata.modified().ok() })
+    }
+}
+
+/// Remembers how a file was.
+#[derive(Clone, Debug)]
+pub struct Watch(Option<(PathBuf, Stamp)>);
+
+impl Watch {
+    /// Watches nothing.
+    pub fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// An error where the file has another size or time of modification than it had, or is gone.
+    pub fn unmodified(&self) -> Result<(), SourceError> {
+        let Some((path, before)) = &self.0 else { return Ok(()) };
+        match std::fs::metadata(path) {
+            Ok(now) if Stamp::of(&now) == Some(*before) => Ok(()),
+            _ => Err(SourceError::Modified { path: path.clone() }),
+        }
+    }
+}
+
+/// How the file is now; an error where it cannot be an input.
+pub fn stamp(path: &Path) -> Result<Option<Stamp>, SourceError> {
+    let metadata = std::fs::metadata(path).map_err(|error| open_error(path, error))?;
+    if metadata.is_dir() {
+        return Err(open_error(path, io::ErrorKind::IsADirectory.into()));
+    }
+    Ok(Stamp::of(&metadata))
+}
+
+/// Opens a file that was as the stamp says.
+pub fn open(path: PathBuf, stamp: Option<Stamp>, form: &Form, read: Arc<AtomicU64>) -> Result<Source, SourceError> {
+    let file = File::open(&path).map_err(|error| open_error(&path, error))?;
+    let name = path.display().to_string();
+    let watch = Watch(stamp.map(|stamp| (path, stamp)));
+    watch.unmodified()?;
+    Ok(Source { name, form: form.clone(), bytes: Box::new(file), read, watch })
+}
+
+fn open_error(path: &Path, error: io::Error) -> SourceError {
+    let path = path.to_owned();
+    match error.kind() {
+        io::ErrorKind::NotFound => SourceError::NotFound { path, directory: working_directory() },
+        _ => SourceError::Open { path, error },
+    }
+}
+
+fn working_directory() -> PathBuf {
+    std::env::current_dir().unwrap_or_default()
+}
+
+/// Every path as it stands where there is such a file; else the files that it matches as a pattern, by name.
+pub fn resolve(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
+    let mut files = Vec::new();
+    for path in paths {
+        let pattern = path.to_string_lossy();
+        if path.symlink_metadata().is_ok() || !pattern.contains(['*', '?', '[']) {
+            files.push(path.clone());
+        } else {
+            files.extend(matches(&pattern)?);
+        }
+    }
+    let mut seen = HashSet::new();
+    match files.iter().find(|path| !seen.insert(path.canonicalize().unwrap_or_else(|_| (*path).clone()))) {
+        Some(path) => Err(SourceError::Twice { path: path.clone() }),
+        None => Ok(files),
+    }
+}
+
+fn matches(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
+    let options =
+        MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, ..MatchOptions::new() };
+    let found = glob::glob_with(pattern, options)
+        .map_err(|error| SourceError::Pattern { pattern: pattern.to_owned(), problem: error.msg })?;
+    let mut files = Vec::new();
+    for path in found {
+        let path = path.map_err(|error| SourceError::Open { path: error.path().to_owned(), error: error.into() })?;
+        if !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(SourceError::NoMatch { pattern: pattern.to_owned(), directory: working_directory() });
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn resolved(written: &[&str]) -> Result<Vec<String>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b-2.csv", "b-10.csv", "b-1.csv", ".b-0.csv", "star-*.csv", "star-1.csv", "[x].csv"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        std::fs::create_dir(folder.path().join("b-3.csv")).unwrap();
+        let paths: Vec<_> = written.iter().map(|name| folder.path().join(name)).collect();
+        let name = |path: PathBuf| path.strip_prefix(folder.path()).unwrap().display().to_string();
+        match resolve(&paths) {
+            Ok(files) => Ok(files.into_iter().map(name).collect()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[rstest]
+    #[case::by_name(&["b-*.csv"], &["b-1.csv", "b-10.csv", "b-2.csv"])]
+    #[case::in_the_order_written(&["b-2.csv", "b-1?.csv"], &["b-2.csv", "b-10.csv"])]
+    #[case::a_star_in_a_name(&["star-*.csv"], &["star-*.csv"])]
+    #[case::brackets_in_a_name(&["[x].csv"], &["[x].csv"])]
+    #[case::brackets(&["b-[12].csv"], &["b-1.csv", "b-2.csv"])]
+    #[case::not_there(&["c.csv"], &["c.csv"])]
+    fn a_path_is_a_file_or_a_pattern(#[case] written: &[&str], #[case] expected: &[&str]) {
+        assert_eq!(resolved(written).unwrap(), expected);
+    }
+
+    #[rstest]
+    #[case::no_match(&["c-*.csv"], "c-*.csv matches no file")]
+    #[case::directories_only(&["b-3*"], "matches no file")]
+    #[case::no_pattern(&["c-[.csv"], "no pattern either")]
+    #[case::overlap(&["b-1.csv", "b-*.csv"], "named twice")]
+    fn what_names_no_file_or_one_twice_is_an_error(#[case] written: &[&str], #[case] message: &str) {
+        let error = resolved(written).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_grew_or_is_gone_was_modified() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, "a").unwrap();
+        let before = stamp(&path).unwrap();
+        let watch = open(path.clone(), before, &Form::default(), Arc::default()).unwrap().watch();
+        assert!(watch.unmodified().is_ok());
+        std::fs::write(&path, "ab").unwrap();
+        assert!(matches!(watch.unmodified(), Err(SourceError::Modified { .. })));
+        assert!(open(path.clone(), before, &Form::default(), Arc::default()).is_err());
+        std::fs::remove_file(&path).unwrap();
+        assert!(watch.unmodified().is_err());
+    }
+}

@@ -1,0 +1,105 @@
+//! Identifiers into full batches. A batch keeps its identifiers as the bytes they came as, one after the other, so that it
+//! can be rendered, split, and later written to a file of failures without holding a string for each.
+
+use crate::members::identifier::Kind;
+use crate::members::operation::Operation;
+
+/// What Braze accepts in one request: external IDs, device IDs and aliases combined.
+pub const CAPACITY: usize = 1000;
+
+/// Up to [`CAPACITY`] identifiers in the order in which they were read, and what happens to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    operation: Operation,
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    kind: Kind,
+    /// Where the identifier's bytes end; they begin where the one before it ends.
+    end: usize,
+}
+
+impl Batch {
+    /// An empty batch with room for a full one of common identifiers.
+    pub fn new(operation: Operation) -> Self {
+        Self { operation, bytes: Vec::with_capacity(CAPACITY * 40), entries: Vec::with_capacity(CAPACITY) }
+    }
+
+    /// What happens to all of them.
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// How many identifiers it holds.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Puts an identifier at the end.
+    pub fn push(&mut self, kind: Kind, identifier: &[u8]) {
+        self.bytes.extend_from_slice(identifier);
+        self.entries.push(Entry { kind, end: self.bytes.len() });
+    }
+
+    /// The identifiers with what they are, in order.
+    pub fn identifiers(&self) -> impl Iterator<Item = (Kind, &[u8])> {
+        let starts = std::iter::once(0).chain(self.entries.iter().map(|entry| entry.end));
+        self.entries.iter().zip(starts).map(|(entry, start)| (entry.kind, &self.bytes[start..entry.end]))
+    }
+
+    /// How many bytes the identifiers have.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Two halves, the first not the larger; for a batch of two or more neither is empty.
+    pub fn halves(&self) -> (Self, Self) {
+        let middle = self.len() / 2;
+        let empty = || Self { operation: self.operation, bytes: Vec::new(), entries: Vec::new() };
+        let mut halves = (empty(), empty());
+        for (place, (kind, identifier)) in self.identifiers().enumerate() {
+            let half = if place < middle { &mut halves.0 } else { &mut halves.1 };
+            half.push(kind, identifier);
+        }
+        halves
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn kinds() -> impl Strategy<Value = Kind> {
+        prop_oneof![Just(Kind::UserId), Just(Kind::DeviceId), (0_u16..4).prop_map(Kind::Alias)]
+    }
+
+    proptest! {
+        #[test]
+        fn gives_back_what_was_put_in_and_halves_lose_nothing(
+            identifiers in prop::collection::vec((kinds(), prop::collection::vec(any::<u8>(), 0..20)), 0..60),
+        ) {
+            let mut batch = Batch::new(Operation::Remove);
+            for (kind, identifier) in &identifiers {
+                batch.push(*kind, identifier);
+            }
+            let held: Vec<_> = batch.identifiers().map(|(kind, bytes)| (kind, bytes.to_vec())).collect();
+            prop_assert_eq!(&held, &identifiers);
+
+            let (left, right) = batch.halves();
+            prop_assert_eq!((left.operation(), right.operation()), (Operation::Remove, Operation::Remove));
+            prop_assert!(left.len() <= right.len() && right.len() <= left.len() + 1);
+            let joined: Vec<_> =
+                left.identifiers().chain(right.identifiers()).map(|(kind, bytes)| (kind, bytes.to_vec())).collect();
+            prop_assert_eq!(joined, identifiers);
+        }
+    }
+}

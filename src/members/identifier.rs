@@ -1,0 +1,152 @@
+//! What an identifier is, and which cell is one. Pure: no input, no output, no clock.
+
+/// The longest identifier that is sent on, in bytes of UTF-8.
+pub const MAX_BYTES: usize = 1024;
+
+/// The column of external IDs.
+pub const USER_IDS: &str = "user_ids";
+/// The column of device IDs.
+pub const DEVICE_IDS: &str = "device_ids";
+
+/// What an identifier is to Braze.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// An external ID.
+    UserId,
+    /// A device ID; finds anonymous users only.
+    DeviceId,
+    /// The name of a user alias; the number is the place of its label in the configured `aliases`.
+    Alias(u16),
+}
+
+impl Kind {
+    /// All kinds, for so many aliases; in the order of [`crate::input::columns::Names::outputs`].
+    pub fn all(aliases: usize) -> impl Iterator<Item = Self> {
+        [Self::UserId, Self::DeviceId].into_iter().chain((0_u16..).take(aliases).map(Self::Alias))
+    }
+
+    /// Its place among [`Kind::all`].
+    pub fn place(self) -> usize {
+        match self {
+            Self::UserId => 0,
+            Self::DeviceId => 1,
+            Self::Alias(place) => 2 + usize::from(place),
+        }
+    }
+}
+
+/// What a cell of an identifier column turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// NULL, empty, or white space alone: nobody is meant.
+    Blank,
+    /// An identifier, sent on as it stands.
+    Identifier {
+        /// It begins or ends with white space, which is rarely meant.
+        padded: bool,
+    },
+    /// Not an identifier that Braze could know.
+    Rejected(Reason),
+}
+
+/// Why a cell is not sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It holds a control character, a line break or NUL.
+    ControlCharacter,
+    /// It is not UTF-8.
+    InvalidUtf8,
+    /// It is longer than [`MAX_BYTES`].
+    TooLong,
+    /// A number with a fraction or an exponent, whose digits say nothing reliable.
+    Float,
+    /// `true` or `false`.
+    Boolean,
+    /// A list or a map.
+    Nested,
+    /// A type of `MessagePack`'s that has no meaning here.
+    Extension,
+}
+
+impl Reason {
+    /// Every reason, in the order of the account.
+    pub const ALL: [Self; 7] = [
+        Self::ControlCharacter,
+        Self::InvalidUtf8,
+        Self::TooLong,
+        Self::Float,
+        Self::Boolean,
+        Self::Nested,
+        Self::Extension,
+    ];
+
+    /// The reason's key in the account.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::ControlCharacter => "control_character",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::TooLong => "too_long",
+            Self::Float => "float",
+            Self::Boolean => "boolean",
+            Self::Nested => "nested",
+            Self::Extension => "extension",
+        }
+    }
+}
+
+/// Decides what a cell is. Nothing is altered: no trimming, no change of case.
+#[inline]
+pub fn examine(cell: &[u8]) -> Cell {
+    if cell.is_empty() {
+        return Cell::Blank;
+    }
+    if cell.len() > MAX_BYTES {
+        return Cell::Rejected(Reason::TooLong);
+    }
+    // Nearly every identifier is printable ASCII, which one pass over the bytes can tell; one without a way out in the middle
+    // takes many bytes at once.
+    if cell.iter().fold(true, |is_plain, byte| is_plain & (b'!'..=b'~').contains(byte)) {
+        return Cell::Identifier { padded: false };
+    }
+    let Ok(text) = std::str::from_utf8(cell) else {
+        return Cell::Rejected(Reason::InvalidUtf8);
+    };
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        Cell::Blank
+    } else if text.chars().any(char::is_control) {
+        Cell::Rejected(Reason::ControlCharacter)
+    } else {
+        Cell::Identifier { padded: trimmed.len() != text.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(b"", Cell::Blank)]
+    #[case(b"   ", Cell::Blank)]
+    #[case(b"\t\r\n", Cell::Blank)]
+    #[case("\u{3000}\u{a0}".as_bytes(), Cell::Blank)]
+    #[case(b"u1", Cell::Identifier { padded: false })]
+    #[case(b"U 1", Cell::Identifier { padded: false })]
+    #[case(b" u1", Cell::Identifier { padded: true })]
+    #[case(b"u1 ", Cell::Identifier { padded: true })]
+    #[case("日本語@example.com".as_bytes(), Cell::Identifier { padded: false })]
+    #[case(br#"say "hi"\"#, Cell::Identifier { padded: false })]
+    #[case(b"NULL", Cell::Identifier { padded: false })]
+    #[case(b"a\nb", Cell::Rejected(Reason::ControlCharacter))]
+    #[case(b"a\0b", Cell::Rejected(Reason::ControlCharacter))]
+    #[case(b"a\x7fb", Cell::Rejected(Reason::ControlCharacter))]
+    #[case("a\u{85}b".as_bytes(), Cell::Rejected(Reason::ControlCharacter))]
+    #[case(b"a\xffb", Cell::Rejected(Reason::InvalidUtf8))]
+    #[case(&[b'x'; 1024], Cell::Identifier { padded: false })]
+    #[case(&[b'x'; 1025], Cell::Rejected(Reason::TooLong))]
+    #[case(&[b' '; 1025], Cell::Rejected(Reason::TooLong))]
+    fn a_cell_is_blank_an_identifier_or_rejected(#[case] cell: &[u8], #[case] expected: Cell) {
+        assert_eq!(examine(cell), expected);
+    }
+}

@@ -1,0 +1,307 @@
+//! The account of a run: what was read, and what became of it. It always adds up:
+//! rows read = used + without identifier + rejected; identifiers = delivered + refused + undelivered.
+
+pub mod progress;
+
+use serde_json::{Map, Value, json};
+
+use crate::commands::exit::Exit;
+use crate::input::formats::Fault;
+use crate::members::identifier::{Kind, Reason};
+use crate::members::operation::Operations;
+
+/// What was read so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputAccount {
+    /// Data rows, also those whose turn comes in a second pass.
+    pub rows_seen: u64,
+    /// Data rows that had their turn.
+    pub rows_read: u64,
+    /// Rows of which at least one identifier was sent on.
+    pub rows_used: u64,
+    /// Rows whose identifier cells are all blank.
+    pub rows_without_identifier: u64,
+    /// Rows that are none, or with rejected cells and no identifier.
+    pub rows_rejected: u64,
+    /// Of these, the ones that are no rows, in the order of [`Fault::ALL`].
+    pub rows_malformed: [u64; Fault::ALL.len()],
+    /// Identifier cells that are NULL, empty or white space.
+    pub cells_blank: u64,
+    /// Identifier cells that were rejected, in the order of [`Reason::ALL`].
+    pub cells_rejected: [u64; Reason::ALL.len()],
+    /// Identifiers with white space before or behind them; sent as they are.
+    pub cells_with_outer_space: u64,
+    /// External IDs.
+    pub user_ids: u64,
+    /// Device IDs.
+    pub device_ids: u64,
+    /// Aliases by the place of their label.
+    pub aliases: Vec<u64>,
+    /// The end of the input was reached, and nothing was wrong with it.
+    pub read_to_end: bool,
+}
+
+impl InputAccount {
+    /// Nothing read yet, for so many aliases.
+    pub fn new(aliases: usize) -> Self {
+        Self { aliases: vec![0; aliases], ..Self::default() }
+    }
+
+    /// All identifiers.
+    pub fn identifiers(&self) -> u64 {
+        self.user_ids + self.device_ids + self.aliases.iter().sum::<u64>()
+    }
+
+    /// Rejected cells, and rows that are no rows.
+    pub fn rejections(&self) -> u64 {
+        self.cells_rejected.iter().sum::<u64>() + self.rows_malformed.iter().sum::<u64>()
+    }
+
+    /// Counts an identifier.
+    pub fn count_identifier(&mut self, kind: Kind) {
+        match kind {
+            Kind::UserId => self.user_ids += 1,
+            Kind::DeviceId => self.device_ids += 1,
+            Kind::Alias(place) => {
+                if let Some(count) = self.aliases.get_mut(usize::from(place)) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    /// Counts a rejected cell, and says whether it is the first one for this reason.
+    pub fn count_rejected(&mut self, reason: Reason) -> bool {
+        count(&mut self.cells_rejected, Reason::ALL.iter().position(|known| *known == reason))
+    }
+
+    /// Counts a row that is none, and says whether it is the first one with this fault.
+    pub fn count_malformed(&mut self, fault: Fault) -> bool {
+        self.rows_rejected += 1;
+        count(&mut self.rows_malformed, Fault::ALL.iter().position(|known| *known == fault))
+    }
+}
+
+fn count(counts: &mut [u64], place: Option<usize>) -> bool {
+    let Some(count) = place.and_then(|place| counts.get_mut(place)) else { return false };
+    *count += 1;
+    *count == 1
+}
+
+/// What was sent so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Identifiers that Braze acknowledged.
+    pub delivered: u64,
+    /// Identifiers that Braze refused.
+    pub refused: u64,
+    /// HTTP requests, every one.
+    pub requests: u64,
+    /// Requests beyond the first call and the first one of each batch.
+    pub retries: u64,
+}
+
+/// What is counted of one of two passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Identifiers that were read.
+    pub identifiers: u64,
+    /// What was sent.
+    pub sent: Sent,
+}
+
+impl Part {
+    fn undelivered(self) -> u64 {
+        self.identifiers.saturating_sub(self.sent.delivered + self.sent.refused)
+    }
+
+    fn to_json(self) -> Value {
+        json!({
+            "identifiers": self.identifiers,
+            "delivered": self.sent.delivered,
+            "refused": self.sent.refused,
+            "undelivered": self.undelivered(),
+        })
+    }
+}
+
+/// What a dry run would send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DryRun {
+    /// Requests with identifiers.
+    pub batches: u64,
+    /// Bytes of their bodies, without the two keys.
+    pub bytes: u64,
+}
+
+/// The whole account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    /// The cohort's identifier.
+    pub cohort_id: String,
+    /// What happened to the members.
+    pub operations: Operations,
+    /// Labels of the aliases.
+    pub labels: Vec<String>,
+    /// What was read.
+    pub input: InputAccount,
+    /// What was sent.
+    pub sent: Sent,
+    /// Of both, what belongs to the removals, where each row says its operation.
+    pub removals: Option<Part>,
+    /// How long it took.
+    pub seconds: f64,
+    /// How it ended.
+    pub exit: Exit,
+    /// Set where nothing was to be sent.
+    pub dry_run: Option<DryRun>,
+    /// Names of settings that stand in a workflow where none is read.
+    pub ignored_parameters: Vec<String>,
+}
+
+impl Account {
+    /// Identifiers that were read and neither acknowledged nor refused.
+    pub fn undelivered(&self) -> u64 {
+        self.input.identifiers().saturating_sub(self.sent.delivered + self.sent.refused)
+    }
+
+    /// What belongs to each operation, where each row says its own.
+    fn parts(&self) -> Option<[(&'static str, Part); 2]> {
+        let removals = self.removals?;
+        let sent = Sent {
+            delivered: self.sent.delivered - removals.sent.delivered,
+            refused: self.sent.refused - removals.sent.refused,
+            ..Sent::default()
+        };
+        let additions = Part { identifiers: self.input.identifiers() - removals.identifiers, sent };
+        Some([("remove", removals), ("add", additions)])
+    }
+
+    fn outcome(&self) -> &'static str {
+        match self.exit {
+            Exit::Success if self.dry_run.is_some() => "dry_run",
+            Exit::Success => "delivered",
+            _ => "incomplete",
+        }
+    }
+
+    /// One object with the keys that docs/account.md documents.
+    pub fn to_json(&self) -> Value {
+        let input = &self.input;
+        let aliases: Map<String, Value> =
+            self.labels.iter().cloned().zip(input.aliases.iter().map(|count| json!(count))).collect();
+        let rejected = by_key(Reason::ALL.map(Reason::key), input.cells_rejected);
+        let malformed = by_key(Fault::ALL.map(Fault::key), input.rows_malformed);
+        let mut account = json!({
+            "cohort_id": self.cohort_id,
+            "operation": self.operations.as_str(),
+            "outcome": self.outcome(),
+            "exit_code": self.exit.code(),
+            "input_read_to_end": input.read_to_end,
+            "rows_read": input.rows_read,
+            "rows_used": input.rows_used,
+            "rows_without_identifier": input.rows_without_identifier,
+            "rows_rejected": input.rows_rejected,
+            "rows_malformed": malformed,
+            "cells_blank": input.cells_blank,
+            "cells_rejected": rejected,
+            "cells_with_outer_space": input.cells_with_outer_space,
+            "identifiers": {
+                "total": input.identifiers(),
+                "user_ids": input.user_ids,
+                "device_ids": input.device_ids,
+                "aliases": aliases,
+            },
+            "delivered": self.sent.delivered,
+            "refused": self.sent.refused,
+            "undelivered": self.undelivered(),
+            "requests": self.sent.requests,
+            "retries": self.sent.retries,
+            "seconds": (self.seconds * 1000.0).round() / 1000.0,
+        });
+        if let (Some(object), Some(dry_run)) = (account.as_object_mut(), self.dry_run) {
+            object.insert("dry_run".to_owned(), json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
+        }
+        if let (Some(object), false) = (account.as_object_mut(), self.ignored_parameters.is_empty()) {
+            object.insert("ignored_parameters".to_owned(), json!(self.ignored_parameters));
+        }
+        if let (Some(object), Some(parts)) = (account.as_object_mut(), self.parts()) {
+            let parts: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part.to_json())).collect();
+            object.insert("by_operation".to_owned(), Value::Object(parts));
+        }
+        account
+    }
+
+    /// The same for people, a line a number; what is zero and rare is left out.
+    pub fn to_text(&self) -> String {
+        let input = &self.input;
+        let mut lines = vec![
+            format!("cohort {} ({}): {}", self.cohort_id, self.operations.as_str(), self.headline()),
+            line("rows read", input.rows_read),
+            line("  used", input.rows_used),
+            line("  without identifier", input.rows_without_identifier),
+            line("  rejected", input.rows_rejected),
+            line("identifiers", input.identifiers()),
+        ];
+        let by_kind = [("  external IDs".to_owned(), input.user_ids), ("  device IDs".to_owned(), input.device_ids)];
+        let by_label =
+            self.labels.iter().zip(&input.aliases).map(|(label, count)| (format!("  alias {label}"), *count));
+        lines.extend(
+            by_kind.into_iter().chain(by_label).filter(|(_, count)| *count > 0).map(|(name, count)| line(&name, count)),
+        );
+        lines.push(line("delivered", self.sent.delivered));
+        let parts = self.parts().into_iter().flatten();
+        lines.extend(parts.map(|(name, part)| line(&format!("  {name}"), part.sent.delivered)));
+        lines.push(line("refused", self.sent.refused));
+        lines.push(line("undelivered", self.undelivered()));
+        lines.push(line("cells blank", input.cells_blank));
+        let malformed = Fault::ALL
+            .iter()
+            .zip(input.rows_malformed)
+            .map(|(fault, count)| (format!("rows malformed: {}", fault.key()), count));
+        let rejected = Reason::ALL
+            .iter()
+            .zip(input.cells_rejected)
+            .map(|(reason, count)| (format!("cells rejected: {}", reason.key()), count));
+        let spaces = [("cells with outer space".to_owned(), input.cells_with_outer_space)];
+        lines.extend(
+            malformed
+                .chain(rejected)
+                .chain(spaces)
+                .filter(|(_, count)| *count > 0)
+                .map(|(name, count)| line(&name, count)),
+        );
+        lines.push(line("requests", self.sent.requests));
+        lines.push(line("retries", self.sent.retries));
+        if let Some(dry_run) = self.dry_run {
+            lines.push(line("batches to send", dry_run.batches));
+            lines.push(line("bytes to send", dry_run.bytes));
+        }
+        lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
+        if !self.ignored_parameters.is_empty() {
+            lines.push(format!("{:<26}{}", "ignored parameters", self.ignored_parameters.join(", ")));
+        }
+        lines.join("\n")
+    }
+
+    fn headline(&self) -> &'static str {
+        match (self.outcome(), self.input.identifiers()) {
+            ("dry_run", _) => "dry run, nothing was sent",
+            ("delivered", 0) => "the input has no identifiers, no member was sent",
+            ("delivered", _) => "everything was delivered",
+            _ if self.sent.requests == 0 => "nothing was sent",
+            _ if self.input.read_to_end => "not everything was delivered",
+            _ => "not everything was delivered, and the input was not read to its end",
+        }
+    }
+}
+
+/// Those that occurred.
+fn by_key<const N: usize>(keys: [&str; N], counts: [u64; N]) -> Map<String, Value> {
+    let occurred = keys.iter().zip(counts).filter(|(_, count)| *count > 0);
+    occurred.map(|(key, count)| ((*key).to_owned(), json!(count))).collect()
+}
+
+fn line(name: &str, count: u64) -> String {
+    format!("{name:<26}{count:>12}")
+}

@@ -1,0 +1,127 @@
+//! How far a run has come: a bar where somebody watches, a line every ten seconds where a log is written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use log::info;
+
+use crate::report::Sent;
+use crate::terminal;
+
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows progress.
+pub struct Progress {
+    started: Instant,
+    last_line: Instant,
+    bytes_read: Arc<AtomicU64>,
+    size: Option<u64>,
+    bar: Option<&'static ProgressBar>,
+}
+
+impl Progress {
+    /// For an input of this size, of which so much is read.
+    pub fn new(size: Option<u64>, bytes_read: Arc<AtomicU64>) -> Self {
+        let now = Instant::now();
+        let bar = terminal::has_bar().then(|| terminal::start_bar(size));
+        Self { started: now, last_line: now, bytes_read, size, bar }
+    }
+
+    /// Shows what was sent so far, if it is time.
+    pub fn show(&mut self, sent: Sent) {
+        let (read, elapsed) = (self.bytes_read.load(Ordering::Relaxed), self.started.elapsed());
+        let text = || line(sent, elapsed, self.size.map(|size| (read, size)));
+        if let Some(bar) = self.bar {
+            bar.set_position(read);
+            bar.set_message(text());
+        } else if self.last_line.elapsed() >= LOG_EVERY {
+            info!("{}", text());
+            self.last_line = Instant::now();
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Shows how far a download is; nothing before the first byte.
+pub struct DownloadProgress {
+    last_line: Instant,
+    bar: Option<&'static ProgressBar>,
+}
+
+impl Default for DownloadProgress {
+    fn default() -> Self {
+        Self { last_line: Instant::now(), bar: None }
+    }
+}
+
+impl DownloadProgress {
+    /// Shows that so many bytes are here, of so many where that is known, if it is time.
+    pub fn show(&mut self, bytes: u64, whole: Option<u64>) {
+        if bytes == 0 {
+            return;
+        }
+        if terminal::has_bar() {
+            let bar = *self.bar.get_or_insert_with(|| terminal::start_bar(whole));
+            terminal::set_bar_length(bar, whole);
+            bar.set_position(bytes);
+            bar.set_message(download_line(bytes, whole));
+        } else if self.last_line.elapsed() >= LOG_EVERY {
+            info!("{}", download_line(bytes, whole));
+            self.last_line = Instant::now();
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn download_line(bytes: u64, whole: Option<u64>) -> String {
+    let whole = whole.map_or_else(String::new, |whole| format!(" of {whole}"));
+    format!("{bytes}{whole} bytes of the job's result fetched")
+}
+
+/// Identifiers, rate, requests, retries and the time left, as far as it can be told from the bytes read.
+fn line(sent: Sent, elapsed: Duration, read: Option<(u64, u64)>) -> String {
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+    let rate = sent.delivered.saturating_mul(1000) / millis;
+    let left = read.filter(|(read, size)| *read > 0 && read <= size).map_or_else(String::new, |(read, size)| {
+        format!(", about {} s left", millis.saturating_mul(size - read) / read / 1000)
+    });
+    format!(
+        "{} identifiers delivered, {rate}/s, {} requests, {} retries{left}",
+        sent.delivered, sent.requests, sent.retries
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_what_was_delivered_and_how_long_it_will_take() {
+        let sent = Sent { delivered: 12_000, refused: 0, requests: 14, retries: 1 };
+        assert_eq!(
+            line(sent, Duration::from_secs(4), Some((250, 1000))),
+            "12000 identifiers delivered, 3000/s, 14 requests, 1 retries, about 12 s left"
+        );
+        assert!(!line(sent, Duration::ZERO, None).contains("left"));
+    }
+
+    #[test]
+    fn a_line_tells_how_much_was_fetched() {
+        assert_eq!(download_line(10, Some(40)), "10 of 40 bytes of the job's result fetched");
+        assert_eq!(download_line(10, None), "10 bytes of the job's result fetched");
+    }
+}

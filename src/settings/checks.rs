@@ -1,0 +1,174 @@
+//! What settings mean together, and what only one of them is.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use super::ConfigError;
+use super::raw::{Origin, Raw, Written};
+use super::setting::Key;
+use super::values::{Values, shortened};
+use crate::delivery::removals::RemovalLimits;
+use crate::http::endpoint::{self, Endpoint};
+use crate::input::columns::Names;
+use crate::input::formats::delimited::MAX_COLUMNS;
+use crate::input::formats::format::{Form, Format};
+use crate::input::source::Input;
+use crate::input::{Location, MaxRejected};
+use crate::members::identifier::{DEVICE_IDS, USER_IDS};
+use crate::members::operation::{Operation, Operations};
+
+/// The most alias columns; Braze sets no limit, a `u16` counts them.
+const MAX_ALIASES: usize = 1000;
+/// The most entries of `input`; a pattern may match more.
+const MAX_INPUTS: usize = 10_000;
+
+impl Values {
+    pub fn operations(&self) -> Result<Operations, ConfigError> {
+        match (self.text(Key::Operation)?, self.text(Key::OperationColumn)?) {
+            (Some(_), Some(_)) => {
+                Err(self.bad(Key::OperationColumn, "cannot be set together with operation: leave one of them out"))
+            }
+            (None, Some(column)) => Ok(Operations::Column(column)),
+            (Some(name), None) if name == Operation::Remove.as_str() => Ok(Operations::One(Operation::Remove)),
+            (Some(_), None) => Ok(Operations::One(Operation::Add)),
+            (None, None) => Err(ConfigError::Missing { keys: vec![Key::Operation], outside: Vec::new() }),
+        }
+    }
+
+    /// What the columns are called that matter; all different.
+    pub fn names_of_columns(&self, operation: Option<&str>) -> Result<Names, ConfigError> {
+        let names = Names { aliases: self.aliases()?, mapping: Vec::new(), operation: operation.map(str::to_owned) };
+        let outputs = names.outputs();
+        if operation.is_some_and(|column| outputs.iter().any(|output| output == column)) {
+            return Err(self
+                .bad(Key::OperationColumn, "names a column of identifiers: name the column that says add or remove"));
+        }
+        let mapping = self.map(Key::Mapping)?;
+        let (mut seen, mut attributes) = (HashSet::new(), HashSet::new());
+        for (attribute, output) in &mapping {
+            let wrong = |expected: String| Err(self.bad(Key::Mapping, &expected));
+            let (from, to) = (shortened(attribute), shortened(output));
+            if !outputs.contains(output) {
+                return wrong(format!(
+                    "maps '{from}' to '{to}', which is neither user_ids nor device_ids nor a label: write aliases: [{to}] as well"
+                ));
+            }
+            if outputs.contains(attribute) || operation == Some(attribute.as_str()) {
+                return wrong(format!(
+                    "maps '{from}', which is the name of a column that is read as it is: leave it out"
+                ));
+            }
+            if !seen.insert(output) {
+                return wrong(format!("maps two columns to '{to}': keep one of them"));
+            }
+            if !attributes.insert(attribute) {
+                return wrong(format!("maps '{from}' twice: keep one of them"));
+            }
+        }
+        Ok(Names { mapping, ..names })
+    }
+
+    fn aliases(&self) -> Result<Vec<String>, ConfigError> {
+        let wrong = |expected: &str| self.bad(Key::Aliases, expected);
+        let labels = self.list(Key::Aliases)?;
+        if labels.len() > MAX_ALIASES {
+            return Err(wrong("has more than 1,000 labels: name the columns that are in the result"));
+        }
+        let mut seen = HashSet::new();
+        for label in &labels {
+            if label == USER_IDS || label == DEVICE_IDS {
+                return Err(wrong(&format!(
+                    "names '{label}', which is a column of its own and always read: leave it out"
+                )));
+            }
+            if !seen.insert(label) {
+                return Err(wrong(&format!("names '{}' twice: keep one of them", shortened(label))));
+            }
+        }
+        Ok(labels)
+    }
+
+    /// A file, or a job. A job's answer says what the columns are, so they may not be set beside it.
+    pub fn location(&self) -> Result<Location, ConfigError> {
+        let Some(id) = self.text(Key::JobId)? else { return self.input().map(Location::Here) };
+        let beside = [
+            (Key::Input, "give one of the two: the result of the job, or a file"),
+            (Key::Columns, "leave it out, the job itself says what its columns are called"),
+            (Key::Format, "leave it out, a job's result is always fetched as MessagePack"),
+        ];
+        match beside.into_iter().find(|(key, _)| self.written(*key).is_some()) {
+            Some((key, way_out)) => Err(self.bad(key, &format!("is set beside job_id: {way_out}"))),
+            None => Ok(Location::Job(id)),
+        }
+    }
+
+    fn input(&self) -> Result<Input, ConfigError> {
+        let wrong = |expected: &str| Err(self.bad(Key::Input, expected));
+        let is_list = self.written(Key::Input).is_some_and(|written| matches!(written.raw, Raw::List(_)));
+        match self.entries(Key::Input)?.as_slice() {
+            [] if is_list => wrong("is an empty list: name at least one file"),
+            [] => Err(ConfigError::Missing { keys: vec![Key::Input], outside: Vec::new() }),
+            [one] => Ok(Input::from_text(one)),
+            several if several.iter().any(|entry| entry == "-") => {
+                wrong("has standard input (-) among files: it can only be read alone")
+            }
+            several if several.len() > MAX_INPUTS => wrong("has more than 10,000 entries: use a pattern"),
+            several => Ok(Input::Files(several.iter().map(PathBuf::from).collect())),
+        }
+    }
+
+    pub fn form(&self) -> Result<Form, ConfigError> {
+        let format = self.text(Key::Format)?.and_then(|name| Format::from_name(&name));
+        let columns = Some(self.list(Key::Columns)?).filter(|columns| !columns.is_empty());
+        if columns.as_ref().is_some_and(|columns| columns.len() > MAX_COLUMNS) {
+            return Err(self.bad(Key::Columns, "has more than 10,000 names, which no input may have"));
+        }
+        if let (Some(format), None) = (format.filter(|format| format.needs_columns()), &columns) {
+            let expected = format!(
+                "is {format}, which does not say what its columns are called: set columns to their names, in the order of the \
+                 query's SELECT, such as columns: [user_ids, email]"
+            );
+            return Err(self.bad(Key::Format, &expected));
+        }
+        Ok(Form { format, columns, may_be_empty: false })
+    }
+
+    /// The endpoint. That of the environment is looked at only if it is needed.
+    pub fn endpoint(&self, allowed: &[String], is_needed: bool) -> Result<Option<Endpoint>, ConfigError> {
+        let is_looked_at = |written: &&Written| is_needed || !matches!(written.origin, Origin::Environment(_));
+        let Some(Written { origin, .. }) = self.written(Key::Endpoint).filter(is_looked_at) else { return Ok(None) };
+        let refused = |error| ConfigError::Endpoint { origin: origin.clone(), error };
+        let checked = |text: String| endpoint::parse(text.trim(), allowed).map_err(refused);
+        self.text(Key::Endpoint)?.map(checked).transpose()
+    }
+
+    pub fn max_rejected(&self) -> Result<MaxRejected, ConfigError> {
+        Ok(match self.share(Key::MaxRejected)? {
+            None => MaxRejected::Default,
+            Some((percent, true)) => MaxRejected::Percent(percent),
+            Some((count, false)) => MaxRejected::Count(count),
+        })
+    }
+
+    /// The limits of a delta: both counts or none, and only where rows say their operation in an input that can be read again.
+    pub fn removal_limits(&self) -> Result<Option<RemovalLimits>, ConfigError> {
+        let (possible, wanted) = (self.whole(Key::PossibleCount)?, self.whole(Key::WantedCount)?);
+        let allowed = self.whole(Key::AllowRemovals)?;
+        let (possible, wanted) = match (possible, wanted, allowed) {
+            (Some(possible), Some(wanted), _) => (possible, wanted),
+            (None, None, None) => return Ok(None),
+            (Some(_), None, _) => return Err(self.bad(Key::PossibleCount, "needs wanted_count beside it")),
+            (None, Some(_), _) => return Err(self.bad(Key::WantedCount, "needs possible_count beside it")),
+            (None, None, Some(_)) => {
+                return Err(self.bad(Key::AllowRemovals, "needs possible_count and wanted_count beside it"));
+            }
+        };
+        if self.written(Key::OperationColumn).is_none() {
+            return Err(self.bad(Key::PossibleCount, "is for a delta: it needs operation_column"));
+        }
+        if self.location()? == Location::Here(Input::Stdin) {
+            return Err(self.bad(Key::PossibleCount, "needs an input that can be read again: a file, or a job"));
+        }
+        Ok(Some(RemovalLimits { possible, wanted, allowed }))
+    }
+}

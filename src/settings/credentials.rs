@@ -1,0 +1,91 @@
+//! The keys, from the environment alone.
+
+use super::ConfigError;
+use crate::braze::body::Credentials;
+use crate::secret::Secret;
+
+/// The variable with the data import key.
+pub const CLIENT_SECRET: &str = "BRAZE_CLIENT_SECRET";
+/// The variable with the partner key.
+pub const PARTNER_API_KEY: &str = "BRAZE_PARTNER_API_KEY";
+
+/// The variable with Treasure Data's key.
+pub const TD_API_KEY: &str = "TD_API_KEY";
+
+/// Reads both of Braze's keys through `variable`, which looks a variable up.
+pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, ConfigError> {
+    let take = |name, whose, secret| take(&variable, name, whose, secret);
+    Ok(Credentials {
+        client_secret: take(
+            CLIENT_SECRET,
+            "the data import key: Braze's dashboard shows it under Partner Integrations, Technology Partners, on the \
+             page of the partner under whose name the cohort stands",
+            "braze.client_secret",
+        )?,
+        partner_api_key: take(
+            PARTNER_API_KEY,
+            "the partner key, which Braze gives to the partner: ask your Braze customer success manager for one",
+            "braze.partner_api_key",
+        )?,
+    })
+}
+
+/// Reads Treasure Data's key, which a job's result is fetched with.
+pub fn td_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
+    take(
+        &variable,
+        TD_API_KEY,
+        "Treasure Data's API key, of a user who may see the job: the console shows it under My Settings, API Keys",
+        "td.apikey",
+    )
+}
+
+fn take(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &'static str,
+    whose: &'static str,
+    secret: &'static str,
+) -> Result<Secret, ConfigError> {
+    let value = variable(name).unwrap_or_default();
+    match problem(&value) {
+        Some(problem) => Err(ConfigError::Credential { variable: name, problem, whose, secret }),
+        None => Ok(Secret::new(value)),
+    }
+}
+
+/// What keeps a value from being a credential; never the value.
+fn problem(value: &str) -> Option<&'static str> {
+    if value.trim().is_empty() {
+        Some("is missing or empty in the environment")
+    } else if value.contains("${") {
+        Some("still holds ${...}: Digdag fills in ${secret:...} under _env alone, and only where that secret is set")
+    } else if value.chars().any(char::is_control) {
+        Some("holds a line break or another control character, as if it was copied with the end of its line")
+    } else if value.trim() != value {
+        Some("begins or ends with a space, as if it was copied with one")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(None, "missing or empty")]
+    #[case(Some(""), "missing or empty")]
+    #[case(Some("${secret:braze.key}"), "still holds ${...}")]
+    #[case(Some("hush\n"), "line break")]
+    #[case(Some("hush "), "space")]
+    fn an_unusable_key_is_named_and_not_shown(#[case] value: Option<&str>, #[case] message: &str) {
+        let error = from_environment(|name| match name {
+            CLIENT_SECRET => Some("fine-key".to_owned()),
+            _ => value.map(str::to_owned),
+        })
+        .unwrap_err()
+        .to_string();
+        assert!(error.starts_with(PARTNER_API_KEY) && error.contains(message) && !error.contains("hush"), "{error}");
+    }
+}

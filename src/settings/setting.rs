@@ -1,0 +1,360 @@
+//! Every setting, a row each. Parsing, checks, the JSON Schema and the table of docs/settings.md are read from here: a new
+//! setting is a row and its use.
+
+use crate::input::formats::format::Format;
+use crate::input::near_names::nearest;
+use crate::members::operation::Operation;
+
+/// More than the number of any job has.
+pub const JOB_DIGITS: usize = 30;
+
+/// What a value may be. Numbers and truth values may also come as text, as Digdag hands them over.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Text that is not empty, or a number, which is taken as it is written.
+    Text,
+    /// The same, for a path.
+    Path,
+    /// Letters, digits, `_` and `-`.
+    Segment,
+    /// The number of a job: at most [`JOB_DIGITS`] digits.
+    JobNumber,
+    /// One of these names.
+    OneOf(fn() -> Vec<&'static str>),
+    /// A list, or text with commas.
+    List,
+    /// A path or a pattern, or a list of them.
+    Paths,
+    /// Names and what they stand for.
+    Map,
+    /// A whole number, from and to.
+    Whole(u64, u64),
+    /// A whole number, or a percentage.
+    Share,
+    /// A whole number with a unit.
+    Duration,
+    /// `true` or `false`.
+    Flag,
+}
+
+/// What holds if nobody sets it.
+#[derive(Clone, Copy, Debug)]
+pub enum Unset {
+    /// This value.
+    Default(&'static str),
+    /// What the code does then, in words.
+    Means(&'static str),
+    /// It is an error.
+    Required {
+        /// Unless this is set.
+        or: Option<Key>,
+        /// How to set it.
+        hint: &'static str,
+    },
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name in code.
+    pub key: Key,
+    /// Its name in YAML and in parameters.
+    pub name: &'static str,
+    /// What its value may be.
+    pub kind: Kind,
+    /// What holds if nobody sets it.
+    pub unset: Unset,
+    /// Values in YAML.
+    pub examples: &'static [&'static str],
+    /// What it is for.
+    pub doc: &'static str,
+    /// The variable of the environment that has it if nothing else does.
+    pub variable: Option<&'static str>,
+    /// Whether it may come from a workflow and hold `${...}`. What decides where the keys go may not.
+    pub from_workflow: bool,
+}
+
+/// What most rows have in common.
+const ROW: Setting = Setting {
+    key: Key::CohortId,
+    name: "",
+    kind: Kind::Text,
+    unset: Unset::Means("none"),
+    examples: &[],
+    doc: "",
+    variable: None,
+    from_workflow: true,
+};
+
+macro_rules! settings {
+    ($($key:ident { $($field:ident: $value:expr),* $(,)? })*) => {
+        /// The name of a setting in code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Key { $(#[doc = concat!("See its row: ", stringify!($key))] $key),* }
+
+        /// All settings, in the order of the documentation.
+        pub static SETTINGS: &[Setting] = &[$(Setting { key: Key::$key, $($field: $value,)* ..ROW }),*];
+    };
+}
+
+settings! {
+    CohortId {
+        name: "cohort_id",
+        unset: Unset::Required { or: None, hint: "cohort_id: gold_members, the identifier under which Braze keeps the cohort" },
+        examples: &["gold_members"],
+        doc: "the cohort's identifier at Braze",
+    }
+    CohortName {
+        name: "cohort_name",
+        unset: Unset::Means("`cohort_id`"),
+        examples: &["Gold members"],
+        doc: "the name in Braze's segment filter",
+    }
+    Operation {
+        name: "operation",
+        kind: Kind::OneOf(|| [Operation::Add, Operation::Remove].map(Operation::as_str).to_vec()),
+        unset: Unset::Required {
+            or: Some(Key::OperationColumn),
+            hint: "operation: add, or operation: remove, or operation_column with the name of the column that says it for each row",
+        },
+        examples: &["add"],
+        doc: "what happens to the members",
+    }
+    OperationColumn {
+        name: "operation_column",
+        examples: &["change"],
+        doc: "says `add`, or `remove` or `delete`, for each row: all removals come first, then all additions",
+    }
+    Aliases {
+        name: "aliases",
+        kind: Kind::List,
+        examples: &["[email]", "email, phone"],
+        doc: "columns that hold user aliases",
+    }
+    Mapping {
+        name: "mapping",
+        kind: Kind::Map,
+        examples: &["{external_id: user_ids, mail: email}"],
+        doc: "columns of other names, and what they hold",
+    }
+    ThreadCount {
+        name: "thread_count",
+        kind: Kind::Whole(1, 256),
+        unset: Unset::Default("4"),
+        examples: &["8"],
+        doc: "requests at once",
+    }
+    Endpoint {
+        name: "endpoint",
+        unset: Unset::Required {
+            or: None,
+            hint: "endpoint: US-03 or https://rest.iad-03.braze.com, the REST endpoint of your Braze instance, or BRAZE_ENDPOINT in \
+                   the environment (for a trial without Braze: --sandbox)",
+        },
+        examples: &["US-03", "https://rest.iad-03.braze.com"],
+        doc: "Braze's REST endpoint",
+        variable: Some("BRAZE_ENDPOINT"),
+    }
+    AllowEndpoint {
+        name: "allow_endpoint",
+        kind: Kind::List,
+        examples: &["[braze.example.com]"],
+        doc: "hosts other than Braze's and Treasure Data's that may be called, such as your own proxy; not from a workflow",
+        variable: Some("TD_BRAZE_COHORT_ALLOW_ENDPOINT"),
+        from_workflow: false,
+    }
+    CaFile {
+        name: "ca_file",
+        kind: Kind::Path,
+        examples: &["config/ca.pem"],
+        doc: "certificates (PEM) of further CAs to trust, such as that of a proxy of yours that decrypts; not from a workflow",
+        variable: Some("TD_BRAZE_COHORT_CA_FILE"),
+        from_workflow: false,
+    }
+    Partner {
+        name: "partner",
+        kind: Kind::Segment,
+        unset: Unset::Default("treasure_data"),
+        examples: &["treasure_data"],
+        doc: "the partner's segment of Braze's path",
+    }
+    Input {
+        name: "input",
+        kind: Kind::Paths,
+        unset: Unset::Required {
+            or: Some(Key::JobId),
+            hint: "input: members.csv, the file with the query's result, or --input PATH, or - for standard input, or \
+                   job_id: ${td.last_job_id}, the Treasure Data job that has the result",
+        },
+        examples: &["members.csv", "part-*.csv.gz"],
+        doc: "the result; several files are read as one, and `-` is standard input",
+    }
+    JobId {
+        name: "job_id",
+        kind: Kind::JobNumber,
+        examples: &["${td.last_job_id}"],
+        doc: "the Treasure Data job whose result is fetched and read, in the place of `input`; needs `TD_API_KEY`",
+    }
+    Format {
+        name: "format",
+        kind: Kind::OneOf(|| Format::ALL.map(Format::name).to_vec()),
+        unset: Unset::Means("recognised"),
+        examples: &["csv"],
+        doc: "how the rows are written",
+    }
+    Columns {
+        name: "columns",
+        kind: Kind::List,
+        unset: Unset::Means("the header"),
+        examples: &["[user_ids, email]"],
+        doc: "the names of the columns, where the input has no header",
+    }
+    ExpectedRows {
+        name: "expected_rows",
+        kind: Kind::Whole(0, u64::MAX),
+        unset: Unset::Means("unchecked"),
+        examples: &["${td.last_job.num_records}"],
+        doc: "rows that the input has to have",
+    }
+    MaxRejected {
+        name: "max_rejected",
+        kind: Kind::Share,
+        unset: Unset::Means("1 %, at least 1,000"),
+        examples: &["0", "5%"],
+        doc: "more rejected rows and cells stop the run",
+    }
+    PossibleCount {
+        name: "possible_count",
+        kind: Kind::Whole(0, u64::MAX),
+        unset: Unset::Means("unchecked"),
+        examples: &["${td.last_results.possible}"],
+        doc: "of a delta with `operation_column`: how many may be members before it",
+    }
+    WantedCount {
+        name: "wanted_count",
+        kind: Kind::Whole(0, u64::MAX),
+        unset: Unset::Means("unchecked"),
+        examples: &["${td.last_results.wanted}"],
+        doc: "of the same delta: how many are to be members after it. Where nobody is wanted, fewer than half of the possible ones \
+              are, or more than 1,000 and 20 % of them would be removed, nothing is sent",
+    }
+    AllowRemovals {
+        name: "allow_removals",
+        kind: Kind::Whole(0, u64::MAX),
+        examples: &["1200"],
+        doc: "exactly so many removals are meant in spite of these limits; for one run",
+    }
+    FailedFile {
+        name: "failed_file",
+        kind: Kind::Path,
+        examples: &["failed.csv"],
+        doc: "where refused and undelivered identifiers go, with the reason; `upload --input` takes the file as it is",
+    }
+    MaxOutage {
+        name: "max_outage",
+        kind: Kind::Duration,
+        unset: Unset::Default("15m"),
+        examples: &["30m"],
+        doc: "how long nothing may get through before the run ends; before the first answer 1 minute at most",
+    }
+    MaxDuration {
+        name: "max_duration",
+        kind: Kind::Duration,
+        unset: Unset::Default("23h"),
+        examples: &["6h"],
+        doc: "how long the run may take",
+    }
+    MaxRequestsPerHour {
+        name: "max_requests_per_hour",
+        kind: Kind::Whole(1, u64::MAX),
+        unset: Unset::Default("250000"),
+        examples: &["100000"],
+        doc: "requests in any hour, 250,000 being Braze's limit; a part of it where other tools upload to the same Braze",
+    }
+    DryRun {
+        name: "dry_run",
+        kind: Kind::Flag,
+        unset: Unset::Default("false"),
+        examples: &["true"],
+        doc: "everything but requests to Braze, as with `--dry-run`; needs no credentials of Braze's",
+    }
+}
+
+impl Key {
+    /// Its row.
+    pub fn setting(self) -> &'static Setting {
+        &SETTINGS[self as usize]
+    }
+
+    /// As it is written in YAML and in parameters.
+    pub fn name(self) -> &'static str {
+        self.setting().name
+    }
+
+    /// The setting of exactly this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        SETTINGS.iter().find(|setting| setting.name == name).map(|setting| setting.key)
+    }
+
+    /// The setting that a mistyped name resembles.
+    pub fn nearest(name: &str) -> Option<Self> {
+        nearest(name, SETTINGS.iter().map(|setting| setting.name)).and_then(Self::from_name)
+    }
+}
+
+/// The names of these settings, for a message.
+pub fn names(keys: &[Key]) -> String {
+    keys.iter().map(|key| key.name()).collect::<Vec<_>>().join(", ")
+}
+
+impl Setting {
+    /// The value that holds if nobody sets it.
+    pub fn default(&self) -> Option<&'static str> {
+        match self.unset {
+            Unset::Default(value) => Some(value),
+            Unset::Means(_) | Unset::Required { .. } => None,
+        }
+    }
+
+    /// What a value has to be, for a message.
+    pub fn wanted(&self) -> String {
+        match self.kind {
+            Kind::Text | Kind::Path => "text".to_owned(),
+            Kind::Segment => "a segment of a path: letters, digits, _ and - only".to_owned(),
+            Kind::JobNumber => format!("the number of a job, such as {}", self.examples.concat()),
+            Kind::OneOf(names) => one_of(&names().iter().map(|name| format!("'{name}'")).collect::<Vec<_>>()),
+            Kind::List => "a list, or text with commas".to_owned(),
+            Kind::Paths => "a path, a pattern, or a list of them".to_owned(),
+            Kind::Map => format!("a map such as {}", self.examples.join(" or ")),
+            Kind::Whole(from, to) => whole(from, to),
+            Kind::Share => "a whole number, or a percentage such as 5%".to_owned(),
+            Kind::Duration => "a duration such as 30s, 15m or 23h, longer than nothing".to_owned(),
+            Kind::Flag => "true or false".to_owned(),
+        }
+    }
+}
+
+/// A whole number in this range, for a message.
+pub fn whole(from: u64, to: u64) -> String {
+    match (from, to) {
+        (0, u64::MAX) => "a whole number".to_owned(),
+        (from, u64::MAX) => format!("a whole number, at least {from}"),
+        (from, to) => format!("a whole number from {from} to {to}"),
+    }
+}
+
+/// These names, for a message.
+pub fn one_of(names: &[String]) -> String {
+    match names {
+        [several @ .., last] if !several.is_empty() => format!("{} or {last}", several.join(", ")),
+        names => names.concat(),
+    }
+}
+
+/// Whether somebody means to put a credential where it does not belong.
+pub fn names_a_credential(name: &str) -> bool {
+    let folded: String = name.chars().filter(char::is_ascii_alphanumeric).flat_map(char::to_lowercase).collect();
+    ["secret", "apikey", "partnerkey", "importkey", "password", "token", "credential"]
+        .iter()
+        .any(|word| folded.contains(word))
+}

@@ -1,0 +1,362 @@
+//! Raw values into typed ones, by the kind that the table says. Digdag turns numbers into text and text into numbers, so both are
+//! taken for either.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::ConfigError;
+use super::raw::{Layer, Origin, Raw, Written};
+use super::setting::{JOB_DIGITS, Key, Kind, SETTINGS, Setting, Unset};
+use super::template::is_template;
+use crate::input::near_names::nearest;
+use crate::secret::{holds_a_secret, redacted};
+
+/// Longer texts are a mistake, such as a file's content in the place of its name.
+const MAX_TEXT_BYTES: usize = 4096;
+
+/// The layer with a type for each key. None of its values is null, holds a template or stands where it may not.
+pub struct Values(Layer);
+
+impl Values {
+    /// Takes what is set, and refuses what stands where it may not.
+    pub fn new(layer: &Layer) -> Result<Self, ConfigError> {
+        let is_set = |(_, written): &(&Key, &Written)| written.raw != Raw::Null;
+        let usable = layer.iter().filter(is_set).map(|(key, Written { raw, origin })| {
+            let is_owners = matches!(origin, Origin::File { .. } | Origin::Environment(_));
+            if !is_owners && !key.setting().from_workflow {
+                return Err(ConfigError::Misplaced { key: *key, origin: origin.clone() });
+            }
+            if raw.has_text(&is_template) {
+                return Err(ConfigError::Unfilled { key: *key, origin: origin.clone() });
+            }
+            Ok((*key, Written { raw: structured(raw, key.setting().kind), origin: origin.clone() }))
+        });
+        usable.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// An error that names all settings that have to be there and are not.
+    pub fn check_required(&self, needs_endpoint: bool) -> Result<(), ConfigError> {
+        let is_set = |key: &Key| self.written(*key).is_some();
+        let is_missing = |setting: &&Setting| match setting.unset {
+            Unset::Required { or, .. } => {
+                !is_set(&setting.key)
+                    && !or.as_ref().is_some_and(is_set)
+                    && (needs_endpoint || setting.key != Key::Endpoint)
+            }
+            Unset::Default(_) | Unset::Means(_) => false,
+        };
+        let keys: Vec<_> = SETTINGS.iter().filter(is_missing).map(|setting| setting.key).collect();
+        if keys.is_empty() { Ok(()) } else { Err(missing(keys)) }
+    }
+
+    /// What `read` makes of the value, or of the default.
+    fn get<T>(&self, key: Key, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
+        let setting = key.setting();
+        let Some(Written { raw, origin }) = self.written(key) else { return Ok(setting.default().and_then(read)) };
+        let text = scalar(raw, &setting.wanted()).map_err(|expected| bad(key, origin, expected))?;
+        read(&text).map(Some).ok_or_else(|| {
+            let meant = match setting.kind {
+                Kind::OneOf(names) => nearest(&text, names().into_iter()),
+                _ => None,
+            };
+            let hint = meant.map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"));
+            bad(key, origin, format!("has to be {}, not '{}'{hint}", setting.wanted(), shortened(&text)))
+        })
+    }
+
+    /// A text of any kind that is one.
+    pub fn text(&self, key: Key) -> Result<Option<String>, ConfigError> {
+        let kind = key.setting().kind;
+        self.get(key, |text| is_of(kind, text).then(|| text.to_owned()))
+    }
+
+    pub fn path(&self, key: Key) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(self.text(key)?.map(PathBuf::from))
+    }
+
+    pub fn whole<T: TryFrom<u64>>(&self, key: Key) -> Result<Option<T>, ConfigError> {
+        let Kind::Whole(from, to) = key.setting().kind else { return Ok(None) };
+        let in_range = |number: &u64| (from..=to).contains(number);
+        self.get(key, |text| parse_digits(text).filter(in_range).and_then(|number| T::try_from(number).ok()))
+    }
+
+    pub fn required_text(&self, key: Key) -> Result<String, ConfigError> {
+        self.text(key)?.ok_or_else(|| missing(vec![key]))
+    }
+
+    pub fn required_whole<T: TryFrom<u64>>(&self, key: Key) -> Result<T, ConfigError> {
+        self.whole(key)?.ok_or_else(|| missing(vec![key]))
+    }
+
+    pub fn required_duration(&self, key: Key) -> Result<Duration, ConfigError> {
+        self.get(key, parse_duration)?.ok_or_else(|| missing(vec![key]))
+    }
+
+    pub fn flag(&self, key: Key) -> Result<bool, ConfigError> {
+        match self.written(key) {
+            Some(Written { raw: Raw::Bool(value), .. }) => Ok(*value),
+            _ => Ok(self.get(key, |text| text.parse().ok())?.unwrap_or(false)),
+        }
+    }
+
+    /// A number, or a percentage: that number, and whether it is one of a hundred.
+    pub fn share(&self, key: Key) -> Result<Option<(u64, bool)>, ConfigError> {
+        self.get(key, |text| match text.strip_suffix('%') {
+            Some(percent) => {
+                parse_digits(percent.trim()).filter(|percent| *percent <= 100).map(|percent| (percent, true))
+            }
+            None => parse_digits(text).map(|count| (count, false)),
+        })
+    }
+
+    /// A list of texts, or one text with commas.
+    pub fn list(&self, key: Key) -> Result<Vec<String>, ConfigError> {
+        let Some(Written { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
+        let wrong = |expected: String| bad(key, origin, expected);
+        match raw {
+            Raw::List(_) => self.entries(key),
+            // A template that came out empty: there are none.
+            Raw::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
+            Raw::Text(text) if text.trim().starts_with('[') => {
+                Err(wrong("begins with [ and is no list of JSON, such as [\"email\", \"phone\"]".to_owned()))
+            }
+            other => {
+                let text = scalar(other, &key.setting().wanted()).map_err(wrong)?;
+                Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
+            }
+        }
+    }
+
+    /// The texts of a list, or the one text.
+    pub fn entries(&self, key: Key) -> Result<Vec<String>, ConfigError> {
+        let Some(Written { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
+        let (entries, wanted) = match raw {
+            Raw::List(entries) => (entries.as_slice(), "text".to_owned()),
+            one => (std::slice::from_ref(one), key.setting().wanted()),
+        };
+        let texts = entries.iter().map(|entry| scalar(entry, &wanted));
+        texts.collect::<Result<_, _>>().map_err(|expected| bad(key, origin, expected))
+    }
+
+    /// The texts of a map, in their order.
+    pub fn map(&self, key: Key) -> Result<Vec<(String, String)>, ConfigError> {
+        let Some(Written { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
+        let wrong = |expected: String| bad(key, origin, expected);
+        let Raw::Map(entries) = raw else { return Err(wrong(not(&key.setting().wanted(), raw))) };
+        let entries =
+            entries.iter().map(|(from, to)| Ok((scalar(&Raw::Text(from.clone()), "text")?, scalar(to, "text")?)));
+        entries.collect::<Result<_, String>>().map_err(wrong)
+    }
+
+    pub fn written(&self, key: Key) -> Option<&Written> {
+        self.0.get(&key)
+    }
+
+    /// An error about a value that was read.
+    pub fn bad(&self, key: Key, expected: &str) -> ConfigError {
+        let origin = self.written(key).map_or(Origin::Parameter, |written| written.origin.clone());
+        bad(key, &origin, expected.to_owned())
+    }
+}
+
+fn missing(keys: Vec<Key>) -> ConfigError {
+    ConfigError::Missing { keys, outside: Vec::new() }
+}
+
+fn bad(key: Key, origin: &Origin, expected: String) -> ConfigError {
+    ConfigError::Value { key, origin: origin.clone(), expected }
+}
+
+/// A list or a map that came as its JSON text, as when a workflow fills one in.
+fn structured(raw: &Raw, kind: Kind) -> Raw {
+    let begins = match kind {
+        Kind::List | Kind::Paths => '[',
+        Kind::Map => '{',
+        _ => return raw.clone(),
+    };
+    let json = match raw {
+        Raw::Text(text) if text.trim().starts_with(begins) => serde_json::from_str::<serde_json::Value>(text).ok(),
+        _ => None,
+    };
+    json.map_or_else(|| raw.clone(), |value| Raw::from(&value))
+}
+
+fn not(wanted: &str, raw: &Raw) -> String {
+    match raw {
+        Raw::Text(text) => format!("has to be {wanted}, not '{}'", shortened(text)),
+        other => format!("has to be {wanted}, not {}", other.what()),
+    }
+}
+
+fn scalar(raw: &Raw, wanted: &str) -> Result<String, String> {
+    match raw {
+        Raw::Text(text) if text.trim().is_empty() => Err("is empty: give it a value, or leave it out".to_owned()),
+        Raw::Text(text) if text.len() > MAX_TEXT_BYTES => {
+            Err(format!("is longer than {MAX_TEXT_BYTES} bytes: a name or a path is wanted, not what a file holds"))
+        }
+        Raw::Text(text) if text.chars().any(char::is_control) => {
+            Err("holds a control character, such as a line break: write it without".to_owned())
+        }
+        Raw::Text(text) if holds_a_secret(text) => {
+            Err("holds a credential: they come from the environment alone and do not belong into settings".to_owned())
+        }
+        Raw::Text(text) => Ok(text.clone()),
+        Raw::Float(_) | Raw::Bool(_) if wanted == "text" => Err(format!("{}: put it in quotes", not(wanted, raw))),
+        other => Err(not(wanted, other)),
+    }
+}
+
+fn is_of(kind: Kind, text: &str) -> bool {
+    match kind {
+        Kind::OneOf(names) => names().contains(&text),
+        Kind::JobNumber => text.len() <= JOB_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit()),
+        Kind::Segment => text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')),
+        _ => true,
+    }
+}
+
+/// Enough of a value to recognise it by.
+pub fn shortened(text: &str) -> String {
+    const SHOWN: usize = 40;
+    let text = redacted(text);
+    if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).chain(['…']).collect() }
+}
+
+fn parse_digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// `500ms`, `30s`, `15m`, `23h`; not nothing.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (digits, seconds) = match text.trim() {
+        text if text.ends_with("ms") => {
+            return parse_digits(&text[..text.len() - 2]).filter(|ms| *ms > 0).map(Duration::from_millis);
+        }
+        text if text.ends_with('s') => (&text[..text.len() - 1], 1),
+        text if text.ends_with('m') => (&text[..text.len() - 1], 60),
+        text if text.ends_with('h') => (&text[..text.len() - 1], 3600),
+        _ => return None,
+    };
+    let count = parse_digits(digits).filter(|count| (1..=1_000_000).contains(count))?;
+    Some(Duration::from_secs(count * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+    use crate::input::source::Input;
+    use crate::input::{Location, MaxRejected};
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    fn layer(values: &Value) -> Layer {
+        values
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| {
+                let origin = Origin::Environment("a test");
+                (Key::from_name(name).unwrap(), Written { raw: Raw::from(value), origin })
+            })
+            .collect()
+    }
+
+    fn checked(mut values: Value) -> Result<Config, String> {
+        let object = values.as_object_mut().unwrap();
+        object.entry("cohort_id").or_insert(json!("c"));
+        object.entry("operation").or_insert(json!("add"));
+        if !object.contains_key("job_id") {
+            object.entry("input").or_insert(json!("a.csv"));
+        }
+        Config::check(&layer(&values), false).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let config = checked(json!({})).unwrap();
+        let (braze, delivery) = (config.braze, config.delivery);
+        assert_eq!((delivery.thread_count, braze.partner.as_str(), braze.shown_name()), (4, "treasure_data", "c"));
+        assert_eq!(config.input.max_rejected, MaxRejected::Default);
+        assert_eq!((delivery.max_outage.as_secs(), delivery.max_duration.as_secs()), (900, 82_800));
+        assert!(config.input.names.aliases.is_empty() && braze.endpoint.is_none());
+    }
+
+    #[test]
+    fn numbers_may_come_as_text_and_ids_as_integers() {
+        let config =
+            checked(json!({"cohort_id": 4711, "thread_count": "8", "expected_rows": "12", "max_outage": "90s"}))
+                .unwrap();
+        let found = (config.braze.cohort_id.as_str(), config.delivery.thread_count, config.input.expected_rows);
+        assert_eq!(found, ("4711", 8, Some(12)));
+        assert_eq!(config.delivery.max_outage.as_secs(), 90);
+    }
+
+    #[test]
+    fn a_job_is_named_by_digits_as_text_or_number() {
+        for job in [json!("0123"), json!(123), json!("18446744073709551616")] {
+            let id = job.as_str().map_or_else(|| job.to_string(), str::to_owned);
+            assert_eq!(checked(json!({ "job_id": job })).unwrap().input.location, Location::Job(id));
+        }
+        let file = Location::Here(Input::from_text("a.csv"));
+        assert_eq!(checked(json!({ "job_id": null, "input": "a.csv" })).unwrap().input.location, file);
+    }
+
+    #[rstest]
+    #[case(json!("a.example, b.example"))]
+    #[case(json!(["a.example", "b.example"]))]
+    fn more_hosts_are_a_list_or_text_with_commas(#[case] hosts: Value) {
+        assert_eq!(checked(json!({ "allow_endpoint": hosts })).unwrap().allow_endpoint, ["a.example", "b.example"]);
+    }
+
+    #[rstest]
+    #[case(json!("email, phone,"))]
+    #[case(json!(["email", "phone"]))]
+    #[case(json!(r#"["email", "phone"]"#))]
+    #[case(json!(r#" ["email","phone"]"#))]
+    fn aliases_are_a_list_or_text_with_commas(#[case] aliases: Value) {
+        assert_eq!(checked(json!({ "aliases": aliases })).unwrap().input.names.aliases, ["email", "phone"]);
+    }
+
+    #[rstest]
+    #[case(json!({"operation": "ad"}), "operation has to be 'add' or 'remove', not 'ad'")]
+    #[case(json!({"thread_count": 0}), "from 1 to 256")]
+    #[case(json!({"thread_count": "many"}), "thread_count has to be a whole number from 1 to 256, not 'many'")]
+    #[case(json!({"thread_count": 2.5}), "not a number that is not written in plain digits")]
+    #[case(json!({"cohort_id": true}), "put it in quotes")]
+    #[case(json!({"cohort_id": ["a"]}), "not a list")]
+    #[case(json!({"cohort_id": null}), "missing settings: cohort_id.")]
+    #[case(json!({"cohort_id": " "}), "is empty")]
+    #[case(json!({"aliases": ["email", "email"]}), "twice")]
+    #[case(json!({"aliases": "user_ids"}), "always read")]
+    #[case(json!({"partner": "a/b"}), "segment")]
+    #[case(json!({"max_rejected": "101%"}), "percentage")]
+    #[case(json!({"max_outage": "15"}), "15m")]
+    #[case(json!({"max_requests_per_hour": 0}), "at least 1")]
+    #[case(json!({"expected_rows": -1}), "whole number")]
+    #[case(json!({"job_id": "12a"}), "number of a job, such as ${td.last_job_id}, not '12a'")]
+    #[case(json!({"job_id": -1}), "number of a job")]
+    #[case(json!({"job_id": 1.5}), "number of a job")]
+    #[case(json!({"cohort_id": null, "operation": null, "input": null}), "missing settings: cohort_id, operation, input.")]
+    #[case(json!({"cohort_id": "a ${b}"}), "holds ${...}")]
+    #[case(json!({"aliases": ["a", "${b}"]}), "holds ${...}")]
+    #[case(json!({"mapping": {"${a}": "user_ids"}}), "holds ${...}")]
+    #[case(json!({"aliases": "[email, phone]"}), "no list of JSON")]
+    #[case(json!({"format": "jsnol"}), "(did you mean 'jsonl'?)")]
+    #[case(json!({"job_id": ""}), "is empty")]
+    #[case(json!({"job_id": "1".repeat(31)}), "number of a job")]
+    #[case(json!({"job_id": 1, "input": "a.csv"}), "input is set beside job_id")]
+    #[case(json!({"job_id": 1, "columns": "user_ids"}), "columns is set beside job_id")]
+    #[case(json!({"job_id": 1, "format": "csv"}), "format is set beside job_id")]
+    #[case(json!({"allow_endpoint": ["a.example", 1.5]}), "has to be text")]
+    #[case(json!({"possible_count": 5}), "needs wanted_count")]
+    #[case(json!({"wanted_count": 5}), "needs possible_count")]
+    #[case(json!({"allow_removals": 5}), "needs possible_count and wanted_count")]
+    #[case(json!({"possible_count": 5, "wanted_count": 5}), "needs operation_column")]
+    #[case(json!({"possible_count": 5, "wanted_count": 5, "operation": null, "operation_column": "c", "input": "-"}), "read again")]
+    #[case(json!({"possible_count": 5, "wanted_count": 5, "operation": null, "operation_column": "c", "allow_removals": "all"}), "whole number")]
+    fn a_wrong_value_is_said_with_what_it_has_to_be(#[case] values: Value, #[case] message: &str) {
+        let error = checked(values).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
+}

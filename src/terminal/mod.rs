@@ -1,0 +1,181 @@
+//! The only place that writes to the terminal: log lines and progress to standard error, results to standard output.
+//! Everything is redacted on its way out. A closed output never stops a run.
+
+pub mod log_format;
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use env_logger::{Target, WriteStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use log::{Level, LevelFilter, warn};
+
+use crate::secret::redacted;
+use crate::terminal::log_format::{LogFormat, json_line};
+
+/// The bar that is being drawn, so that log lines go above it and not through it.
+static BAR: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Whether standard error gets JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// From here on log lines and errors are written so.
+pub fn set_log_format(format: LogFormat) {
+    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+}
+
+fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
+/// Starts the logger: `RUST_LOG` decides, or `default_filter`. Lines of libraries finer than info are left out at any
+/// setting, as they may hold what must not be shown.
+pub fn start_logger(default_filter: &str) {
+    let own = env!("CARGO_CRATE_NAME");
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default_filter))
+        .format(move |out, record| {
+            if record.level().to_level_filter() > LevelFilter::Info && !record.target().starts_with(own) {
+                return Ok(());
+            }
+            let line = redacted(&record.args().to_string());
+            let (time, level) = (out.timestamp_seconds(), record.level());
+            if is_json() {
+                return writeln!(out, "{}", json_line(time, level, &line));
+            }
+            let style = out.default_level_style(level);
+            writeln!(out, "{time} {style}{level:<5}{style:#} {line}")
+        })
+        .write_style(if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            WriteStyle::Always
+        } else {
+            WriteStyle::Never
+        })
+        .target(Target::Pipe(Box::new(Lines)))
+        .init();
+}
+
+/// Log lines on their way out, above the bar where there is one.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match BAR.get() {
+            Some(bar) if !bar.is_finished() => bar.println(String::from_utf8_lossy(line).trim_end()),
+            _ => write_error(line),
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where nobody can be told, nobody is.
+fn write_error(text: &[u8]) {
+    let _ = io::stderr().write_all(text);
+}
+
+/// From here on a panic is told in one redacted line, whatever the log is set to.
+pub fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
+        say_error(&format!("a panic{place}: {}", without_data(panic.payload_as_str().unwrap_or_default())));
+    }));
+}
+
+/// A panic of the standard library quotes what it failed on, which may be an identifier: nothing is shown from the first
+/// quote on.
+fn without_data(said: &str) -> &str {
+    said.split(['`', '"', '\'']).next().unwrap_or_default().trim_end()
+}
+
+/// Writes a result to standard output.
+pub fn print(text: &str) {
+    let text = format!("{}\n", redacted(text));
+    let mut out = io::stdout();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        warn!("the result cannot be written to standard output: {error}");
+    }
+}
+
+/// Says an error, once, to a person.
+pub fn say_error(text: &str) {
+    say(&format!("{ERROR}{text}\n"));
+}
+
+const ERROR: &str = "error: ";
+
+/// Says a whole text on standard error.
+pub fn say(text: &str) {
+    let text = redacted(text);
+    let text = if is_json() { error_line(&text) } else { text };
+    write_error(text.as_bytes());
+}
+
+#[expect(clippy::disallowed_methods, reason = "a log has the wall clock's time")]
+fn error_line(text: &str) -> String {
+    let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
+    json_line(now, Level::Error, text.strip_prefix(ERROR).unwrap_or(text).trim_end()) + "\n"
+}
+
+/// Whether standard error is a terminal, where a bar makes sense.
+pub fn has_bar() -> bool {
+    io::stderr().is_terminal() && !is_json()
+}
+
+/// Starts the bar, again where there was one; `length` in bytes of input, where that is known.
+pub fn start_bar(length: Option<u64>) -> &'static ProgressBar {
+    let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(5)));
+    set_bar_length(bar, length);
+    bar.reset();
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+/// Tells the bar how long it is to become.
+pub fn set_bar_length(bar: &ProgressBar, length: Option<u64>) {
+    if bar.length() == length && bar.position() > 0 {
+        return;
+    }
+    match length {
+        Some(length) => bar.set_length(length),
+        None => bar.unset_length(),
+    }
+    let template = if length.is_some() { "{bar:30} {percent:>3} %  {msg}" } else { "{spinner} {msg}" };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::{REDACTED, Secret};
+    use rstest::rstest;
+
+    fn said_by(panic: impl FnOnce() + std::panic::UnwindSafe) -> String {
+        let payload = std::panic::catch_unwind(panic).unwrap_err();
+        let formatted = payload.downcast_ref::<String>().cloned();
+        formatted.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap()
+    }
+
+    #[rstest]
+    #[case::cut_amid_a_letter(said_by(|| drop("zoë"[..3].to_owned())), "byte index")]
+    #[case::unwrapped(said_by(|| drop(String::from_utf8(b"zo\xff".to_vec()).map_err(|_| "zoë").unwrap())), "called")]
+    #[case::index(said_by(|| drop(vec![String::new()].remove("zoë".len()))), "removal index")]
+    #[case::own(said_by(|| panic!("no such state: {:?}", "zoë")), "no such state")]
+    fn a_panic_is_shown_without_what_it_quotes(#[case] said: String, #[case] beginning: &str) {
+        let shown = without_data(&said);
+        assert!(shown.contains(beginning) && !shown.contains("zo"), "{said}: {shown}");
+    }
+
+    #[test]
+    fn a_panic_that_holds_a_secret_is_redacted() {
+        let secret = Secret::new("never-in-a-panic-4711".to_owned());
+        let said = said_by(|| panic!("sent {} and failed", secret.expose()));
+        assert_eq!(redacted(without_data(&said)), format!("sent {REDACTED} and failed"));
+    }
+}

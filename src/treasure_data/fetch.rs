@@ -1,0 +1,236 @@
+//! A job's result, fetched: asks until the job has ended, then brings its result into a file without a name. Whatever ends
+//! it early is in the limiter.
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
+use log::info;
+
+use super::show::{Shown, Status};
+use super::{Job, JobError, answer, pause_before_question};
+use crate::http::{Answer, Get, MAX_ANSWER_BYTES, Patience, Stream, begins_html, declares_html};
+use crate::input::columns::Names;
+use crate::input::source::fetched::Fetched;
+use crate::retry::{self, CallError, Failure, MAX_FAILURES, RateLimiter, ResponseMeta, Stopped};
+use crate::secret::Secret;
+
+/// The longest answer of `job/show` that is read, in bytes: it holds the query and the schema.
+pub const MAX_SHOW_BYTES: usize = 1024 * 1024;
+/// How often a job that has not ended is mentioned in the log.
+const TELL_EVERY: Duration = Duration::from_mins(1);
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What a job has to fulfil, so that its result is worth fetching.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The rows that it must have, where that is set.
+    pub rows: Option<u64>,
+    /// What its columns are called.
+    pub names: &'a Names,
+}
+
+/// A job's result, complete.
+#[derive(Debug)]
+pub struct JobResult {
+    /// The bytes, as Treasure Data sent them.
+    pub bytes: Fetched,
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The rows that it has to have, where that is known.
+    pub rows: Option<u64>,
+}
+
+/// How far the download has come, in bytes, for whoever watches. A length of zero is not known.
+#[derive(Debug, Default)]
+pub struct Received {
+    bytes: AtomicU64,
+    whole: AtomicU64,
+}
+
+/// Asks Treasure Data for one job. `S` is what stops the limiter.
+pub struct Client<'a, S> {
+    job: &'a Job,
+    get: &'a dyn Get,
+    limiter: &'a RateLimiter<S>,
+    headers: HeaderMap,
+}
+
+impl<'a, S: From<JobError>> Client<'a, S> {
+    /// Sends the key with every call; the limiter is to be that of Treasure Data alone.
+    pub fn new(job: &'a Job, key: &Secret, get: &'a dyn Get, limiter: &'a RateLimiter<S>) -> Self {
+        let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("*/*"))]);
+        // A key that cannot stand in a header is refused like any wrong one; that it has no control character is known.
+        if let Ok(mut value) = HeaderValue::from_str(&format!("TD1 {}", key.expose())) {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Self { job, get, limiter, headers }
+    }
+
+    /// Waits for the job to end and fetches its result, if that is one which can be used.
+    pub fn fetch(&self, wanted: Wanted<'_>, received: &Received) -> Result<JobResult, Stopped> {
+        let shown = self.wait_for_end()?;
+        let columns = self.usable_columns(&shown, wanted).map_err(|error| self.stop(error))?;
+        let rows = shown.rows.map_or_else(|| "an unknown number of".to_owned(), |rows| rows.to_string());
+        info!("{} has {rows} rows of {} columns; its result is being fetched", self.job.name(), columns.len());
+        let address = self.job.result_address();
+        let (file, size) =
+            self.call(&address, Patience::EachPiece, Duration::ZERO, |stream| self.download(stream, received))?;
+        info!("the result of {} is here: {size} bytes", self.job.name());
+        let bytes = Fetched::new(&self.job.name(), file, size);
+        Ok(JobResult { bytes, columns, rows: shown.rows.or(wanted.rows) })
+    }
+
+    fn usable_columns(&self, shown: &Shown, wanted: Wanted<'_>) -> Result<Vec<String>, JobError> {
+        let names = shown.columns(self.job)?;
+        let id = self.job.id.clone();
+        match (shown.rows, wanted.rows) {
+            (Some(found), Some(expected)) if found != expected => Err(JobError::ExpectedRows { id, found, expected }),
+            _ => match wanted.names.find(&names) {
+                Ok(_) => Ok(names),
+                Err(error) => Err(JobError::Header { id, error: Box::new(error) }),
+            },
+        }
+    }
+
+    /// Asks until the job has ended. One that failed stops the run.
+    fn wait_for_end(&self) -> Result<Shown, Stopped> {
+        let (mut questions, mut pause) = (0, Duration::ZERO);
+        let mut told: Option<(Status, Duration)> = None;
+        loop {
+            let shown = self.ask(pause)?;
+            if shown.is_done(self.job).map_err(|error| self.stop(error))? {
+                return Ok(shown);
+            }
+            questions += 1;
+            pause = pause_before_question(questions);
+            let now = self.limiter.now();
+            let is_news =
+                told.is_none_or(|(status, at)| status != shown.status || now.saturating_sub(at) >= TELL_EVERY);
+            if is_news {
+                info!("{} is {}; asking again until it has ended", self.job.name(), shown.status.name());
+                told = Some((shown.status, now));
+            }
+        }
+    }
+
+    /// Asks once how the job is, and again where that fails.
+    pub fn show(&self) -> Result<Shown, Stopped> {
+        self.ask(Duration::ZERO)
+    }
+
+    fn ask(&self, pause: Duration) -> Result<Shown, Stopped> {
+        self.call(&self.job.show_address(), Patience::Whole, pause, |stream| self.shown(stream))
+    }
+
+    /// Makes a call until `take` has made something of its answer.
+    fn call<T>(
+        &self,
+        address: &str,
+        patience: Patience,
+        pause: Duration,
+        take: impl Fn(Stream) -> Result<T, Failure<JobError>>,
+    ) -> Result<T, Stopped> {
+        let one_try = || match self.get.get(address, &self.headers, patience) {
+            Ok(stream) => (ResponseMeta { answered: true, quota: None }, take(stream)),
+            Err(error) => (ResponseMeta::NOTHING, Err(answer::of_error(self.job, &error))),
+        };
+        retry::call(self.limiter, pause, one_try).map_err(|error| match error {
+            CallError::Stopped => Stopped,
+            CallError::GivenUp(reason) => {
+                let (id, last) = (self.job.id.clone(), reason.into_said());
+                self.stop(JobError::Broken { id, failures: MAX_FAILURES, last })
+            }
+        })
+    }
+
+    fn shown(&self, stream: Stream) -> Result<Shown, Failure<JobError>> {
+        let answer = self.whole(stream, MAX_SHOW_BYTES)?;
+        if answer.status != 200 || answer.is_html() {
+            return Err(answer::of_answer(self.job, &answer));
+        }
+        if answer.body.len() > MAX_SHOW_BYTES {
+            return Err(answer::unintelligible(self.job, format!("more than {MAX_SHOW_BYTES} bytes")));
+        }
+        Shown::parse(&answer.body).map_err(|problem| answer::unintelligible(self.job, problem.to_owned()))
+    }
+
+    /// Keeps the whole body in a file without a name, so that it is gone with the process, and only its owner could read it.
+    /// A download that breaks is of no use to the next try.
+    fn download(&self, mut stream: Stream, received: &Received) -> Result<(File, u64), Failure<JobError>> {
+        if stream.status != 200 {
+            return Err(answer::of_answer(self.job, &self.whole(stream, MAX_ANSWER_BYTES)?));
+        }
+        let not_ours = || answer::not_treasure_data(self.job, "a web page came in the place of the result");
+        if declares_html(&stream.headers) {
+            return Err(not_ours());
+        }
+        let whole = stream.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
+        let mut file = tempfile::tempfile().map_err(|error| self.cannot_keep(error))?;
+        let (mut size, mut buffer) = (0, vec![0; BUFFER_BYTES]);
+        loop {
+            received.set(size, whole);
+            if self.limiter.is_stopped() {
+                return Err(Failure::AgainAtOnce);
+            }
+            match stream.body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) if size == 0 && begins_html(&buffer[..count]) => return Err(not_ours()),
+                Ok(count) => {
+                    file.write_all(&buffer[..count]).map_err(|error| self.cannot_keep(error))?;
+                    size += count as u64;
+                }
+                Err(error) => return Err(self.broke_off(size, &error.to_string())),
+            }
+        }
+        match whole {
+            Some(whole) if whole != size => Err(self.broke_off(size, &format!("{whole} bytes were announced"))),
+            _ => Ok((file, size)),
+        }
+    }
+
+    /// Bytes that came show that the server is not down.
+    fn broke_off(&self, size: u64, said: &str) -> Failure<JobError> {
+        if self.limiter.is_stopped() {
+            return Failure::AgainAtOnce;
+        }
+        let said = format!("the download broke at byte {size} ({said})");
+        if size > 0 { Failure::BrokeOff(said) } else { Failure::Again { said, pause: None } }
+    }
+
+    fn whole(&self, stream: Stream, most: usize) -> Result<Answer, Failure<JobError>> {
+        let Stream { status, headers, body } = stream;
+        let body = body.read_up_to(most).map_err(|error| answer::of_error(self.job, &error))?;
+        Ok(Answer { status, headers, body })
+    }
+
+    fn stop(&self, error: JobError) -> Stopped {
+        self.limiter.stop(error.into());
+        Stopped
+    }
+
+    fn cannot_keep(&self, error: std::io::Error) -> Failure<JobError> {
+        let folder = std::env::temp_dir().display().to_string();
+        Failure::Final(JobError::CannotKeep { id: self.job.id.clone(), folder, error })
+    }
+}
+
+impl Received {
+    fn set(&self, bytes: u64, whole: Option<u64>) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.whole.store(whole.unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// What came, and of how much, where that is known.
+    pub fn so_far(&self) -> (u64, Option<u64>) {
+        let whole = self.whole.load(Ordering::Relaxed);
+        (self.bytes.load(Ordering::Relaxed), Some(whole).filter(|whole| *whole > 0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex};
+
+use rstest::rstest;
+use serde_json::json;
+
+use super::*;
+use crate::commands::outcome::{Server, Stop};
+use crate::http::endpoint::Endpoint;
+use crate::http::{Body, HttpError};
+use crate::retry::{Clock, Jumping, Limits};
+
+/// Answers in this order, and the last one again and again.
+struct Answers {
+    replies: Mutex<VecDeque<Reply>>,
+    asked: Mutex<Vec<(String, HeaderMap)>>,
+}
+
+#[derive(Clone)]
+enum Reply {
+    Answer(u16, HeaderMap, Vec<u8>),
+    /// The same, but the connection breaks behind the body.
+    Broken(u16, HeaderMap, Vec<u8>),
+    Unreachable,
+}
+
+impl Get for Answers {
+    fn get(&self, address: &str, headers: &HeaderMap, _: Patience) -> Result<Stream, HttpError> {
+        self.asked.lock().unwrap().push((address.to_owned(), headers.clone()));
+        let mut replies = self.replies.lock().unwrap();
+        let reply = if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
+        let stream = |status, headers, body| Ok(Stream { status, headers, body });
+        match reply.unwrap() {
+            Reply::Answer(status, headers, body) => stream(status, headers, Body::new(io::Cursor::new(body))),
+            Reply::Broken(status, headers, body) => {
+                stream(status, headers, Body::new(io::Cursor::new(body).chain(Break)))
+            }
+            Reply::Unreachable => Err(HttpError::Unreachable("refused".to_owned())),
+        }
+    }
+}
+
+struct Break;
+
+impl Read for Break {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::ConnectionReset.into())
+    }
+}
+
+fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+    lines.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+}
+
+fn show(status: &str) -> Reply {
+    let job = json!({"status": status, "num_records": 2, "hive_result_schema": "[[\"user_ids\", \"varchar\"]]"});
+    Reply::Answer(200, HeaderMap::new(), job.to_string().into_bytes())
+}
+
+struct Ran {
+    result: Option<(String, JobResult)>,
+    stop: Option<Stop>,
+    asked: Vec<(String, HeaderMap)>,
+    took: Duration,
+}
+
+fn fetch(replies: Vec<Reply>) -> Ran {
+    let get = Answers { replies: Mutex::new(replies.into()), asked: Mutex::default() };
+    let clock = Arc::new(Jumping::default());
+    let limits = Limits {
+        max_outage: Duration::from_mins(15),
+        max_requests_per_hour: 100_000,
+        max_duration: Duration::from_hours(23),
+    };
+    let stop_for = Stop::of_limiter(Server::TreasureData, "td".to_owned());
+    let limiter = RateLimiter::new(limits, Arc::clone(&clock) as Arc<dyn Clock>, stop_for);
+    let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
+    let key = Secret::new("7/never-to-be-seen".to_owned());
+    let result = Client::new(&job, &key, &get, &limiter)
+        .fetch(Wanted { rows: None, names: &Names::default() }, &Received::default());
+    let result = result.ok().map(|result| (io::read_to_string(result.bytes.open()).unwrap(), result));
+    Ran { result, stop: limiter.take_stop(), asked: get.asked.into_inner().unwrap(), took: clock.now() }
+}
+
+fn body(ran: &Ran) -> &str {
+    assert!(ran.stop.is_none(), "{:?}", ran.stop);
+    &ran.result.as_ref().unwrap().0
+}
+
+#[test]
+fn a_job_is_waited_for_and_its_result_fetched_with_the_key() {
+    let ran = fetch(vec![
+        show("queued"),
+        show("running"),
+        show("running"),
+        show("success"),
+        Reply::Answer(200, HeaderMap::new(), b"rows".to_vec()),
+    ]);
+    assert_eq!((body(&ran), ran.took), ("rows", Duration::from_millis(4750)));
+    let (_, result) = ran.result.unwrap();
+    assert_eq!((result.columns.as_slice(), result.rows), (["user_ids".to_owned()].as_slice(), Some(2)));
+    assert_eq!(ran.asked.len(), 5);
+    for (address, headers) in &ran.asked {
+        assert!(address.starts_with("https://td.example/v3/job/"), "{address}");
+        assert_eq!(headers[AUTHORIZATION], "TD1 7/never-to-be-seen");
+        assert!(!format!("{headers:?}").contains("never-to-be-seen"));
+    }
+}
+
+#[rstest]
+#[case::a_connection(Reply::Broken(200, headers(&[("content-length", "8"), ("etag", "\"v1\"")]), b"old".to_vec()))]
+#[case::a_connection_without_a_length(Reply::Broken(200, HeaderMap::new(), b"a longer body than the whole".to_vec()))]
+#[case::an_answer_shorter_than_announced(Reply::Answer(200, headers(&[("content-length", "8")]), b"old".to_vec()))]
+fn a_download_that_breaks_begins_anew(#[case] first: Reply) {
+    let whole = Reply::Answer(200, headers(&[("content-length", "8")]), b"abcdefgh".to_vec());
+    let ran = fetch(vec![show("success"), first, whole]);
+    assert_eq!((body(&ran), ran.asked.len()), ("abcdefgh", 3));
+    assert!(ran.asked.iter().all(|(_, headers)| !headers.contains_key("range") && !headers.contains_key("if-range")));
+}
+
+#[test]
+fn a_part_that_nobody_asked_for_is_no_result() {
+    let part = Reply::Answer(206, headers(&[("content-range", "bytes 3-7/8")]), b"defgh".to_vec());
+    let whole = Reply::Answer(200, HeaderMap::new(), b"abcdefgh".to_vec());
+    assert_eq!(body(&fetch(vec![show("success"), part, whole])), "abcdefgh");
+}
+
+#[test]
+fn a_download_that_breaks_ten_times_is_given_up() {
+    let ran = fetch(vec![show("success"), Reply::Broken(200, HeaderMap::new(), b"abc".to_vec())]);
+    let stop = ran.stop.unwrap();
+    assert_eq!(stop.exit().code(), 75);
+    assert!(stop.to_string().contains("failed 10 times (last: the download broke at byte 3"), "{stop}");
+    assert_eq!(ran.asked.len(), 1 + 10);
+}
+
+#[test]
+fn the_word_of_the_latest_try_is_what_is_shown_of_a_download() {
+    let received = Received::default();
+    received.set(70, Some(100));
+    received.set(3, None);
+    assert_eq!(received.so_far(), (3, None));
+}
+
+#[test]
+fn nobody_who_answers_is_an_outage_after_a_minute() {
+    let ran = fetch(vec![Reply::Unreachable]);
+    let stop = ran.stop.unwrap();
+    assert!(matches!(&stop, Stop::Outage { answered: false, .. }), "{stop}");
+    assert!(stop.to_string().contains("TD_API_SERVER") && stop.exit().code() == 75, "{stop}");
+    assert!(ran.took >= Duration::from_mins(1) && ran.took < Duration::from_mins(2), "{:?}", ran.took);
+}
+
+#[test]
+fn an_outage_in_the_middle_is_waited_for_a_quarter_of_an_hour() {
+    let ran = fetch(vec![show("running"), Reply::Answer(503, HeaderMap::new(), Vec::new())]);
+    let stop = ran.stop.unwrap();
+    assert!(stop.to_string().contains("Treasure Data may be down") && stop.exit().code() == 75, "{stop}");
+    assert!(ran.took >= Duration::from_mins(15) && ran.took < Duration::from_mins(16), "{:?}", ran.took);
+}
+
+#[test]
+fn an_announced_pause_is_kept() {
+    let limited = Reply::Answer(429, headers(&[("retry-after", "40")]), Vec::new());
+    let ran = fetch(vec![limited, show("success"), Reply::Answer(200, HeaderMap::new(), b"rows".to_vec())]);
+    assert_eq!((body(&ran), ran.took), ("rows", Duration::from_secs(40)));
+}
+
+#[rstest]
+#[case::garbage(b"oops".to_vec())]
+#[case::endless(vec![b' '; MAX_SHOW_BYTES + 1])]
+fn what_nobody_can_understand_is_asked_for_three_times(#[case] bytes: Vec<u8>) {
+    let ran = fetch(vec![Reply::Answer(200, HeaderMap::new(), bytes)]);
+    let stop = ran.stop.unwrap();
+    assert_eq!((ran.asked.len(), stop.exit().code()), (3, 5));
+    assert!(stop.to_string().contains("this is not Treasure Data"), "{stop}");
+}
+
+#[rstest]
+#[case(&[("content-type", "text/html; charset=utf-8")], "")]
+#[case(&[], "\n<!doctype html>")]
+fn a_web_page_is_no_result(#[case] lines: &[(&'static str, &str)], #[case] page: &str) {
+    let ran = fetch(vec![show("success"), Reply::Answer(200, headers(lines), page.as_bytes().to_vec())]);
+    let stop = ran.stop.unwrap();
+    assert!(stop.to_string().contains("web page") && stop.exit().code() == 5, "{stop}");
+}

@@ -1,0 +1,221 @@
+//! Treasure Data's job API: its two calls, and what an answer of it means. Pure, but for [`fetch`].
+//!
+//! ```text
+//! GET /v3/job/show/ID ──> queued, booting, running: asked again ──> success: columns, number of rows
+//! GET /v3/job/result/ID?format=msgpack.gz ──> a file without a name ──> source
+//! ```
+
+use std::io;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::commands::exit::Exit;
+use crate::http::endpoint::Endpoint;
+use crate::input::columns::HeaderError;
+
+pub mod address;
+pub mod answer;
+pub mod fetch;
+pub mod show;
+
+/// A job, and where it is asked for.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its number, in digits.
+    pub id: String,
+    /// Treasure Data's API.
+    pub server: Endpoint,
+}
+
+impl Job {
+    /// What says how the job is.
+    pub fn show_address(&self) -> String {
+        format!("{}/v3/job/show/{}", self.server, self.id)
+    }
+
+    /// Its result: a `MessagePack` array a row, compressed.
+    pub fn result_address(&self) -> String {
+        format!("{}/v3/job/result/{}?format=msgpack.gz", self.server, self.id)
+    }
+
+    /// For messages.
+    pub fn name(&self) -> String {
+        format!("job {}", self.id)
+    }
+}
+
+/// How long a job that has not ended is left alone before it is asked for again: 1 s after the first question, then longer,
+/// up to 10 s.
+pub fn pause_before_question(questions: u32) -> Duration {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LAST: Duration = Duration::from_secs(10);
+    FIRST.mul_f64(1.5_f64.powi(i32::try_from(questions.saturating_sub(1)).unwrap_or(i32::MAX).min(16))).min(LAST)
+}
+
+/// Why the result of a job cannot be had.
+#[derive(Debug, Error)]
+pub enum JobError {
+    /// It ended, without a result.
+    #[error(
+        "job {id} ended with the status '{status}', so it has no result to upload: its log in Treasure Data's console says \
+         why; correct the query, and run the workflow again"
+    )]
+    Failed {
+        /// Which job.
+        id: String,
+        /// `error` or `killed`.
+        status: &'static str,
+    },
+    /// 404.
+    #[error(
+        "{server} knows no job {id} or no result of it (404): check job_id, that TD_API_SERVER is the site of the job's \
+         account, and that the user of TD_API_KEY may see the job"
+    )]
+    Unknown {
+        /// Which job.
+        id: String,
+        /// Who was asked.
+        server: String,
+    },
+    /// It has no columns.
+    #[error(
+        "job {id} has no result (no hive_result_schema): a statement such as INSERT or CREATE has none; job_id has to be \
+         that of a SELECT"
+    )]
+    NoResult {
+        /// Which job.
+        id: String,
+    },
+    /// Its columns cannot be understood.
+    #[error(
+        "job {id}: what Treasure Data says of its columns (hive_result_schema) {problem}: run the query again, or give its result as \
+         a file, with input"
+    )]
+    Schema {
+        /// Which job.
+        id: String,
+        /// Why not.
+        problem: &'static str,
+    },
+    /// None of its columns holds identifiers.
+    #[error("job {id}: {error}")]
+    Header {
+        /// Which job.
+        id: String,
+        /// What is wrong with the names.
+        error: Box<HeaderError>,
+    },
+    /// It has another number of rows than there should be.
+    #[error(
+        "job {id} has {found} rows where expected_rows says {expected}: is it the job that is meant? Nothing was sent"
+    )]
+    ExpectedRows {
+        /// Which job.
+        id: String,
+        /// Its `num_records`.
+        found: u64,
+        /// So many should be.
+        expected: u64,
+    },
+    /// 401, or 403 of Treasure Data itself.
+    #[error(
+        "{server} refused the key ({said}): check TD_API_KEY, and that TD_API_SERVER is the site that the key belongs to"
+    )]
+    Credentials {
+        /// Who refused.
+        server: String,
+        /// What was said.
+        said: String,
+    },
+    /// The answer comes from something else.
+    #[error(
+        "the answer from {server} is not one of Treasure Data's API, so this is not Treasure Data: {said} \
+         (check TD_API_SERVER, and what stands before it: a proxy, a firewall)"
+    )]
+    NotTreasureData {
+        /// Who was asked.
+        server: String,
+        /// What came.
+        said: String,
+    },
+    /// Any other refusal.
+    #[error(
+        "Treasure Data refused the call to {server} for good ({said}): check job_id, or ask Treasure Data what it means"
+    )]
+    Refused {
+        /// Who was asked.
+        server: String,
+        /// What was said.
+        said: String,
+    },
+    /// A certificate, or a proxy.
+    #[error("{server}: {said}")]
+    Configuration {
+        /// Who was asked.
+        server: String,
+        /// What is wrong.
+        said: String,
+    },
+    /// The download broke again and again.
+    #[error("the download of the result of job {id} failed {failures} times (last: {last}); run it again later")]
+    Broken {
+        /// Which job.
+        id: String,
+        /// So often.
+        failures: u32,
+        /// The last time.
+        last: String,
+    },
+    /// The temporary file cannot be written.
+    #[error(
+        "the result of job {id} cannot be kept in a temporary file below {folder}: {error} (set TMPDIR to a folder \
+         with room)"
+    )]
+    CannotKeep {
+        /// Which job.
+        id: String,
+        /// Where temporary files go.
+        folder: String,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl JobError {
+    /// The exit code of a run that ended so.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Failed { .. }
+            | Self::Unknown { .. }
+            | Self::NoResult { .. }
+            | Self::Schema { .. }
+            | Self::Header { .. }
+            | Self::ExpectedRows { .. } => Exit::Input,
+            Self::Credentials { .. } => Exit::Credentials,
+            Self::NotTreasureData { .. } | Self::Refused { .. } => Exit::Refused,
+            Self::Configuration { .. } => Exit::Usage,
+            Self::Broken { .. } => Exit::TryAgain,
+            Self::CannotKeep { .. } => Exit::CannotWrite,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calls_are_those_of_the_job_api() {
+        let job = Job { id: "123".to_owned(), server: Endpoint::of_sandbox("https://api.treasuredata.com".to_owned()) };
+        assert_eq!(job.show_address(), "https://api.treasuredata.com/v3/job/show/123");
+        assert_eq!(job.result_address(), "https://api.treasuredata.com/v3/job/result/123?format=msgpack.gz");
+    }
+
+    #[test]
+    fn a_job_is_asked_for_ever_more_slowly() {
+        let pauses: Vec<_> = (1..=8).map(|questions| pause_before_question(questions).as_millis()).collect();
+        assert_eq!(pauses, [1000, 1500, 2250, 3375, 5062, 7593, 10_000, 10_000]);
+        assert_eq!(pause_before_question(u32::MAX), Duration::from_secs(10));
+    }
+}

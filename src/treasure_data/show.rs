@@ -1,0 +1,180 @@
+//! What `job/show` says of a job. Pure.
+
+use serde_json::{Map, Value};
+
+use super::{Job, JobError};
+use crate::input::formats::delimited::MAX_COLUMNS;
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It waits for its turn.
+    Queued,
+    /// It begins.
+    Booting,
+    /// It runs.
+    Running,
+    /// It has a result.
+    Success,
+    /// It failed.
+    Error,
+    /// Somebody ended it.
+    Killed,
+}
+
+impl Status {
+    const ALL: [Self; 6] = [Self::Queued, Self::Booting, Self::Running, Self::Success, Self::Error, Self::Killed];
+
+    /// As Treasure Data writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Booting => "booting",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Error => "error",
+            Self::Killed => "killed",
+        }
+    }
+}
+
+/// A job, as `job/show` describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// How far it is.
+    pub status: Status,
+    /// The rows of its result, where that is known.
+    pub rows: Option<u64>,
+    schema: Value,
+}
+
+impl Shown {
+    /// Reads a body; what is no description of a job is an error that says what it is.
+    pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
+        let mut object: Map<String, Value> =
+            serde_json::from_slice(body).map_err(|_| "the body is not a JSON object")?;
+        let name = object.get("status").and_then(Value::as_str).ok_or("it does not say the job's status")?;
+        let status =
+            Status::ALL.into_iter().find(|status| status.name() == name).ok_or("it says a status that no job has")?;
+        let rows = match object.get("num_records") {
+            Some(Value::Number(number)) => number.as_u64(),
+            Some(Value::String(digits)) => digits.parse().ok(),
+            _ => None,
+        };
+        let schema = object.remove("hive_result_schema").unwrap_or_default();
+        Ok(Self { status, rows, schema })
+    }
+
+    /// Whether it has a result; an error where it never will.
+    pub fn is_done(&self, job: &Job) -> Result<bool, JobError> {
+        match self.status {
+            Status::Queued | Status::Booting | Status::Running => Ok(false),
+            Status::Success => Ok(true),
+            Status::Error | Status::Killed => Err(JobError::Failed { id: job.id.clone(), status: self.status.name() }),
+        }
+    }
+
+    /// The names of the columns: `[[name, type], ...]`, which Treasure Data writes as a text of its own.
+    pub fn columns(&self, job: &Job) -> Result<Vec<String>, JobError> {
+        let wrong = |problem| JobError::Schema { id: job.id.clone(), problem };
+        let none = || JobError::NoResult { id: job.id.clone() };
+        let schema = match &self.schema {
+            Value::Null => return Err(none()),
+            Value::String(text) if text.trim().is_empty() => return Err(none()),
+            Value::String(text) => serde_json::from_str(text).map_err(|_| wrong("is not JSON"))?,
+            other => other.clone(),
+        };
+        let columns = match schema {
+            Value::Null => return Err(none()),
+            Value::Array(columns) => columns,
+            _ => return Err(wrong("is not a list")),
+        };
+        if columns.len() > MAX_COLUMNS {
+            return Err(wrong("has more than 10,000 columns"));
+        }
+        let name = |column: &Value| column.get(0)?.as_str().map(str::to_owned);
+        let names: Option<Vec<_>> = columns.iter().map(name).collect();
+        match names {
+            None => Err(wrong("does not name each column")),
+            Some(names) if names.is_empty() => Err(none()),
+            Some(names) => Ok(names),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::endpoint::Endpoint;
+    use rstest::rstest;
+    use serde_json::json;
+
+    fn job() -> Job {
+        Job { id: "7".to_owned(), server: Endpoint::of_sandbox("http://127.0.0.1:1".to_owned()) }
+    }
+
+    fn shown(value: &Value) -> Result<Shown, &'static str> {
+        Shown::parse(value.to_string().as_bytes())
+    }
+
+    #[rstest]
+    #[case("queued", Some(false))]
+    #[case("booting", Some(false))]
+    #[case("running", Some(false))]
+    #[case("success", Some(true))]
+    #[case("error", None)]
+    #[case("killed", None)]
+    fn the_status_decides(#[case] status: &str, #[case] is_done: Option<bool>) {
+        let shown = shown(&json!({ "status": status, "more": [1] })).unwrap();
+        match (shown.is_done(&job()), is_done) {
+            (Ok(found), Some(expected)) => assert_eq!(found, expected),
+            (Err(error), None) => assert!(error.to_string().contains(&format!("'{status}'")), "{error}"),
+            (found, _) => panic!("{found:?}"),
+        }
+    }
+
+    #[rstest]
+    #[case(json!([]), "not a JSON object")]
+    #[case(json!({}), "status")]
+    #[case(json!({"status": 1}), "status")]
+    #[case(json!({"status": "sucess"}), "no job has")]
+    fn what_is_no_description_of_a_job_is_said(#[case] body: Value, #[case] words: &str) {
+        let error = shown(&body).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+
+    #[rstest]
+    #[case(json!(8), Some(8))]
+    #[case(json!("8"), Some(8))]
+    #[case(json!(0), Some(0))]
+    #[case(json!(null), None)]
+    #[case(json!(-1), None)]
+    #[case(json!("many"), None)]
+    fn the_number_of_rows_may_be_unknown(#[case] rows: Value, #[case] expected: Option<u64>) {
+        assert_eq!(shown(&json!({"status": "success", "num_records": rows})).unwrap().rows, expected);
+    }
+
+    #[rstest]
+    #[case(json!("[[\"user_ids\",\"varchar\"],[\"名前\",\"bigint\"]]"), &["user_ids", "名前"])]
+    #[case(json!([["a", "varchar"], ["b", "array<int>", "b"]]), &["a", "b"])]
+    fn the_schema_names_the_columns(#[case] schema: Value, #[case] expected: &[&str]) {
+        let shown = shown(&json!({"status": "success", "hive_result_schema": schema})).unwrap();
+        assert_eq!(shown.columns(&job()).unwrap(), expected);
+    }
+
+    #[rstest]
+    #[case(json!(null), "has no result")]
+    #[case(json!(""), "has no result")]
+    #[case(json!("null"), "has no result")]
+    #[case(json!("[]"), "has no result")]
+    #[case(json!("[[\"a\""), "is not JSON")]
+    #[case(json!("{}"), "is not a list")]
+    #[case(json!("[[\"a\", \"int\"], \"b\"]"), "does not name each")]
+    #[case(json!([[1, "int"]]), "does not name each")]
+    #[case(json!(vec![["a", "int"]; 10_001]), "more than 10,000")]
+    fn a_schema_without_names_is_no_result(#[case] schema: Value, #[case] words: &str) {
+        let shown = shown(&json!({"status": "success", "hive_result_schema": schema})).unwrap();
+        let error = shown.columns(&job()).unwrap_err();
+        assert!(error.to_string().contains(words) && error.exit().code() == 3, "{error}");
+    }
+}
