@@ -37,7 +37,7 @@ fn run() -> Exit {
         return finish(Err(ConfigError::CredentialOnCommandLine.into()));
     }
     if let Err(value) = format {
-        return finish(Err(ConfigError::LogFormat { value }.into()));
+        return finish(Err(ConfigError::LogFormat { variable: log_format::VARIABLE, value }.into()));
     }
     match Cli::try_parse() {
         Ok(cli) => finish(run_command(cli.command)),

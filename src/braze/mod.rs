@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::http::endpoint::Endpoint;
-use crate::http::{Answer, Framing, HttpError};
+use crate::http::{Answer, Framing, HttpError, hint};
 use crate::secret::redacted;
 
 pub mod body;
-pub mod hint;
+pub mod redact;
 
 /// Which cohort, and where Braze is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,14 +221,6 @@ fn said(answer: &Answer) -> String {
         .and_then(|body| body.get("message").and_then(Value::as_str).map(str::to_owned))
         .unwrap_or_else(|| "no message".to_owned());
     redacted(&message).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
-}
-
-/// Enough of what was said to know it by; keys have to be redacted before, as half of one is not recognised.
-pub fn shortened(said: &str) -> String {
-    const SHOWN: usize = 200;
-    let mut letters = said.chars();
-    let shown: String = letters.by_ref().take(SHOWN).collect();
-    if letters.next().is_none() { shown } else { format!("{shown} …") }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::braze::Addresses;
 use crate::braze::body::BodyWriter;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit::Exit;
+use crate::commands::outcome::Stop;
 use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::Location;
@@ -16,7 +17,6 @@ use crate::settings::credentials::from_environment;
 use crate::settings::template::Environment;
 use crate::settings::{self, Config};
 use crate::terminal;
-use crate::treasure_data::JobError;
 
 use super::CommandError;
 use super::job;
@@ -90,7 +90,7 @@ fn check_job(config: &Config, id: &str) -> Finding {
         return Ok(format!("job {id} is {}; an upload waits for it to end", shown.status));
     };
     let columns = config.input.names.find(&names).map_err(|error| {
-        let error = JobError::Header { id: id.to_owned(), error: Box::new(error) };
+        let error = Stop::JobHeader { id: id.to_owned(), error: Box::new(error) };
         (error.to_string(), error.exit())
     })?;
     let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());

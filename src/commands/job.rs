@@ -5,22 +5,27 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
+use log::info;
 
 use super::CommandError;
 use super::network::network;
 use crate::commands::outcome::{Server, Stop};
 use crate::commands::signals::Shutdown;
 use crate::http::{Http, Post};
+use crate::input::columns::Names;
 use crate::input::formats::format::{Form, Format};
 use crate::input::source::Input;
+use crate::input::source::fetched::Fetched;
 use crate::input::{self, Location, Rows};
 use crate::report::progress::DownloadProgress;
-use crate::retry::{self, Clock, Monotonic, RateLimiter};
+use crate::retry::{self, Clock, Monotonic, RateLimiter, Stopped};
 use crate::secret::Secret;
 use crate::settings::credentials::td_api_key;
+use crate::settings::credentials::td_server;
 use crate::settings::{Config, ConfigError};
-use crate::treasure_data::fetch::{Client, JobResult, Received, Wanted};
-use crate::treasure_data::{Job, JobError, address};
+use crate::treasure_data::fetch::{Client, Received};
+use crate::treasure_data::show::Shown;
+use crate::treasure_data::{Job, JobError};
 
 /// How often the time and a stop are looked at while an answer is waited for.
 const TICK: Duration = Duration::from_millis(100);
@@ -62,12 +67,9 @@ pub fn rows(config: &Config, beginning: &mut Beginning) -> Result<Result<Rows, S
     let limiter = Arc::new(limiter(config, &job, &beginning.clock));
     beginning.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
     let client = Client::new(&job, &key, &http, &limiter);
-    let wanted = Wanted { rows: *expected_rows, names };
+    let wanted = Wanted { job: &job, rows: *expected_rows, names };
     Ok(match supervised(&client, wanted, &http, &limiter) {
-        Some(JobResult { bytes, columns, rows }) => {
-            let form = Form { format: Some(Format::Msgpack), columns: Some(columns), may_be_empty: true };
-            Ok(Rows { input: Input::Fetched(bytes), form, expected: rows })
-        }
+        Some(rows) => Ok(rows),
         None => Err(limiter.take_stop().unwrap_or_else(|| Stop::Defect("the download panicked".to_owned()))),
     })
 }
@@ -99,7 +101,7 @@ struct Access {
 fn access(config: &Config, id: &str) -> Result<Access, ConfigError> {
     let variable = |name: &str| std::env::var(name).ok();
     let key = td_api_key(variable)?;
-    let server = address::from_environment(&config.allow_endpoint, variable)?;
+    let server = td_server(&config.allow_endpoint, variable)?;
     let http = Http::new(1, network(config, &server)?);
     Ok(Access { job: Job { id: id.to_owned(), server }, key, http })
 }
@@ -115,18 +117,13 @@ fn limiter(config: &Config, job: &Job, clock: &Arc<dyn Clock>) -> RateLimiter<St
 }
 
 /// Fetches on a thread of its own, so that a stop and the end of the run's time are heeded while an answer is waited for.
-fn supervised(
-    client: &Client<'_, Stop>,
-    wanted: Wanted<'_>,
-    http: &Http,
-    limiter: &RateLimiter<Stop>,
-) -> Option<JobResult> {
+fn supervised(client: &Client<'_, Stop>, wanted: Wanted<'_>, http: &Http, limiter: &RateLimiter<Stop>) -> Option<Rows> {
     let (received, mut progress) = (Received::default(), DownloadProgress::default());
     let result = thread::scope(|scope| {
         let (at_work, done) = bounded::<()>(0);
         let received = &received;
         let worker = scope.spawn(move || {
-            let result = client.fetch(wanted, received);
+            let result = fetch(client, wanted, received);
             drop(at_work);
             result
         });
@@ -142,4 +139,37 @@ fn supervised(
     });
     progress.finish();
     result.ok()?.ok()
+}
+
+/// What the result must be like, so that it is worth fetching.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    job: &'a Job,
+    rows: Option<u64>,
+    names: &'a Names,
+}
+
+/// Waits for the job to end and fetches its result, if it can be used.
+fn fetch(client: &Client<'_, Stop>, wanted: Wanted<'_>, received: &Received) -> Result<Rows, Stopped> {
+    let Wanted { job, rows: expected, names } = wanted;
+    let shown = client.wait_for_end()?;
+    let columns = usable_columns(job, &shown, expected, names).map_err(|stop| client.refuse(stop))?;
+    let rows = shown.rows.map_or_else(|| "an unknown number of".to_owned(), |rows| rows.to_string());
+    info!("{} has {rows} rows of {} columns; its result is being fetched", job.name(), columns.len());
+    let (file, size) = client.download(received)?;
+    info!("the result of {} is here: {size} bytes", job.name());
+    let form = Form { format: Some(Format::Msgpack), columns: Some(columns), may_be_empty: true };
+    Ok(Rows { input: Input::Fetched(Fetched::new(&job.name(), file, size)), form, expected: shown.rows.or(expected) })
+}
+
+fn usable_columns(job: &Job, shown: &Shown, expected: Option<u64>, names: &Names) -> Result<Vec<String>, Stop> {
+    let columns = shown.columns(job)?;
+    let id = job.id.clone();
+    match (shown.rows, expected) {
+        (Some(found), Some(expected)) if found != expected => Err(Stop::JobRows { id, found, expected }),
+        _ => match names.find(&columns) {
+            Ok(_) => Ok(columns),
+            Err(error) => Err(Stop::JobHeader { id, error: Box::new(error) }),
+        },
+    }
 }

@@ -67,7 +67,7 @@ fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
     let mut finished = carry_out(Order { config, target, session_time })?;
     finished.account.ignored_parameters = sorted.outside;
     terminal::print(&as_text(&finished));
-    Ok((finished.account.exit, finished.problem(), finished.account.to_json()))
+    Ok((finished.exit, finished.problem(), finished.account.to_json()))
 }
 
 fn read_parameters(path: &Path) -> Result<Map<String, Value>, CommandError> {

@@ -7,9 +7,11 @@ use thiserror::Error;
 
 use crate::braze::Refusal;
 use crate::commands::exit::Exit;
+use crate::delivery::DeliveryError;
 use crate::delivery::failed_file::FailuresError;
-use crate::delivery::removals::TooMany;
+use crate::input::columns::HeaderError;
 use crate::input::error::InputError;
+use crate::input::removals::TooMany;
 use crate::retry::Halt;
 use crate::treasure_data::JobError;
 
@@ -101,6 +103,26 @@ pub enum Stop {
     /// The result of the job cannot be had.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// None of the columns of the job holds identifiers.
+    #[error("job {id}: {error}")]
+    JobHeader {
+        /// Which job.
+        id: String,
+        /// What is wrong with the names.
+        error: Box<HeaderError>,
+    },
+    /// The job has another number of rows than there should be.
+    #[error(
+        "job {id} has {found} rows where expected_rows says {expected}: is it the job that is meant? Nothing was sent"
+    )]
+    JobRows {
+        /// Which job.
+        id: String,
+        /// Its `num_records`.
+        found: u64,
+        /// So many should be.
+        expected: u64,
+    },
     /// A delta that removes too many.
     #[error(transparent)]
     TooManyRemovals(#[from] TooMany),
@@ -110,6 +132,17 @@ pub enum Stop {
     /// A defect of ours.
     #[error("a defect of td-braze-cohort: {0}. Please report it; what is undelivered is counted in the account")]
     Defect(String),
+}
+
+impl From<DeliveryError> for Stop {
+    fn from(error: DeliveryError) -> Self {
+        match error {
+            DeliveryError::Input(error) => Self::Input(error),
+            DeliveryError::Refused { refusal, address } => Self::Refused { refusal, address },
+            DeliveryError::CannotWrite(error) => Self::CannotWrite(error),
+            DeliveryError::Defect(what) => Self::Defect(what),
+        }
+    }
 }
 
 impl Stop {
@@ -137,10 +170,24 @@ impl Stop {
             },
             Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
             Self::TooManyRemovals(_) => Exit::SafetyLimit,
-            Self::Job(error) => error.exit(),
+            Self::Job(error) => of_job(error),
+            Self::JobHeader { .. } | Self::JobRows { .. } => Exit::Input,
             Self::CannotWrite(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,
         }
+    }
+}
+
+fn of_job(error: &JobError) -> Exit {
+    match error {
+        JobError::Failed { .. } | JobError::Unknown { .. } | JobError::NoResult { .. } | JobError::Schema { .. } => {
+            Exit::Input
+        }
+        JobError::Credentials { .. } => Exit::Credentials,
+        JobError::NotTreasureData { .. } | JobError::Refused { .. } => Exit::Refused,
+        JobError::Configuration { .. } => Exit::Usage,
+        JobError::Broken { .. } => Exit::TryAgain,
+        JobError::CannotKeep { .. } => Exit::CannotWrite,
     }
 }
 
@@ -174,5 +221,36 @@ fn refusal_text(refusal: &Refusal, address: &str) -> String {
             "the answer from {address} is not Braze's: {said} (check endpoint, and what stands before it: a proxy, a firewall)"
         ),
         Refusal::Configuration(said) => format!("{address}: {said}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn text() -> String {
+        "7".to_owned()
+    }
+
+    #[rstest]
+    #[case(JobError::Unknown { id: text(), server: text() }, 3)]
+    #[case(JobError::NoResult { id: text() }, 3)]
+    #[case(JobError::Credentials { server: text(), said: text() }, 4)]
+    #[case(JobError::NotTreasureData { server: text(), said: text() }, 5)]
+    #[case(JobError::Refused { server: text(), said: text() }, 5)]
+    #[case(JobError::Configuration { server: text(), said: text() }, 2)]
+    #[case(JobError::Broken { id: text(), failures: 10, last: text() }, 75)]
+    #[case(JobError::CannotKeep { id: text(), folder: text(), error: std::io::ErrorKind::StorageFull.into() }, 73)]
+    fn what_keeps_a_result_away_has_its_exit_code(#[case] error: JobError, #[case] code: u8) {
+        assert_eq!(Stop::Job(error).exit().code(), code);
+    }
+
+    #[rstest]
+    #[case(Halt::Outage { lasted: Duration::from_mins(15), answered: true, last: text() }, "Treasure Data may be down")]
+    #[case(Halt::Outage { lasted: Duration::from_mins(1), answered: false, last: text() }, "check TD_API_SERVER")]
+    fn an_outage_names_the_server(#[case] halt: Halt, #[case] words: &str) {
+        let stop = Stop::of_limiter(Server::TreasureData, "td".to_owned())(halt);
+        assert!(stop.to_string().contains(words) && stop.exit() == Exit::TryAgain, "{stop}");
     }
 }

@@ -14,11 +14,13 @@ use crate::braze::Addresses;
 use crate::braze::body::{BodyWriter, Credentials};
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Server, Stop};
+use crate::delivery::counts::Sent;
 use crate::delivery::failed_file::Failures;
 use crate::delivery::{self, FirstCall, Keep, Plan, Shared};
 use crate::http::Http;
 use crate::http::endpoint::Endpoint;
 use crate::input::Rows;
+use crate::input::counters::InputAccount;
 use crate::input::error::InputError;
 use crate::input::reader::passes::{self, Second};
 use crate::input::reader::{Limits, Reader};
@@ -26,7 +28,7 @@ use crate::input::source::Sources;
 use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
 use crate::report::progress::Progress;
-use crate::report::{Account, DryRun, InputAccount, Part, Sent};
+use crate::report::{Account, DryRun, Part};
 use crate::retry::{self, Clock, Monotonic, RateLimiter};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
@@ -59,6 +61,8 @@ pub struct Finished {
     pub account: Account,
     /// Why the run ended early, if it did.
     pub stop: Option<Stop>,
+    /// How the process ends.
+    pub exit: Exit,
     /// What the sandbox holds of the cohort, where there was one.
     pub sandbox: Option<CohortView>,
 }
@@ -67,7 +71,7 @@ impl Finished {
     /// What to tell a person beside the account, where something is to be told.
     pub fn problem(&self) -> Option<String> {
         let (sent, undelivered) = (self.account.sent, self.account.undelivered());
-        match (&self.stop, self.account.exit) {
+        match (&self.stop, self.exit) {
             (Some(stop @ Stop::Input(_)), _) if self.account.dry_run.is_none() => {
                 Some(format!("{stop} (delivered before that: {} identifiers)", sent.delivered))
             }
@@ -174,9 +178,8 @@ fn upload_to(
     progress.finish();
     finish_failures(&keep.failures, &limiter);
     let (input, stop) = (shared.input().clone(), limiter.take_stop());
-    let mut account = account(config, input, shared.sent(), limiter.now(), None, stop.as_ref());
-    account.removals = removals;
-    Ok(Finished { account, stop, sandbox: None })
+    let account = account(config, input, shared.sent(), limiter.now(), None, removals);
+    Ok(finished(account, stop))
 }
 
 /// What all requests of a run have to pass.
@@ -197,8 +200,8 @@ fn limiter_of(config: &Config, endpoint: &Endpoint, clock: Arc<dyn Clock>) -> Ra
 /// The end of a run whose input could not be had.
 fn ended_before_reading(config: &Config, beginning: &Beginning, stop: Stop, dry_run: Option<DryRun>) -> Finished {
     let (input, elapsed) = (InputAccount::new(config.input.names.aliases.len()), beginning.clock.now());
-    let account = account(config, input, Sent::default(), elapsed, dry_run, Some(&stop));
-    Finished { account, stop: Some(stop), sandbox: None }
+    let account = account(config, input, Sent::default(), elapsed, dry_run, None);
+    finished(account, Some(stop))
 }
 
 /// Puts the file of failures in its place.
@@ -302,9 +305,8 @@ fn dry_run(config: &Config) -> Result<Finished, CommandError> {
     };
     let stop = result.err().map(Stop::Input).or_else(|| beginning.shutdown.reason()).or_else(too_many);
     let input = shared.input().clone();
-    let mut account = account(config, input, Sent::default(), beginning.clock.now(), Some(planned), stop.as_ref());
-    account.removals = removals;
-    Ok(Finished { account, stop, sandbox: None })
+    let account = account(config, input, Sent::default(), beginning.clock.now(), Some(planned), removals);
+    Ok(finished(account, stop))
 }
 
 fn account(
@@ -313,26 +315,30 @@ fn account(
     sent: Sent,
     elapsed: Duration,
     dry_run: Option<DryRun>,
-    stop: Option<&Stop>,
+    removals: Option<Part>,
 ) -> Account {
-    let mut account = Account {
+    Account {
         cohort_id: config.braze.cohort_id.clone(),
         operations: config.operations.clone(),
         labels: config.input.names.aliases.clone(),
         input,
         sent,
-        removals: None,
+        removals,
         seconds: elapsed.as_secs_f64(),
-        exit: Exit::Success,
+        exit_code: 0,
         dry_run,
         ignored_parameters: Vec::new(),
-    };
-    account.exit = match stop {
+    }
+}
+
+fn finished(mut account: Account, stop: Option<Stop>) -> Finished {
+    let exit = match &stop {
         Some(stop) => stop.exit(),
-        None if dry_run.is_some() => Exit::Success,
+        None if account.dry_run.is_some() => Exit::Success,
         None if account.undelivered() > 0 => Exit::TryAgain,
-        None if sent.refused > 0 => Exit::Refused,
+        None if account.sent.refused > 0 => Exit::Refused,
         None => Exit::Success,
     };
-    account
+    account.exit_code = exit.code();
+    Finished { account, stop, exit, sandbox: None }
 }

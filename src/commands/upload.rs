@@ -33,7 +33,7 @@ pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
     if let Some(problem) = finished.problem() {
         terminal::say_error(&problem);
     }
-    Ok(finished.account.exit)
+    Ok(finished.exit)
 }
 
 /// What flags say, over what the file says.

@@ -16,19 +16,19 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::braze::Addresses;
 use crate::braze::body::BodyWriter;
-use crate::commands::outcome::Stop;
-use crate::delivery::failed_file::Failures;
+use crate::braze::{Addresses, Refusal};
+use crate::delivery::counts::Sent;
+use crate::delivery::failed_file::{Failures, FailuresError};
 use crate::http::Post;
+use crate::input::counters::InputAccount;
+use crate::input::error::InputError;
 use crate::input::reader::Reader;
 use crate::members::batch::Batch;
-use crate::report::{InputAccount, Sent};
 use crate::retry::RateLimiter;
 
+pub mod counts;
 pub mod failed_file;
-mod redact;
-pub mod removals;
 pub mod safe_path;
 mod worker;
 
@@ -58,6 +58,24 @@ pub struct Options {
     pub max_duration: Duration,
     /// Requests in any hour.
     pub max_requests_per_hour: u64,
+}
+
+/// Why an upload cannot go on.
+#[derive(Debug)]
+pub enum DeliveryError {
+    /// The input.
+    Input(InputError),
+    /// Braze, or something before it, refused for good.
+    Refused {
+        /// What was said.
+        refusal: Refusal,
+        /// Which address was called.
+        address: String,
+    },
+    /// The failed file cannot be written.
+    CannotWrite(FailuresError),
+    /// A defect of ours.
+    Defect(String),
 }
 
 /// What all requests of a run have in common.
@@ -120,16 +138,16 @@ impl Shared {
 }
 
 /// Makes the first call, without reading or sending any identifier. Why it failed is in the limiter.
-pub fn first_call(plan: &Plan, post: &dyn Post, limiter: &RateLimiter<Stop>, shared: &Shared) {
+pub fn first_call<S: From<DeliveryError>>(plan: &Plan, post: &dyn Post, limiter: &RateLimiter<S>, shared: &Shared) {
     Worker { plan, post, limiter, shared, failures: &Failures::none() }.first_call();
 }
 
 /// Runs the upload to its end, or until the limiter is stopped. Why it was stopped, if it was, is in the limiter.
-pub fn run(
+pub fn run<S: From<DeliveryError> + Send + 'static>(
     plan: &Plan,
     reader: Reader,
     post: &dyn Post,
-    limiter: &Arc<RateLimiter<Stop>>,
+    limiter: &Arc<RateLimiter<S>>,
     shared: &Arc<Shared>,
     keep: &Arc<Keep>,
     tick: &mut dyn FnMut(),
@@ -143,7 +161,10 @@ pub fn run(
         .build();
     let pool = match pool {
         Ok(pool) => pool,
-        Err(error) => return limiter.stop(Stop::Defect(format!("the worker threads cannot be started: {error}"))),
+        Err(error) => {
+            return limiter
+                .stop(DeliveryError::Defect(format!("the worker threads cannot be started: {error}")).into());
+        }
     };
     let worker = Worker { plan, post, limiter, shared, failures: &keep.failures };
     let left_over = queue.clone();
@@ -167,13 +188,13 @@ pub fn run(
     if limiter.is_stopped() {
         keep_left_over(worker, &left_over);
     } else if end_of_input.recv().is_err() && !limiter.is_stopped() {
-        limiter.stop(Stop::Defect("the reader panicked".to_owned()));
+        limiter.stop(DeliveryError::Defect("the reader panicked".to_owned()).into());
     }
 }
 
 /// What was read when the run was stopped, and is not sent any more. A reader that has just read some more hands it over; one
 /// that is stuck in its input is not waited for.
-fn keep_left_over(worker: Worker<'_>, queue: &Receiver<Batch>) {
+fn keep_left_over<S: From<DeliveryError>>(worker: Worker<'_, S>, queue: &Receiver<Batch>) {
     while let Ok(batch) = queue.recv_timeout(LAST_ROWS) {
         worker.keep(&batch, worker::NOT_SENT);
     }
@@ -181,11 +202,11 @@ fn keep_left_over(worker: Worker<'_>, queue: &Receiver<Batch>) {
 
 /// Starts the reader; it says when it has read to the end. A channel that closes without a word means a panic, or an error,
 /// which has stopped the run then.
-fn start_reader(
+fn start_reader<S: From<DeliveryError> + Send + 'static>(
     reader: Reader,
     batches: Sender<Batch>,
     shared: &Arc<Shared>,
-    limiter: &Arc<RateLimiter<Stop>>,
+    limiter: &Arc<RateLimiter<S>>,
     keep: &Arc<Keep>,
 ) -> Receiver<()> {
     let (said, end_of_input) = bounded(1);
@@ -194,13 +215,13 @@ fn start_reader(
         let publish = |account: &InputAccount| shared.input().clone_from(account);
         let leave = |batch: &Batch| {
             if let Err(error) = keep.failures.take(batch, worker::NOT_SENT) {
-                limiter.stop(Stop::CannotWrite(error));
+                limiter.stop(DeliveryError::CannotWrite(error).into());
             }
         };
         // A batch that is taken after the stop is kept, not sent; no further one is read.
         match reader.read(publish, |batch| batches.send(batch).is_ok() && !limiter.is_stopped(), leave) {
             Ok(()) => drop(said.send(())),
-            Err(error) => limiter.stop(Stop::Input(error)),
+            Err(error) => limiter.stop(DeliveryError::Input(error).into()),
         }
         drop(batches);
     });
@@ -208,16 +229,16 @@ fn start_reader(
 }
 
 /// A panic stops the run instead of hanging it. Whether there was none.
-fn guarded(limiter: &RateLimiter<Stop>, work: impl FnOnce()) -> bool {
+fn guarded<S: From<DeliveryError>>(limiter: &RateLimiter<S>, work: impl FnOnce()) -> bool {
     let result = catch_unwind(AssertUnwindSafe(work));
     if result.is_err() {
-        limiter.stop(Stop::Defect("a worker panicked".to_owned()));
+        limiter.stop(DeliveryError::Defect("a worker panicked".to_owned()).into());
     }
     result.is_ok()
 }
 
 /// Takes batches until there are none, or the run is stopped.
-fn work(worker: Worker<'_>, queue: &Receiver<Batch>) {
+fn work<S: From<DeliveryError>>(worker: Worker<'_, S>, queue: &Receiver<Batch>) {
     let mut body = Vec::new();
     while !worker.limiter.is_stopped() {
         match queue.recv_timeout(PATIENCE) {
@@ -234,7 +255,7 @@ fn work(worker: Worker<'_>, queue: &Receiver<Batch>) {
 }
 
 /// Waits for the workers, shows progress, and cuts what takes too long after a stop.
-fn supervise(all_done: &Receiver<()>, post: &dyn Post, limiter: &RateLimiter<Stop>, tick: &mut dyn FnMut()) {
+fn supervise<S>(all_done: &Receiver<()>, post: &dyn Post, limiter: &RateLimiter<S>, tick: &mut dyn FnMut()) {
     let mut stopped_at = None;
     loop {
         match all_done.recv_timeout(TICK) {

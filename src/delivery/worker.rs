@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use log::{debug, warn};
 
-use super::redact::without_identifiers;
-use super::{Plan, Shared};
-use crate::braze::{Refusal, Verdict, classify, hint};
-use crate::commands::outcome::Stop;
+use super::{DeliveryError, Plan, Shared};
+use crate::braze::redact::without_identifiers;
+use crate::braze::{Refusal, Verdict, classify};
 use crate::delivery::failed_file::Failures;
-use crate::http::Post;
+use crate::http::{Post, hint};
 use crate::members::batch::Batch;
 use crate::retry::{self, CallError, Failure, GivenUp, RateLimiter, ResponseMeta};
 
@@ -20,11 +19,10 @@ pub const NOT_SENT: &str = "undelivered: the run ended before it was acknowledge
 /// Requests beyond the first that halving may cost a batch.
 const MAX_HALVING_REQUESTS: u32 = 200;
 
-#[derive(Clone, Copy)]
-pub struct Worker<'a> {
+pub struct Worker<'a, S> {
     pub plan: &'a Plan,
     pub post: &'a dyn Post,
-    pub limiter: &'a RateLimiter<Stop>,
+    pub limiter: &'a RateLimiter<S>,
     pub shared: &'a Shared,
     pub failures: &'a Failures,
 }
@@ -36,19 +34,16 @@ enum End {
     Halve(String),
 }
 
-/// Final for the whole run.
-struct Refused<'a> {
-    refusal: Refusal,
-    address: &'a str,
-}
-
-impl From<Refused<'_>> for Stop {
-    fn from(Refused { refusal, address }: Refused<'_>) -> Self {
-        Self::Refused { refusal, address: address.to_owned() }
+// Not derived, which would ask for a stop that can be copied.
+impl<S> Clone for Worker<'_, S> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
 
-impl Worker<'_> {
+impl<S> Copy for Worker<'_, S> {}
+
+impl<S: From<DeliveryError>> Worker<'_, S> {
     /// The call without identifiers. Whatever keeps it from being delivered stops the run.
     pub fn first_call(&self) {
         let Some(call) = &self.plan.first_call else { return };
@@ -57,7 +52,7 @@ impl Worker<'_> {
             Ok(End::Halve(said)) => said,
             Err(CallError::GivenUp(reason)) => reason.into_said(),
         };
-        self.limiter.stop(Refused { refusal: Refusal::Request(said), address: &call.address }.into());
+        self.limiter.stop(refused(Refusal::Request(said), &call.address).into());
     }
 
     /// Sends a batch. Where Braze refuses something in it, it is halved until what is refused is alone.
@@ -111,7 +106,7 @@ impl Worker<'_> {
     /// Keeps what did not arrive for later. A file that cannot take it ends the run.
     pub fn keep(&self, part: &Batch, reason: &str) {
         if let Err(error) = self.failures.take(part, reason) {
-            self.limiter.stop(Stop::CannotWrite(error));
+            self.limiter.stop(DeliveryError::CannotWrite(error).into());
         }
     }
 
@@ -134,8 +129,8 @@ impl Worker<'_> {
 }
 
 /// What a verdict means for this batch, or for the next try.
-fn end_of_try(verdict: Verdict, address: &str) -> Result<End, Failure<Refused<'_>>> {
-    let refused = |refusal| Refused { refusal, address };
+fn end_of_try(verdict: Verdict, address: &str) -> Result<End, Failure<DeliveryError>> {
+    let refused = |refusal| refused(refusal, address);
     Err(match verdict {
         Verdict::Delivered => return Ok(End::Delivered),
         Verdict::Halve(said) => return Ok(End::Halve(said)),
@@ -147,4 +142,9 @@ fn end_of_try(verdict: Verdict, address: &str) -> Result<End, Failure<Refused<'_
         Verdict::Limited(pause) => Failure::Limited { pause },
         Verdict::Final(refusal) => Failure::Final(refused(refusal)),
     })
+}
+
+/// Final for the whole run.
+fn refused(refusal: Refusal, address: &str) -> DeliveryError {
+    DeliveryError::Refused { refusal, address: address.to_owned() }
 }

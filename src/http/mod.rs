@@ -12,6 +12,7 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConne
 
 pub mod connect_proxy;
 pub mod endpoint;
+pub mod hint;
 pub mod proxy;
 pub mod resolver;
 mod stream;
@@ -294,4 +295,12 @@ impl From<ureq::Error> for HttpError {
             _ => Self::Broken(text),
         }
     }
+}
+
+/// Enough of what was said to know it by; keys have to be redacted before, as half of one is not recognised.
+pub fn shortened(said: &str) -> String {
+    const SHOWN: usize = 200;
+    let mut letters = said.chars();
+    let shown: String = letters.by_ref().take(SHOWN).collect();
+    if letters.next().is_none() { shown } else { format!("{shown} …") }
 }

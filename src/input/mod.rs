@@ -6,17 +6,19 @@
 //! It never sends anything, and never decides what becomes of a batch that has left it.
 
 pub mod columns;
+pub mod counters;
 pub mod error;
 pub mod formats;
 pub mod near_names;
 pub mod reader;
+pub mod removals;
 pub mod source;
 
 use std::path::PathBuf;
 
-use crate::delivery::removals::RemovalLimits;
 use columns::Names;
 use formats::format::Form;
+use removals::RemovalLimits;
 use source::Input;
 
 /// What is read, and what it has to be like.

@@ -5,101 +5,11 @@ pub mod progress;
 
 use serde_json::{Map, Value, json};
 
-use crate::commands::exit::Exit;
+use crate::delivery::counts::Sent;
+use crate::input::counters::InputAccount;
 use crate::input::formats::Fault;
-use crate::members::identifier::{Kind, Reason};
+use crate::members::identifier::Reason;
 use crate::members::operation::Operations;
-
-/// What was read so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InputAccount {
-    /// Data rows, also those whose turn comes in a second pass.
-    pub rows_seen: u64,
-    /// Data rows that had their turn.
-    pub rows_read: u64,
-    /// Rows of which at least one identifier was sent on.
-    pub rows_used: u64,
-    /// Rows whose identifier cells are all blank.
-    pub rows_without_identifier: u64,
-    /// Rows that are none, or with rejected cells and no identifier.
-    pub rows_rejected: u64,
-    /// Of these, the ones that are no rows, in the order of [`Fault::ALL`].
-    pub rows_malformed: [u64; Fault::ALL.len()],
-    /// Identifier cells that are NULL, empty or white space.
-    pub cells_blank: u64,
-    /// Identifier cells that were rejected, in the order of [`Reason::ALL`].
-    pub cells_rejected: [u64; Reason::ALL.len()],
-    /// Identifiers with white space before or behind them; sent as they are.
-    pub cells_with_outer_space: u64,
-    /// External IDs.
-    pub user_ids: u64,
-    /// Device IDs.
-    pub device_ids: u64,
-    /// Aliases by the place of their label.
-    pub aliases: Vec<u64>,
-    /// The end of the input was reached, and nothing was wrong with it.
-    pub read_to_end: bool,
-}
-
-impl InputAccount {
-    /// Nothing read yet, for so many aliases.
-    pub fn new(aliases: usize) -> Self {
-        Self { aliases: vec![0; aliases], ..Self::default() }
-    }
-
-    /// All identifiers.
-    pub fn identifiers(&self) -> u64 {
-        self.user_ids + self.device_ids + self.aliases.iter().sum::<u64>()
-    }
-
-    /// Rejected cells, and rows that are no rows.
-    pub fn rejections(&self) -> u64 {
-        self.cells_rejected.iter().sum::<u64>() + self.rows_malformed.iter().sum::<u64>()
-    }
-
-    /// Counts an identifier.
-    pub fn count_identifier(&mut self, kind: Kind) {
-        match kind {
-            Kind::UserId => self.user_ids += 1,
-            Kind::DeviceId => self.device_ids += 1,
-            Kind::Alias(place) => {
-                if let Some(count) = self.aliases.get_mut(usize::from(place)) {
-                    *count += 1;
-                }
-            }
-        }
-    }
-
-    /// Counts a rejected cell, and says whether it is the first one for this reason.
-    pub fn count_rejected(&mut self, reason: Reason) -> bool {
-        count(&mut self.cells_rejected, Reason::ALL.iter().position(|known| *known == reason))
-    }
-
-    /// Counts a row that is none, and says whether it is the first one with this fault.
-    pub fn count_malformed(&mut self, fault: Fault) -> bool {
-        self.rows_rejected += 1;
-        count(&mut self.rows_malformed, Fault::ALL.iter().position(|known| *known == fault))
-    }
-}
-
-fn count(counts: &mut [u64], place: Option<usize>) -> bool {
-    let Some(count) = place.and_then(|place| counts.get_mut(place)) else { return false };
-    *count += 1;
-    *count == 1
-}
-
-/// What was sent so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// Identifiers that Braze acknowledged.
-    pub delivered: u64,
-    /// Identifiers that Braze refused.
-    pub refused: u64,
-    /// HTTP requests, every one.
-    pub requests: u64,
-    /// Requests beyond the first call and the first one of each batch.
-    pub retries: u64,
-}
 
 /// What is counted of one of two passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,8 +61,8 @@ pub struct Account {
     pub removals: Option<Part>,
     /// How long it took.
     pub seconds: f64,
-    /// How it ended.
-    pub exit: Exit,
+    /// The process's exit code; 0 if everything was done.
+    pub exit_code: u8,
     /// Set where nothing was to be sent.
     pub dry_run: Option<DryRun>,
     /// Names of settings that stand in a workflow where none is read.
@@ -178,9 +88,9 @@ impl Account {
     }
 
     fn outcome(&self) -> &'static str {
-        match self.exit {
-            Exit::Success if self.dry_run.is_some() => "dry_run",
-            Exit::Success => "delivered",
+        match self.exit_code {
+            0 if self.dry_run.is_some() => "dry_run",
+            0 => "delivered",
             _ => "incomplete",
         }
     }
@@ -196,7 +106,7 @@ impl Account {
             "cohort_id": self.cohort_id,
             "operation": self.operations.as_str(),
             "outcome": self.outcome(),
-            "exit_code": self.exit.code(),
+            "exit_code": self.exit_code,
             "input_read_to_end": input.read_to_end,
             "rows_read": input.rows_read,
             "rows_used": input.rows_used,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use log::info;
 
-use crate::report::Sent;
+use crate::delivery::counts::Sent;
 use crate::terminal;
 
 const LOG_EVERY: Duration = Duration::from_secs(10);

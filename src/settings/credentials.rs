@@ -1,8 +1,11 @@
 //! The keys, from the environment alone.
 
 use super::ConfigError;
+use super::raw::Origin;
 use crate::braze::body::Credentials;
+use crate::http::endpoint::{Endpoint, EndpointError};
 use crate::secret::Secret;
+use crate::treasure_data::address::{self, TD_API_SERVER, TD_ENDPOINT};
 
 /// The variable with the data import key.
 pub const CLIENT_SECRET: &str = "BRAZE_CLIENT_SECRET";
@@ -38,6 +41,18 @@ pub fn td_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, C
         "Treasure Data's API key, of a user who may see the job: the console shows it under My Settings, API Keys",
         "td.apikey",
     )
+}
+
+/// The address of Treasure Data's API in the environment, or that of the US site; `allowed` are more hosts that may be called.
+pub fn td_server(allowed: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Endpoint, ConfigError> {
+    let set = |name| variable(name).filter(|text| !text.trim().is_empty());
+    let refused = |name, error| ConfigError::TdServer { origin: Origin::Environment(name), error };
+    let text = set(TD_API_SERVER);
+    if text.is_none() && set(TD_ENDPOINT).is_some() {
+        return Err(refused(TD_ENDPOINT, EndpointError::NotRead));
+    }
+    address::parse(text.as_deref().unwrap_or(address::DEFAULT).trim(), allowed)
+        .map_err(|error| refused(TD_API_SERVER, error))
 }
 
 fn take(
@@ -87,5 +102,24 @@ mod tests {
         .unwrap_err()
         .to_string();
         assert!(error.starts_with(PARTNER_API_KEY) && error.contains(message) && !error.contains("hush"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_names_the_site_and_else_it_is_that_in_the_us() {
+        let server =
+            |text: Option<&str>| td_server(&[], |name| text.filter(|_| name == "TD_API_SERVER").map(str::to_owned));
+        for unset in [None, Some(""), Some(" ")] {
+            assert_eq!(server(unset).unwrap().as_str(), address::DEFAULT);
+        }
+        assert_eq!(
+            server(Some("https://api.eu01.treasuredata.com/\n")).unwrap().as_str(),
+            "https://api.eu01.treasuredata.com"
+        );
+        let other = |name: &str| (name == "TD_ENDPOINT").then(|| "https://api.eu01.treasuredata.com".to_owned());
+        let error = td_server(&[], other).unwrap_err().to_string();
+        assert!(error.contains("TD_ENDPOINT") && error.contains("set TD_API_SERVER"), "{error}");
+        assert!(td_server(&[], |_| Some(address::DEFAULT.to_owned())).is_ok());
+        let error = server(Some("https://evil.example")).unwrap_err().to_string();
+        assert!(error.contains("TD_API_SERVER") && error.contains("allow_endpoint: evil.example"), "{error}");
     }
 }

@@ -12,7 +12,6 @@ use super::values;
 use crate::http::endpoint::EndpointError;
 use crate::http::proxy::ProxyError;
 use crate::http::tls::TrustError;
-use crate::terminal::log_format;
 
 /// Why settings cannot be used.
 #[derive(Debug, Error)]
@@ -135,8 +134,10 @@ pub enum ConfigError {
         secret: &'static str,
     },
     /// The variable that says how log lines are written.
-    #[error("the environment variable {} has to be text or json, not '{}'", log_format::VARIABLE, values::shortened(.value))]
+    #[error("the environment variable {} has to be text or json, not '{}'", .variable, values::shortened(.value))]
     LogFormat {
+        /// Its name.
+        variable: &'static str,
         /// What it holds.
         value: String,
     },

@@ -2,30 +2,16 @@
 //! that is Treasure Data's, is named as allowed, or is this machine.
 
 use crate::http::endpoint::{Endpoint, EndpointError, parse_address};
-use crate::settings::ConfigError;
-use crate::settings::raw::Origin;
 
 /// The variable that names the site, as for Treasure Data's own clients.
 pub const TD_API_SERVER: &str = "TD_API_SERVER";
 /// What other tools of Treasure Data's call it.
-const TD_ENDPOINT: &str = "TD_ENDPOINT";
-const DEFAULT: &str = "https://api.treasuredata.com";
+pub const TD_ENDPOINT: &str = "TD_ENDPOINT";
+/// The US site.
+pub const DEFAULT: &str = "https://api.treasuredata.com";
 
-/// The address in the environment, or that of the US site; `allowed` are more hosts that may be called.
-pub fn from_environment(
-    allowed: &[String],
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Endpoint, ConfigError> {
-    let set = |name| variable(name).filter(|text| !text.trim().is_empty());
-    let text = set(TD_API_SERVER);
-    if text.is_none() && set(TD_ENDPOINT).is_some() {
-        return Err(ConfigError::TdServer { origin: Origin::Environment(TD_ENDPOINT), error: EndpointError::NotRead });
-    }
-    parse(text.as_deref().unwrap_or(DEFAULT).trim(), allowed)
-        .map_err(|error| ConfigError::TdServer { origin: Origin::Environment(TD_API_SERVER), error })
-}
-
-fn parse(text: &str, allowed: &[String]) -> Result<Endpoint, EndpointError> {
+/// Checks the address of a site; `allowed` are more hosts that may be called.
+pub fn parse(text: &str, allowed: &[String]) -> Result<Endpoint, EndpointError> {
     parse_address(text, allowed, EndpointError::NotAServer, |host| {
         if is_td_host(host) { Ok(()) } else { Err(EndpointError::ForeignServer { host: host.to_owned() }) }
     })
@@ -88,25 +74,5 @@ mod tests {
         let error = parse(&format!("https://{host}"), &[]).unwrap_err();
         assert_eq!(error, EndpointError::ForeignServer { host: host.to_owned() });
         assert!(parse(&format!("https://{host}"), &["other".to_owned(), host.to_owned()]).is_ok());
-    }
-
-    #[test]
-    fn the_environment_names_the_site_and_else_it_is_that_in_the_us() {
-        let server = |text: Option<&str>| {
-            from_environment(&[], |name| text.filter(|_| name == "TD_API_SERVER").map(str::to_owned))
-        };
-        for unset in [None, Some(""), Some(" ")] {
-            assert_eq!(server(unset).unwrap().as_str(), DEFAULT);
-        }
-        assert_eq!(
-            server(Some("https://api.eu01.treasuredata.com/\n")).unwrap().as_str(),
-            "https://api.eu01.treasuredata.com"
-        );
-        let other = |name: &str| (name == "TD_ENDPOINT").then(|| "https://api.eu01.treasuredata.com".to_owned());
-        let error = from_environment(&[], other).unwrap_err().to_string();
-        assert!(error.contains("TD_ENDPOINT") && error.contains("set TD_API_SERVER"), "{error}");
-        assert!(from_environment(&[], |_| Some(DEFAULT.to_owned())).is_ok());
-        let error = server(Some("https://evil.example")).unwrap_err().to_string();
-        assert!(error.contains("TD_API_SERVER") && error.contains("allow_endpoint: evil.example"), "{error}");
     }
 }

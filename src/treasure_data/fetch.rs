@@ -13,8 +13,6 @@ use log::info;
 use super::show::{Shown, Status};
 use super::{Job, JobError, answer, pause_before_question};
 use crate::http::{Answer, Get, MAX_ANSWER_BYTES, Patience, Stream, begins_html, declares_html};
-use crate::input::columns::Names;
-use crate::input::source::fetched::Fetched;
 use crate::retry::{self, CallError, Failure, MAX_FAILURES, RateLimiter, ResponseMeta, Stopped};
 use crate::secret::Secret;
 
@@ -23,26 +21,6 @@ pub const MAX_SHOW_BYTES: usize = 1024 * 1024;
 /// How often a job that has not ended is mentioned in the log.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 const BUFFER_BYTES: usize = 64 * 1024;
-
-/// What a job has to fulfil, so that its result is worth fetching.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    /// The rows that it must have, where that is set.
-    pub rows: Option<u64>,
-    /// What its columns are called.
-    pub names: &'a Names,
-}
-
-/// A job's result, complete.
-#[derive(Debug)]
-pub struct JobResult {
-    /// The bytes, as Treasure Data sent them.
-    pub bytes: Fetched,
-    /// The names of the columns.
-    pub columns: Vec<String>,
-    /// The rows that it has to have, where that is known.
-    pub rows: Option<u64>,
-}
 
 /// How far the download has come, in bytes, for whoever watches. A length of zero is not known.
 #[derive(Debug, Default)]
@@ -71,34 +49,20 @@ impl<'a, S: From<JobError>> Client<'a, S> {
         Self { job, get, limiter, headers }
     }
 
-    /// Waits for the job to end and fetches its result, if that is one which can be used.
-    pub fn fetch(&self, wanted: Wanted<'_>, received: &Received) -> Result<JobResult, Stopped> {
-        let shown = self.wait_for_end()?;
-        let columns = self.usable_columns(&shown, wanted).map_err(|error| self.stop(error))?;
-        let rows = shown.rows.map_or_else(|| "an unknown number of".to_owned(), |rows| rows.to_string());
-        info!("{} has {rows} rows of {} columns; its result is being fetched", self.job.name(), columns.len());
+    /// Fetches the whole result into a file without a name: `MessagePack`, compressed, and its size in bytes.
+    pub fn download(&self, received: &Received) -> Result<(File, u64), Stopped> {
         let address = self.job.result_address();
-        let (file, size) =
-            self.call(&address, Patience::EachPiece, Duration::ZERO, |stream| self.download(stream, received))?;
-        info!("the result of {} is here: {size} bytes", self.job.name());
-        let bytes = Fetched::new(&self.job.name(), file, size);
-        Ok(JobResult { bytes, columns, rows: shown.rows.or(wanted.rows) })
+        self.call(&address, Patience::EachPiece, Duration::ZERO, |stream| self.keep(stream, received))
     }
 
-    fn usable_columns(&self, shown: &Shown, wanted: Wanted<'_>) -> Result<Vec<String>, JobError> {
-        let names = shown.columns(self.job)?;
-        let id = self.job.id.clone();
-        match (shown.rows, wanted.rows) {
-            (Some(found), Some(expected)) if found != expected => Err(JobError::ExpectedRows { id, found, expected }),
-            _ => match wanted.names.find(&names) {
-                Ok(_) => Ok(names),
-                Err(error) => Err(JobError::Header { id, error: Box::new(error) }),
-            },
-        }
+    /// Ends the run for a reason of the caller's.
+    pub fn refuse(&self, reason: S) -> Stopped {
+        self.limiter.stop(reason);
+        Stopped
     }
 
     /// Asks until the job has ended. One that failed stops the run.
-    fn wait_for_end(&self) -> Result<Shown, Stopped> {
+    pub fn wait_for_end(&self) -> Result<Shown, Stopped> {
         let (mut questions, mut pause) = (0, Duration::ZERO);
         let mut told: Option<(Status, Duration)> = None;
         loop {
@@ -161,7 +125,7 @@ impl<'a, S: From<JobError>> Client<'a, S> {
 
     /// Keeps the whole body in a file without a name, so that it is gone with the process, and only its owner could read it.
     /// A download that breaks is of no use to the next try.
-    fn download(&self, mut stream: Stream, received: &Received) -> Result<(File, u64), Failure<JobError>> {
+    fn keep(&self, mut stream: Stream, received: &Received) -> Result<(File, u64), Failure<JobError>> {
         if stream.status != 200 {
             return Err(answer::of_answer(self.job, &self.whole(stream, MAX_ANSWER_BYTES)?));
         }

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::commands::exit::Exit;
 use crate::http::endpoint::Endpoint;
-use crate::input::columns::HeaderError;
 
 pub mod address;
 pub mod answer;
@@ -98,26 +96,6 @@ pub enum JobError {
         /// Why not.
         problem: &'static str,
     },
-    /// None of its columns holds identifiers.
-    #[error("job {id}: {error}")]
-    Header {
-        /// Which job.
-        id: String,
-        /// What is wrong with the names.
-        error: Box<HeaderError>,
-    },
-    /// It has another number of rows than there should be.
-    #[error(
-        "job {id} has {found} rows where expected_rows says {expected}: is it the job that is meant? Nothing was sent"
-    )]
-    ExpectedRows {
-        /// Which job.
-        id: String,
-        /// Its `num_records`.
-        found: u64,
-        /// So many should be.
-        expected: u64,
-    },
     /// 401, or 403 of Treasure Data itself.
     #[error(
         "{server} refused the key ({said}): check TD_API_KEY, and that TD_API_SERVER is the site that the key belongs to"
@@ -180,25 +158,6 @@ pub enum JobError {
         /// What the system said.
         error: io::Error,
     },
-}
-
-impl JobError {
-    /// The exit code of a run that ended so.
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Failed { .. }
-            | Self::Unknown { .. }
-            | Self::NoResult { .. }
-            | Self::Schema { .. }
-            | Self::Header { .. }
-            | Self::ExpectedRows { .. } => Exit::Input,
-            Self::Credentials { .. } => Exit::Credentials,
-            Self::NotTreasureData { .. } | Self::Refused { .. } => Exit::Refused,
-            Self::Configuration { .. } => Exit::Usage,
-            Self::Broken { .. } => Exit::TryAgain,
-            Self::CannotKeep { .. } => Exit::CannotWrite,
-        }
-    }
 }
 
 #[cfg(test)]

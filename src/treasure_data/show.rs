@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::{Job, JobError};
-use crate::input::formats::delimited::MAX_COLUMNS;
+
+/// More columns than any query has.
+const MAX_COLUMNS: usize = 10_000;
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +177,7 @@ mod tests {
     fn a_schema_without_names_is_no_result(#[case] schema: Value, #[case] words: &str) {
         let shown = shown(&json!({"status": "success", "hive_result_schema": schema})).unwrap();
         let error = shown.columns(&job()).unwrap_err();
-        assert!(error.to_string().contains(words) && error.exit().code() == 3, "{error}");
+        let is_meant = matches!(error, JobError::NoResult { .. } | JobError::Schema { .. });
+        assert!(error.to_string().contains(words) && is_meant, "{error}");
     }
 }

@@ -8,6 +8,7 @@
 
 mod account;
 mod answers;
+mod architecture;
 mod book;
 mod canary;
 mod check;

@@ -14,11 +14,12 @@ use rstest::rstest;
 use serde_json::Value;
 use td_braze_cohort::commands::exit::Exit;
 use td_braze_cohort::commands::outcome::Stop;
+use td_braze_cohort::delivery::counts::Sent;
 use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Keep, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
+use td_braze_cohort::input::counters::InputAccount;
 use td_braze_cohort::members::operation::Operation;
-use td_braze_cohort::report::{InputAccount, Sent};
 use td_braze_cohort::retry::{Clock, RateLimiter};
 
 use crate::rig;

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use fastrand::Rng;
 use http::{HeaderMap, HeaderValue};
 use rstest::rstest;
+use td_braze_cohort::delivery::counts::Sent;
 use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Keep, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::members::operation::Operation;
-use td_braze_cohort::report::Sent;
 use td_braze_cohort::retry::Clock;
 
 use crate::rig;

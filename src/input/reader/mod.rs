@@ -8,13 +8,13 @@ use log::{info, warn};
 
 use crate::input::MaxRejected;
 use crate::input::columns::{Columns, Names};
+use crate::input::counters::InputAccount;
 use crate::input::error::InputError;
 use crate::input::formats::format::{Form, Format};
 use crate::input::source::{Input, Sources};
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
 use crate::members::operation::{Operation, Operations};
-use crate::report::InputAccount;
 
 mod part;
 pub mod passes;

@@ -2,10 +2,10 @@
 
 use super::{Limits, Pass, Reader};
 use crate::input::columns::Names;
+use crate::input::counters::InputAccount;
 use crate::input::error::InputError;
 use crate::input::source::Sources;
 use crate::members::operation::Operations;
-use crate::report::InputAccount;
 
 /// A second pass, not begun yet.
 pub struct Second {

@@ -4,10 +4,10 @@ use log::warn;
 
 use super::Pass;
 use super::part::Layout;
+use crate::input::counters::InputAccount;
 use crate::input::formats::{Fault, Row, Value};
 use crate::members::identifier::{Cell, Kind, Reason, examine};
 use crate::members::operation::Operation;
-use crate::report::InputAccount;
 
 /// When a row is counted.
 enum Turn {

@@ -1,15 +1,14 @@
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::sync::{Arc, Mutex};
 
 use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::commands::outcome::{Server, Stop};
 use crate::http::endpoint::Endpoint;
 use crate::http::{Body, HttpError};
-use crate::retry::{Clock, Jumping, Limits};
+use crate::retry::{Clock, Halt, Jumping, Limits};
 
 /// Answers in this order, and the last one again and again.
 struct Answers {
@@ -58,8 +57,21 @@ fn show(status: &str) -> Reply {
     Reply::Answer(200, HeaderMap::new(), job.to_string().into_bytes())
 }
 
+/// What ended a run.
+#[derive(Debug)]
+enum Stop {
+    Job(JobError),
+    Halt(Halt),
+}
+
+impl From<JobError> for Stop {
+    fn from(error: JobError) -> Self {
+        Self::Job(error)
+    }
+}
+
 struct Ran {
-    result: Option<(String, JobResult)>,
+    result: Option<(String, Shown)>,
     stop: Option<Stop>,
     asked: Vec<(String, HeaderMap)>,
     took: Duration,
@@ -73,13 +85,15 @@ fn fetch(replies: Vec<Reply>) -> Ran {
         max_requests_per_hour: 100_000,
         max_duration: Duration::from_hours(23),
     };
-    let stop_for = Stop::of_limiter(Server::TreasureData, "td".to_owned());
-    let limiter = RateLimiter::new(limits, Arc::clone(&clock) as Arc<dyn Clock>, stop_for);
+    let limiter = RateLimiter::new(limits, Arc::clone(&clock) as Arc<dyn Clock>, Stop::Halt);
     let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
     let key = Secret::new("7/never-to-be-seen".to_owned());
-    let result = Client::new(&job, &key, &get, &limiter)
-        .fetch(Wanted { rows: None, names: &Names::default() }, &Received::default());
-    let result = result.ok().map(|result| (io::read_to_string(result.bytes.open()).unwrap(), result));
+    let client = Client::new(&job, &key, &get, &limiter);
+    let result = client.wait_for_end().and_then(|shown| Ok((client.download(&Received::default())?.0, shown)));
+    let result = result.ok().map(|(mut file, shown)| {
+        file.rewind().unwrap();
+        (io::read_to_string(file).unwrap(), shown)
+    });
     Ran { result, stop: limiter.take_stop(), asked: get.asked.into_inner().unwrap(), took: clock.now() }
 }
 
@@ -98,8 +112,9 @@ fn a_job_is_waited_for_and_its_result_fetched_with_the_key() {
         Reply::Answer(200, HeaderMap::new(), b"rows".to_vec()),
     ]);
     assert_eq!((body(&ran), ran.took), ("rows", Duration::from_millis(4750)));
-    let (_, result) = ran.result.unwrap();
-    assert_eq!((result.columns.as_slice(), result.rows), (["user_ids".to_owned()].as_slice(), Some(2)));
+    let (_, shown) = ran.result.as_ref().unwrap();
+    let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
+    assert_eq!((shown.columns(&job).unwrap(), shown.rows), (vec!["user_ids".to_owned()], Some(2)));
     assert_eq!(ran.asked.len(), 5);
     for (address, headers) in &ran.asked {
         assert!(address.starts_with("https://td.example/v3/job/"), "{address}");
@@ -129,9 +144,8 @@ fn a_part_that_nobody_asked_for_is_no_result() {
 #[test]
 fn a_download_that_breaks_ten_times_is_given_up() {
     let ran = fetch(vec![show("success"), Reply::Broken(200, HeaderMap::new(), b"abc".to_vec())]);
-    let stop = ran.stop.unwrap();
-    assert_eq!(stop.exit().code(), 75);
-    assert!(stop.to_string().contains("failed 10 times (last: the download broke at byte 3"), "{stop}");
+    let Some(Stop::Job(error @ JobError::Broken { .. })) = ran.stop else { panic!("{:?}", ran.stop) };
+    assert!(error.to_string().contains("failed 10 times (last: the download broke at byte 3"), "{error}");
     assert_eq!(ran.asked.len(), 1 + 10);
 }
 
@@ -146,17 +160,14 @@ fn the_word_of_the_latest_try_is_what_is_shown_of_a_download() {
 #[test]
 fn nobody_who_answers_is_an_outage_after_a_minute() {
     let ran = fetch(vec![Reply::Unreachable]);
-    let stop = ran.stop.unwrap();
-    assert!(matches!(&stop, Stop::Outage { answered: false, .. }), "{stop}");
-    assert!(stop.to_string().contains("TD_API_SERVER") && stop.exit().code() == 75, "{stop}");
+    assert!(matches!(ran.stop, Some(Stop::Halt(Halt::Outage { answered: false, .. }))), "{:?}", ran.stop);
     assert!(ran.took >= Duration::from_mins(1) && ran.took < Duration::from_mins(2), "{:?}", ran.took);
 }
 
 #[test]
 fn an_outage_in_the_middle_is_waited_for_a_quarter_of_an_hour() {
     let ran = fetch(vec![show("running"), Reply::Answer(503, HeaderMap::new(), Vec::new())]);
-    let stop = ran.stop.unwrap();
-    assert!(stop.to_string().contains("Treasure Data may be down") && stop.exit().code() == 75, "{stop}");
+    assert!(matches!(ran.stop, Some(Stop::Halt(Halt::Outage { answered: true, .. }))), "{:?}", ran.stop);
     assert!(ran.took >= Duration::from_mins(15) && ran.took < Duration::from_mins(16), "{:?}", ran.took);
 }
 
@@ -172,9 +183,9 @@ fn an_announced_pause_is_kept() {
 #[case::endless(vec![b' '; MAX_SHOW_BYTES + 1])]
 fn what_nobody_can_understand_is_asked_for_three_times(#[case] bytes: Vec<u8>) {
     let ran = fetch(vec![Reply::Answer(200, HeaderMap::new(), bytes)]);
-    let stop = ran.stop.unwrap();
-    assert_eq!((ran.asked.len(), stop.exit().code()), (3, 5));
-    assert!(stop.to_string().contains("this is not Treasure Data"), "{stop}");
+    let Some(Stop::Job(error @ JobError::NotTreasureData { .. })) = ran.stop else { panic!("{:?}", ran.stop) };
+    assert_eq!(ran.asked.len(), 3);
+    assert!(error.to_string().contains("this is not Treasure Data"), "{error}");
 }
 
 #[rstest]
@@ -182,6 +193,6 @@ fn what_nobody_can_understand_is_asked_for_three_times(#[case] bytes: Vec<u8>) {
 #[case(&[], "\n<!doctype html>")]
 fn a_web_page_is_no_result(#[case] lines: &[(&'static str, &str)], #[case] page: &str) {
     let ran = fetch(vec![show("success"), Reply::Answer(200, headers(lines), page.as_bytes().to_vec())]);
-    let stop = ran.stop.unwrap();
-    assert!(stop.to_string().contains("web page") && stop.exit().code() == 5, "{stop}");
+    let Some(Stop::Job(error @ JobError::NotTreasureData { .. })) = ran.stop else { panic!("{:?}", ran.stop) };
+    assert!(error.to_string().contains("web page"), "{error}");
 }

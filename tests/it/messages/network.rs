@@ -11,17 +11,19 @@ use td_braze_cohort::commands::CommandError;
 use td_braze_cohort::commands::exit::Exit;
 use td_braze_cohort::commands::outcome::{Server, Stop};
 use td_braze_cohort::commands::pipeline::Finished;
+use td_braze_cohort::delivery::counts::Sent;
 use td_braze_cohort::delivery::failed_file::FailuresError;
-use td_braze_cohort::delivery::removals::TooMany;
 use td_braze_cohort::http::connect_proxy::{TunnelError, way_out};
 use td_braze_cohort::http::endpoint::Endpoint;
 use td_braze_cohort::http::resolver::LookupError;
 use td_braze_cohort::http::tls::{CertificateRefused, reason};
 use td_braze_cohort::http::{Answer, HttpError};
 use td_braze_cohort::input::columns::HeaderError;
+use td_braze_cohort::input::counters::InputAccount;
 use td_braze_cohort::input::error::InputError;
+use td_braze_cohort::input::removals::TooMany;
 use td_braze_cohort::members::operation::{Operation, Operations};
-use td_braze_cohort::report::{Account, InputAccount, Sent};
+use td_braze_cohort::report::Account;
 use td_braze_cohort::retry::Failure;
 use td_braze_cohort::treasure_data::answer::of_answer;
 use td_braze_cohort::treasure_data::show::Shown;
@@ -156,8 +158,8 @@ fn jobs() -> Vec<Stop> {
         Stop::Job(refused(404, "{}")),
         Stop::Job(shown("null")),
         Stop::Job(shown(r#""{}""#)),
-        Stop::Job(JobError::Header { id: id(), error: Box::new(header) }),
-        Stop::Job(JobError::ExpectedRows { id: id(), found: 8, expected: 12 }),
+        Stop::JobHeader { id: id(), error: Box::new(header) },
+        Stop::JobRows { id: id(), found: 8, expected: 12 },
         Stop::Job(refused(401, r#"{"error": "Invalid API key"}"#)),
         Stop::Job(refused(403, "Forbidden")),
         Stop::Job(refused(302, "")),
@@ -199,7 +201,7 @@ fn ends() -> Vec<Stop> {
 }
 
 fn incomplete() -> Vec<String> {
-    let finished = |sent: Sent, exit, stop| {
+    let finished = |sent: Sent, exit: Exit, stop| {
         let account = Account {
             cohort_id: "vip".into(),
             operations: Operations::One(Operation::Add),
@@ -208,11 +210,11 @@ fn incomplete() -> Vec<String> {
             sent,
             removals: None,
             seconds: 1.0,
-            exit,
+            exit_code: exit.code(),
             dry_run: None,
             ignored_parameters: Vec::new(),
         };
-        Finished { account, stop, sandbox: None }.problem().unwrap()
+        Finished { account, stop, exit, sandbox: None }.problem().unwrap()
     };
     let sent = |delivered, refused| Sent { delivered, refused, requests: 6, retries: 0 };
     let input = InputError::ExpectedRows { name: "members.csv".into(), found: 5000, expected: 6000 };

@@ -13,12 +13,12 @@ use td_braze_cohort::http::endpoint::{self, EndpointError};
 use td_braze_cohort::http::proxy::{Proxy, ProxyError};
 use td_braze_cohort::http::tls::TrustError;
 use td_braze_cohort::sandbox::{self, RateLimit};
-use td_braze_cohort::settings::credentials::{from_environment, td_api_key};
+use td_braze_cohort::settings::credentials::{from_environment, td_api_key, td_server};
 use td_braze_cohort::settings::raw::{Layer, Origin, Raw, Written};
 use td_braze_cohort::settings::setting::Key;
 use td_braze_cohort::settings::template::TemplateError;
 use td_braze_cohort::settings::{Config, ConfigError, read_file, yaml};
-use td_braze_cohort::treasure_data::address;
+use td_braze_cohort::terminal::log_format;
 
 pub fn sections() -> Vec<Section> {
     vec![
@@ -208,12 +208,12 @@ fn endpoints() -> Vec<String> {
         ("https://td.example.com", EndpointError::ForeignServer { host: "td.example.com".into() }),
     ];
     messages.extend(texts(servers.map(|(text, expected)| {
-        let error = address::from_environment(&[], |_| Some(text.to_owned())).unwrap_err();
+        let error = td_server(&[], |_| Some(text.to_owned())).unwrap_err();
         assert!(matches!(&error, ConfigError::TdServer { error, .. } if *error == expected));
         error
     })));
     let other = |name: &str| (name == "TD_ENDPOINT").then(|| "https://api.treasuredata.co.jp".to_owned());
-    let error = address::from_environment(&[], other).unwrap_err();
+    let error = td_server(&[], other).unwrap_err();
     assert!(matches!(&error, ConfigError::TdServer { error: EndpointError::NotRead, .. }));
     messages.push(error.to_string());
     messages
@@ -276,7 +276,7 @@ fn parameters() -> Vec<String> {
 fn other() -> Vec<CommandError> {
     vec![
         ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }.into(),
-        ConfigError::LogFormat { value: "xml".into() }.into(),
+        ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
         CommandError::NoSuchCommand { name: "uplaod".into() },
         CommandError::CannotWrite { what: "output.json".into(), error: full() },
         CommandError::Signals(denied()),

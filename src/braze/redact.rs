@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-use crate::braze::shortened;
+use crate::http::shortened;
 use crate::members::batch::Batch;
 use crate::secret::encodings::written;
 use crate::secret::{REDACTED, replaced};

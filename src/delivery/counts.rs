@@ -1,0 +1,14 @@
+//! What was sent, counted.
+
+/// What was sent so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Identifiers that Braze acknowledged.
+    pub delivered: u64,
+    /// Identifiers that Braze refused.
+    pub refused: u64,
+    /// HTTP requests, every one.
+    pub requests: u64,
+    /// Requests beyond the first call and the first one of each batch.
+    pub retries: u64,
+}

@@ -1,0 +1,82 @@
+//! What was read, counted row by row and cell by cell.
+
+use crate::input::formats::Fault;
+use crate::members::identifier::{Kind, Reason};
+
+/// What was read so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputAccount {
+    /// Data rows, also those whose turn comes in a second pass.
+    pub rows_seen: u64,
+    /// Data rows that had their turn.
+    pub rows_read: u64,
+    /// Rows of which at least one identifier was sent on.
+    pub rows_used: u64,
+    /// Rows whose identifier cells are all blank.
+    pub rows_without_identifier: u64,
+    /// Rows that are none, or with rejected cells and no identifier.
+    pub rows_rejected: u64,
+    /// Of these, the ones that are no rows, in the order of [`Fault::ALL`].
+    pub rows_malformed: [u64; Fault::ALL.len()],
+    /// Identifier cells that are NULL, empty or white space.
+    pub cells_blank: u64,
+    /// Identifier cells that were rejected, in the order of [`Reason::ALL`].
+    pub cells_rejected: [u64; Reason::ALL.len()],
+    /// Identifiers with white space before or behind them; sent as they are.
+    pub cells_with_outer_space: u64,
+    /// External IDs.
+    pub user_ids: u64,
+    /// Device IDs.
+    pub device_ids: u64,
+    /// Aliases by the place of their label.
+    pub aliases: Vec<u64>,
+    /// The end of the input was reached, and nothing was wrong with it.
+    pub read_to_end: bool,
+}
+
+impl InputAccount {
+    /// Nothing read yet, for so many aliases.
+    pub fn new(aliases: usize) -> Self {
+        Self { aliases: vec![0; aliases], ..Self::default() }
+    }
+
+    /// All identifiers.
+    pub fn identifiers(&self) -> u64 {
+        self.user_ids + self.device_ids + self.aliases.iter().sum::<u64>()
+    }
+
+    /// Rejected cells, and rows that are no rows.
+    pub fn rejections(&self) -> u64 {
+        self.cells_rejected.iter().sum::<u64>() + self.rows_malformed.iter().sum::<u64>()
+    }
+
+    /// Counts an identifier.
+    pub fn count_identifier(&mut self, kind: Kind) {
+        match kind {
+            Kind::UserId => self.user_ids += 1,
+            Kind::DeviceId => self.device_ids += 1,
+            Kind::Alias(place) => {
+                if let Some(count) = self.aliases.get_mut(usize::from(place)) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    /// Counts a rejected cell, and says whether it is the first one for this reason.
+    pub fn count_rejected(&mut self, reason: Reason) -> bool {
+        count(&mut self.cells_rejected, Reason::ALL.iter().position(|known| *known == reason))
+    }
+
+    /// Counts a row that is none, and says whether it is the first one with this fault.
+    pub fn count_malformed(&mut self, fault: Fault) -> bool {
+        self.rows_rejected += 1;
+        count(&mut self.rows_malformed, Fault::ALL.iter().position(|known| *known == fault))
+    }
+}
+
+fn count(counts: &mut [u64], place: Option<usize>) -> bool {
+    let Some(count) = place.and_then(|place| counts.get_mut(place)) else { return false };
+    *count += 1;
+    *count == 1
+}
