@@ -137,7 +137,7 @@ pub enum Stop {
 impl From<DeliveryError> for Stop {
     fn from(error: DeliveryError) -> Self {
         match error {
-            DeliveryError::Input(error) => Self::Input(error),
+            DeliveryError::Input(error) => Self::Input(*error),
             DeliveryError::Refused { refusal, address } => Self::Refused { refusal, address },
             DeliveryError::CannotWrite(error) => Self::CannotWrite(error),
             DeliveryError::Defect(what) => Self::Defect(what),
@@ -162,7 +162,6 @@ impl Stop {
         match self {
             Self::Interrupted => Exit::Interrupted,
             Self::Terminated => Exit::Terminated,
-            Self::Input(_) => Exit::Input,
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::Credentials(_) => Exit::Credentials,
                 Refusal::Configuration(_) => Exit::Usage,
@@ -171,7 +170,7 @@ impl Stop {
             Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
             Self::TooManyRemovals(_) => Exit::SafetyLimit,
             Self::Job(error) => of_job(error),
-            Self::JobHeader { .. } | Self::JobRows { .. } => Exit::Input,
+            Self::Input(_) | Self::JobHeader { .. } | Self::JobRows { .. } => Exit::Input,
             Self::CannotWrite(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,
         }

@@ -64,7 +64,7 @@ pub struct Options {
 #[derive(Debug)]
 pub enum DeliveryError {
     /// The input.
-    Input(InputError),
+    Input(Box<InputError>),
     /// Braze, or something before it, refused for good.
     Refused {
         /// What was said.
@@ -221,7 +221,7 @@ fn start_reader<S: From<DeliveryError> + Send + 'static>(
         // A batch that is taken after the stop is kept, not sent; no further one is read.
         match reader.read(publish, |batch| batches.send(batch).is_ok() && !limiter.is_stopped(), leave) {
             Ok(()) => drop(said.send(())),
-            Err(error) => limiter.stop(DeliveryError::Input(error).into()),
+            Err(error) => limiter.stop(DeliveryError::Input(Box::new(error)).into()),
         }
         drop(batches);
     });
