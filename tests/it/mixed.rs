@@ -120,6 +120,45 @@ fn the_expected_rows_are_those_of_both_operations() {
     assert!(short.cohort("vip").is_none_or(|cohort| cohort.members == 0), "nobody is added");
 }
 
+/// Removals that can be used, and then so many rows.
+fn removals_and(rows: impl Iterator<Item = String>) -> String {
+    let removals = (0..2000).map(|number| format!("{{\"user_ids\":\"r{number}\",\"change\":\"remove\"}}\n"));
+    removals.chain(rows).collect()
+}
+
+#[rstest]
+#[case::cells_that_are_rejected(removals_and((0..2000).map(|_| "{\"user_ids\":1.5,\"change\":\"add\"}\n".to_owned())), None)]
+#[case::words_that_are_no_operation(removals_and((0..2000).map(|_| "{\"user_ids\":\"a\",\"change\":\"put\"}\n".to_owned())), None)]
+#[case::too_few_rows(removals_and((0..9).map(|_| "{\"user_ids\":\"a\",\"change\":\"add\"}\n".to_owned())), Some("4000"))]
+fn nothing_is_sent_of_an_input_whose_additions_make_it_unusable(#[case] rows: String, #[case] expected: Option<&str>) {
+    let braze = braze();
+    let run = |run: Run| {
+        let run = mixed(run).set("input", "members.jsonl").file("members.jsonl", &rows);
+        if let Some(expected) = expected { run.set("expected_rows", expected) } else { run }
+    };
+    run(Run::upload()).to(&braze).arg("--json").exits(3).account().has(&[("/requests", 0), ("/delivered", 0)]);
+    assert_untouched(&braze);
+    run(Run::upload()).arg("--dry-run").exits(3);
+}
+
+#[test]
+fn nothing_is_sent_of_standard_input_that_is_damaged_at_its_end() {
+    let braze = braze();
+    let packed = gzip(changes(COUNT).as_bytes());
+    let run = mixed(Run::upload()).to(&braze).set("input", "'-'").stdin(&packed[..packed.len() - 9]);
+    run.arg("--json").exits(3).account().has(&[("/requests", 0), ("/delivered", 0)]);
+    assert_untouched(&braze);
+}
+
+#[test]
+fn what_is_wrong_with_a_row_is_told_once() {
+    let braze = braze();
+    let rows = "user_ids,change\n r1,remove\n a1,add\nr2\n";
+    let run = mixed(Run::upload()).to(&braze).rows(rows).exits(0);
+    assert_eq!(run.stderr.matches("begins or ends with a space").count(), 1);
+    assert_eq!(run.stderr.matches("cells where there are").count(), 1);
+}
+
 #[test]
 fn an_input_with_additions_only_is_read_to_its_end() {
     let braze = braze();
