@@ -53,6 +53,8 @@ pub struct Options {
     pub max_outage: Duration,
     /// How long the run may take.
     pub max_duration: Duration,
+    /// How long a request that was never answered may still take effect.
+    pub grace: Duration,
     /// Requests in any hour.
     pub max_requests_per_hour: u64,
 }

@@ -27,7 +27,7 @@ use crate::operation::{Operation, Operations};
 use crate::progress::Progress;
 use crate::reader::passes::{self, Rest};
 use crate::reader::{Limits, Reader};
-use crate::retry::{self, Clock, Monotonic, RateLimiter};
+use crate::retry::{self, Clock, Ending, Monotonic, RateLimiter, Stopped};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
 use crate::source::Sources;
@@ -164,6 +164,7 @@ fn upload_to(
         }
         Some(rest) => Some(upload.send_both(reader, rest)),
     };
+    upload.settle(Ending::Run);
     upload.progress.finish();
     finish_failures(&keep.failures, &limiter);
     let (input, stop) = (shared.input().clone(), limiter.take_stop());
@@ -190,6 +191,21 @@ impl Upload<'_> {
         upload::run(&self.plan, reader, self.post, self.limiter, shared, self.keep, &mut tick);
     }
 
+    /// Waits until no request that was not answered can take effect any more.
+    fn settle(&mut self, ending: Ending) {
+        let (mut is_said, progress) = (false, &mut self.progress);
+        let show = |left: Duration| {
+            if !is_said {
+                let seconds = left.as_secs_f64();
+                info!("a request was not answered and may still take effect: the run waits {seconds:.0} s (grace)");
+                is_said = true;
+            }
+            progress.show_wait(left);
+        };
+        // If it is stopped, why is in the limiter.
+        let _: Result<(), Stopped> = self.limiter.settle(ending, self.config.delivery.grace, show);
+    }
+
     /// Judges the input, and sends the removals, then the additions. Returns what belongs to the removals.
     fn send_both(&mut self, reader: Reader, rest: Rest) -> Part {
         let additions = match self.judge(reader).and_then(|()| Ok(rest.begin()?)) {
@@ -204,7 +220,12 @@ impl Upload<'_> {
             }
         };
         let removals = Part { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() };
-        // Whatever is to be removed is settled by now: no request is in flight.
+        let undelivered = removals.undelivered();
+        if undelivered > 0 && !self.limiter.is_stopped() {
+            warn!("{undelivered} identifiers are not removed, so nobody is added");
+            return removals;
+        }
+        self.settle(Ending::Phase);
         if let Some(additions) = additions.filter(|_| !self.limiter.is_stopped()) {
             self.plan.first_call = None;
             let counted = self.shared.input().clone();
