@@ -147,18 +147,19 @@ impl Reader {
     }
 
     /// Reads to the end. Each full batch goes to `take`, which says whether more is wanted; the account goes to `publish`
-    /// before a batch does, so that nothing is delivered that was not counted as read. What was read and is not wanted any
+    /// before a batch does, so that nothing is delivered that was not counted as read; what it returns is kept until the batches that
+    /// it counts are handed over. What was read and is not wanted any
     /// more, or may not be sent after an error, goes to `leave`.
-    pub fn read(
+    pub fn read<P>(
         mut self,
-        publish: impl Fn(&InputAccount),
+        publish: impl Fn(&InputAccount) -> P,
         mut take: impl FnMut(Batch) -> bool,
         mut leave: impl FnMut(&Batch),
     ) -> Result<(), InputError> {
         let result = self.read_rows(&publish, &mut take, &mut leave);
         let has_ended = matches!(result, Ok(true));
         self.tally.account.read_to_end = has_ended && self.pass.is_last();
-        publish(&self.tally.account);
+        let _handing = publish(&self.tally.account);
         if !self.batch.is_empty() {
             let last = mem::replace(&mut self.batch, Batch::new(self.pass.operation()));
             if has_ended {
@@ -177,9 +178,9 @@ impl Reader {
     }
 
     /// Whether the end was reached.
-    fn read_rows(
+    fn read_rows<P>(
         &mut self,
-        publish: &impl Fn(&InputAccount),
+        publish: &impl Fn(&InputAccount) -> P,
         take: &mut impl FnMut(Batch) -> bool,
         leave: &mut impl FnMut(&Batch),
     ) -> Result<bool, InputError> {
@@ -199,11 +200,12 @@ impl Reader {
                 }
             });
             if has_rejected && let Err(error) = self.check_rejections() {
+                let _handing = publish(&self.tally.account);
                 full.iter().for_each(leave);
                 return Err(error);
             }
             if !full.is_empty() {
-                publish(&self.tally.account);
+                let _handing = publish(&self.tally.account);
                 let mut wanted = true;
                 for batch in full.drain(..) {
                     if wanted {
