@@ -202,15 +202,21 @@ fn bad_request(answer: &Answer) -> Verdict {
     }
 }
 
-/// Whether the message names something that every call has, as in `cohort_id must be a valid string`. `alias_name must ...` is
-/// about the changes, and so is whatever happens to stand in an identifier that the message repeats.
+/// Whether the message names something that every call has, as in `cohort_id must be a valid string`. `alias_name must ...` and
+/// `alias name must ...` are about the changes, and so is whatever happens to stand in an identifier that the message repeats.
 fn is_about_the_cohort(said: &str) -> bool {
     const FIELDS: [&str; 5] = ["cohort_id", "name", "created_at", "client_secret", "partner_api_key"];
     let plain: String = said.chars().filter(|letter| !"`'\"".contains(*letter)).collect();
     plain.match_indices(" must ").any(|(end, _)| {
         let subject = plain[..end].rsplit(|letter: char| !(letter.is_alphanumeric() || letter == '_')).next();
-        subject.is_some_and(|subject| FIELDS.contains(&subject))
+        subject.is_some_and(|subject| FIELDS.contains(&subject)) && !names_members(&plain[..end])
     })
+}
+
+/// Whether aliases, user IDs or device IDs are spoken of, with or without a separator.
+fn names_members(said: &str) -> bool {
+    let letters = said.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>().to_lowercase();
+    ["alias", "userid", "externalid", "deviceid"].iter().any(|word| letters.contains(word))
 }
 
 /// What Braze says, redacted and in one line. Texts that may repeat identifiers are left out: only `message` is read, never
@@ -346,6 +352,11 @@ mod tests {
     #[case("alias_name must be a non-empty string")]
     #[case("invalid identifier partner-7@x.example with cohort_id")]
     #[case("user_ids must be an array of strings")]
+    #[case("alias name must be a valid string")]
+    #[case("Alias 3: `name` must be a non-empty string")]
+    #[case("user_ids[0].name must be a string")]
+    #[case("user ID name must be a string")]
+    #[case("the device ID's name must be a string")]
     fn a_bad_change_is_looked_for(#[case] message: &str) {
         let body = serde_json::json!({ "message": message }).to_string();
         assert!(matches!(answered(400, &body), Verdict::Halve(_)));

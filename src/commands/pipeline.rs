@@ -3,8 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use log::{error, info, warn};
 
 use super::CommandError;
@@ -22,18 +24,21 @@ use crate::http::endpoint::Endpoint;
 use crate::input::Rows;
 use crate::input::counters::InputAccount;
 use crate::input::error::InputError;
-use crate::input::reader::passes::{self, Second};
+use crate::input::reader::passes::{self, Rest};
 use crate::input::reader::{Limits, Reader};
 use crate::input::source::Sources;
 use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
 use crate::report::progress::Progress;
 use crate::report::{Account, DryRun, Part};
-use crate::retry::{self, Clock, Monotonic, RateLimiter};
+use crate::retry::{self, Clock, Ending, Monotonic, RateLimiter, Stopped};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
 use crate::settings::Config;
 use crate::settings::credentials::from_environment;
+
+/// How often progress and a stop are looked at while the input is judged.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Where the data goes.
 pub enum Target {
@@ -142,13 +147,10 @@ fn upload_to(
         Ok(rows) => rows,
         Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, None)),
     };
-    if let Some(stop) = too_many_removals(config, &rows, &beginning)? {
-        return Ok(ended_before_reading(config, &beginning, stop, None));
-    }
-    let (reader, second) = open(config, &rows)?;
+    let (reader, rest) = open(config, &rows)?;
     let failures = Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names)?;
     let keep = Arc::new(Keep { failures });
-    let mut plan = plan(config, endpoint, credentials, session_time);
+    let plan = plan(config, endpoint, credentials, session_time);
     let limiter = Arc::new(limiter_of(config, endpoint, Arc::clone(&beginning.clock)));
     beginning.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
     let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
@@ -158,28 +160,108 @@ fn upload_to(
         Operations::Column(name) => format!("removing, then adding as column {name} says, the members"),
     };
     info!("cohort {} at {endpoint}: {what} in {}", config.braze.cohort_id, reader.name());
-    let mut progress = Progress::new(reader.size(), reader.bytes_read());
-    let mut run = |plan: &Plan, reader| {
-        delivery::run(plan, reader, &post, &limiter, &shared, &keep, &mut || progress.show(shared.sent()));
-    };
-    run(&plan, reader);
-    let removals = second.is_some().then(|| Part { identifiers: shared.input().identifiers(), sent: shared.sent() });
-    // Whatever is to be removed is settled by now: no request is in flight.
-    if let Some(second) = second
-        && !limiter.is_stopped()
-    {
-        plan.first_call = None;
-        let counted = shared.input().clone();
-        match second.begin(counted) {
-            Ok(reader) => run(&plan, reader),
-            Err(error) => limiter.stop(Stop::Input(error)),
+    let progress = Progress::new(reader.size(), reader.bytes_read());
+    let mut upload = Upload { config, plan, post: &post, limiter: &limiter, shared: &shared, keep: &keep, progress };
+    let removals = match rest {
+        None => {
+            upload.send(reader);
+            None
         }
-    }
-    progress.finish();
+        Some(rest) => Some(upload.send_both(reader, rest)),
+    };
+    upload.settle(Ending::Run);
+    upload.progress.finish();
     finish_failures(&keep.failures, &limiter);
     let (input, stop) = (shared.input().clone(), limiter.take_stop());
     let account = account(config, input, shared.sent(), limiter.now(), None, removals);
     Ok(finished(account, stop))
+}
+
+/// What each pass of an upload needs.
+struct Upload<'a> {
+    config: &'a Config,
+    plan: Plan,
+    post: &'a Http,
+    limiter: &'a Arc<RateLimiter<Stop>>,
+    shared: &'a Arc<Shared>,
+    keep: &'a Arc<Keep>,
+    progress: Progress,
+}
+
+impl Upload<'_> {
+    fn send(&mut self, reader: Reader) {
+        let (shared, progress) = (self.shared, &mut self.progress);
+        let mut tick = || progress.show(shared.sent());
+        delivery::run(&self.plan, reader, self.post, self.limiter, shared, self.keep, &mut tick);
+    }
+
+    /// Waits until no request that was not answered can take effect any more.
+    fn settle(&mut self, ending: Ending) {
+        let (mut is_said, progress) = (false, &mut self.progress);
+        let show = |left: Duration| {
+            if !is_said {
+                let seconds = left.as_secs_f64();
+                info!("a request was not answered and may still take effect: the run waits {seconds:.0} s (grace)");
+                is_said = true;
+            }
+            progress.show_wait(left);
+        };
+        // If it is stopped, why is in the limiter.
+        let _: Result<(), Stopped> = self.limiter.settle(ending, self.config.delivery.grace, show);
+    }
+
+    /// Judges the input, and sends the removals, then the additions. Returns what belongs to the removals.
+    fn send_both(&mut self, reader: Reader, rest: Rest) -> Part {
+        let additions = match self.judge(reader).and_then(|()| Ok(rest.begin()?)) {
+            Ok((reader, additions)) if !self.limiter.is_stopped() => {
+                self.send(reader);
+                Some(additions)
+            }
+            Ok(_) => None,
+            Err(stop) => {
+                self.limiter.stop(stop);
+                None
+            }
+        };
+        let removals = Part { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() };
+        let undelivered = removals.undelivered();
+        if undelivered > 0 && !self.limiter.is_stopped() {
+            warn!("{undelivered} identifiers are not removed, so nobody is added");
+            return removals;
+        }
+        self.settle(Ending::Phase);
+        if let Some(additions) = additions.filter(|_| !self.limiter.is_stopped()) {
+            self.plan.first_call = None;
+            let counted = self.shared.input().clone();
+            match additions.begin(counted) {
+                Ok(reader) => self.send(reader),
+                Err(error) => self.limiter.stop(Stop::Input(error)),
+            }
+        }
+        removals
+    }
+
+    /// Reads all of the input before anything of it is sent. On a thread that is not joined, as it may be stuck in a read that
+    /// never ends.
+    fn judge(&mut self, reader: Reader) -> Result<(), Stop> {
+        let (said, heard) = bounded(1);
+        let limiter = Arc::clone(self.limiter);
+        thread::spawn(move || said.send(reader.judge(|| !limiter.is_stopped())));
+        let removals = loop {
+            match heard.recv_timeout(TICK) {
+                Ok(judged) => break judged?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(Stop::Defect("the reader panicked".to_owned())),
+            }
+            self.limiter.check_limit();
+            if self.limiter.is_stopped() {
+                break 0;
+            }
+            self.progress.show(self.shared.sent());
+        };
+        let limits = self.config.input.removal_limits;
+        limits.map_or(Ok(()), |limits| limits.check(removals)).map_err(Stop::TooManyRemovals)
+    }
 }
 
 /// What all requests of a run have to pass.
@@ -219,27 +301,10 @@ fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>) {
     }
 }
 
-fn open(config: &Config, rows: &Rows) -> Result<(Reader, Option<Second>), CommandError> {
+fn open(config: &Config, rows: &Rows) -> Result<(Reader, Option<Rest>), CommandError> {
     let limits = Limits { expected_rows: rows.expected, max_rejected: config.input.max_rejected, batch_size: CAPACITY };
     let sources = Sources::find(&rows.input, &rows.form).map_err(InputError::from)?;
     Ok(passes::open(sources, &config.input.names, limits, &config.operations)?)
-}
-
-/// A first look at a delta, before anything is sent: whether it removes more than it may.
-fn too_many_removals(config: &Config, rows: &Rows, beginning: &Beginning) -> Result<Option<Stop>, CommandError> {
-    let Some(limits) = config.input.removal_limits else { return Ok(None) };
-    let (removals, _) = open(config, rows)?;
-    let mut counted = 0;
-    let result = removals.read(
-        |_| {},
-        |batch| {
-            counted += batch.len() as u64;
-            beginning.shutdown.reason().is_none()
-        },
-        |_| {},
-    );
-    let stop = result.err().map(Stop::Input).or_else(|| beginning.shutdown.reason());
-    Ok(stop.or_else(|| limits.check(counted).err().map(Stop::TooManyRemovals)))
 }
 
 /// What all requests have in common, and the call that comes before all others.
@@ -273,32 +338,36 @@ fn dry_run(config: &Config) -> Result<Finished, CommandError> {
         Ok(rows) => rows,
         Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, Some(DryRun::default()))),
     };
-    let (reader, second) = open(config, &rows)?;
-    let nothing = || Secret::new(String::new());
-    let credentials = Credentials { client_secret: nothing(), partner_api_key: nothing() };
-    let bodies = BodyWriter::new(&credentials, &config.braze.cohort_id, &config.input.names.aliases);
-    let shared = Shared::new(config.input.names.aliases.len());
-    let (mut planned, mut body) = (DryRun::default(), Vec::new());
+    let (reader, rest) = open(config, &rows)?;
+    let (mut planned, shared) = (DryRun::default(), Shared::new(config.input.names.aliases.len()));
+    let bodies = dry_bodies(config);
+    let is_wanted = || beginning.shutdown.reason().is_none();
     let mut read = |reader: Reader| {
+        let mut body = Vec::new();
         reader.read(
             |account| shared.input().clone_from(account),
             |batch| {
                 bodies.write(&batch, &mut body);
                 planned.batches += 1;
                 planned.bytes += body.len() as u64;
-                beginning.shutdown.reason().is_none()
+                is_wanted()
             },
             |_| {},
         )
     };
-    let mut result = read(reader);
-    let removals = second.is_some().then(|| Part { identifiers: shared.input().identifiers(), sent: Sent::default() });
-    if let (Ok(()), Some(second)) = (&result, second)
-        && beginning.shutdown.reason().is_none()
-    {
-        let counted = shared.input().clone();
-        result = second.begin(counted).and_then(read);
-    }
+    let (result, removals) = match rest {
+        None => (read(reader), None),
+        Some(rest) => {
+            let mut removals = Part::default();
+            let result = reader.judge(is_wanted).and_then(|_| rest.begin()).and_then(|(reader, additions)| {
+                read(reader)?;
+                let counted = shared.input().clone();
+                removals.identifiers = counted.identifiers();
+                if is_wanted() { additions.begin(counted).and_then(&mut read) } else { Ok(()) }
+            });
+            (result, Some(removals))
+        }
+    };
     let too_many = || {
         let (limits, removals) = (config.input.removal_limits?, removals.as_ref()?);
         limits.check(removals.identifiers).err().map(Stop::TooManyRemovals)
@@ -307,6 +376,12 @@ fn dry_run(config: &Config) -> Result<Finished, CommandError> {
     let input = shared.input().clone();
     let account = account(config, input, Sent::default(), beginning.clock.now(), Some(planned), removals);
     Ok(finished(account, stop))
+}
+
+fn dry_bodies(config: &Config) -> BodyWriter {
+    let nothing = || Secret::new(String::new());
+    let credentials = Credentials { client_secret: nothing(), partner_api_key: nothing() };
+    BodyWriter::new(&credentials, &config.braze.cohort_id, &config.input.names.aliases)
 }
 
 fn account(

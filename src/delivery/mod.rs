@@ -9,8 +9,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ pub struct Options {
     pub max_outage: Duration,
     /// How long the run may take.
     pub max_duration: Duration,
+    /// How long a request that was never answered may still take effect.
+    pub grace: Duration,
     /// Requests in any hour.
     pub max_requests_per_hour: u64,
 }
@@ -108,6 +110,10 @@ pub struct Keep {
 #[derive(Default)]
 pub struct Shared {
     input: Mutex<InputAccount>,
+    /// Held while batches are handed over that were just counted.
+    handing: Mutex<()>,
+    /// Nothing is counted or handed over any more. Changes only while `handing` is held.
+    is_over: AtomicBool,
     delivered: AtomicU64,
     refused: AtomicU64,
     requests: AtomicU64,
@@ -123,6 +129,10 @@ impl Shared {
     /// What was read, as of the latest full batch.
     pub fn input(&self) -> MutexGuard<'_, InputAccount> {
         self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hand_over(&self) -> MutexGuard<'_, ()> {
+        self.handing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was sent.
@@ -186,18 +196,28 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
         supervise(&all_done, post, limiter, tick);
     });
     if limiter.is_stopped() {
-        keep_left_over(worker, &left_over);
+        keep_left_over(worker, &left_over, shared);
     } else if end_of_input.recv().is_err() && !limiter.is_stopped() {
         limiter.stop(DeliveryError::Defect("the reader panicked".to_owned()).into());
     }
 }
 
 /// What was read when the run was stopped, and is not sent any more. A reader that has just read some more hands it over; one
-/// that is stuck in its input is not waited for.
-fn keep_left_over<S: From<DeliveryError>>(worker: Worker<'_, S>, queue: &Receiver<Batch>) {
-    while let Ok(batch) = queue.recv_timeout(LAST_ROWS) {
-        worker.keep(&batch, worker::NOT_SENT);
+/// that is stuck in its input is not waited for: what it reads later is neither counted nor kept.
+fn keep_left_over<S: From<DeliveryError>>(worker: Worker<'_, S>, queue: &Receiver<Batch>, shared: &Shared) {
+    let keep = |batch: Batch| worker.keep(&batch, worker::NOT_SENT);
+    loop {
+        while let Ok(batch) = queue.recv_timeout(LAST_ROWS) {
+            keep(batch);
+        }
+        // It may wait for room in the queue while it hands over.
+        let handing = shared.handing.try_lock();
+        if !matches!(handing, Err(TryLockError::WouldBlock)) {
+            shared.is_over.store(true, Ordering::Relaxed);
+            break;
+        }
     }
+    queue.try_iter().for_each(keep);
 }
 
 /// Starts the reader; it says when it has read to the end. A channel that closes without a word means a panic, or an error,
@@ -212,14 +232,24 @@ fn start_reader<S: From<DeliveryError> + Send + 'static>(
     let (said, end_of_input) = bounded(1);
     let (shared, limiter, keep) = (Arc::clone(shared), Arc::clone(limiter), Arc::clone(keep));
     thread::spawn(move || {
-        let publish = |account: &InputAccount| shared.input().clone_from(account);
+        let is_over = || shared.is_over.load(Ordering::Relaxed);
+        let publish = |account: &InputAccount| {
+            let handing = shared.hand_over();
+            if !is_over() {
+                shared.input().clone_from(account);
+            }
+            handing
+        };
         let leave = |batch: &Batch| {
-            if let Err(error) = keep.failures.take(batch, worker::NOT_SENT) {
+            if !is_over()
+                && let Err(error) = keep.failures.take(batch, worker::NOT_SENT)
+            {
                 limiter.stop(DeliveryError::CannotWrite(error).into());
             }
         };
         // A batch that is taken after the stop is kept, not sent; no further one is read.
-        match reader.read(publish, |batch| batches.send(batch).is_ok() && !limiter.is_stopped(), leave) {
+        let take = |batch| !is_over() && batches.send(batch).is_ok() && !limiter.is_stopped();
+        match reader.read(publish, take, leave) {
             Ok(()) => drop(said.send(())),
             Err(error) => limiter.stop(DeliveryError::Input(Box::new(error)).into()),
         }

@@ -118,10 +118,15 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
             self.shared.retries.fetch_add(u64::from(is_retry), Ordering::Relaxed);
             is_retry = true;
             let outcome = self.post.post(address, body);
-            let meta = outcome.as_ref().map_or(ResponseMeta::NOTHING, |answer| ResponseMeta {
-                answered: true,
-                quota: hint::quota(&answer.headers, hint::WallClock::now()),
-            });
+            let meta = match &outcome {
+                Ok(answer) => ResponseMeta {
+                    answered: true,
+                    quota: hint::quota(&answer.headers, hint::WallClock::now()),
+                    unanswered: None,
+                },
+                // The call without members changes nobody's place, however late.
+                Err(error) => ResponseMeta { unanswered: part.and(error.unanswered()), ..ResponseMeta::NOTHING },
+            };
             let verdict = classify(&outcome).map_text(|text| without_identifiers(&text, part));
             (meta, end_of_try(verdict, address))
         })

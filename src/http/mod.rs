@@ -10,6 +10,8 @@ use ureq::Agent;
 use ureq::config::Config;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
+use crate::retry::Unanswered;
+
 pub mod connect_proxy;
 pub mod endpoint;
 pub mod hint;
@@ -145,6 +147,22 @@ pub enum HttpError {
     /// The proxy does not let us through.
     #[error("the proxy refused: {0}")]
     Proxy(String),
+}
+
+impl HttpError {
+    /// How a request ended that the server may have heard, in part or in full, without having answered it.
+    pub fn unanswered(&self) -> Option<Unanswered> {
+        match self {
+            Self::Timeout(phase) => {
+                let is_connecting =
+                    [ureq::Timeout::Resolve, ureq::Timeout::Connect].map(|it| it.to_string()).contains(phase);
+                (!is_connecting).then_some(Unanswered::TimedOut)
+            }
+            // What stands on a kept connection may have been heard before it was closed.
+            Self::Stale | Self::Broken(_) | Self::Garbage(_) => Some(Unanswered::Broke),
+            Self::Unreachable(_) | Self::Certificate(_) | Self::Proxy(_) => None,
+        }
+    }
 }
 
 /// Sends a request's body and brings the answer.

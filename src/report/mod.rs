@@ -21,7 +21,8 @@ pub struct Part {
 }
 
 impl Part {
-    fn undelivered(self) -> u64 {
+    /// Identifiers that were read and neither acknowledged nor refused.
+    pub fn undelivered(self) -> u64 {
         self.identifiers.saturating_sub(self.sent.delivered + self.sent.refused)
     }
 

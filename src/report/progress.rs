@@ -42,6 +42,17 @@ impl Progress {
         }
     }
 
+    /// Shows how long is waited for requests that were not answered, if it is time.
+    pub fn show_wait(&mut self, left: Duration) {
+        let text = || format!("{} s left in which unanswered requests may take effect (grace)", left.as_secs() + 1);
+        if let Some(bar) = self.bar {
+            bar.set_message(text());
+        } else if self.last_line.elapsed() >= LOG_EVERY {
+            info!("{}", text());
+            self.last_line = Instant::now();
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         if let Some(bar) = self.bar {

@@ -18,9 +18,9 @@ mod rate_limiter;
 #[cfg(test)]
 pub use clock::Jumping;
 pub use clock::{Clock, Monotonic, Wakes};
-pub use pacing::{QuotaHint, ResponseMeta};
+pub use pacing::{QuotaHint, ResponseMeta, Unanswered};
 pub use policy::{Failure, GivenUp, MAX_FAILURES};
-pub use rate_limiter::{Attendance, Halt, Limits, RateLimiter, Stopped};
+pub use rate_limiter::{Attendance, Ending, Halt, Limits, RateLimiter, Stopped};
 
 use pacing::{Delay, RequestOutcome};
 use policy::{History, Next};

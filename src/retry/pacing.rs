@@ -86,11 +86,22 @@ pub struct ResponseMeta {
     pub answered: bool,
     /// What it said of its limit.
     pub quota: Option<QuotaHint>,
+    /// It may have heard the request, and take it later.
+    pub unanswered: Option<Unanswered>,
+}
+
+/// How a try ended that was sent, or a part of it, and not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The answer took too long.
+    TimedOut,
+    /// The connection broke.
+    Broke,
 }
 
 impl ResponseMeta {
     /// Not a word.
-    pub const NOTHING: Self = Self { answered: false, quota: None };
+    pub const NOTHING: Self = Self { answered: false, quota: None, unanswered: None };
 }
 
 /// A lock that the server has told of.

@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::pacing::{Delay, Pacing, Permit, RequestOutcome, ResponseMeta, Turn};
+use super::pacing::{Delay, Pacing, Permit, RequestOutcome, ResponseMeta, Turn, Unanswered};
 use super::policy::Moment;
+
+/// How often a wait is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 /// What a run may take and use.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +46,15 @@ pub enum Halt {
     },
 }
 
+/// What ends, as soon as no try of it can take effect any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A phase; the next one must not be overtaken by any try of it.
+    Phase,
+    /// The run. Only tries that timed out are waited for: broken connections are common, and hardly ever taken so late.
+    Run,
+}
+
 /// Shared by all who call one server. `S` is whatever can stop them.
 pub struct RateLimiter<S> {
     state: Mutex<State<S>>,
@@ -56,6 +68,8 @@ struct State<S> {
     stop: Option<S>,
     /// What went wrong last, for the message of an outage.
     last_failure: String,
+    last_timeout: Option<Duration>,
+    last_break: Option<Duration>,
 }
 
 /// The limiter has been stopped; nothing more may be sent.
@@ -67,7 +81,8 @@ impl<S> RateLimiter<S> {
     pub fn new(limits: Limits, clock: Arc<dyn Clock>, stop_for: impl Fn(Halt) -> S + Send + Sync + 'static) -> Self {
         let Limits { max_outage, max_requests_per_hour, max_duration } = limits;
         let pacing = Pacing::new(max_outage, max_requests_per_hour);
-        let state = State { pacing, stop: None, last_failure: "nothing was sent yet".to_owned() };
+        let last_failure = "nothing was sent yet".to_owned();
+        let state = State { pacing, stop: None, last_failure, last_timeout: None, last_break: None };
         Self { state: Mutex::new(state), clock, max_duration, stop_for: Box::new(stop_for) }
     }
 
@@ -123,6 +138,11 @@ impl<S> RateLimiter<S> {
         let mut state = self.lock();
         let now = self.now();
         state.pacing.end(now, permit, outcome, meta);
+        match meta.unanswered {
+            Some(Unanswered::TimedOut) => state.last_timeout = Some(now),
+            Some(Unanswered::Broke) => state.last_break = Some(now),
+            None => {}
+        }
         if let Some(failure) = failure {
             failure.clone_into(&mut state.last_failure);
         }
@@ -139,6 +159,33 @@ impl<S> RateLimiter<S> {
         }
         drop(state);
         self.clock.wake();
+    }
+
+    /// Waits until `grace` has passed since the last unanswered try ended, which may have been heard all the same. `show` is told now and then
+    /// how long it still takes; never, if there is nothing to wait for. A wait beyond the end of the run ends it now.
+    pub fn settle(&self, ending: Ending, grace: Duration, mut show: impl FnMut(Duration)) -> Result<(), Stopped> {
+        loop {
+            let mut state = self.lock();
+            if state.stop.is_some() {
+                return Err(Stopped);
+            }
+            let last = match ending {
+                Ending::Phase => state.last_timeout.max(state.last_break),
+                Ending::Run => state.last_timeout,
+            };
+            let now = self.now();
+            let Some(until) = last.map(|last| last.saturating_add(grace)).filter(|until| *until > now) else {
+                return Ok(());
+            };
+            if until > self.max_duration {
+                self.halt(&mut state, Halt::Deadline { limit: self.max_duration });
+                return Err(Stopped);
+            }
+            let seen = self.clock.wakes();
+            drop(state);
+            show(until.saturating_sub(now));
+            self.clock.wait(seen, Some(until.min(now + SHOW_EVERY)));
+        }
     }
 
     /// Ends the run: no request begins any more. The first reason counts.

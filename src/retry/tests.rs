@@ -40,7 +40,7 @@ fn run(tries: Vec<Try>) -> Ran {
     let value = call(&limiter, Duration::ZERO, || {
         began.push(limiter.now());
         let result = if tries.len() > 1 { tries.pop_front() } else { tries.front().cloned() };
-        (ResponseMeta { answered: true, quota: None }, result.unwrap())
+        (ResponseMeta { answered: true, ..ResponseMeta::NOTHING }, result.unwrap())
     });
     Ran { value, stop: limiter.take_stop(), began }
 }
@@ -109,4 +109,66 @@ fn an_announced_pause_beyond_the_deadline_ends_the_run_at_once(#[case] failure: 
     let ran = run(vec![Err(failure)]);
     assert_eq!(ran.stop, Some(Stop::Halted(Halt::PauseTooLong { pause: Duration::from_hours(2) })));
     assert_eq!(ran.began, [Duration::ZERO]);
+}
+
+/// A call whose first try ends so, at the start, and whose second one is answered a pause later; then the end of a phase or a run.
+fn settled(
+    unanswered: Option<Unanswered>,
+    ending: Ending,
+    grace: Duration,
+    stop: Option<Stop>,
+) -> (Ran, Vec<Duration>) {
+    let clock = Arc::new(Jumping::default());
+    let limits = Limits {
+        max_outage: Duration::from_mins(15),
+        max_requests_per_hour: 100_000,
+        max_duration: Duration::from_hours(1),
+    };
+    let limiter = RateLimiter::new(limits, Arc::clone(&clock) as Arc<dyn Clock>, Stop::Halted);
+    let mut began = Vec::new();
+    let value = call(&limiter, Duration::ZERO, || {
+        began.push(limiter.now());
+        if began.len() > 1 {
+            return (ResponseMeta { answered: true, ..ResponseMeta::NOTHING }, Ok("it"));
+        }
+        let failure = Failure::Again { said: String::new(), pause: Some(Duration::from_secs(10)) };
+        (ResponseMeta { unanswered, ..ResponseMeta::NOTHING }, Err::<_, Failure<&'static str>>(failure))
+    });
+    if let Some(stop) = stop {
+        limiter.stop(stop);
+    }
+    let mut shown = Vec::new();
+    let _: Result<(), Stopped> = limiter.settle(ending, grace, |left| shown.push(left));
+    began.push(limiter.now());
+    (Ran { value, stop: limiter.take_stop(), began }, shown)
+}
+
+#[rstest]
+#[case::answered(None, Ending::Phase, 10)]
+#[case::a_timeout_of_a_phase(Some(Unanswered::TimedOut), Ending::Phase, 120)]
+#[case::a_break_of_a_phase(Some(Unanswered::Broke), Ending::Phase, 120)]
+#[case::a_timeout_of_the_run(Some(Unanswered::TimedOut), Ending::Run, 120)]
+#[case::a_break_of_the_run(Some(Unanswered::Broke), Ending::Run, 10)]
+fn a_phase_ends_when_no_unanswered_try_can_take_effect(
+    #[case] unanswered: Option<Unanswered>,
+    #[case] ending: Ending,
+    #[case] ends_at: u64,
+) {
+    let (ran, shown) = settled(unanswered, ending, Duration::from_mins(2), None);
+    assert_eq!((ran.value, ran.stop), (Ok("it"), None));
+    assert_eq!(ran.began.last(), Some(&Duration::from_secs(ends_at)));
+    let waits = shown.first().copied().unwrap_or_default();
+    assert_eq!(waits, Duration::from_secs(ends_at - 10), "the wait is shown from its beginning");
+}
+
+#[test]
+fn no_wait_begins_after_a_stop_or_beyond_the_end_of_the_run() {
+    for ending in [Ending::Phase, Ending::Run] {
+        let timeout = Some(Unanswered::TimedOut);
+        let (stopped, shown) = settled(timeout, ending, Duration::from_mins(2), Some(Stop::Refused("no")));
+        assert_eq!((stopped.stop, shown), (Some(Stop::Refused("no")), Vec::new()));
+        let (late, shown) = settled(timeout, ending, Duration::from_hours(2), None);
+        let limit = Duration::from_hours(1);
+        assert_eq!((late.stop, shown), (Some(Stop::Halted(Halt::Deadline { limit })), Vec::new()));
+    }
 }

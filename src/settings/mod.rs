@@ -170,6 +170,7 @@ impl Config {
                 failed_file: values.path(Key::FailedFile)?,
                 max_outage: values.required_duration(Key::MaxOutage)?,
                 max_duration: values.required_duration(Key::MaxDuration)?,
+                grace: values.required_duration(Key::Grace)?,
                 max_requests_per_hour: values.required_whole(Key::MaxRequestsPerHour)?,
             },
             operations,

@@ -264,6 +264,14 @@ settings! {
         examples: &["6h"],
         doc: "how long the run may take",
     }
+    Grace {
+        name: "grace",
+        kind: Kind::Duration,
+        unset: Unset::Default("2m"),
+        examples: &["5m"],
+        doc: "how long a request that was never answered may still take effect: so long is waited after the last one of them, \
+              before additions that follow removals, and after a timeout at the end of the run",
+    }
     MaxRequestsPerHour {
         name: "max_requests_per_hour",
         kind: Kind::Whole(1, u64::MAX),

@@ -100,7 +100,7 @@ impl<'a, S: From<JobError>> Client<'a, S> {
         take: impl Fn(Stream) -> Result<T, Failure<JobError>>,
     ) -> Result<T, Stopped> {
         let one_try = || match self.get.get(address, &self.headers, patience) {
-            Ok(stream) => (ResponseMeta { answered: true, quota: None }, take(stream)),
+            Ok(stream) => (ResponseMeta { answered: true, ..ResponseMeta::NOTHING }, take(stream)),
             Err(error) => (ResponseMeta::NOTHING, Err(answer::of_error(self.job, &error))),
         };
         retry::call(self.limiter, pause, one_try).map_err(|error| match error {

@@ -42,6 +42,7 @@ fn the_documented_defaults_are_those_of_the_code() {
         ("partner", config.braze.partner),
         ("max_outage", format!("{}m", config.delivery.max_outage.as_secs() / 60)),
         ("max_duration", format!("{}h", config.delivery.max_duration.as_secs() / 3600)),
+        ("grace", format!("{}m", config.delivery.grace.as_secs() / 60)),
         ("max_requests_per_hour", config.delivery.max_requests_per_hour.to_string()),
     ];
     for (key, default) in defaults {

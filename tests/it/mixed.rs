@@ -1,11 +1,15 @@
 //! Removals and additions in one input: `operation_column`. And columns of other names: `mapping`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use rstest::rstest;
 use serde_json::json;
 
 use crate::formats::gzip;
 use crate::scripted::{Act, Scripted, Seen};
-use crate::support::{Run, assert_untouched, braze};
+use crate::support::{Run, assert_untouched, braze, ends, terminate, wait_while_running};
 
 /// Rows that remove and add by turns; everybody whose number ends in 5 is in both, first added.
 fn changes(count: usize) -> String {
@@ -118,6 +122,110 @@ fn the_expected_rows_are_those_of_both_operations() {
         .exits(3)
         .says(&["2 rows", "expected_rows says 3"]);
     assert!(short.cohort("vip").is_none_or(|cohort| cohort.members == 0), "nobody is added");
+}
+
+/// Removals that can be used, and then so many rows.
+fn removals_and(rows: impl Iterator<Item = String>) -> String {
+    let removals = (0..2000).map(|number| format!("{{\"user_ids\":\"r{number}\",\"change\":\"remove\"}}\n"));
+    removals.chain(rows).collect()
+}
+
+#[rstest]
+#[case::cells_that_are_rejected(removals_and((0..2000).map(|_| "{\"user_ids\":1.5,\"change\":\"add\"}\n".to_owned())), None)]
+#[case::words_that_are_no_operation(removals_and((0..2000).map(|_| "{\"user_ids\":\"a\",\"change\":\"put\"}\n".to_owned())), None)]
+#[case::too_few_rows(removals_and((0..9).map(|_| "{\"user_ids\":\"a\",\"change\":\"add\"}\n".to_owned())), Some("4000"))]
+fn nothing_is_sent_of_an_input_whose_additions_make_it_unusable(#[case] rows: String, #[case] expected: Option<&str>) {
+    let braze = braze();
+    let run = |run: Run| {
+        let run = mixed(run).set("input", "members.jsonl").file("members.jsonl", &rows);
+        if let Some(expected) = expected { run.set("expected_rows", expected) } else { run }
+    };
+    run(Run::upload()).to(&braze).arg("--json").exits(3).account().has(&[("/requests", 0), ("/delivered", 0)]);
+    assert_untouched(&braze);
+    run(Run::upload()).arg("--dry-run").exits(3);
+}
+
+#[test]
+fn nothing_is_sent_of_standard_input_that_is_damaged_at_its_end() {
+    let braze = braze();
+    let packed = gzip(changes(COUNT).as_bytes());
+    let run = mixed(Run::upload()).to(&braze).set("input", "'-'").stdin(&packed[..packed.len() - 9]);
+    run.arg("--json").exits(3).account().has(&[("/requests", 0), ("/delivered", 0)]);
+    assert_untouched(&braze);
+}
+
+/// When each change takes effect, and whether it is a removal.
+type Applied = Arc<Mutex<Vec<(Instant, bool)>>>;
+
+/// A server that hears the first removal, breaks its connection, and applies it so much later.
+fn with_a_late_removal(delay: Duration) -> (Scripted, Applied) {
+    let applied = Applied::default();
+    let (seen_removal, changes) = (AtomicBool::new(false), Arc::clone(&applied));
+    let server = Scripted::for_members(move |seen| {
+        let is_removal = seen.body["cohort_changes"][0]["should_remove"] == true;
+        let is_late = is_removal && !seen_removal.swap(true, Ordering::SeqCst);
+        let at = if is_late { seen.arrived + delay } else { seen.arrived };
+        changes.lock().unwrap().push((at, is_removal));
+        if is_late { Act::Close } else { Act::success() }
+    });
+    (server, applied)
+}
+
+#[test]
+fn a_removal_that_takes_effect_late_is_not_overtaken_by_the_addition() {
+    let (server, applied) = with_a_late_removal(Duration::from_millis(900));
+    let run = mixed(Run::upload()).set("endpoint", server.endpoint()).set("grace", "1s");
+    let run = run.rows("user_ids,change\nu1,remove\nu1,add\n").arg("--json").exits(0).says(&["grace"]);
+    run.account().has(&[("/delivered", 2), ("/retries", 1)]);
+    let last = applied.lock().unwrap().iter().max().copied().unwrap();
+    assert!(!last.1, "the removal took effect after the addition");
+}
+
+#[test]
+fn a_signal_ends_the_wait() {
+    let (server, _) = with_a_late_removal(Duration::ZERO);
+    let run = mixed(Run::upload()).set("endpoint", server.endpoint()).set("grace", "1h");
+    let (mut child, _folder) = run.rows("user_ids,change\nu1,remove\nu1,add\n").spawn();
+    wait_while_running(&mut child, "the removal is acknowledged", || {
+        server.seen().iter().filter(|seen| seen.has_members()).count() == 2
+    });
+    terminate(&child);
+    let (code, ended) = ends(child);
+    assert_eq!((code, ended.took < Duration::from_secs(12)), (Some(143), true));
+    assert!(server.seen().iter().filter(|seen| seen.has_members()).count() == 2, "nobody is added");
+}
+
+#[test]
+fn a_wait_beyond_the_end_of_the_run_ends_it() {
+    let (server, _) = with_a_late_removal(Duration::ZERO);
+    let run = mixed(Run::upload()).set("endpoint", server.endpoint()).set("grace", "1h").set("max_duration", "30m");
+    let run = run.rows("user_ids,change\nu1,remove\nu1,add\n").arg("--json").exits(75).says(&["max_duration"]);
+    run.account().has(&[("/by_operation/remove/delivered", 1), ("/by_operation/add/identifiers", 0)]);
+}
+
+#[test]
+fn nobody_is_added_where_removals_are_given_up() {
+    // So many are refused that the rest of their batch is given up.
+    let server = Scripted::for_members(|_| Act::message("400 Bad Request", "user_ids are not valid"));
+    let run = mixed(Run::upload()).set("endpoint", server.endpoint()).rows(changes(COUNT)).set("thread_count", "1");
+    let run = run.arg("--json").exits(75).says(&["nobody is added"]);
+    run.account().has(&[("/by_operation/add/identifiers", 0), ("/delivered", 0)]);
+    assert!(
+        server
+            .seen()
+            .iter()
+            .filter(|seen| seen.has_members())
+            .all(|seen| seen.body["cohort_changes"][0]["should_remove"] == true)
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_row_is_told_once() {
+    let braze = braze();
+    let rows = "user_ids,change\n r1,remove\n a1,add\nr2\n";
+    let run = mixed(Run::upload()).to(&braze).rows(rows).exits(0);
+    assert_eq!(run.stderr.matches("begins or ends with a space").count(), 1);
+    assert_eq!(run.stderr.matches("cells where there are").count(), 1);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Keep, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::members::operation::Operation;
-use td_braze_cohort::retry::Clock;
+use td_braze_cohort::retry::{Clock, Ending};
 
 use crate::rig;
 use crate::virtual_clock::VirtualClock;
@@ -171,4 +171,49 @@ fn what_braze_says_is_left_of_its_limit_lasts_and_no_answer_is_a_429() {
     let (first_tenths, rest) = (ran.between(0, 60), ran.between(60, PERIOD));
     assert!(first_tenths >= LIMIT * 8 / 10, "{first_tenths} as fast as can be");
     assert!(rest >= LIMIT / 20, "{rest} spread over what is left of the period");
+}
+
+/// A Braze that holds the first removal for 66 s and then applies it; everything else takes effect at once.
+struct Holding {
+    clock: Arc<VirtualClock>,
+    /// When each change takes effect, and whether it is a removal.
+    changes: Mutex<Vec<(Duration, bool)>>,
+}
+
+impl Post for Holding {
+    fn post(&self, _: &str, body: &[u8]) -> Result<Answer, HttpError> {
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let Some(change) = body["cohort_changes"].get(0) else { return Ok(success()) };
+        let (is_removal, now) = (change["should_remove"] == true, self.clock.now());
+        let is_held = self.changes.lock().unwrap().is_empty();
+        let delay = Duration::from_secs(if is_held { 66 } else { 0 });
+        self.changes.lock().unwrap().push((now + delay, is_removal));
+        if is_held {
+            self.clock.sleep(Duration::from_mins(1));
+            return Err(HttpError::Timeout("receive response".to_owned()));
+        }
+        Ok(success())
+    }
+
+    fn cut(&self) {}
+}
+
+#[test]
+fn a_removal_that_braze_holds_for_longer_than_a_timeout_comes_before_the_addition() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(VirtualClock::default()));
+    let limiter = rig::limiter(BRAZES_LIMIT, &clock);
+    let braze = Holding { clock, changes: Mutex::default() };
+    let keep = Arc::new(Keep { failures: Failures::none() });
+    let shared = Arc::new(Shared::new(1));
+    let grace = Duration::from_mins(2);
+    for (operation, ending) in [(Operation::Remove, Ending::Phase), (Operation::Add, Ending::Run)] {
+        let reader = rig::reader("user_ids\nu1\n", operation, 1, folder.path());
+        delivery::run(&rig::plan(1), reader, &braze, &limiter, &shared, &keep, &mut || {});
+        let _present = limiter.attend();
+        limiter.settle(ending, grace, |_| {}).unwrap();
+    }
+    let changes = braze.changes.into_inner().unwrap();
+    assert_eq!(changes.iter().map(|(_, is_removal)| *is_removal).collect::<Vec<_>>(), [true, true, false]);
+    let last = changes.iter().max().unwrap();
+    assert!(!last.1 && last.0 >= Duration::from_mins(3), "{changes:?}");
 }

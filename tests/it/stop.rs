@@ -1,16 +1,27 @@
 //! A run that is asked to stop begins nothing more, counts what was in flight, and says what it did.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::process::{Child, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
+use td_braze_cohort::commands::outcome::{Server, Stop};
+use td_braze_cohort::delivery::failed_file::Failures;
+use td_braze_cohort::delivery::{self, Keep, Shared};
+use td_braze_cohort::http::{Answer, HttpError, Post};
+use td_braze_cohort::input::MaxRejected;
+use td_braze_cohort::input::formats::format::Form;
+use td_braze_cohort::input::reader::{Limits, Pass, Reader};
+use td_braze_cohort::input::source::{Source, Sources};
+use td_braze_cohort::members::operation::Operation;
+use td_braze_cohort::retry::{self, Monotonic, RateLimiter};
 use tempfile::TempDir;
 
 use crate::account::Account;
+use crate::rig;
 use crate::scripted::{Act, Scripted};
 use crate::support::{Run, braze, braze_with, ends, signal, terminate, user_ids, wait_while_running};
 
@@ -182,4 +193,60 @@ fn a_run_that_waits_for_standard_input_ends_when_it_is_terminated() {
     assert!(ended.took < AT_ONCE, "{:?}", ended.took);
     Account::read(&ended.stdout).has(&[("/exit_code", 143)]);
     drop(open);
+}
+
+/// Bytes that come when they are sent; its end is told.
+struct Late {
+    from: mpsc::Receiver<Vec<u8>>,
+    rest: Vec<u8>,
+    _ended: mpsc::Sender<()>,
+}
+
+impl Read for Late {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.rest.is_empty() {
+            self.rest = self.from.recv().unwrap_or_default();
+        }
+        let count = self.rest.as_slice().read(buffer)?;
+        self.rest.drain(..count);
+        Ok(count)
+    }
+}
+
+struct Taking;
+
+impl Post for Taking {
+    fn post(&self, _: &str, _: &[u8]) -> Result<Answer, HttpError> {
+        let headers = [(http::header::CONTENT_LENGTH, http::HeaderValue::from_static("2"))];
+        Ok(Answer { status: 201, headers: headers.into_iter().collect(), body: b"{}".to_vec() })
+    }
+
+    fn cut(&self) {}
+}
+
+#[test]
+fn rows_that_come_when_a_stopped_run_is_over_are_not_counted() {
+    let ((send, from), (told, ended)) = (mpsc::channel(), mpsc::channel());
+    let bytes = Late { from, rest: Vec::new(), _ended: told };
+    let sources = Sources::one(Source::new("late".to_owned(), Form::default(), Box::new(bytes)));
+    send.send(user_ids(1000).into_bytes()).unwrap();
+    let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: 1000 };
+    let reader = Reader::new(sources, &rig::names(), limits, Pass::Every(Operation::Add)).unwrap();
+    let limits = retry::Limits {
+        max_outage: Duration::from_mins(15),
+        max_requests_per_hour: 250_000,
+        max_duration: Duration::from_hours(23),
+    };
+    let stop_for = Stop::of_limiter(Server::Braze, "braze".to_owned());
+    let limiter = Arc::new(RateLimiter::new(limits, Arc::new(Monotonic::default()), stop_for));
+    let (shared, keep) = (Arc::new(Shared::new(1)), Arc::new(Keep { failures: Failures::none() }));
+    delivery::run(&rig::plan(1), reader, &Taking, &limiter, &shared, &keep, &mut || {
+        if shared.sent().delivered == 1000 {
+            limiter.stop(Stop::Terminated);
+        }
+    });
+    send.send("late\n".repeat(2500).into_bytes()).unwrap();
+    drop(send);
+    ended.recv_timeout(Duration::from_secs(20)).expect_err("it only ends");
+    assert_eq!((shared.sent().delivered, shared.input().identifiers()), (1000, 1000));
 }

@@ -39,9 +39,11 @@ pub struct Limits {
 pub enum Pass {
     /// All of them, for the same operation.
     Every(Operation),
-    /// Those that remove somebody: the first of two passes.
+    /// All of them, for either operation, to see whether they can be used. Nothing is sent.
+    Judging,
+    /// Those that remove somebody, once the input is judged.
     Removals,
-    /// Those that add somebody: the second one.
+    /// Those that add somebody, after the removals.
     Additions,
 }
 
@@ -50,17 +52,22 @@ impl Pass {
     pub fn first(operations: &Operations) -> Self {
         match operations {
             Operations::One(operation) => Self::Every(*operation),
-            Operations::Column(_) => Self::Removals,
+            Operations::Column(_) => Self::Judging,
         }
     }
 
-    /// What happens to the members.
-    pub fn operation(self) -> Operation {
+    /// What happens to the members, if anything does.
+    fn operation(self) -> Operation {
         match self {
             Self::Every(operation) => operation,
             Self::Removals => Operation::Remove,
-            Self::Additions => Operation::Add,
+            Self::Judging | Self::Additions => Operation::Add,
         }
+    }
+
+    /// Whether an earlier pass has told what there is to tell.
+    fn is_quiet(self) -> bool {
+        matches!(self, Self::Removals | Self::Additions)
     }
 
     fn is_first(self) -> bool {
@@ -98,10 +105,11 @@ impl Reader {
         for source in sources.ahead() {
             Part::open(source?, names, are_several)?.fits(&part, names)?;
         }
-        if part.format != Format::Jsonl && pass.is_first() {
+        if part.format != Format::Jsonl && !pass.is_quiet() {
             warn_of_missing(&part.columns.missing);
         }
-        let (tally, batch) = (Tally::new(names.aliases.len()), Batch::new(pass.operation()));
+        let (mut tally, batch) = (Tally::new(names.aliases.len()), Batch::new(pass.operation()));
+        tally.is_quiet = pass.is_quiet();
         let mut reader = Self { sources, part, names: names.clone(), limits, pass, tally, batch };
         reader.begin_part(Format::Csv);
         Ok(reader)
@@ -140,18 +148,19 @@ impl Reader {
     }
 
     /// Reads to the end. Each full batch goes to `take`, which says whether more is wanted; the account goes to `publish`
-    /// before a batch does, so that nothing is delivered that was not counted as read. What was read and is not wanted any
+    /// before a batch does, so that nothing is delivered that was not counted as read; what it returns is kept until the batches that
+    /// it counts are handed over. What was read and is not wanted any
     /// more, or may not be sent after an error, goes to `leave`.
-    pub fn read(
+    pub fn read<P>(
         mut self,
-        publish: impl Fn(&InputAccount),
+        publish: impl Fn(&InputAccount) -> P,
         mut take: impl FnMut(Batch) -> bool,
         mut leave: impl FnMut(&Batch),
     ) -> Result<(), InputError> {
         let result = self.read_rows(&publish, &mut take, &mut leave);
         let has_ended = matches!(result, Ok(true));
         self.tally.account.read_to_end = has_ended && self.pass.is_last();
-        publish(&self.tally.account);
+        let _handing = publish(&self.tally.account);
         if !self.batch.is_empty() {
             let last = mem::replace(&mut self.batch, Batch::new(self.pass.operation()));
             if has_ended {
@@ -163,10 +172,16 @@ impl Reader {
         result.map(|_| ())
     }
 
+    /// Reads to the end, or as long as it is wanted, to see whether all of it can be used. Returns the identifiers that are to be removed.
+    pub fn judge(mut self, is_wanted: impl Fn() -> bool) -> Result<u64, InputError> {
+        self.read_rows(&|_| {}, &mut |_| is_wanted(), &mut |_| {})?;
+        Ok(self.tally.removals)
+    }
+
     /// Whether the end was reached.
-    fn read_rows(
+    fn read_rows<P>(
         &mut self,
-        publish: &impl Fn(&InputAccount),
+        publish: &impl Fn(&InputAccount) -> P,
         take: &mut impl FnMut(Batch) -> bool,
         leave: &mut impl FnMut(&Batch),
     ) -> Result<bool, InputError> {
@@ -186,11 +201,12 @@ impl Reader {
                 }
             });
             if has_rejected && let Err(error) = self.check_rejections() {
+                let _handing = publish(&self.tally.account);
                 full.iter().for_each(leave);
                 return Err(error);
             }
             if !full.is_empty() {
-                publish(&self.tally.account);
+                let _handing = publish(&self.tally.account);
                 let mut wanted = true;
                 for batch in full.drain(..) {
                     if wanted {
@@ -220,7 +236,7 @@ impl Reader {
     }
 
     fn begin_part(&mut self, format_before: Format) {
-        if self.part.format != format_before {
+        if self.part.format != format_before && !self.pass.is_quiet() {
             info!("{} is read as {}", self.part.name, self.part.format);
         }
         self.part.columns.used.iter().for_each(|(_, kind)| self.tally.show(*kind));
@@ -247,7 +263,7 @@ impl Reader {
         if let Some(expected) = self.limits.expected_rows.filter(|expected| *expected != found) {
             return Err(InputError::ExpectedRows { name: self.name().to_owned(), found, expected });
         }
-        if self.part.format == Format::Jsonl {
+        if self.part.format == Format::Jsonl && !self.pass.is_quiet() {
             let kinds = Kind::all(self.names.aliases.len()).skip(2).zip(&self.names.aliases);
             let missing = kinds.filter(|(kind, _)| !self.tally.is_shown(*kind)).map(|(_, label)| label.clone());
             warn_of_missing(&missing.collect::<Vec<_>>());

@@ -11,7 +11,7 @@ use crate::members::operation::Operation;
 
 /// When a row is counted.
 enum Turn {
-    Now,
+    Now(Operation),
     InAnotherPass,
     Never(Fault),
 }
@@ -22,10 +22,10 @@ fn turn_of(row: &Row<'_>, layout: &Layout, pass: Pass) -> Turn {
     let fault = row.fault.or_else(|| (row.len() != layout.width).then_some(Fault::CellCount));
     match (fault, layout.operation.map(|column| row.value(column))) {
         (Some(fault), _) => Turn::Never(fault),
-        (None, None) => Turn::Now,
+        (None, None) => Turn::Now(pass.operation()),
         (None, Some(value)) => match value {
             Value::Text(cell) => match Operation::from_cell(cell) {
-                Some(operation) if operation == pass.operation() => Turn::Now,
+                Some(operation) if pass == Pass::Judging || operation == pass.operation() => Turn::Now(operation),
                 Some(_) => Turn::InAnotherPass,
                 None => Turn::Never(Fault::Operation),
             },
@@ -39,6 +39,10 @@ fn turn_of(row: &Row<'_>, layout: &Layout, pass: Pass) -> Turn {
 pub struct Tally {
     /// What was counted.
     pub account: InputAccount,
+    /// Of the identifiers, those that are removed.
+    pub removals: u64,
+    /// Nothing is told: an earlier pass has.
+    pub is_quiet: bool,
     /// What is known of each kind of identifier, in the order of [`Kind::all`].
     kinds: Vec<Shown>,
 }
@@ -54,7 +58,8 @@ struct Shown {
 impl Tally {
     /// Nothing counted yet, for so many aliases.
     pub fn new(aliases: usize) -> Self {
-        Self { account: InputAccount::new(aliases), kinds: vec![Shown::default(); 2 + aliases] }
+        let account = InputAccount::new(aliases);
+        Self { account, removals: 0, is_quiet: false, kinds: vec![Shown::default(); 2 + aliases] }
     }
 
     /// There is a column for this kind.
@@ -82,8 +87,11 @@ impl Tally {
         send_on: &mut impl FnMut(Kind, &[u8]),
     ) -> bool {
         self.account.rows_seen += u64::from(pass.is_first());
-        match turn_of(&row, layout, pass) {
-            Turn::Now => self.account.rows_read += 1,
+        let operation = match turn_of(&row, layout, pass) {
+            Turn::Now(operation) => {
+                self.account.rows_read += 1;
+                operation
+            }
             Turn::InAnotherPass => return false,
             Turn::Never(_) if !pass.is_first() => return false,
             Turn::Never(fault) => {
@@ -91,7 +99,7 @@ impl Tally {
                 self.count_malformed(fault, row, layout);
                 return true;
             }
-        }
+        };
         if layout.is_sparse {
             self.show_present(row, layout);
         }
@@ -118,6 +126,7 @@ impl Tally {
                 Cell::Identifier { padded } => {
                     is_used = true;
                     self.account.count_identifier(*kind);
+                    self.removals += u64::from(operation == Operation::Remove);
                     if padded {
                         self.count_padded_cell(row, layout);
                     }
@@ -150,7 +159,7 @@ impl Tally {
     }
 
     fn count_malformed(&mut self, fault: Fault, row: Row<'_>, layout: &Layout) {
-        if !self.account.count_malformed(fault) {
+        if !self.account.count_malformed(fault) || self.is_quiet {
             return;
         }
         let problem = match fault {
@@ -165,7 +174,7 @@ impl Tally {
     }
 
     fn count_rejected_cell(&mut self, reason: Reason, row: Row<'_>, layout: &Layout) {
-        if self.account.count_rejected(reason) {
+        if self.account.count_rejected(reason) && !self.is_quiet {
             let place = layout.at(row.place);
             warn!("{place}: a cell is rejected ({}; further ones are only counted)", reason.key());
         }
@@ -173,7 +182,7 @@ impl Tally {
 
     fn count_padded_cell(&mut self, row: Row<'_>, layout: &Layout) {
         self.account.cells_with_outer_space += 1;
-        if self.account.cells_with_outer_space == 1 {
+        if self.account.cells_with_outer_space == 1 && !self.is_quiet {
             warn!(
                 "{}: an identifier begins or ends with a space and is sent so; Braze will hardly know it \
                  (further ones are only counted)",

@@ -112,7 +112,7 @@ pub enum SourceError {
         /// What the system said.
         error: io::Error,
     },
-    /// What can be read only once cannot be kept for the second pass.
+    /// What can be read only once cannot be kept for the later passes.
     #[error(
         "cannot be kept for its second pass, as no temporary file can be made ({0}): set TMPDIR to a folder with room"
     )]
@@ -181,7 +181,7 @@ pub struct Sources {
 enum Waiting {
     Source(Source),
     File(PathBuf, Option<Stamp>),
-    /// A pipe among the files, whose bytes are kept for a second pass.
+    /// A pipe among the files, whose bytes are kept for the later passes.
     Pipe(PathBuf, Arc<File>),
     Fetched(Fetched),
 }
@@ -260,10 +260,10 @@ impl Sources {
         })
     }
 
-    /// The same sources for a first and a second pass. Files and what was fetched are read twice; what can be read only once is kept in between,
-    /// in a file without a name.
-    pub fn twice(self) -> Result<(Self, Self), SourceError> {
-        let (mut first, mut second) = (VecDeque::new(), VecDeque::new());
+    /// The same sources for three passes. Files and what was fetched are opened for each; what can be read only once is kept by
+    /// the first pass, in a file without a name.
+    pub fn thrice(self) -> Result<[Self; 3], SourceError> {
+        let (mut first, mut second, mut third) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         for waiting in self.waiting {
             let kept = |name: String, form: Form, spool: &Arc<File>| {
                 let mut source = Source::new(name, form, Box::new(Kept::new(Arc::clone(spool))));
@@ -273,25 +273,31 @@ impl Sources {
             match waiting {
                 Waiting::File(path, Some(stamp)) => {
                     first.push_back(Waiting::File(path.clone(), Some(stamp)));
-                    second.push_back(Waiting::File(path, Some(stamp)));
+                    second.push_back(Waiting::File(path.clone(), Some(stamp)));
+                    third.push_back(Waiting::File(path, Some(stamp)));
                 }
                 Waiting::Fetched(fetched) => {
                     first.push_back(Waiting::Fetched(fetched.clone()));
-                    second.push_back(Waiting::Fetched(fetched));
+                    second.push_back(Waiting::Fetched(fetched.clone()));
+                    third.push_back(Waiting::Fetched(fetched));
                 }
                 Waiting::File(path, None) | Waiting::Pipe(path, _) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
-                    second.push_back(kept(path.display().to_string(), self.form.clone(), &spool));
+                    for later in [&mut second, &mut third] {
+                        later.push_back(kept(path.display().to_string(), self.form.clone(), &spool));
+                    }
                     first.push_back(Waiting::Pipe(path, spool));
                 }
                 Waiting::Source(source) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
-                    second.push_back(kept(source.name.clone(), source.form.clone(), &spool));
+                    for later in [&mut second, &mut third] {
+                        later.push_back(kept(source.name.clone(), source.form.clone(), &spool));
+                    }
                     first.push_back(Waiting::Source(source.keeping(spool)));
                 }
             }
         }
-        let size = self.size.map(|size| size * 2);
+        let size = self.size.map(|size| size * 3);
         let sources = |waiting| Self {
             name: self.name.clone(),
             form: self.form.clone(),
@@ -299,7 +305,7 @@ impl Sources {
             read: Arc::clone(&self.read),
             waiting,
         };
-        Ok((sources(first), sources(second)))
+        Ok([sources(first), sources(second), sources(third)])
     }
 
     /// Opens those that are still to be read, for a look at how they begin. What cannot be opened twice is left out.
@@ -347,8 +353,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"some rows").unwrap();
         let input = Input::Fetched(Fetched::new("job 7", file, 9));
-        let (mut one, mut other) = Sources::find(&input, &Form::default()).unwrap().twice().unwrap();
-        assert_eq!((one.name(), one.size(), one.len()), ("job 7", Some(18), 1));
+        let [mut one, mut other, _] = Sources::find(&input, &Form::default()).unwrap().thrice().unwrap();
+        assert_eq!((one.name(), one.size(), one.len()), ("job 7", Some(27), 1));
         let (mut first, mut again) = (one.open_next().unwrap().unwrap(), other.open_next().unwrap().unwrap());
         first.read_exact(&mut [0; 5]).unwrap();
         assert_eq!(io::read_to_string(&mut again).unwrap(), "some rows");

@@ -13,7 +13,7 @@ fn ask(pacing: &mut Pacing, now: u64) -> Turn {
     pacing.ask(at(now), Delay::default())
 }
 
-const ANSWERED: ResponseMeta = ResponseMeta { answered: true, quota: None };
+const ANSWERED: ResponseMeta = ResponseMeta { answered: true, ..ResponseMeta::NOTHING };
 
 fn begin(pacing: &mut Pacing, now: u64) -> Permit {
     pacing.begin(at(now))
@@ -153,6 +153,7 @@ fn the_limit_an_hour_holds_and_waiting_for_it_is_no_outage() {
 fn no_more_is_in_flight_than_the_server_says_is_left() {
     let mut pacing = pacing();
     let left = |remaining| ResponseMeta {
+        unanswered: None,
         answered: true,
         quota: Some(QuotaHint { remaining, resets_in: at(60), reset_at: 1060 }),
     };
@@ -196,7 +197,10 @@ mod limit {
             let (resets_in, reset_at) = (at(resets_in.as_secs() + 1), self.ends.as_secs() + 1);
             let quota = Some(QuotaHint { remaining: self.limit - self.used, resets_in, reset_at });
             let limited = RequestOutcome::Limited { until: now + resets_in, announced: true };
-            (if takes { RequestOutcome::Through } else { limited }, ResponseMeta { answered: true, quota })
+            (
+                if takes { RequestOutcome::Through } else { limited },
+                ResponseMeta { answered: true, quota, ..ResponseMeta::NOTHING },
+            )
         }
     }
 

@@ -66,7 +66,8 @@ fn no_key_in_a_setting_leaves(
         "max_rejected",
         "failed_file",
         "max_outage",
-        "max_duration"
+        "max_duration",
+        "grace"
     )]
     key: &str,
 ) {
