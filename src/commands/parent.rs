@@ -23,10 +23,9 @@ pub fn watch() {
             thread::sleep(LOOK);
         }
         // A second signal would end it without its report.
-        if signals::is_heard() {
-            return;
+        if !signals::is_heard() {
+            let _ = low_level::raise(SIGTERM);
         }
-        let _ = low_level::raise(SIGTERM);
         // Afterwards, as the log may be slow.
         warn!(
             "the process that started this one has ended: it stops as on SIGTERM, since nobody would hear of what it sends"
