@@ -25,6 +25,8 @@ pub struct InputAccount {
     pub rows_malformed: [u64; Fault::ALL.len()],
     /// Identifier cells that are NULL, empty or white space.
     pub cells_blank: u64,
+    /// Identifier cells that are a word for NULL.
+    pub null_words: u64,
     /// Identifier cells that were rejected, in the order of [`Reason::ALL`].
     pub cells_rejected: [u64; Reason::ALL.len()],
     /// Identifiers with white space before or behind them; sent as they are.
@@ -202,6 +204,7 @@ impl Account {
             "rows_rejected": input.rows_rejected,
             "rows_malformed": malformed,
             "cells_blank": input.cells_blank,
+            "null_words": input.null_words,
             "cells_rejected": rejected,
             "cells_with_outer_space": input.cells_with_outer_space,
             "identifiers": {
@@ -261,7 +264,10 @@ impl Account {
             .iter()
             .zip(input.cells_rejected)
             .map(|(reason, count)| (format!("cells rejected: {}", reason.key()), count));
-        let spaces = [("cells with outer space".to_owned(), input.cells_with_outer_space)];
+        let spaces = [
+            ("cells blank by their word".to_owned(), input.null_words),
+            ("cells with outer space".to_owned(), input.cells_with_outer_space),
+        ];
         lines.extend(
             malformed
                 .chain(rejected)

@@ -3,6 +3,9 @@
 /// The longest identifier that is sent on, in bytes of UTF-8.
 pub const MAX_BYTES: usize = 1024;
 
+/// What Treasure Data's tools, Hive, Python and others write for NULL, with commas between.
+pub const NULL_WORDS: &str = r"null,NULL,\N,nan,NaN,None,<nil>,undefined";
+
 /// The column of external IDs.
 pub const USER_IDS: &str = "user_ids";
 /// The column of device IDs.
@@ -40,6 +43,8 @@ impl Kind {
 pub enum Cell {
     /// NULL, empty, or white space alone: nobody is meant.
     Blank,
+    /// A word that others write for NULL: nobody is meant either.
+    NullWord,
     /// An identifier, sent on as it stands.
     Identifier {
         /// It begins or ends with white space, which is rarely meant.
@@ -94,14 +99,52 @@ impl Reason {
     }
 }
 
+/// The exact words that count as blank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NullWords {
+    words: Vec<String>,
+    /// A bit for each length that a word has; the last one is for all longer ones too.
+    lengths: u64,
+}
+
+impl NullWords {
+    /// These words, and no others.
+    pub fn new(words: Vec<String>) -> Self {
+        let lengths = words.iter().fold(0, |lengths, word| lengths | length_bit(word.len()));
+        Self { words, lengths }
+    }
+
+    /// The word that a cell is.
+    #[inline]
+    pub fn find(&self, cell: &[u8]) -> Option<&str> {
+        if self.lengths & length_bit(cell.len()) == 0 {
+            return None;
+        }
+        self.words.iter().map(String::as_str).find(|word| word.as_bytes() == cell)
+    }
+}
+
+impl Default for NullWords {
+    fn default() -> Self {
+        Self::new(NULL_WORDS.split(',').map(str::to_owned).collect())
+    }
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
 /// Decides what a cell is. Nothing is altered: no trimming, no change of case.
 #[inline]
-pub fn examine(cell: &[u8]) -> Cell {
+pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
     if cell.is_empty() {
         return Cell::Blank;
     }
     if cell.len() > MAX_BYTES {
         return Cell::Rejected(Reason::TooLong);
+    }
+    if null_words.find(cell).is_some() {
+        return Cell::NullWord;
     }
     // Nearly every identifier is printable ASCII, which one pass over the bytes can tell; one without a way out in the middle
     // takes many bytes at once.
@@ -137,7 +180,11 @@ mod tests {
     #[case(b"u1 ", Cell::Identifier { padded: true })]
     #[case("日本語@example.com".as_bytes(), Cell::Identifier { padded: false })]
     #[case(br#"say "hi"\"#, Cell::Identifier { padded: false })]
-    #[case(b"NULL", Cell::Identifier { padded: false })]
+    #[case(b"NULL", Cell::NullWord)]
+    #[case(br"\N", Cell::NullWord)]
+    #[case(b"<nil>", Cell::NullWord)]
+    #[case(b"Null", Cell::Identifier { padded: false })]
+    #[case(b"null ", Cell::Identifier { padded: true })]
     #[case(b"a\nb", Cell::Rejected(Reason::ControlCharacter))]
     #[case(b"a\0b", Cell::Rejected(Reason::ControlCharacter))]
     #[case(b"a\x7fb", Cell::Rejected(Reason::ControlCharacter))]
@@ -147,6 +194,16 @@ mod tests {
     #[case(&[b'x'; 1025], Cell::Rejected(Reason::TooLong))]
     #[case(&[b' '; 1025], Cell::Rejected(Reason::TooLong))]
     fn a_cell_is_blank_an_identifier_or_rejected(#[case] cell: &[u8], #[case] expected: Cell) {
-        assert_eq!(examine(cell), expected);
+        assert_eq!(examine(cell, &NullWords::default()), expected);
+    }
+
+    #[test]
+    fn the_words_that_are_set_are_the_only_ones() {
+        let long = "x".repeat(70);
+        let words = NullWords::new(vec!["n/a".to_owned(), long.clone()]);
+        assert_eq!((words.find(b"n/a"), words.find(long.as_bytes())), (Some("n/a"), Some(long.as_str())));
+        assert_eq!((words.find(b"null"), words.find(&[b'x'; 71])), (None, None));
+        let is_sent = Cell::Identifier { padded: false };
+        assert_eq!(examine(b"null", &NullWords::new(Vec::new())), is_sent);
     }
 }

@@ -100,7 +100,7 @@ impl Reader {
         if part.format != Format::Jsonl && pass.is_first() {
             warn_of_missing(&part.columns.missing);
         }
-        let (tally, batch) = (Tally::new(names.aliases.len()), Batch::new(pass.operation()));
+        let (tally, batch) = (Tally::new(names), Batch::new(pass.operation()));
         let mut reader = Self { sources, part, names: names.clone(), limits, pass, tally, batch };
         reader.begin_part(Format::Csv);
         Ok(reader)
@@ -285,7 +285,8 @@ mod tests {
             Just(" ".to_owned()),
             "[a-z]{1,5}",
             Just("a\u{1}b".to_owned()),
-            Just(" x".to_owned())
+            Just(" x".to_owned()),
+            Just("null".to_owned()),
         ]
     }
 
@@ -300,7 +301,8 @@ mod tests {
             let text = writer.into_inner().unwrap();
             let form = Form { format: Some(Format::Csv), ..Form::default() };
             let mut input = rows::open(text.as_slice(), "-", &form, Vec::new()).unwrap();
-            let mut tally = Tally::new(1);
+            let names = Names { aliases: vec!["email".to_owned()], ..Names::default() };
+            let mut tally = Tally::new(&names);
             let mut sent_on = 0;
             while input.rows.advance().unwrap() {
                 tally.count_row(input.rows.row(), &layout(), Pass::Every(Operation::Add), &mut |_, _| sent_on += 1);
@@ -310,7 +312,7 @@ mod tests {
             prop_assert_eq!(account.rows_read, account.rows_used + account.rows_without_identifier + account.rows_rejected);
             prop_assert_eq!(account.identifiers(), sent_on);
             let whole = rows.iter().filter(|row| row.len() == 3).count() as u64;
-            let cells = account.cells_blank + account.cells_rejected.iter().sum::<u64>() + account.identifiers();
+            let cells = account.cells_blank + account.null_words + account.cells_rejected.iter().sum::<u64>() + account.identifiers();
             prop_assert_eq!(cells, 2 * whole);
         }
     }

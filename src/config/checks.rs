@@ -9,7 +9,7 @@ use super::raw::{Origin, Raw, Written};
 use super::setting::Key;
 use super::values::{Values, shortened};
 use crate::columns::Names;
-use crate::identifier::{DEVICE_IDS, USER_IDS};
+use crate::identifier::{DEVICE_IDS, NullWords, USER_IDS};
 use crate::input::{Location, MaxRejected};
 use crate::operation::{Operation, Operations};
 use crate::removals::RemovalLimits;
@@ -37,7 +37,9 @@ impl Values {
 
     /// What the columns are called that matter; all different.
     pub fn names_of_columns(&self, operation: Option<&str>) -> Result<Names, ConfigError> {
-        let names = Names { aliases: self.aliases()?, mapping: Vec::new(), operation: operation.map(str::to_owned) };
+        let null_words = NullWords::new(self.list(Key::NullWords)?);
+        let operation_name = operation.map(str::to_owned);
+        let names = Names { aliases: self.aliases()?, mapping: Vec::new(), operation: operation_name, null_words };
         let outputs = names.outputs();
         if operation.is_some_and(|column| outputs.iter().any(|output| output == column)) {
             return Err(self

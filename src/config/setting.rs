@@ -1,6 +1,7 @@
 //! Every setting, a row each. Parsing, checks, the JSON Schema and the table of docs/settings.md are read from here: a new
 //! setting is a row and its use.
 
+use crate::identifier::NULL_WORDS;
 use crate::nearest::nearest;
 use crate::operation::Operation;
 use crate::rows::format::Format;
@@ -208,6 +209,13 @@ settings! {
         unset: Unset::Means("the header"),
         examples: &["[user_ids, email]"],
         doc: "the names of the columns, where the input has no header",
+    }
+    NullWords {
+        name: "null_words",
+        kind: Kind::List,
+        unset: Unset::Default(NULL_WORDS),
+        examples: &["[]", "[\"null\", n/a]"],
+        doc: "text that counts as blank, as exactly these words; `[]` is none",
     }
     ExpectedRows {
         name: "expected_rows",

@@ -5,7 +5,8 @@ use log::warn;
 use super::Pass;
 use super::part::Layout;
 use crate::account::InputAccount;
-use crate::identifier::{Cell, Kind, Reason, examine};
+use crate::columns::Names;
+use crate::identifier::{Cell, Kind, NullWords, Reason, examine};
 use crate::operation::Operation;
 use crate::rows::{Fault, Row, Value};
 
@@ -41,6 +42,7 @@ pub struct Tally {
     pub account: InputAccount,
     /// What is known of each kind of identifier, in the order of [`Kind::all`].
     kinds: Vec<Shown>,
+    null_words: NullWords,
 }
 
 /// Whether there is a column for a kind. In JSON lines that shows with the first object that has the key; up to there nobody
@@ -52,9 +54,10 @@ struct Shown {
 }
 
 impl Tally {
-    /// Nothing counted yet, for so many aliases.
-    pub fn new(aliases: usize) -> Self {
-        Self { account: InputAccount::new(aliases), kinds: vec![Shown::default(); 2 + aliases] }
+    /// Nothing counted yet.
+    pub fn new(names: &Names) -> Self {
+        let (aliases, null_words) = (names.aliases.len(), names.null_words.clone());
+        Self { account: InputAccount::new(aliases), kinds: vec![Shown::default(); 2 + aliases], null_words }
     }
 
     /// There is a column for this kind.
@@ -109,8 +112,9 @@ impl Tally {
                     continue;
                 }
             };
-            match examine(cell) {
+            match examine(cell, &self.null_words) {
                 Cell::Blank => self.account.cells_blank += 1,
+                Cell::NullWord => self.count_null_word(cell, row, layout),
                 Cell::Rejected(reason) => {
                     has_rejected = true;
                     self.count_rejected_cell(reason, row, layout);
@@ -168,6 +172,18 @@ impl Tally {
         if self.account.count_rejected(reason) {
             let place = layout.at(row.place);
             warn!("{place}: a cell is rejected ({}; further ones are only counted)", reason.key());
+        }
+    }
+
+    fn count_null_word(&mut self, cell: &[u8], row: Row<'_>, layout: &Layout) {
+        self.account.null_words += 1;
+        if self.account.null_words == 1 {
+            warn!(
+                "{}: a cell is the word '{}', which counts as blank (further ones are only counted); the setting null_words lists \
+                 such words, and null_words: [] sends them",
+                layout.at(row.place),
+                self.null_words.find(cell).unwrap_or_default()
+            );
         }
     }
 

@@ -71,6 +71,22 @@ fn spaces_around_an_identifier_are_sent_and_warned_about_once() {
     assert_eq!(braze.cohort("vip").unwrap().user_ids, [" u1", "u2 "]);
 }
 
+#[rstest]
+#[case::csv("members.csv", "user_ids,email\nnull,NULL\n\\N,nan\nNaN,None\n<nil>,undefined\nu1,Null\n")]
+#[case::json(
+    "members.jsonl",
+    "{\"user_ids\":\"null\",\"email\":\"NULL\"}\n{\"user_ids\":\"\\\\N\",\"email\":\"nan\"}\n{\"user_ids\":\"NaN\",\"email\":\"None\"}\n\
+     {\"user_ids\":\"<nil>\",\"email\":\"undefined\"}\n{\"user_ids\":\"u1\",\"email\":\"Null\"}\n"
+)]
+fn the_words_for_null_are_blank_and_named_once_and_the_setting_sends_them(#[case] name: &str, #[case] rows: &str) {
+    let braze = braze();
+    let run = || Run::upload().to(&braze).set("aliases", "[email]").set("input", name).file(name, rows).arg("--json");
+    let blank = run().exits(0).says(&["'null'", "null_words: []"]);
+    blank.account().has(&[("/null_words", 8), ("/cells_blank", 0), ("/rows_without_identifier", 4), ("/delivered", 2)]);
+    assert_eq!(blank.stderr.lines().filter(|line| line.contains("null_words")).count(), 1, "{blank}");
+    run().set("null_words", "[]").exits(0).account().has(&[("/null_words", 0), ("/delivered", 10)]);
+}
+
 #[test]
 fn ragged_rows_are_rejected_and_the_others_are_used() {
     let braze = braze();
