@@ -8,6 +8,25 @@ use crate::identifier::{Kind, Reason};
 use crate::operation::Operations;
 use crate::rows::Fault;
 
+/// Where something was rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Why, as in the account.
+    pub reason: &'static str,
+    /// The file, if there are several.
+    pub source: Option<String>,
+    /// The line, or the row.
+    pub line: u64,
+    /// The column, if it is a cell.
+    pub column: Option<String>,
+}
+
+impl Rejection {
+    fn to_json(&self) -> Value {
+        json!({"reason": self.reason, "source": self.source, "line": self.line, "column": self.column})
+    }
+}
+
 /// What was read so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputAccount {
@@ -31,6 +50,12 @@ pub struct InputAccount {
     pub cells_rejected: [u64; Reason::ALL.len()],
     /// Identifiers with white space before or behind them; sent as they are.
     pub cells_with_outer_space: u64,
+    /// Identifiers with characters that nobody sees; sent as they are.
+    pub cells_with_invisible_characters: u64,
+    /// Rows that repeat the header; they are no data rows.
+    pub rows_repeating_header: u64,
+    /// The first places of each reason for a rejection.
+    pub first_rejections: Vec<Rejection>,
     /// External IDs.
     pub user_ids: u64,
     /// Device IDs.
@@ -55,6 +80,14 @@ impl InputAccount {
     /// Rejected cells, and rows that are no rows.
     pub fn rejections(&self) -> u64 {
         self.cells_rejected.iter().sum::<u64>() + self.rows_malformed.iter().sum::<u64>()
+    }
+
+    /// How many cells and rows were rejected for which reason, for a message.
+    pub fn reasons(&self) -> String {
+        let malformed = Fault::ALL.map(Fault::key).into_iter().zip(self.rows_malformed);
+        let rejected = Reason::ALL.map(Reason::key).into_iter().zip(self.cells_rejected);
+        let counts = malformed.chain(rejected).filter(|(_, count)| *count > 0);
+        counts.map(|(key, count)| format!("{key} {count}")).collect::<Vec<_>>().join(", ")
     }
 
     /// Counts an identifier.
@@ -180,6 +213,7 @@ impl Account {
     fn outcome(&self) -> &'static str {
         match self.exit {
             Exit::Success if self.dry_run.is_some() => "dry_run",
+            Exit::Success if self.input.rows_read > 0 && self.input.identifiers() == 0 => "no_identifiers",
             Exit::Success => "delivered",
             _ => "incomplete",
         }
@@ -203,10 +237,13 @@ impl Account {
             "rows_without_identifier": input.rows_without_identifier,
             "rows_rejected": input.rows_rejected,
             "rows_malformed": malformed,
+            "rows_repeating_header": input.rows_repeating_header,
+            "first_rejections": input.first_rejections.iter().map(Rejection::to_json).collect::<Vec<_>>(),
             "cells_blank": input.cells_blank,
             "null_words": input.null_words,
             "cells_rejected": rejected,
             "cells_with_outer_space": input.cells_with_outer_space,
+            "cells_with_invisible_characters": input.cells_with_invisible_characters,
             "identifiers": {
                 "total": input.identifiers(),
                 "user_ids": input.user_ids,
@@ -267,6 +304,8 @@ impl Account {
         let spaces = [
             ("cells blank by their word".to_owned(), input.null_words),
             ("cells with outer space".to_owned(), input.cells_with_outer_space),
+            ("cells with unseen letters".to_owned(), input.cells_with_invisible_characters),
+            ("rows repeating the header".to_owned(), input.rows_repeating_header),
         ];
         lines.extend(
             malformed
@@ -288,16 +327,30 @@ impl Account {
         lines.join("\n")
     }
 
-    fn headline(&self) -> &'static str {
-        match (self.outcome(), self.input.identifiers()) {
+    fn headline(&self) -> String {
+        let said = match (self.outcome(), self.input.identifiers()) {
             ("dry_run", _) => "dry run, nothing was sent",
+            ("no_identifiers", _) => {
+                return format!("{} rows, none with an identifier; no member was sent", grouped(self.input.rows_read));
+            }
             ("delivered", 0) => "the input has no identifiers, no member was sent",
             ("delivered", _) => "everything was delivered",
             _ if self.sent.requests == 0 => "nothing was sent",
             _ if self.input.read_to_end => "not everything was delivered",
             _ => "not everything was delivered, and the input was not read to its end",
-        }
+        };
+        said.to_owned()
     }
+}
+
+/// A number with a comma before each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let places = digits.char_indices().flat_map(|(place, digit)| {
+        let comma = (place > 0 && (digits.len() - place).is_multiple_of(3)).then_some(',');
+        comma.into_iter().chain([digit])
+    });
+    places.collect()
 }
 
 /// Those that occurred.

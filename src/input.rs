@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::columns::{HeaderError, Names};
+use crate::operation::Operation;
 use crate::removals::RemovalLimits;
 use crate::rows::RowsError;
 use crate::rows::format::Form;
@@ -59,7 +60,7 @@ pub struct Rows {
 /// The limit past which rejected cells and rows stop the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxRejected {
-    /// 1 % of the rows read, and at least 1,000.
+    /// 1 % of the rows read, and at least 10.
     Default,
     /// So many.
     Count(u64),
@@ -71,7 +72,7 @@ impl MaxRejected {
     /// Whether so many rejections of so many rows are too many.
     pub fn is_passed(self, rejected: u64, rows_read: u64) -> bool {
         match self {
-            Self::Default => rejected > (rows_read / 100).max(1000),
+            Self::Default => rejected > (rows_read / 100).max(10),
             Self::Count(count) => rejected > count,
             Self::Percent(percent) => u128::from(rejected) * 100 > u128::from(rows_read) * u128::from(percent),
         }
@@ -108,7 +109,7 @@ pub enum InputError {
     },
     /// More cells and rows were rejected than may be.
     #[error(
-        "the input {name}: {rejected} cells and rows rejected of {rows_read} rows read, which is past the limit; nothing \
+        "the input {name}: {rejected} cells and rows rejected ({reasons}) of {rows_read} rows read, which is past the limit; nothing \
          more was sent. Look at the query first; where so many are to be expected, set max_rejected"
     )]
     TooManyRejected {
@@ -118,6 +119,45 @@ pub enum InputError {
         rejected: u64,
         /// Of so many rows.
         rows_read: u64,
+        /// How many for which reason.
+        reasons: String,
+    },
+    /// Cells and rows were rejected, and there is no identifier.
+    #[error(
+        "the input {name}: of {rows_read} rows read not one has an identifier that can be sent; rejected: {reasons}. Correct the query"
+    )]
+    AllRejected {
+        /// Which input.
+        name: String,
+        /// So many rows.
+        rows_read: u64,
+        /// How many for which reason.
+        reasons: String,
+    },
+    /// One of two operations lost its rows.
+    #[error(
+        "the input {name}: each row that says {} is rejected ({reasons}); nothing more was sent. Correct the query", .operation.as_str()
+    )]
+    OperationRejected {
+        /// Which input.
+        name: String,
+        /// Whose rows.
+        operation: Operation,
+        /// How many of all rows for which reason.
+        reasons: String,
+    },
+    /// Something else than an operation.
+    #[error(
+        "the input {name}: {rows} rows have in the column of operation_column what is no operation{}; nothing more was sent. Write add, \
+         remove or delete in the query", if .words.is_empty() { String::new() } else { format!(" ({})", .words.join(", ")) }
+    )]
+    UnknownOperations {
+        /// Which input.
+        name: String,
+        /// So many rows.
+        rows: u64,
+        /// Some of the words, quoted and escaped.
+        words: Vec<String>,
     },
     /// Not as many rows as there should be.
     #[error(
@@ -140,8 +180,9 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(MaxRejected::Default, 1000, 10, false)]
-    #[case(MaxRejected::Default, 1001, 10, true)]
+    #[case(MaxRejected::Default, 10, 10, false)]
+    #[case(MaxRejected::Default, 11, 10, true)]
+    #[case(MaxRejected::Default, 11, 1100, false)]
     #[case(MaxRejected::Default, 2000, 200_000, false)]
     #[case(MaxRejected::Count(0), 1, 1000, true)]
     #[case(MaxRejected::Percent(5), 50, 1000, false)]

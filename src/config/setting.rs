@@ -227,7 +227,7 @@ settings! {
     MaxRejected {
         name: "max_rejected",
         kind: Kind::Share,
-        unset: Unset::Means("1 %, at least 1,000"),
+        unset: Unset::Means("1 %, at least 10"),
         examples: &["0", "5%"],
         doc: "more rejected rows and cells stop the run",
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::{Section, denied, full, texts};
 use td_braze_cohort::columns::HeaderError;
 use td_braze_cohort::input::InputError;
+use td_braze_cohort::operation::Operation;
 use td_braze_cohort::rows::RowsError;
 use td_braze_cohort::rows::format::Format;
 use td_braze_cohort::rows::problem::Place;
@@ -81,9 +82,14 @@ fn headers() -> Vec<HeaderError> {
 }
 
 fn limits() -> Vec<InputError> {
+    let reasons = || "cell_count 12, float 989".to_owned();
     vec![
         InputError::Nothing { name: "[]".into() },
-        InputError::TooManyRejected { name: name(), rejected: 1001, rows_read: 20_000 },
+        InputError::TooManyRejected { name: name(), rejected: 1001, rows_read: 20_000, reasons: reasons() },
+        InputError::AllRejected { name: name(), rows_read: 500, reasons: reasons() },
+        InputError::OperationRejected { name: name(), operation: Operation::Add, reasons: reasons() },
+        InputError::UnknownOperations { name: name(), rows: 450, words: vec!["\"insert\"".into()] },
+        InputError::UnknownOperations { name: name(), rows: 450, words: Vec::new() },
         InputError::ExpectedRows { name: name(), found: 8, expected: 12 },
     ]
 }
