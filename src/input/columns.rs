@@ -3,9 +3,9 @@
 use thiserror::Error;
 
 use crate::input::near_names::nearest;
-use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
+use crate::members::identifier::{DEVICE_IDS, Kind, NullWords, USER_IDS};
 
-/// What the columns that matter are called.
+/// What the columns that matter are called, and what in them names nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Labels of user aliases.
@@ -14,6 +14,8 @@ pub struct Names {
     pub mapping: Vec<(String, String)>,
     /// The column that says what happens to the members of its row.
     pub operation: Option<String>,
+    /// The words that count as blank.
+    pub null_words: NullWords,
 }
 
 /// The columns of one input that matter, in the order of the input.
@@ -234,7 +236,7 @@ mod tests {
     fn mapped() -> Names {
         let mapping = [("external_id", "user_ids"), ("mail", "email")];
         let mapping = mapping.map(|(from, to)| (from.to_owned(), to.to_owned())).to_vec();
-        Names { aliases: names(&["email"]), mapping, operation: Some("change".to_owned()) }
+        Names { aliases: names(&["email"]), mapping, operation: Some("change".to_owned()), ..Names::default() }
     }
 
     #[test]

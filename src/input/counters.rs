@@ -1,7 +1,29 @@
 //! What was read, counted row by row and cell by cell.
 
+use serde_json::{Value, json};
+
 use crate::input::formats::Fault;
 use crate::members::identifier::{Kind, Reason};
+
+/// Where something was rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Why, as in the account.
+    pub reason: &'static str,
+    /// The file, if there are several.
+    pub source: Option<String>,
+    /// The line, or the row.
+    pub line: u64,
+    /// The column, if it is a cell.
+    pub column: Option<String>,
+}
+
+impl Rejection {
+    /// As the report shows it.
+    pub fn to_json(&self) -> Value {
+        json!({"reason": self.reason, "source": self.source, "line": self.line, "column": self.column})
+    }
+}
 
 /// What was read so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,10 +42,18 @@ pub struct InputAccount {
     pub rows_malformed: [u64; Fault::ALL.len()],
     /// Identifier cells that are NULL, empty or white space.
     pub cells_blank: u64,
+    /// Identifier cells that are a word for NULL.
+    pub null_words: u64,
     /// Identifier cells that were rejected, in the order of [`Reason::ALL`].
     pub cells_rejected: [u64; Reason::ALL.len()],
     /// Identifiers with white space before or behind them; sent as they are.
     pub cells_with_outer_space: u64,
+    /// Identifiers with characters that nobody sees; sent as they are.
+    pub cells_with_invisible_characters: u64,
+    /// Rows that repeat the header; they are no data rows.
+    pub rows_repeating_header: u64,
+    /// The first places of each reason for a rejection.
+    pub first_rejections: Vec<Rejection>,
     /// External IDs.
     pub user_ids: u64,
     /// Device IDs.
@@ -48,6 +78,14 @@ impl InputAccount {
     /// Rejected cells, and rows that are no rows.
     pub fn rejections(&self) -> u64 {
         self.cells_rejected.iter().sum::<u64>() + self.rows_malformed.iter().sum::<u64>()
+    }
+
+    /// How many cells and rows were rejected for which reason, for a message.
+    pub fn reasons(&self) -> String {
+        let malformed = Fault::ALL.map(Fault::key).into_iter().zip(self.rows_malformed);
+        let rejected = Reason::ALL.map(Reason::key).into_iter().zip(self.cells_rejected);
+        let counts = malformed.chain(rejected).filter(|(_, count)| *count > 0);
+        counts.map(|(key, count)| format!("{key} {count}")).collect::<Vec<_>>().join(", ")
     }
 
     /// Counts an identifier.

@@ -70,7 +70,7 @@ pub struct Rows {
 /// The limit past which rejected cells and rows stop the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxRejected {
-    /// 1 % of the rows read, and at least 1,000.
+    /// 1 % of the rows read, and at least 10.
     Default,
     /// So many.
     Count(u64),
@@ -82,7 +82,7 @@ impl MaxRejected {
     /// Whether so many rejections of so many rows are too many.
     pub fn is_passed(self, rejected: u64, rows_read: u64) -> bool {
         match self {
-            Self::Default => rejected > (rows_read / 100).max(1000),
+            Self::Default => rejected > (rows_read / 100).max(10),
             Self::Count(count) => rejected > count,
             Self::Percent(percent) => u128::from(rejected) * 100 > u128::from(rows_read) * u128::from(percent),
         }
@@ -95,8 +95,9 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(MaxRejected::Default, 1000, 10, false)]
-    #[case(MaxRejected::Default, 1001, 10, true)]
+    #[case(MaxRejected::Default, 10, 10, false)]
+    #[case(MaxRejected::Default, 11, 10, true)]
+    #[case(MaxRejected::Default, 11, 1100, false)]
     #[case(MaxRejected::Default, 2000, 200_000, false)]
     #[case(MaxRejected::Count(0), 1, 1000, true)]
     #[case(MaxRejected::Percent(5), 50, 1000, false)]

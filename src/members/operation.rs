@@ -18,6 +18,11 @@ impl Operation {
         }
     }
 
+    /// Its place where something is kept for each.
+    pub fn place(self) -> usize {
+        usize::from(self == Self::Remove)
+    }
+
     /// What a cell says: `add`, `remove` or `delete`, in any case.
     pub fn from_cell(cell: &[u8]) -> Option<Self> {
         if cell.eq_ignore_ascii_case(b"add") {

@@ -6,7 +6,7 @@ pub mod progress;
 use serde_json::{Map, Value, json};
 
 use crate::delivery::counts::Sent;
-use crate::input::counters::InputAccount;
+use crate::input::counters::{InputAccount, Rejection};
 use crate::input::formats::Fault;
 use crate::members::identifier::Reason;
 use crate::members::operation::Operations;
@@ -91,6 +91,7 @@ impl Account {
     fn outcome(&self) -> &'static str {
         match self.exit_code {
             0 if self.dry_run.is_some() => "dry_run",
+            0 if self.input.rows_read > 0 && self.input.identifiers() == 0 => "no_identifiers",
             0 => "delivered",
             _ => "incomplete",
         }
@@ -114,9 +115,13 @@ impl Account {
             "rows_without_identifier": input.rows_without_identifier,
             "rows_rejected": input.rows_rejected,
             "rows_malformed": malformed,
+            "rows_repeating_header": input.rows_repeating_header,
+            "first_rejections": input.first_rejections.iter().map(Rejection::to_json).collect::<Vec<_>>(),
             "cells_blank": input.cells_blank,
+            "null_words": input.null_words,
             "cells_rejected": rejected,
             "cells_with_outer_space": input.cells_with_outer_space,
+            "cells_with_invisible_characters": input.cells_with_invisible_characters,
             "identifiers": {
                 "total": input.identifiers(),
                 "user_ids": input.user_ids,
@@ -174,7 +179,12 @@ impl Account {
             .iter()
             .zip(input.cells_rejected)
             .map(|(reason, count)| (format!("cells rejected: {}", reason.key()), count));
-        let spaces = [("cells with outer space".to_owned(), input.cells_with_outer_space)];
+        let spaces = [
+            ("cells blank by their word".to_owned(), input.null_words),
+            ("cells with outer space".to_owned(), input.cells_with_outer_space),
+            ("cells with unseen letters".to_owned(), input.cells_with_invisible_characters),
+            ("rows repeating the header".to_owned(), input.rows_repeating_header),
+        ];
         lines.extend(
             malformed
                 .chain(rejected)
@@ -195,16 +205,30 @@ impl Account {
         lines.join("\n")
     }
 
-    fn headline(&self) -> &'static str {
-        match (self.outcome(), self.input.identifiers()) {
+    fn headline(&self) -> String {
+        let said = match (self.outcome(), self.input.identifiers()) {
             ("dry_run", _) => "dry run, nothing was sent",
+            ("no_identifiers", _) => {
+                return format!("{} rows, none with an identifier; no member was sent", grouped(self.input.rows_read));
+            }
             ("delivered", 0) => "the input has no identifiers, no member was sent",
             ("delivered", _) => "everything was delivered",
             _ if self.sent.requests == 0 => "nothing was sent",
             _ if self.input.read_to_end => "not everything was delivered",
             _ => "not everything was delivered, and the input was not read to its end",
-        }
+        };
+        said.to_owned()
     }
+}
+
+/// A number with a comma before each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let places = digits.char_indices().flat_map(|(place, digit)| {
+        let comma = (place > 0 && (digits.len() - place).is_multiple_of(3)).then_some(',');
+        comma.into_iter().chain([digit])
+    });
+    places.collect()
 }
 
 /// Those that occurred.

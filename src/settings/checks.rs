@@ -14,7 +14,7 @@ use crate::input::formats::format::{Form, Format};
 use crate::input::removals::RemovalLimits;
 use crate::input::source::Input;
 use crate::input::{Location, MaxRejected};
-use crate::members::identifier::{DEVICE_IDS, USER_IDS};
+use crate::members::identifier::{DEVICE_IDS, NullWords, USER_IDS};
 use crate::members::operation::{Operation, Operations};
 
 /// The most alias columns; Braze sets no limit, a `u16` counts them.
@@ -37,7 +37,9 @@ impl Values {
 
     /// What the columns are called that matter; all different.
     pub fn names_of_columns(&self, operation: Option<&str>) -> Result<Names, ConfigError> {
-        let names = Names { aliases: self.aliases()?, mapping: Vec::new(), operation: operation.map(str::to_owned) };
+        let null_words = NullWords::new(self.list(Key::NullWords)?);
+        let operation_name = operation.map(str::to_owned);
+        let names = Names { aliases: self.aliases()?, mapping: Vec::new(), operation: operation_name, null_words };
         let outputs = names.outputs();
         if operation.is_some_and(|column| outputs.iter().any(|output| output == column)) {
             return Err(self

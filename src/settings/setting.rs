@@ -3,6 +3,7 @@
 
 use crate::input::formats::format::Format;
 use crate::input::near_names::nearest;
+use crate::members::identifier::NULL_WORDS;
 use crate::members::operation::Operation;
 
 /// More than the number of any job has.
@@ -209,6 +210,13 @@ settings! {
         examples: &["[user_ids, email]"],
         doc: "the names of the columns, where the input has no header",
     }
+    NullWords {
+        name: "null_words",
+        kind: Kind::List,
+        unset: Unset::Default(NULL_WORDS),
+        examples: &["[]", "[\"null\", n/a]"],
+        doc: "text that counts as blank, as exactly these words; `[]` is none",
+    }
     ExpectedRows {
         name: "expected_rows",
         kind: Kind::Whole(0, u64::MAX),
@@ -219,7 +227,7 @@ settings! {
     MaxRejected {
         name: "max_rejected",
         kind: Kind::Share,
-        unset: Unset::Means("1 %, at least 1,000"),
+        unset: Unset::Means("1 %, at least 10"),
         examples: &["0", "5%"],
         doc: "more rejected rows and cells stop the run",
     }

@@ -111,7 +111,11 @@ impl Values {
 
     /// A list of texts, or one text with commas.
     pub fn list(&self, key: Key) -> Result<Vec<String>, ConfigError> {
-        let Some(Written { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
+        let names =
+            |text: &str| text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+        let Some(Written { raw, origin }) = self.written(key) else {
+            return Ok(key.setting().default().map_or_else(Vec::new, names));
+        };
         let wrong = |expected: String| bad(key, origin, expected);
         match raw {
             Raw::List(_) => self.entries(key),
@@ -122,7 +126,7 @@ impl Values {
             }
             other => {
                 let text = scalar(other, &key.setting().wanted()).map_err(wrong)?;
-                Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
+                Ok(names(&text))
             }
         }
     }

@@ -98,13 +98,16 @@ fn rows_of_each_format(criterion: &mut Criterion) {
 fn identifiers(criterion: &mut Criterion) {
     let cells: Vec<_> =
         (0..ROWS).flat_map(|row| WIDE_IDENTIFIERS.map(|column| members::wide_row(row)[column].clone())).collect();
+    let null_words = identifier::NullWords::default();
     let mut group = criterion.benchmark_group("identifiers");
     group.throughput(Throughput::Elements(cells.len() as u64));
     group.bench_function("examine", |bencher| {
         bencher.iter(|| {
             cells
                 .iter()
-                .filter(|cell| matches!(identifier::examine(cell.as_bytes()), identifier::Cell::Identifier { .. }))
+                .filter(|cell| {
+                    matches!(identifier::examine(cell.as_bytes(), &null_words), identifier::Cell::Identifier { .. })
+                })
                 .count()
         });
     });

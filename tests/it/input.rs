@@ -71,6 +71,86 @@ fn spaces_around_an_identifier_are_sent_and_warned_about_once() {
     assert_eq!(braze.cohort("vip").unwrap().user_ids, [" u1", "u2 "]);
 }
 
+#[rstest]
+#[case::csv("members.csv", "user_ids,email\nnull,NULL\n\\N,nan\nNaN,None\n<nil>,undefined\nu1,Null\n")]
+#[case::json(
+    "members.jsonl",
+    "{\"user_ids\":\"null\",\"email\":\"NULL\"}\n{\"user_ids\":\"\\\\N\",\"email\":\"nan\"}\n{\"user_ids\":\"NaN\",\"email\":\"None\"}\n\
+     {\"user_ids\":\"<nil>\",\"email\":\"undefined\"}\n{\"user_ids\":\"u1\",\"email\":\"Null\"}\n"
+)]
+fn the_words_for_null_are_blank_and_named_once_and_the_setting_sends_them(#[case] name: &str, #[case] rows: &str) {
+    let braze = braze();
+    let run = || Run::upload().to(&braze).set("aliases", "[email]").set("input", name).file(name, rows).arg("--json");
+    let blank = run().exits(0).says(&["'null'", "null_words: []"]);
+    blank.account().has(&[("/null_words", 8), ("/cells_blank", 0), ("/rows_without_identifier", 4), ("/delivered", 2)]);
+    assert_eq!(blank.stderr.lines().filter(|line| line.contains("null_words")).count(), 1, "{blank}");
+    run().set("null_words", "[]").exits(0).account().has(&[("/null_words", 0), ("/delivered", 10)]);
+}
+
+#[test]
+fn what_is_plainly_no_identifier_is_rejected_with_its_place_and_a_repeated_header_is_skipped() {
+    let braze = braze();
+    let rows = "user_ids,email\n12345.0,a@example.com\n7.9155723368987034E17,\"[\"\"u1\"\"]\"\nuser_ids,email\n1.5,12345e67\ntrue,u\u{200b}2\n";
+    let run = Run::upload().to(&braze).set("aliases", "[email]").rows(rows).arg("--json").exits(0);
+    run.says(&["line 4: it repeats the header", "invisible", "CAST"]).account().has(&[
+        ("/rows_read", 4),
+        ("/rows_repeating_header", 1),
+        ("/cells_rejected/float", 2),
+        ("/cells_rejected/nested", 1),
+        ("/cells_with_invisible_characters", 1),
+        ("/first_rejections/1/line", 3),
+        ("/delivered", 5),
+    ]);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["1.5", "true"]);
+}
+
+#[rstest]
+#[case::each_cell("user_ids\n1.0\n2.0\n\n", &["of 3 rows", "float 2"])]
+#[case::each_row("user_ids,x\n1\n", &["cell_count 1"])]
+fn an_input_of_which_nothing_is_left_is_no_success_whatever_the_limit(#[case] rows: &str, #[case] words: &[&str]) {
+    let braze = braze();
+    Run::upload().to(&braze).set("max_rejected", "100%").rows(rows).exits(3).says(words);
+    assert_eq!(braze.stats().users_requests, 0);
+}
+
+#[rstest]
+#[case::additions_lost("user_ids,change\nu1,remove\n1.0,add\n2.0,ADD\n", &["says add", "float 2"])]
+#[case::removals_lost("user_ids,change\n1.0,delete\nu2,add\n", &["says remove"])]
+#[case::unknown_words("user_ids,change\nu1,delete\nu2,insert\nu3,add \nu4,zqx-12345\n", &["3 rows", "\"insert\", \"add \""])]
+fn an_operation_that_loses_its_rows_or_is_not_known_is_no_success(#[case] rows: &str, #[case] words: &[&str]) {
+    let braze = braze();
+    let run = Run::upload().to(&braze).unset("operation").set("operation_column", "change").set("max_rejected", "100%");
+    run.rows(rows).exits(3).says(words).hides(&["zqx-12345"]);
+    assert!(braze.cohort("vip").is_none_or(|cohort| cohort.user_ids.is_empty()));
+}
+
+#[test]
+fn a_row_without_operation_is_rejected_alone() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).unset("operation").set("operation_column", "change").arg("--json");
+    let run = run.rows("user_ids,change\nu1,add\nu2,\nu3,null\n").exits(0);
+    run.account().has(&[("/rows_malformed/operation", 2), ("/delivered", 1)]);
+}
+
+#[rstest]
+#[case::ten(10, 0)]
+#[case::eleven(11, 3)]
+fn ten_rejections_or_one_in_a_hundred_are_fine(#[case] bad: usize, #[case] exit: i32) {
+    let braze = braze();
+    let rows = format!("user_ids\n{}{}", "1.0\n".repeat(bad), "u\n".repeat(900));
+    Run::upload().to(&braze).rows(rows).exits(exit);
+}
+
+#[test]
+fn rows_that_all_name_nobody_are_a_success_that_says_so() {
+    let braze = braze();
+    let run = || Run::upload().to(&braze).rows(format!("user_ids\n{}", "\n".repeat(1000)));
+    let said = run().exits(0);
+    assert!(said.stdout.contains("1,000 rows, none with an identifier"), "{said}");
+    let json = run().arg("--json").exits(0);
+    assert!(json.stdout.contains("\"outcome\":\"no_identifiers\""), "{json}");
+}
+
 #[test]
 fn ragged_rows_are_rejected_and_the_others_are_used() {
     let braze = braze();

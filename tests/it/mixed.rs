@@ -73,9 +73,9 @@ fn a_file_over_several_formats_is_read_twice_as_well() {
 }
 
 #[test]
-fn another_operation_is_a_rejected_row() {
+fn a_row_without_operation_is_a_rejected_row() {
     let braze = braze();
-    let rows = "user_ids,change\nu1,add\nu2,upsert\nu3,\nu4,remove\nu5,add,too many\n";
+    let rows = "user_ids,change\nu1,add\nu2, \nu3,\nu4,remove\nu5,add,too many\n";
     let account = mixed(Run::upload()).to(&braze).rows(rows).arg("--json").exits(0).account();
     let account = account.has(&[("/rows_read", 5), ("/rows_used", 2), ("/rows_rejected", 3)]);
     account.has(&[("/rows_malformed/operation", 2), ("/rows_malformed/cell_count", 1), ("/delivered", 2)]);

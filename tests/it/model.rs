@@ -66,6 +66,10 @@ impl Scene {
             }
             writeln!(text, "{line}\r").unwrap();
         }
+        if rows.is_empty() {
+            // Rejections alone would be an input that cannot be used.
+            text.truncate("user_ids,email\r\n".len());
+        }
         let poison = rows.iter().filter(|_| random.u8(0..100) < 2).cloned().collect();
         Self {
             rows,

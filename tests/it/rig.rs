@@ -29,7 +29,7 @@ pub fn names() -> Names {
 pub fn reader(text: &str, operation: Operation, batch_size: usize, folder: &Path) -> Reader {
     let input = folder.join("members.csv");
     fs::write(&input, text).unwrap();
-    let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size };
+    let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Percent(100), batch_size };
     Reader::open(&Input::Files(vec![input]), &Form::default(), &names(), limits, Pass::Every(operation)).unwrap()
 }
 

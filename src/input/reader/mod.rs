@@ -34,6 +34,9 @@ pub struct Limits {
     pub batch_size: usize,
 }
 
+/// Up to so many rejections a share of the rows is judged at the end alone.
+const SURE: u64 = 100;
+
 /// Which rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
@@ -108,7 +111,7 @@ impl Reader {
         if part.format != Format::Jsonl && !pass.is_quiet() {
             warn_of_missing(&part.columns.missing);
         }
-        let (mut tally, batch) = (Tally::new(names.aliases.len()), Batch::new(pass.operation()));
+        let (mut tally, batch) = (Tally::new(names), Batch::new(pass.operation()));
         tally.is_quiet = pass.is_quiet();
         let mut reader = Self { sources, part, names: names.clone(), limits, pass, tally, batch };
         reader.begin_part(Format::Csv);
@@ -243,21 +246,44 @@ impl Reader {
     }
 
     fn check_rejections(&self) -> Result<(), InputError> {
-        let rows_read = self.tally.account.rows_seen;
-        // A share of the rows can only be told when enough of them were seen, or all.
-        let too_early = matches!(self.limits.max_rejected, MaxRejected::Percent(_)) && rows_read < 1000;
-        if too_early { Ok(()) } else { self.check_limit() }
+        // A share of the rows can only be told when enough of them were rejected, or all were read.
+        let is_share = !matches!(self.limits.max_rejected, MaxRejected::Count(_));
+        if is_share && self.tally.account.rejections() <= SURE { Ok(()) } else { self.check_limit() }
     }
 
     fn check_limit(&self) -> Result<(), InputError> {
         let (rejected, rows_read) = (self.tally.account.rejections(), self.tally.account.rows_seen);
         if self.limits.max_rejected.is_passed(rejected, rows_read) {
-            return Err(InputError::TooManyRejected { name: self.name().to_owned(), rejected, rows_read });
+            self.check_operations()?;
+            let (name, reasons) = (self.name().to_owned(), self.tally.account.reasons());
+            return Err(InputError::TooManyRejected { name, rejected, rows_read, reasons });
+        }
+        Ok(())
+    }
+
+    fn check_operations(&self) -> Result<(), InputError> {
+        let (rows, words) = (self.tally.unknown_operations, self.tally.unknown_words.clone());
+        let name = self.name().to_owned();
+        if rows == 0 { Ok(()) } else { Err(InputError::UnknownOperations { name, rows, words }) }
+    }
+
+    /// What no limit allows.
+    fn check_unusable(&self) -> Result<(), InputError> {
+        let (tally, account) = (&self.tally, &self.tally.account);
+        let (name, reasons) = (|| self.name().to_owned(), || account.reasons());
+        self.check_operations()?;
+        let lost = [Operation::Remove, Operation::Add].into_iter().find(|operation| tally.has_lost(*operation));
+        if let (Some(operation), Some(_)) = (lost, &self.names.operation) {
+            return Err(InputError::OperationRejected { name: name(), operation, reasons: reasons() });
+        }
+        if self.pass.is_last() && account.rejections() > 0 && account.identifiers() == 0 {
+            return Err(InputError::AllRejected { name: name(), rows_read: account.rows_read, reasons: reasons() });
         }
         Ok(())
     }
 
     fn check_end(&self) -> Result<(), InputError> {
+        self.check_unusable()?;
         self.check_limit()?;
         let found = self.tally.account.rows_seen;
         if let Some(expected) = self.limits.expected_rows.filter(|expected| *expected != found) {
@@ -293,6 +319,8 @@ mod tests {
             unit: "line",
             file: None,
             is_sparse: false,
+            header: Vec::new(),
+            labels: Vec::new(),
         }
     }
 
@@ -302,7 +330,8 @@ mod tests {
             Just(" ".to_owned()),
             "[a-z]{1,5}",
             Just("a\u{1}b".to_owned()),
-            Just(" x".to_owned())
+            Just(" x".to_owned()),
+            Just("null".to_owned()),
         ]
     }
 
@@ -317,7 +346,8 @@ mod tests {
             let text = writer.into_inner().unwrap();
             let form = Form { format: Some(Format::Csv), ..Form::default() };
             let mut input = formats::open(text.as_slice(), "-", &form, Vec::new()).unwrap();
-            let mut tally = Tally::new(1);
+            let names = Names { aliases: vec!["email".to_owned()], ..Names::default() };
+            let mut tally = Tally::new(&names);
             let mut sent_on = 0;
             while input.rows.advance().unwrap() {
                 tally.count_row(input.rows.row(), &layout(), Pass::Every(Operation::Add), &mut |_, _| sent_on += 1);
@@ -327,7 +357,7 @@ mod tests {
             prop_assert_eq!(account.rows_read, account.rows_used + account.rows_without_identifier + account.rows_rejected);
             prop_assert_eq!(account.identifiers(), sent_on);
             let whole = rows.iter().filter(|row| row.len() == 3).count() as u64;
-            let cells = account.cells_blank + account.cells_rejected.iter().sum::<u64>() + account.identifiers();
+            let cells = account.cells_blank + account.null_words + account.cells_rejected.iter().sum::<u64>() + account.identifiers();
             prop_assert_eq!(cells, 2 * whole);
         }
     }

@@ -24,9 +24,24 @@ pub struct Layout {
     pub file: Option<String>,
     /// A row may leave columns out.
     pub is_sparse: bool,
+    /// The names of the columns, where a row could repeat them.
+    pub header: Vec<String>,
+    /// The column of each used cell.
+    pub labels: Vec<String>,
 }
 
 impl Layout {
+    /// Whether a row is the header once more.
+    #[inline]
+    pub fn is_header(&self, row: &Row<'_>) -> bool {
+        let repeats =
+            |column: &usize| self.header.get(*column).is_some_and(|name| name.as_bytes() == row.cell(*column));
+        self.used.first().is_some_and(|(column, _)| repeats(column))
+            && row.fault.is_none()
+            && row.len() == self.header.len()
+            && (0..row.len()).all(|column| repeats(&column))
+    }
+
     /// A row, for messages.
     pub fn at(&self, place: u64) -> String {
         let place = Place { unit: self.unit, number: place };
@@ -65,7 +80,11 @@ impl Part {
             if is_sparse { names.among_all(seen.as_deref().unwrap_or_default()) } else { columns.clone() };
         rows.keep(&used.iter().map(|(place, _)| *place).chain(operation).collect::<Vec<_>>());
         let file = is_one_of_several.then(|| name.clone());
-        let layout = Layout { used, operation, width, unit: format.unit(), file, is_sparse };
+        let all = names.all();
+        let labels = if is_sparse { all.as_slice() } else { seen.as_deref().unwrap_or_default() };
+        let labels = used.iter().filter_map(|(place, _)| labels.get(*place).cloned()).collect();
+        let header = seen.clone().filter(|_| matches!(format, Format::Csv | Format::Tsv)).unwrap_or_default();
+        let layout = Layout { used, operation, width, unit: format.unit(), file, is_sparse, header, labels };
         let set_names = seen.filter(|_| opened.1 && !is_sparse);
         Ok(Self { name, format, columns, layout, rows, set_names, watch })
     }

@@ -11,6 +11,7 @@ use td_braze_cohort::input::formats::format::Format;
 use td_braze_cohort::input::formats::problem::Place;
 use td_braze_cohort::input::source::SourceError;
 use td_braze_cohort::input::source::compressed::CompressionError;
+use td_braze_cohort::members::operation::Operation;
 
 pub fn sections() -> Vec<Section> {
     vec![
@@ -81,9 +82,14 @@ fn headers() -> Vec<HeaderError> {
 }
 
 fn limits() -> Vec<InputError> {
+    let reasons = || "cell_count 12, float 989".to_owned();
     vec![
         InputError::Nothing { name: "[]".into() },
-        InputError::TooManyRejected { name: name(), rejected: 1001, rows_read: 20_000 },
+        InputError::TooManyRejected { name: name(), rejected: 1001, rows_read: 20_000, reasons: reasons() },
+        InputError::AllRejected { name: name(), rows_read: 500, reasons: reasons() },
+        InputError::OperationRejected { name: name(), operation: Operation::Add, reasons: reasons() },
+        InputError::UnknownOperations { name: name(), rows: 450, words: vec!["\"insert\"".into()] },
+        InputError::UnknownOperations { name: name(), rows: 450, words: Vec::new() },
         InputError::ExpectedRows { name: name(), found: 8, expected: 12 },
     ]
 }
