@@ -1,4 +1,6 @@
-//! Braze's cohort API: its addresses, and what an answer of it means. One classifier for all answers; pure.
+//! In: a batch, or an answer. Out: a request's address and body, or what the answer means. Pure: it never sends or waits.
+//!
+//! One classifier for all answers of Braze's cohort API.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! The commands: each puts the rooms of the house together and returns how it ended.
+//! In: the command line, signals, Digdag's files. Out: the report, OUTPUT.json, an exit code.
+//!
+//! One file a command; `pipeline` is a run from settings to report. Nothing else knows exit codes. It never parses rows or bodies.
 
 use thiserror::Error;
 

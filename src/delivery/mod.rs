@@ -1,4 +1,7 @@
-//! The upload: one reader, a short queue of batches, and `thread_count` workers of a rayon pool of its own.
+//! In: a reader of batches. Out: requests to Braze, counts, the failed file. It never decides what an answer means (`braze`), nor when
+//! to try again (`retry`).
+//!
+//! One reader, a short queue of batches, and `thread_count` workers of a rayon pool of its own.
 //!
 //! ```text
 //! reader (a thread) ──> queue ──> workers (rayon) ──> Braze

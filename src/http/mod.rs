@@ -1,5 +1,6 @@
-//! One POST or GET at a time over ureq: its deadlines, its pool of connections, bounded answers. Only this file and those
-//! below it name ureq.
+//! In: an address and a body. Out: one bounded answer, or why there is none. It never tries twice, and never follows a redirect.
+//!
+//! Deadlines, proxy, TLS and the pool of connections; only this folder names ureq.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! The account of a run: what was read, and what became of it. It always adds up:
+//! In: the counts of input and delivery. Out: text, JSON, progress. It never counts anything itself, nor knows why a run ended.
+//!
+//! The account of a run always adds up:
 //! rows read = used + without identifier + rejected; identifiers = delivered + refused + undelivered.
 
 pub mod progress;

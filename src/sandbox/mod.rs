@@ -1,3 +1,5 @@
+//! In: requests of the cohort API. Out: what Braze would answer. It never listens beyond loopback.
+//!
 //! A faithful stand-in for Braze's cohort API, on loopback only: for trials without an account, smoke tests, and this
 //! project's own tests.
 //!

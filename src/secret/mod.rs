@@ -1,4 +1,5 @@
-//! Credentials that cannot be printed, and their redaction in every text that leaves the process.
+//! In: keys, and text that leaves the process. Out: the text without them. It never prints.
+//!
 //!
 //! Braze's own answers can hold the client secret (its 401 for a partner that is not enabled echoes it), and a library's
 //! error can hold a URL. So redaction works by value, over the whole text, before anything shortens it.

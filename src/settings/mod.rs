@@ -1,4 +1,6 @@
-//! What is asked for. Layers of written settings (environment, YAML, a workflow's map, flags) become one checked [`Config`], exactly
+//! In: written settings. Out: a checked [`Config`] with the options of each module. It never reads an input or sends anything.
+//!
+//! Layers of written settings (environment, YAML, a workflow's map, flags) become one checked [`Config`], exactly
 //! once. What a setting is called and may be is in [`setting`].
 
 use std::fs::File;

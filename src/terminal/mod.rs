@@ -1,4 +1,6 @@
-//! The only place that writes to the terminal: log lines and progress to standard error, results to standard output.
+//! In: text. Out: the same, redacted, on standard error (log lines, progress) or standard output (results). It never stops a run.
+//!
+//! The only place that writes to the terminal.
 //! Everything is redacted on its way out. A closed output never stops a run.
 
 pub mod log_format;

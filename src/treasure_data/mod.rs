@@ -1,4 +1,5 @@
-//! Treasure Data's job API: its two calls, and what an answer of it means. Pure, but for [`fetch`].
+//! In: the number of a job. Out: what Treasure Data says of it, and its result as a file. It never knows of cohorts or columns' meaning.
+//!
 //!
 //! ```text
 //! GET /v3/job/show/ID ──> queued, booting, running: asked again ──> success: columns, number of rows
