@@ -159,7 +159,7 @@ fn classify_answer(answer: &Answer) -> Verdict {
 fn acknowledgement(answer: &Answer) -> Verdict {
     let again = |said: &str| Verdict::Again(said.to_owned(), None);
     match answer.framing() {
-        Framing::Unknown => again("the answer has another Transfer-Encoding than chunked"),
+        Framing::Unknown => Verdict::Garbage("the answer has another Transfer-Encoding than chunked".to_owned()),
         Framing::Length | Framing::Chunked if answer.body.is_empty() => Verdict::Delivered,
         Framing::Length | Framing::Chunked => judged(answer),
         Framing::UntilClose => match judged(answer) {
