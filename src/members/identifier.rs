@@ -153,11 +153,27 @@ pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
     if let Some(reason) = written_as_other_type(cell) {
         return Cell::Rejected(reason);
     }
-    // Nearly every identifier is printable ASCII, which one pass over the bytes can tell; one without a way out in the middle
-    // takes many bytes at once.
-    if cell.iter().fold(true, |is_plain, byte| is_plain & (b'!'..=b'~').contains(byte)) {
-        return Cell::Identifier { padded: false, invisible: false };
+    if is_plain(cell) { Cell::Identifier { padded: false, invisible: false } } else { examine_text(cell) }
+}
+
+/// Whether all of it is printable ASCII, as nearly every identifier is.
+///
+/// A pass without a way out in the middle takes [`BLOCK`] bytes at once, and one by one those that are left over; so the last
+/// block is looked at as a whole, and overlaps the others.
+#[inline]
+fn is_plain(cell: &[u8]) -> bool {
+    let all = |bytes: &[u8]| bytes.iter().fold(true, |plain, byte| plain & (b'!'..=b'~').contains(byte));
+    match cell.last_chunk::<BLOCK>() {
+        Some(last) => all(&cell[..cell.len() / BLOCK * BLOCK]) & all(last),
+        None => all(cell),
     }
+}
+
+const BLOCK: usize = 16;
+
+/// The same for text that is not plain.
+#[cold]
+fn examine_text(cell: &[u8]) -> Cell {
     let Ok(text) = std::str::from_utf8(cell) else {
         return Cell::Rejected(Reason::InvalidUtf8);
     };
@@ -175,10 +191,15 @@ pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
 #[inline]
 fn written_as_other_type(cell: &[u8]) -> Option<Reason> {
     match cell {
-        [b'[' | b'{', ..] => serde_json::from_slice::<IgnoredAny>(cell).is_ok().then_some(Reason::Nested),
+        [b'[' | b'{', ..] => is_json(cell).then_some(Reason::Nested),
         [b'0'..=b'9' | b'-' | b'+', .., b'0'..=b'9'] => is_double(cell).then_some(Reason::Float),
         _ => None,
     }
+}
+
+#[cold]
+fn is_json(cell: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(cell).is_ok()
 }
 
 /// Digits with `.0` behind them, or a mantissa with a point and an exponent.

@@ -34,12 +34,17 @@ impl Layout {
     /// Whether a row is the header once more.
     #[inline]
     pub fn is_header(&self, row: &Row<'_>) -> bool {
-        let repeats =
-            |column: &usize| self.header.get(*column).is_some_and(|name| name.as_bytes() == row.cell(*column));
-        self.used.first().is_some_and(|(column, _)| repeats(column))
-            && row.fault.is_none()
-            && row.len() == self.header.len()
-            && (0..row.len()).all(|column| repeats(&column))
+        self.used.first().is_some_and(|(column, _)| self.repeats(row, *column)) && self.repeats_all(row)
+    }
+
+    #[inline]
+    fn repeats(&self, row: &Row<'_>, column: usize) -> bool {
+        self.header.get(column).is_some_and(|name| name.as_bytes() == row.cell(column))
+    }
+
+    #[cold]
+    fn repeats_all(&self, row: &Row<'_>) -> bool {
+        row.fault.is_none() && row.len() == self.header.len() && (0..row.len()).all(|column| self.repeats(row, column))
     }
 
     /// A row, for messages.
