@@ -3,7 +3,8 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::mem;
 use std::net::TcpStream;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use ureq::{Error, Timeout};
 
 use super::HttpError;
 
+/// What is so short waits for what follows it, or for the question what the answer is: about as long as a head.
+const MAX_HELD: usize = 1024;
 /// How long an answer is waited for if the request could not be sent. It has come by then, or never will.
 const EARLY_ANSWER: Duration = Duration::from_secs(1);
 
@@ -56,12 +59,18 @@ fn time_left(timeout: NextTimeout, since: Instant) -> Result<Duration, Error> {
     if left.is_zero() { Err(Error::Timeout(timeout.reason)) } else { Ok(left) }
 }
 
+/// How long one call of the system may wait: whole seconds, so that it need not be told anew for each call, but for the last one.
+fn wait(left: Duration) -> Duration {
+    if left < Duration::from_secs(1) { left } else { Duration::from_secs(left.as_secs()) }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
 /// What an error of the system means. Never `Error::Io`: a reset within a body without a length would pass for its end.
-fn meaning(error: &io::Error, timeout: NextTimeout) -> Error {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout(timeout.reason),
-        _ => Error::Other(Box::new(HttpError::Broken(error.to_string()))),
-    }
+fn meaning(error: &io::Error) -> Error {
+    Error::Other(Box::new(HttpError::Broken(error.to_string())))
 }
 
 /// Connects, if nothing before it in the chain has.
@@ -83,7 +92,15 @@ impl<In: Transport> Connector<In> for TcpConnector {
         (details.register_shutdown)(Arc::downgrade(&stream) as Weak<dyn ShutdownHandle>)?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         let is_encrypted = self.is_proxied || details.needs_tls();
-        Ok(Some(Either::B(Tcp { stream, buffers, is_encrypted, write_error: None })))
+        Ok(Some(Either::B(Tcp {
+            stream,
+            buffers,
+            is_encrypted,
+            held: Vec::new(),
+            waits: (None, None),
+            is_fresh: false,
+            write_error: None,
+        })))
     }
 }
 
@@ -110,22 +127,45 @@ pub struct Tcp {
     buffers: LazyBuffers,
     /// TLS says farewell, so that an end without one is none.
     is_encrypted: bool,
+    /// The head of a request, until its body comes: one call of the system and one packet instead of two.
+    held: Vec<u8>,
+    /// How long the system waits at present, to write and to read.
+    waits: (Option<Duration>, Option<Duration>),
+    /// It was read since somebody asked whether it is open.
+    is_fresh: bool,
     write_error: Option<Error>,
 }
 
 impl Tcp {
+    /// Writes what is held, and so much of the output.
     fn write(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let (timeout, since) = (timeout.for_write(), Instant::now());
-        let mut rest = &self.buffers.output()[..amount];
+        let (timeout, since, held) = (timeout.for_write(), Instant::now(), mem::take(&mut self.held));
+        let mut parts = [IoSlice::new(&held), IoSlice::new(&self.buffers.output()[..amount])];
+        let mut rest = parts.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            self.stream.set_write_timeout(Some(time_left(timeout, since)?))?;
-            match (&*self.stream).write(rest) {
-                Ok(count) => rest = &rest[count..],
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(meaning(&error, timeout)),
+            let wait = Some(wait(time_left(timeout, since)?));
+            if self.waits.0 != wait {
+                self.stream.set_write_timeout(wait)?;
+                self.waits.0 = wait;
+            }
+            match (&*self.stream).write_vectored(rest) {
+                Ok(count) => IoSlice::advance_slices(&mut rest, count),
+                Err(error) if error.kind() == ErrorKind::Interrupted || is_timeout(&error) => {}
+                Err(error) => return Err(meaning(&error)),
             }
         }
         Ok(())
+    }
+
+    /// Goes on as if all was written: the answer may say why it was not.
+    fn send(&mut self, amount: usize, timeout: NextTimeout) {
+        if self.write_error.is_none()
+            && let Err(error) = self.write(amount, timeout)
+        {
+            EXCHANGE.set(Exchange { is_sent: false, ..EXCHANGE.get() });
+            self.write_error = Some(error);
+        }
     }
 
     fn read(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
@@ -135,14 +175,19 @@ impl Tcp {
             if self.write_error.is_some() {
                 left = left.min(EARLY_ANSWER);
             }
-            self.stream.set_read_timeout(Some(left))?;
+            let wait = Some(wait(left));
+            if self.waits.1 != wait {
+                self.stream.set_read_timeout(wait)?;
+                self.waits.1 = wait;
+            }
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(0) if self.is_encrypted || self.write_error.is_some() => {
-                    return Err(meaning(&io::Error::other("closed by the other side"), timeout));
+                    return Err(meaning(&io::Error::other("closed by the other side")));
                 }
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(meaning(&error, timeout)),
+                Err(error) if is_timeout(&error) && self.write_error.is_none() => {}
+                Err(error) => return Err(meaning(&error)),
             }
         }
     }
@@ -154,22 +199,29 @@ impl Transport for Tcp {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        if self.write_error.is_none()
-            && let Err(error) = self.write(amount, timeout)
-        {
-            EXCHANGE.set(Exchange { is_sent: false, ..EXCHANGE.get() });
-            self.write_error = Some(error);
+        if self.held.is_empty() && amount <= MAX_HELD {
+            self.held.extend_from_slice(&self.buffers.output()[..amount]);
+        } else {
+            self.send(amount, timeout);
         }
         Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        if !self.held.is_empty() {
+            self.send(0, timeout);
+        }
         let count = self.read(timeout).map_err(|error| self.write_error.take().unwrap_or(error))?;
         self.buffers.input_appended(count);
+        self.is_fresh = true;
         Ok(count > 0)
     }
 
     fn is_open(&mut self) -> bool {
+        // It is asked when the answer was read, and again before the next request.
+        if mem::take(&mut self.is_fresh) {
+            return self.write_error.is_none();
+        }
         let peeked = recv(&*self.stream, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         self.write_error.is_none() && peeked == Err(rustix::io::Errno::WOULDBLOCK)
     }
