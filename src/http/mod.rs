@@ -2,6 +2,7 @@
 //!
 //! Deadlines, proxy, TLS and the pool of connections; only this folder names ureq.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -24,7 +25,7 @@ pub mod tls;
 
 use connect_proxy::ProxyConnector;
 use proxy::Proxy;
-use resolver::CachingResolver;
+use resolver::{CachingResolver, LookupError};
 pub use stream::{Body, Patience, Stream};
 use tcp::{Exchange, TcpConnector};
 use tls::Trust;
@@ -135,7 +136,7 @@ pub enum HttpError {
     Unreachable(String),
     /// A phase took too long.
     #[error("took too long ({0})")]
-    Timeout(String),
+    Timeout(Late),
     /// The connection broke before the answer was complete.
     #[error("the connection broke: {0}")]
     Broken(String),
@@ -150,15 +151,45 @@ pub enum HttpError {
     Proxy(String),
 }
 
+/// What took too long.
+#[derive(Debug)]
+pub struct Late {
+    what: String,
+    /// There was a connection, so the server may have heard something.
+    is_connected: bool,
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.what)
+    }
+}
+
+impl From<ureq::Timeout> for Late {
+    fn from(phase: ureq::Timeout) -> Self {
+        let is_connected = !matches!(phase, ureq::Timeout::Resolve | ureq::Timeout::Connect);
+        Self { what: phase.to_string(), is_connected }
+    }
+}
+
+/// Something of an answer.
+impl From<&str> for Late {
+    fn from(what: &str) -> Self {
+        Self { what: what.to_owned(), is_connected: true }
+    }
+}
+
+impl From<LookupError> for Late {
+    fn from(error: LookupError) -> Self {
+        Self { what: error.to_string(), is_connected: false }
+    }
+}
+
 impl HttpError {
     /// How a request ended that the server may have heard, in part or in full, without having answered it.
     pub fn unanswered(&self) -> Option<Unanswered> {
         match self {
-            Self::Timeout(phase) => {
-                let is_connecting =
-                    [ureq::Timeout::Resolve, ureq::Timeout::Connect].map(|it| it.to_string()).contains(phase);
-                (!is_connecting).then_some(Unanswered::TimedOut)
-            }
+            Self::Timeout(late) => late.is_connected.then_some(Unanswered::TimedOut),
             // What stands on a kept connection may have been heard before it was closed.
             Self::Stale | Self::Broken(_) | Self::Garbage(_) => Some(Unanswered::Broke),
             Self::Unreachable(_) | Self::Certificate(_) | Self::Proxy(_) => None,
@@ -298,7 +329,7 @@ impl From<ureq::Error> for HttpError {
         let text = error.to_string();
         match error {
             Error::Other(other) => other.downcast().map_or_else(|other| Self::Broken(other.to_string()), |ours| *ours),
-            Error::Timeout(phase) => Self::Timeout(phase.to_string()),
+            Error::Timeout(phase) => Self::Timeout(phase.into()),
             Error::Io(error) => match error.kind() {
                 ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted
@@ -322,4 +353,19 @@ pub fn shortened(said: &str) -> String {
     let mut letters = said.chars();
     let shown: String = letters.by_ref().take(SHOWN).collect();
     if letters.next().is_none() { shown } else { format!("{shown} …") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::connecting(ureq::Timeout::Connect.into(), None)]
+    #[case::looking_up(LookupError::TooSlow { name: "rest.example".to_owned() }.into(), None)]
+    #[case::sending(ureq::Timeout::SendBody.into(), Some(Unanswered::TimedOut))]
+    #[case::answering(ureq::Timeout::RecvResponse.into(), Some(Unanswered::TimedOut))]
+    fn what_never_was_connected_is_not_waited_for(#[case] late: Late, #[case] unanswered: Option<Unanswered>) {
+        assert_eq!(HttpError::Timeout(late).unanswered(), unanswered);
+    }
 }

@@ -69,7 +69,7 @@ impl<R: Resolver> Resolver for CachingResolver<R> {
         let name = || uri.host().unwrap_or_default().to_owned();
         let failed = |said| HttpError::Unreachable(LookupError::Failed { name: name(), said }.to_string());
         let addresses = self.inner.resolve(uri, config, timeout).map_err(|error| match error {
-            Error::Timeout(_) => HttpError::Timeout(LookupError::TooSlow { name: name() }.to_string()),
+            Error::Timeout(_) => HttpError::Timeout(LookupError::TooSlow { name: name() }.into()),
             Error::HostNotFound => failed("it has no address".to_owned()),
             Error::Io(error) => failed(error.to_string()),
             error => failed(error.to_string()),

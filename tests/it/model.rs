@@ -221,7 +221,7 @@ impl Line<'_> {
                 broken("lost")
             }
             Some(Trouble::Stale) => Err(HttpError::Stale),
-            Some(Trouble::Timeout) => Err(HttpError::Timeout("answer".to_owned())),
+            Some(Trouble::Timeout) => Err(HttpError::Timeout("answer".into())),
             Some(Trouble::Garbage) => Err(HttpError::Garbage("status line".to_owned())),
             Some(Trouble::Unavailable) => Ok(answer(503, None, "")),
             Some(Trouble::UnavailableAndApplied) => {

@@ -190,7 +190,7 @@ impl Post for Holding {
         self.changes.lock().unwrap().push((now + delay, is_removal));
         if is_held {
             self.clock.sleep(Duration::from_mins(1));
-            return Err(HttpError::Timeout("receive response".to_owned()));
+            return Err(HttpError::Timeout("receive response".into()));
         }
         Ok(success())
     }
