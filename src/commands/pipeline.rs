@@ -18,7 +18,7 @@ use crate::commands::exit::Exit;
 use crate::commands::outcome::{Server, Stop};
 use crate::delivery::counts::Sent;
 use crate::delivery::failed_file::Failures;
-use crate::delivery::{self, FirstCall, Keep, Plan, Shared};
+use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::http::endpoint::Endpoint;
 use crate::input::Rows;
@@ -149,7 +149,7 @@ fn upload_to(
     };
     let (reader, rest) = open(config, &rows)?;
     let failures = Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names)?;
-    let keep = Arc::new(Keep { failures });
+    let failures = Arc::new(failures);
     let plan = plan(config, endpoint, credentials, session_time);
     let limiter = Arc::new(limiter_of(config, endpoint, Arc::clone(&beginning.clock)));
     beginning.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
@@ -161,7 +161,8 @@ fn upload_to(
     };
     info!("cohort {} at {endpoint}: {what} in {}", config.braze.cohort_id, reader.name());
     let progress = Progress::new(reader.size(), reader.bytes_read());
-    let mut upload = Upload { config, plan, post: &post, limiter: &limiter, shared: &shared, keep: &keep, progress };
+    let mut upload =
+        Upload { config, plan, post: &post, limiter: &limiter, shared: &shared, failures: &failures, progress };
     let removals = match rest {
         None => {
             upload.send(reader);
@@ -171,7 +172,7 @@ fn upload_to(
     };
     upload.settle(Ending::Run);
     upload.progress.finish();
-    finish_failures(&keep.failures, &limiter);
+    finish_failures(&failures, &limiter);
     let (input, stop) = (shared.input().clone(), limiter.take_stop());
     let account = account(config, input, shared.sent(), limiter.now(), None, removals);
     Ok(finished(account, stop))
@@ -184,7 +185,7 @@ struct Upload<'a> {
     post: &'a Http,
     limiter: &'a Arc<RateLimiter<Stop>>,
     shared: &'a Arc<Shared>,
-    keep: &'a Arc<Keep>,
+    failures: &'a Arc<Failures>,
     progress: Progress,
 }
 
@@ -192,7 +193,7 @@ impl Upload<'_> {
     fn send(&mut self, reader: Reader) {
         let (shared, progress) = (self.shared, &mut self.progress);
         let mut tick = || progress.show(shared.sent());
-        delivery::run(&self.plan, reader, self.post, self.limiter, shared, self.keep, &mut tick);
+        delivery::run(&self.plan, reader, self.post, self.limiter, shared, self.failures, &mut tick);
     }
 
     /// Waits until no request that was not answered can take effect any more.

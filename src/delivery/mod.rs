@@ -103,12 +103,6 @@ pub struct FirstCall {
     pub body: Vec<u8>,
 }
 
-/// What is written beside the run.
-pub struct Keep {
-    /// What did not arrive.
-    pub failures: Failures,
-}
-
 /// What the run's threads tell each other, and progress.
 #[derive(Default)]
 pub struct Shared {
@@ -162,12 +156,12 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
     post: &dyn Post,
     limiter: &Arc<RateLimiter<S>>,
     shared: &Arc<Shared>,
-    keep: &Arc<Keep>,
+    failures: &Arc<Failures>,
     tick: &mut dyn FnMut(),
 ) {
     let (batches, queue) = bounded(plan.thread_count.min(MAX_QUEUE));
     // Not joined: it may be stuck in a read that never ends, which must not keep a stopped run from ending.
-    let end_of_input = start_reader(reader, batches, shared, limiter, keep);
+    let end_of_input = start_reader(reader, batches, shared, limiter, failures);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(plan.thread_count)
         .thread_name(|number| format!("worker-{number}"))
@@ -179,7 +173,7 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
                 .stop(DeliveryError::Defect(format!("the worker threads cannot be started: {error}")).into());
         }
     };
-    let worker = Worker { plan, post, limiter, shared, failures: &keep.failures };
+    let worker = Worker { plan, post, limiter, shared, failures };
     let left_over = queue.clone();
     pool.in_place_scope(|scope| {
         let (at_work, all_done) = bounded::<()>(0);
@@ -230,10 +224,10 @@ fn start_reader<S: From<DeliveryError> + Send + 'static>(
     batches: Sender<Batch>,
     shared: &Arc<Shared>,
     limiter: &Arc<RateLimiter<S>>,
-    keep: &Arc<Keep>,
+    failures: &Arc<Failures>,
 ) -> Receiver<()> {
     let (said, end_of_input) = bounded(1);
-    let (shared, limiter, keep) = (Arc::clone(shared), Arc::clone(limiter), Arc::clone(keep));
+    let (shared, limiter, failures) = (Arc::clone(shared), Arc::clone(limiter), Arc::clone(failures));
     thread::spawn(move || {
         let is_over = || shared.is_over.load(Ordering::Relaxed);
         let publish = |account: &InputAccount| {
@@ -245,7 +239,7 @@ fn start_reader<S: From<DeliveryError> + Send + 'static>(
         };
         let leave = |batch: &Batch| {
             if !is_over()
-                && let Err(error) = keep.failures.take(batch, worker::NOT_SENT)
+                && let Err(error) = failures.take(batch, worker::NOT_SENT)
             {
                 limiter.stop(DeliveryError::CannotWrite(error).into());
             }

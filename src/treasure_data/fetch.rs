@@ -173,8 +173,7 @@ impl<'a, S: From<JobError>> Client<'a, S> {
     }
 
     fn stop(&self, error: JobError) -> Stopped {
-        self.limiter.stop(error.into());
-        Stopped
+        self.refuse(error.into())
     }
 
     fn cannot_keep(&self, error: std::io::Error) -> Failure<JobError> {

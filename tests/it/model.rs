@@ -16,7 +16,7 @@ use td_braze_cohort::commands::exit::Exit;
 use td_braze_cohort::commands::outcome::Stop;
 use td_braze_cohort::delivery::counts::Sent;
 use td_braze_cohort::delivery::failed_file::Failures;
-use td_braze_cohort::delivery::{self, Keep, Shared};
+use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::input::counters::InputAccount;
 use td_braze_cohort::members::operation::Operation;
@@ -321,7 +321,7 @@ fn run(scene: &Scene, faults: &Faults, seed: u64, braze: &Mutex<Braze>, folder: 
     let names = rig::names();
     let reader = rig::reader(&scene.text, scene.operation, scene.batch_size, folder);
     let failed_file = folder.join("failed.csv");
-    let keep = Arc::new(Keep { failures: Failures::begin(Some(&failed_file), &names).unwrap() });
+    let failures = Arc::new(Failures::begin(Some(&failed_file), &names).unwrap());
     let plan = rig::plan(scene.threads);
     let clock = Arc::new(VirtualClock::default());
     let limiter = rig::limiter(250_000, &clock);
@@ -341,13 +341,13 @@ fn run(scene: &Scene, faults: &Faults, seed: u64, braze: &Mutex<Braze>, folder: 
         *braze = Braze { applied, broken_rules, ..Braze::default() };
     }
     let shared = Arc::new(Shared::new(1));
-    delivery::run(&plan, reader, &line, &limiter, &shared, &keep, &mut || {});
+    delivery::run(&plan, reader, &line, &limiter, &shared, &failures, &mut || {});
 
     let (input, sent, stop) = (shared.input().clone(), shared.sent(), limiter.take_stop());
     let killed = *line.killed.lock().unwrap();
     let mut failed = Vec::new();
     if !killed {
-        keep.failures.finish().unwrap();
+        failures.finish().unwrap();
         failed = read_failed(&failed_file);
     }
     let undelivered = input.identifiers() - sent.delivered - sent.refused;

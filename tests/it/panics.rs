@@ -12,7 +12,7 @@ use td_braze_cohort::commands::exit::Exit;
 use td_braze_cohort::commands::outcome::Stop;
 use td_braze_cohort::commands::pipeline;
 use td_braze_cohort::delivery::failed_file::Failures;
-use td_braze_cohort::delivery::{self, Keep, Shared};
+use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
 use td_braze_cohort::input::{Location, MaxRejected};
@@ -73,11 +73,11 @@ fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
     let shared = Arc::new(Shared::new(0));
     let failed_file = folder.path().join("failed.csv");
     let failures = Failures::begin(Some(&failed_file), &config.input.names).unwrap();
-    let keep = Arc::new(Keep { failures });
+    let failures = Arc::new(failures);
     let post =
         Panicking { limiter: Arc::clone(&limiter), in_call, calls: AtomicUsize::new(0), taken: AtomicUsize::new(0) };
 
-    delivery::run(&plan, reader, &post, &limiter, &shared, &keep, &mut || {});
+    delivery::run(&plan, reader, &post, &limiter, &shared, &failures, &mut || {});
 
     let stop = limiter.take_stop().expect("a panic is a reason to stop");
     assert!(matches!(stop, Stop::Defect(_)) && stop.exit() == Exit::Defect, "{stop}");
@@ -88,6 +88,6 @@ fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
     let calls = post.calls.load(Ordering::SeqCst);
     assert!(calls > in_call && calls <= in_call + 3, "{calls} calls: the others went on");
     assert_eq!(sent.requests, calls as u64);
-    let kept = keep.failures.finish().unwrap().map_or(0, |(_, kept)| kept);
+    let kept = failures.finish().unwrap().map_or(0, |(_, kept)| kept);
     assert_eq!(kept, read - taken, "what was in the hands of the one that panicked is kept too");
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use rstest::rstest;
 use td_braze_cohort::delivery::counts::Sent;
 use td_braze_cohort::delivery::failed_file::Failures;
-use td_braze_cohort::delivery::{self, Keep, Shared};
+use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::members::operation::Operation;
 use td_braze_cohort::retry::{Clock, Ending};
@@ -76,14 +76,14 @@ fn send(
     let limiter = rig::limiter(max_requests_per_hour, &clock);
     let line = Line { clock, script: Box::new(script), began: Mutex::default() };
     let (shared, plan) = (Arc::new(Shared::new(1)), rig::plan(threads));
-    let keep = Arc::new(Keep { failures: Failures::none() });
+    let failures = Arc::new(Failures::none());
     delivery::run(
         &plan,
         rig::reader(&text, Operation::Add, 1, folder.path()),
         &line,
         &limiter,
         &shared,
-        &keep,
+        &failures,
         &mut || {},
     );
     assert!(limiter.take_stop().is_none());
@@ -203,12 +203,12 @@ fn a_removal_that_braze_holds_for_longer_than_a_timeout_comes_before_the_additio
     let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(VirtualClock::default()));
     let limiter = rig::limiter(BRAZES_LIMIT, &clock);
     let braze = Holding { clock, changes: Mutex::default() };
-    let keep = Arc::new(Keep { failures: Failures::none() });
+    let failures = Arc::new(Failures::none());
     let shared = Arc::new(Shared::new(1));
     let grace = Duration::from_mins(2);
     for (operation, ending) in [(Operation::Remove, Ending::Phase), (Operation::Add, Ending::Run)] {
         let reader = rig::reader("user_ids\nu1\n", operation, 1, folder.path());
-        delivery::run(&rig::plan(1), reader, &braze, &limiter, &shared, &keep, &mut || {});
+        delivery::run(&rig::plan(1), reader, &braze, &limiter, &shared, &failures, &mut || {});
         let _present = limiter.attend();
         limiter.settle(ending, grace, |_| {}).unwrap();
     }

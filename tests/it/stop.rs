@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rstest::rstest;
 use td_braze_cohort::commands::outcome::{Server, Stop};
 use td_braze_cohort::delivery::failed_file::Failures;
-use td_braze_cohort::delivery::{self, Keep, Shared};
+use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::input::MaxRejected;
 use td_braze_cohort::input::formats::format::Form;
@@ -239,8 +239,8 @@ fn rows_that_come_when_a_stopped_run_is_over_are_not_counted() {
     };
     let stop_for = Stop::of_limiter(Server::Braze, "braze".to_owned());
     let limiter = Arc::new(RateLimiter::new(limits, Arc::new(Monotonic::default()), stop_for));
-    let (shared, keep) = (Arc::new(Shared::new(1)), Arc::new(Keep { failures: Failures::none() }));
-    delivery::run(&rig::plan(1), reader, &Taking, &limiter, &shared, &keep, &mut || {
+    let (shared, failures) = (Arc::new(Shared::new(1)), Arc::new(Failures::none()));
+    delivery::run(&rig::plan(1), reader, &Taking, &limiter, &shared, &failures, &mut || {
         if shared.sent().delivered == 1000 {
             limiter.stop(Stop::Terminated);
         }

@@ -263,49 +263,43 @@ impl Sources {
     /// The same sources for three passes. Files and what was fetched are opened for each; what can be read only once is kept by
     /// the first pass, in a file without a name.
     pub fn thrice(self) -> Result<[Self; 3], SourceError> {
-        let (mut first, mut second, mut third) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        let mut passes = [const { VecDeque::new() }; 3];
+        let kept = |name: String, form: Form, spool: &Arc<File>| {
+            let mut source = Source::new(name, form, Box::new(Kept::new(Arc::clone(spool))));
+            source.read = Arc::clone(&self.read);
+            Waiting::Source(source)
+        };
         for waiting in self.waiting {
-            let kept = |name: String, form: Form, spool: &Arc<File>| {
-                let mut source = Source::new(name, form, Box::new(Kept::new(Arc::clone(spool))));
-                source.read = Arc::clone(&self.read);
-                Waiting::Source(source)
-            };
+            let [first, later @ ..] = &mut passes;
             match waiting {
-                Waiting::File(path, Some(stamp)) => {
-                    first.push_back(Waiting::File(path.clone(), Some(stamp)));
-                    second.push_back(Waiting::File(path.clone(), Some(stamp)));
-                    third.push_back(Waiting::File(path, Some(stamp)));
+                Waiting::File(path, stamp @ Some(_)) => {
+                    passes.iter_mut().for_each(|pass| pass.push_back(Waiting::File(path.clone(), stamp)));
                 }
                 Waiting::Fetched(fetched) => {
-                    first.push_back(Waiting::Fetched(fetched.clone()));
-                    second.push_back(Waiting::Fetched(fetched.clone()));
-                    third.push_back(Waiting::Fetched(fetched));
+                    passes.iter_mut().for_each(|pass| pass.push_back(Waiting::Fetched(fetched.clone())));
                 }
                 Waiting::File(path, None) | Waiting::Pipe(path, _) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
-                    for later in [&mut second, &mut third] {
-                        later.push_back(kept(path.display().to_string(), self.form.clone(), &spool));
-                    }
+                    let again = || kept(path.display().to_string(), self.form.clone(), &spool);
+                    later.iter_mut().for_each(|pass| pass.push_back(again()));
                     first.push_back(Waiting::Pipe(path, spool));
                 }
                 Waiting::Source(source) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
-                    for later in [&mut second, &mut third] {
-                        later.push_back(kept(source.name.clone(), source.form.clone(), &spool));
-                    }
+                    let again = || kept(source.name.clone(), source.form.clone(), &spool);
+                    later.iter_mut().for_each(|pass| pass.push_back(again()));
                     first.push_back(Waiting::Source(source.keeping(spool)));
                 }
             }
         }
         let size = self.size.map(|size| size * 3);
-        let sources = |waiting| Self {
+        Ok(passes.map(|waiting| Self {
             name: self.name.clone(),
             form: self.form.clone(),
             size,
             read: Arc::clone(&self.read),
             waiting,
-        };
-        Ok([sources(first), sources(second), sources(third)])
+        }))
     }
 
     /// Opens those that are still to be read, for a look at how they begin. What cannot be opened twice is left out.
