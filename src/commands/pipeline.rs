@@ -213,17 +213,11 @@ impl Upload<'_> {
 
     /// Judges the input, and sends the removals, then the additions. Returns what belongs to the removals.
     fn send_both(&mut self, reader: Reader, rest: Rest) -> Part {
-        let additions = match self.judge(reader).and_then(|()| Ok(rest.begin()?)) {
-            Ok((reader, additions)) if !self.limiter.is_stopped() => {
-                self.send(reader);
-                Some(additions)
-            }
-            Ok(_) => None,
-            Err(stop) => {
-                self.limiter.stop(stop);
-                None
-            }
-        };
+        match self.judge(reader).and_then(|()| Ok(rest.removals.begin()?)) {
+            Ok(reader) if !self.limiter.is_stopped() => self.send(reader),
+            Ok(_) => {}
+            Err(stop) => self.limiter.stop(stop),
+        }
         let removals = Part { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() };
         let undelivered = removals.undelivered();
         if undelivered > 0 && !self.limiter.is_stopped() {
@@ -231,11 +225,11 @@ impl Upload<'_> {
             return removals;
         }
         self.settle(Ending::Phase);
-        if let Some(additions) = additions.filter(|_| !self.limiter.is_stopped()) {
+        if !self.limiter.is_stopped() {
             self.plan.first_call = None;
             let counted = self.shared.input().clone();
-            match additions.begin(counted) {
-                Ok(reader) => self.send(reader),
+            match rest.additions.begin() {
+                Ok(reader) => self.send(reader.counting_on(counted)),
                 Err(error) => self.limiter.stop(Stop::Input(error)),
             }
         }
@@ -360,11 +354,11 @@ fn dry_run(config: &Config) -> Result<Finished, CommandError> {
         None => (read(reader), None),
         Some(rest) => {
             let mut removals = Part::default();
-            let result = reader.judge(is_wanted).and_then(|_| rest.begin()).and_then(|(reader, additions)| {
+            let result = reader.judge(is_wanted).and_then(|_| rest.removals.begin()).and_then(|reader| {
                 read(reader)?;
                 let counted = shared.input().clone();
                 removals.identifiers = counted.identifiers();
-                if is_wanted() { additions.begin(counted).and_then(&mut read) } else { Ok(()) }
+                if is_wanted() { read(rest.additions.begin()?.counting_on(counted)) } else { Ok(()) }
             });
             (result, Some(removals))
         }

@@ -101,20 +101,20 @@ impl InputAccount {
         }
     }
 
-    /// Counts a rejected cell, and says whether it is the first one for this reason.
-    pub fn count_rejected(&mut self, reason: Reason) -> bool {
+    /// Counts a rejected cell, and says how many there are for this reason.
+    pub fn count_rejected(&mut self, reason: Reason) -> u64 {
         count(&mut self.cells_rejected, Reason::ALL.iter().position(|known| *known == reason))
     }
 
-    /// Counts a row that is none, and says whether it is the first one with this fault.
-    pub fn count_malformed(&mut self, fault: Fault) -> bool {
+    /// Counts a row that is none, and says how many there are with this fault.
+    pub fn count_malformed(&mut self, fault: Fault) -> u64 {
         self.rows_rejected += 1;
         count(&mut self.rows_malformed, Fault::ALL.iter().position(|known| *known == fault))
     }
 }
 
-fn count(counts: &mut [u64], place: Option<usize>) -> bool {
-    let Some(count) = place.and_then(|place| counts.get_mut(place)) else { return false };
+fn count(counts: &mut [u64], place: Option<usize>) -> u64 {
+    let Some(count) = place.and_then(|place| counts.get_mut(place)) else { return 0 };
     *count += 1;
-    *count == 1
+    *count
 }

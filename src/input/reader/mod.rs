@@ -111,8 +111,7 @@ impl Reader {
         if part.format != Format::Jsonl && !pass.is_quiet() {
             warn_of_missing(&part.columns.missing);
         }
-        let (mut tally, batch) = (Tally::new(names), Batch::new(pass.operation()));
-        tally.is_quiet = pass.is_quiet();
+        let (tally, batch) = (Tally::new(names, pass), Batch::new(pass.operation()));
         let mut reader = Self { sources, part, names: names.clone(), limits, pass, tally, batch };
         reader.begin_part(Format::Csv);
         Ok(reader)
@@ -197,7 +196,7 @@ impl Reader {
                 Err(error) => return Err(self.part.unreadable(error)),
             }
             let (row, layout) = (self.part.row(), &self.part.layout);
-            let has_rejected = self.tally.count_row(row, layout, self.pass, &mut |kind, identifier| {
+            let has_rejected = self.tally.count_row(row, layout, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
                 if self.batch.len() >= self.limits.batch_size {
                     full.push(mem::replace(&mut self.batch, Batch::new(self.pass.operation())));
@@ -347,10 +346,10 @@ mod tests {
             let form = Form { format: Some(Format::Csv), ..Form::default() };
             let mut input = formats::open(text.as_slice(), "-", &form, Vec::new()).unwrap();
             let names = Names { aliases: vec!["email".to_owned()], ..Names::default() };
-            let mut tally = Tally::new(&names);
+            let mut tally = Tally::new(&names, Pass::Every(Operation::Add));
             let mut sent_on = 0;
             while input.rows.advance().unwrap() {
-                tally.count_row(input.rows.row(), &layout(), Pass::Every(Operation::Add), &mut |_, _| sent_on += 1);
+                tally.count_row(input.rows.row(), &layout(), &mut |_, _| sent_on += 1);
             }
             let account = tally.account;
             prop_assert_eq!(account.rows_read, rows.len() as u64);

@@ -3,40 +3,31 @@
 
 use super::{Limits, Pass, Reader};
 use crate::input::columns::Names;
-use crate::input::counters::InputAccount;
 use crate::input::error::InputError;
 use crate::input::source::Sources;
 use crate::members::operation::Operations;
 
-/// What follows when the first pass has judged the input to be usable.
-pub struct Rest {
-    removals: Sources,
-    additions: Sources,
-    names: Names,
-    limits: Limits,
-}
-
-/// The last pass, not begun yet.
-pub struct Additions {
+/// A pass that has not begun yet.
+pub struct Later {
+    pass: Pass,
     sources: Sources,
     names: Names,
     limits: Limits,
 }
 
-impl Rest {
-    /// Begins with the removals.
-    pub fn begin(self) -> Result<(Reader, Additions), InputError> {
-        let Self { removals, additions, names, limits } = self;
-        let reader = Reader::new(removals, &names, limits, Pass::Removals)?;
-        Ok((reader, Additions { sources: additions, names, limits }))
+impl Later {
+    /// Begins it.
+    pub fn begin(self) -> Result<Reader, InputError> {
+        Reader::new(self.sources, &self.names, self.limits, self.pass)
     }
 }
 
-impl Additions {
-    /// Begins them, when all removals are settled; `account` is what was counted of these.
-    pub fn begin(self, account: InputAccount) -> Result<Reader, InputError> {
-        Ok(Reader::new(self.sources, &self.names, self.limits, Pass::Additions)?.counting_on(account))
-    }
+/// What follows when the first pass has judged the input to be usable.
+pub struct Rest {
+    /// First.
+    pub removals: Later,
+    /// When all removals are settled; it is to go on counting where they ended.
+    pub additions: Later,
 }
 
 /// Opens the input for the first pass, and keeps what later ones need.
@@ -46,12 +37,14 @@ pub fn open(
     limits: Limits,
     operations: &Operations,
 ) -> Result<(Reader, Option<Rest>), InputError> {
+    let first = |sources| Reader::new(sources, names, limits, Pass::first(operations));
     match operations {
-        Operations::One(operation) => Ok((Reader::new(sources, names, limits, Pass::Every(*operation))?, None)),
+        Operations::One(_) => Ok((first(sources)?, None)),
         Operations::Column(_) => {
             let [judged, removals, additions] = sources.thrice()?;
-            let reader = Reader::new(judged, names, limits, Pass::Judging)?;
-            Ok((reader, Some(Rest { removals, additions, names: names.clone(), limits })))
+            let later = |pass, sources| Later { pass, sources, names: names.clone(), limits };
+            let rest = Rest { removals: later(Pass::Removals, removals), additions: later(Pass::Additions, additions) };
+            Ok((first(judged)?, Some(rest)))
         }
     }
 }

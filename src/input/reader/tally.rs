@@ -53,8 +53,7 @@ pub struct Tally {
     pub account: InputAccount,
     /// Of the identifiers, those that are removed.
     pub removals: u64,
-    /// Nothing is told: an earlier pass has.
-    pub is_quiet: bool,
+    pass: Pass,
     /// What is known of each kind of identifier, in the order of [`Kind::all`].
     kinds: Vec<Shown>,
     null_words: NullWords,
@@ -76,12 +75,12 @@ struct Shown {
 
 impl Tally {
     /// Nothing counted yet.
-    pub fn new(names: &Names) -> Self {
+    pub fn new(names: &Names, pass: Pass) -> Self {
         let (aliases, null_words) = (names.aliases.len(), names.null_words.clone());
         Self {
             account: InputAccount::new(aliases),
             removals: 0,
-            is_quiet: false,
+            pass,
             kinds: vec![Shown::default(); 2 + aliases],
             null_words,
             unknown_operations: 0,
@@ -112,25 +111,19 @@ impl Tally {
 
     /// Counts one row and hands on its identifiers. The first rejection for each reason is told with its place. Returns whether
     /// anything was rejected.
-    pub fn count_row(
-        &mut self,
-        row: Row<'_>,
-        layout: &Layout,
-        pass: Pass,
-        send_on: &mut impl FnMut(Kind, &[u8]),
-    ) -> bool {
+    pub fn count_row(&mut self, row: Row<'_>, layout: &Layout, send_on: &mut impl FnMut(Kind, &[u8])) -> bool {
         if layout.is_header(&row) {
-            self.count_header(row, layout, pass);
+            self.count_header(row, layout);
             return false;
         }
-        self.account.rows_seen += u64::from(pass.is_first());
-        let operation = match turn_of(&row, layout, pass, &self.null_words) {
+        self.account.rows_seen += u64::from(self.pass.is_first());
+        let operation = match turn_of(&row, layout, self.pass, &self.null_words) {
             Turn::Now(operation) => {
                 self.account.rows_read += 1;
                 operation
             }
             Turn::InAnotherPass => return false,
-            Turn::Never(_) | Turn::Unknown if !pass.is_first() => return false,
+            Turn::Never(_) | Turn::Unknown if !self.pass.is_first() => return false,
             Turn::Unknown => {
                 self.account.rows_read += 1;
                 self.count_unknown(row, layout);
@@ -211,13 +204,19 @@ impl Tally {
         }
     }
 
-    fn count_header(&mut self, row: Row<'_>, layout: &Layout, pass: Pass) {
-        if !pass.is_first() {
-            return;
+    /// Tells of the first one of its kind, unless an earlier pass has.
+    fn tell_first(&self, count: u64, row: Row<'_>, layout: &Layout, what: impl FnOnce() -> String) {
+        if count == 1 && !self.pass.is_quiet() {
+            warn!("{}: {}", layout.at(row.place), what());
         }
-        self.account.rows_repeating_header += 1;
-        if self.account.rows_repeating_header == 1 && !self.is_quiet {
-            warn!("{}: it repeats the header and is skipped (further ones are only counted)", layout.at(row.place));
+    }
+
+    fn count_header(&mut self, row: Row<'_>, layout: &Layout) {
+        if self.pass.is_first() {
+            self.account.rows_repeating_header += 1;
+            self.tell_first(self.account.rows_repeating_header, row, layout, || {
+                "it repeats the header and is skipped (further ones are only counted)".to_owned()
+            });
         }
     }
 
@@ -243,64 +242,57 @@ impl Tally {
 
     fn count_malformed(&mut self, fault: Fault, row: Row<'_>, layout: &Layout) {
         self.keep_place(fault.key(), row, layout, None);
-        if !self.account.count_malformed(fault) || self.is_quiet {
-            return;
-        }
-        let problem = match fault {
-            Fault::CellCount => format!("it has {} cells where there are {} columns", row.len(), layout.width),
-            Fault::TooLong => "it has too many or too long cells".to_owned(),
-            Fault::NotJson => "it is not JSON".to_owned(),
-            Fault::NotARow => "it is JSON, but no object".to_owned(),
-            Fault::DuplicateKey => "the key of an identifier is there twice".to_owned(),
-            Fault::Operation => "its operation is neither add nor remove (or delete)".to_owned(),
-        };
-        warn!("{}: rejected, as {problem} (further ones are only counted)", layout.at(row.place));
+        let count = self.account.count_malformed(fault);
+        self.tell_first(count, row, layout, || {
+            let problem = match fault {
+                Fault::CellCount => format!("it has {} cells where there are {} columns", row.len(), layout.width),
+                Fault::TooLong => "it has too many or too long cells".to_owned(),
+                Fault::NotJson => "it is not JSON".to_owned(),
+                Fault::NotARow => "it is JSON, but no object".to_owned(),
+                Fault::DuplicateKey => "the key of an identifier is there twice".to_owned(),
+                Fault::Operation => "its operation is neither add nor remove (or delete)".to_owned(),
+            };
+            format!("rejected, as {problem} (further ones are only counted)")
+        });
     }
 
     fn count_rejected_cell(&mut self, reason: Reason, row: Row<'_>, layout: &Layout, place: usize) {
         self.keep_place(reason.key(), row, layout, Some(place));
-        if self.account.count_rejected(reason) && !self.is_quiet {
-            let place = layout.at(row.place);
+        let count = self.account.count_rejected(reason);
+        self.tell_first(count, row, layout, || {
             let way_out = match reason {
                 Reason::Float => "; for a DOUBLE write CAST(CAST(... AS BIGINT) AS VARCHAR) in the query",
                 Reason::Nested => "; for an ARRAY or a MAP write UNNEST in the query",
                 _ => "",
             };
-            warn!("{place}: a cell is rejected ({}; further ones are only counted{way_out})", reason.key());
-        }
+            format!("a cell is rejected ({}; further ones are only counted{way_out})", reason.key())
+        });
     }
 
     fn count_invisible(&mut self, row: Row<'_>, layout: &Layout) {
         self.account.cells_with_invisible_characters += 1;
-        if self.account.cells_with_invisible_characters == 1 && !self.is_quiet {
-            warn!(
-                "{}: an identifier holds an invisible character and is sent so; Braze will hardly know it (further ones are only \
-                 counted)",
-                layout.at(row.place)
-            );
-        }
+        self.tell_first(self.account.cells_with_invisible_characters, row, layout, || {
+            "an identifier holds an invisible character and is sent so; Braze will hardly know it (further ones are only counted)"
+                .to_owned()
+        });
     }
 
     fn count_null_word(&mut self, cell: &[u8], row: Row<'_>, layout: &Layout) {
         self.account.null_words += 1;
-        if self.account.null_words == 1 && !self.is_quiet {
-            warn!(
-                "{}: a cell is the word '{}', which counts as blank (further ones are only counted); the setting null_words lists \
+        self.tell_first(self.account.null_words, row, layout, || {
+            format!(
+                "a cell is the word '{}', which counts as blank (further ones are only counted); the setting null_words lists \
                  such words, and null_words: [] sends them",
-                layout.at(row.place),
                 self.null_words.find(cell).unwrap_or_default()
-            );
-        }
+            )
+        });
     }
 
     fn count_padded_cell(&mut self, row: Row<'_>, layout: &Layout) {
         self.account.cells_with_outer_space += 1;
-        if self.account.cells_with_outer_space == 1 && !self.is_quiet {
-            warn!(
-                "{}: an identifier begins or ends with a space and is sent so; Braze will hardly know it \
-                 (further ones are only counted)",
-                layout.at(row.place)
-            );
-        }
+        self.tell_first(self.account.cells_with_outer_space, row, layout, || {
+            "an identifier begins or ends with a space and is sent so; Braze will hardly know it (further ones are only counted)"
+                .to_owned()
+        });
     }
 }
