@@ -2,8 +2,9 @@
 
 use thiserror::Error;
 
+use crate::input::cells::NullWords;
 use crate::input::near_names::nearest;
-use crate::members::identifier::{DEVICE_IDS, Kind, NullWords, USER_IDS};
+use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
 
 /// What the columns that matter are called, and what in them names nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

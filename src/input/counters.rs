@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::input::cells::Reason;
 use crate::input::formats::Fault;
-use crate::members::identifier::{Kind, Reason};
+use crate::members::identifier::Kind;
 
 /// Where something was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]

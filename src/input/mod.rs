@@ -5,6 +5,7 @@
 //! ```
 //! It never sends anything, and never decides what becomes of a batch that has left it.
 
+pub mod cells;
 pub mod columns;
 pub mod counters;
 pub mod error;

@@ -8,9 +8,9 @@ pub mod progress;
 use serde_json::{Map, Value, json};
 
 use crate::delivery::counts::Sent;
+use crate::input::cells::Reason;
 use crate::input::counters::{InputAccount, Rejection};
 use crate::input::formats::Fault;
-use crate::members::identifier::Reason;
 use crate::members::operation::Operations;
 
 /// What is counted of one of two passes.

@@ -8,13 +8,14 @@ use super::raw::{Origin, Raw, Written};
 use super::setting::Key;
 use super::values::{Values, shortened};
 use crate::http::endpoint::{self, Endpoint};
+use crate::input::cells::NullWords;
 use crate::input::columns::Names;
 use crate::input::formats::delimited::MAX_COLUMNS;
 use crate::input::formats::format::{Form, Format};
 use crate::input::removals::RemovalLimits;
 use crate::input::source::Input;
 use crate::input::{Location, MaxRejected};
-use crate::members::identifier::{DEVICE_IDS, NullWords, USER_IDS};
+use crate::members::identifier::{DEVICE_IDS, USER_IDS};
 use crate::members::operation::{Operation, Operations};
 
 /// The most alias columns; Braze sets no limit, a `u16` counts them.

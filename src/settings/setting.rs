@@ -1,9 +1,9 @@
 //! Every setting, a row each. Parsing, checks, the JSON Schema and the table of docs/settings.md are read from here: a new
 //! setting is a row and its use.
 
+use crate::input::cells::NULL_WORDS;
 use crate::input::formats::format::Format;
 use crate::input::near_names::nearest;
-use crate::members::identifier::NULL_WORDS;
 use crate::members::operation::Operation;
 
 /// More than the number of any job has.

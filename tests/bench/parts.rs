@@ -12,6 +12,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use td_braze_cohort::braze::body::{BodyWriter, Credentials};
 use td_braze_cohort::input::MaxRejected;
+use td_braze_cohort::input::cells;
 use td_braze_cohort::input::columns::Names;
 use td_braze_cohort::input::formats;
 use td_braze_cohort::input::formats::format::{Form, Format};
@@ -19,7 +20,7 @@ use td_braze_cohort::input::reader::{Limits, Pass, Reader};
 use td_braze_cohort::input::source::compressed::Unpacked;
 use td_braze_cohort::input::source::{Source, Sources};
 use td_braze_cohort::members::batch::{Batch, CAPACITY};
-use td_braze_cohort::members::identifier::{self, Kind};
+use td_braze_cohort::members::identifier::Kind;
 use td_braze_cohort::members::operation::Operation;
 use td_braze_cohort::secret::Secret;
 
@@ -98,16 +99,14 @@ fn rows_of_each_format(criterion: &mut Criterion) {
 fn identifiers(criterion: &mut Criterion) {
     let cells: Vec<_> =
         (0..ROWS).flat_map(|row| WIDE_IDENTIFIERS.map(|column| members::wide_row(row)[column].clone())).collect();
-    let null_words = identifier::NullWords::default();
+    let null_words = cells::NullWords::default();
     let mut group = criterion.benchmark_group("identifiers");
     group.throughput(Throughput::Elements(cells.len() as u64));
     group.bench_function("examine", |bencher| {
         bencher.iter(|| {
             cells
                 .iter()
-                .filter(|cell| {
-                    matches!(identifier::examine(cell.as_bytes(), &null_words), identifier::Cell::Identifier { .. })
-                })
+                .filter(|cell| matches!(cells::examine(cell.as_bytes(), &null_words), cells::Cell::Identifier { .. }))
                 .count()
         });
     });

@@ -16,7 +16,7 @@ use super::bytes::{Bytes, Line};
 use super::delimited::KEPT_OF_A_CELL;
 use super::typed::{Record, What};
 use super::{Fault, Place, Row, RowsError};
-use crate::members::identifier::Reason;
+use crate::input::cells::Reason;
 
 /// So many rejected lines may stand before the first object, which shows what the columns are.
 const MAX_LEADING_FAULTS: usize = 1000;

@@ -15,7 +15,7 @@ pub mod typed;
 #[cfg(test)]
 mod tests;
 
-use crate::members::identifier::Reason;
+use crate::input::cells::Reason;
 use bytes::Bytes;
 use delimited::Delimited;
 use format::{Form, Format};

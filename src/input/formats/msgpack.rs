@@ -10,7 +10,7 @@ use super::bytes::{Bytes, MAX_LINE_BYTES, WINDOW};
 use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS};
 use super::typed::{Record, Typed, What};
 use super::{Fault, Place, Row, RowsError};
-use crate::members::identifier::Reason;
+use crate::input::cells::Reason;
 
 /// Reads rows, in constant memory.
 pub struct Msgpack<R> {

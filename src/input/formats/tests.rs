@@ -7,7 +7,7 @@ mod msgpack;
 use super::bytes::tests::Dribble;
 use super::format::{Form, Format};
 use super::{Fault, Row, RowsError, Value, open};
-use crate::members::identifier::Reason;
+use crate::input::cells::Reason;
 
 /// A cell as it is compared: text, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]

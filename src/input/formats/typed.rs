@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{Fault, Row};
-use crate::members::identifier::Reason;
+use crate::input::cells::Reason;
 
 /// A cell of a typed row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

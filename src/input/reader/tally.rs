@@ -4,10 +4,11 @@ use log::warn;
 
 use super::Pass;
 use super::part::Layout;
+use crate::input::cells::{Cell, NullWords, Reason, examine};
 use crate::input::columns::Names;
 use crate::input::counters::{InputAccount, Rejection};
 use crate::input::formats::{Fault, Row, Value};
-use crate::members::identifier::{Cell, Kind, NullWords, Reason, examine};
+use crate::members::identifier::Kind;
 use crate::members::operation::Operation;
 
 /// When a row is counted.

@@ -7,9 +7,9 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::{Cell, Dribble, Read, read, text};
+use crate::input::cells::Reason;
 use crate::input::formats::format::{Form, Format};
 use crate::input::formats::{Fault, RowsError, open};
-use crate::members::identifier::Reason;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]

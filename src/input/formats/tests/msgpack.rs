@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::{Cell, Read, read, text};
+use crate::input::cells::Reason;
 use crate::input::formats::RowsError;
 use crate::input::formats::format::Format;
-use crate::members::identifier::Reason;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]

@@ -1,0 +1,257 @@
+//! Which cell is an identifier, and why another is none. Pure: no input, no output, no clock.
+
+use serde::de::IgnoredAny;
+
+use crate::members::identifier::MAX_BYTES;
+
+/// What Treasure Data's tools, Hive, Python and others write for NULL, with commas between.
+pub const NULL_WORDS: &str = r"null,NULL,\N,nan,NaN,None,<nil>,undefined";
+
+/// What a cell of an identifier column turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// NULL, empty, or white space alone: nobody is meant.
+    Blank,
+    /// A word that others write for NULL: nobody is meant either.
+    NullWord,
+    /// An identifier, sent on as it stands.
+    Identifier {
+        /// It begins or ends with white space, which is rarely meant.
+        padded: bool,
+        /// It holds characters that nobody sees.
+        invisible: bool,
+    },
+    /// Not an identifier that Braze could know.
+    Rejected(Reason),
+}
+
+/// Why a cell is not sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It holds a control character, a line break or NUL.
+    ControlCharacter,
+    /// It is not UTF-8.
+    InvalidUtf8,
+    /// It is longer than [`MAX_BYTES`].
+    TooLong,
+    /// A number with a fraction or an exponent, or text as only a DOUBLE is written, whose digits say nothing reliable.
+    Float,
+    /// `true` or `false`.
+    Boolean,
+    /// A list or a map, or text that is one in JSON.
+    Nested,
+    /// A type of `MessagePack`'s that has no meaning here.
+    Extension,
+}
+
+impl Reason {
+    /// Every reason, in the order of the account.
+    pub const ALL: [Self; 7] = [
+        Self::ControlCharacter,
+        Self::InvalidUtf8,
+        Self::TooLong,
+        Self::Float,
+        Self::Boolean,
+        Self::Nested,
+        Self::Extension,
+    ];
+
+    /// The reason's key in the account.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::ControlCharacter => "control_character",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::TooLong => "too_long",
+            Self::Float => "float",
+            Self::Boolean => "boolean",
+            Self::Nested => "nested",
+            Self::Extension => "extension",
+        }
+    }
+}
+
+/// The exact words that count as blank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NullWords {
+    words: Vec<String>,
+    /// A bit for each length that a word has; the last one is for all longer ones too.
+    lengths: u64,
+}
+
+impl NullWords {
+    /// These words, and no others.
+    pub fn new(words: Vec<String>) -> Self {
+        let lengths = words.iter().fold(0, |lengths, word| lengths | length_bit(word.len()));
+        Self { words, lengths }
+    }
+
+    /// The word that a cell is.
+    #[inline]
+    pub fn find(&self, cell: &[u8]) -> Option<&str> {
+        if self.lengths & length_bit(cell.len()) == 0 {
+            return None;
+        }
+        self.words.iter().map(String::as_str).find(|word| word.as_bytes() == cell)
+    }
+}
+
+impl Default for NullWords {
+    fn default() -> Self {
+        Self::new(NULL_WORDS.split(',').map(str::to_owned).collect())
+    }
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
+/// Decides what a cell is. Nothing is altered: no trimming, no change of case.
+#[inline]
+pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
+    if cell.is_empty() {
+        return Cell::Blank;
+    }
+    if cell.len() > MAX_BYTES {
+        return Cell::Rejected(Reason::TooLong);
+    }
+    if null_words.find(cell).is_some() {
+        return Cell::NullWord;
+    }
+    if let Some(reason) = written_as_other_type(cell) {
+        return Cell::Rejected(reason);
+    }
+    if is_plain(cell) { Cell::Identifier { padded: false, invisible: false } } else { examine_text(cell) }
+}
+
+/// Whether all of it is printable ASCII, as nearly every identifier is.
+///
+/// A pass without a way out in the middle takes [`BLOCK`] bytes at once, and one by one those that are left over; so the last
+/// block is looked at as a whole, and overlaps the others.
+#[inline]
+fn is_plain(cell: &[u8]) -> bool {
+    let all = |bytes: &[u8]| bytes.iter().fold(true, |plain, byte| plain & (b'!'..=b'~').contains(byte));
+    match cell.last_chunk::<BLOCK>() {
+        Some(last) => all(&cell[..cell.len() / BLOCK * BLOCK]) & all(last),
+        None => all(cell),
+    }
+}
+
+const BLOCK: usize = 16;
+
+/// The same for text that is not plain.
+#[cold]
+fn examine_text(cell: &[u8]) -> Cell {
+    let Ok(text) = std::str::from_utf8(cell) else {
+        return Cell::Rejected(Reason::InvalidUtf8);
+    };
+    let trimmed = text.trim();
+    if text.chars().all(|letter| letter.is_whitespace() || is_invisible(letter)) {
+        Cell::Blank
+    } else if text.chars().any(char::is_control) {
+        Cell::Rejected(Reason::ControlCharacter)
+    } else {
+        Cell::Identifier { padded: trimmed.len() != text.len(), invisible: text.chars().any(is_invisible) }
+    }
+}
+
+/// Why text cannot be an identifier, as it is how a DOUBLE or a nested value is written.
+#[inline]
+fn written_as_other_type(cell: &[u8]) -> Option<Reason> {
+    match cell {
+        [b'[' | b'{', ..] => is_json(cell).then_some(Reason::Nested),
+        [b'0'..=b'9' | b'-' | b'+', .., b'0'..=b'9'] => is_double(cell).then_some(Reason::Float),
+        _ => None,
+    }
+}
+
+#[cold]
+fn is_json(cell: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(cell).is_ok()
+}
+
+/// Digits with `.0` behind them, or a mantissa with a point and an exponent.
+fn is_double(cell: &[u8]) -> bool {
+    let are_digits = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let unsigned = |number: &[u8]| number.len() - usize::from(matches!(number, [b'-' | b'+', ..]));
+    let number = &cell[cell.len() - unsigned(cell)..];
+    if let Some(whole) = number.strip_suffix(b".0") {
+        return are_digits(whole);
+    }
+    // The largest exponent has a sign and three digits.
+    let tail = number.len().saturating_sub(5);
+    let Some(place) = number[tail..].iter().position(|byte| matches!(byte, b'e' | b'E')) else { return false };
+    let (mantissa, exponent) = (&number[..tail + place], &number[tail + place + 1..]);
+    let Some(point) = mantissa.iter().position(|byte| *byte == b'.') else { return false };
+    are_digits(&mantissa[..point])
+        && are_digits(&mantissa[point + 1..])
+        && are_digits(&exponent[exponent.len() - unsigned(exponent)..])
+}
+
+/// Zero-width and directional characters, the soft hyphen and the byte order mark.
+pub fn is_invisible(letter: char) -> bool {
+    matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
+        | '\u{2066}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(b"", Cell::Blank)]
+    #[case(b"   ", Cell::Blank)]
+    #[case(b"\t\r\n", Cell::Blank)]
+    #[case("\u{3000}\u{a0}".as_bytes(), Cell::Blank)]
+    #[case(b"u1", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"U 1", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b" u1", Cell::Identifier { padded: true, invisible: false })]
+    #[case(b"u1 ", Cell::Identifier { padded: true, invisible: false })]
+    #[case("日本語@example.com".as_bytes(), Cell::Identifier { padded: false, invisible: false })]
+    #[case(br#"say "hi"\"#, Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"NULL", Cell::NullWord)]
+    #[case(br"\N", Cell::NullWord)]
+    #[case(b"<nil>", Cell::NullWord)]
+    #[case(b"Null", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"null ", Cell::Identifier { padded: true, invisible: false })]
+    #[case(b"12345.0", Cell::Rejected(Reason::Float))]
+    #[case(b"-1.0", Cell::Rejected(Reason::Float))]
+    #[case(b"7.9155723368987034E17", Cell::Rejected(Reason::Float))]
+    #[case(b"1.5e-300", Cell::Rejected(Reason::Float))]
+    #[case(b"1.5", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"1.0.0", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"12345e67", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"-", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"-0", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b".0", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"1.e5", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"1.5e", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"1.5e-", Cell::Identifier { padded: false, invisible: false })]
+    #[case(b"true", Cell::Identifier { padded: false, invisible: false })]
+    #[case(br#"["u1", "u2"]"#, Cell::Rejected(Reason::Nested))]
+    #[case(br#"{"a":1}"#, Cell::Rejected(Reason::Nested))]
+    #[case(b"[u1]", Cell::Identifier { padded: false, invisible: false })]
+    #[case("u\u{200b}1".as_bytes(), Cell::Identifier { padded: false, invisible: true })]
+    #[case("\u{feff} \u{ad}".as_bytes(), Cell::Blank)]
+    #[case(b"a\nb", Cell::Rejected(Reason::ControlCharacter))]
+    #[case(b"a\0b", Cell::Rejected(Reason::ControlCharacter))]
+    #[case(b"a\x7fb", Cell::Rejected(Reason::ControlCharacter))]
+    #[case("a\u{85}b".as_bytes(), Cell::Rejected(Reason::ControlCharacter))]
+    #[case(b"a\xffb", Cell::Rejected(Reason::InvalidUtf8))]
+    #[case(&[b'x'; 1024], Cell::Identifier { padded: false, invisible: false })]
+    #[case(&[b'x'; 1025], Cell::Rejected(Reason::TooLong))]
+    #[case(&[b' '; 1025], Cell::Rejected(Reason::TooLong))]
+    fn a_cell_is_blank_an_identifier_or_rejected(#[case] cell: &[u8], #[case] expected: Cell) {
+        assert_eq!(examine(cell, &NullWords::default()), expected);
+    }
+
+    #[test]
+    fn the_words_that_are_set_are_the_only_ones() {
+        let long = "x".repeat(70);
+        let words = NullWords::new(vec!["n/a".to_owned(), long.clone()]);
+        assert_eq!((words.find(b"n/a"), words.find(long.as_bytes())), (Some("n/a"), Some(long.as_str())));
+        assert_eq!((words.find(b"null"), words.find(&[b'x'; 71])), (None, None));
+        let is_sent = Cell::Identifier { padded: false, invisible: false };
+        assert_eq!(examine(b"null", &NullWords::new(Vec::new())), is_sent);
+    }
+}
