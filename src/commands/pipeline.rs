@@ -3,22 +3,22 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
 use log::{error, info, warn};
 
 use super::CommandError;
+use super::dry_run::dry_run;
 use super::job::{self, Beginning};
 use super::network::network;
+use super::phases::Upload;
 use crate::braze::Addresses;
 use crate::braze::body::{BodyWriter, Credentials};
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Server, Stop};
 use crate::delivery::counts::Sent;
 use crate::delivery::failed_file::Failures;
-use crate::delivery::{self, FirstCall, Plan, Shared};
+use crate::delivery::{FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::http::endpoint::Endpoint;
 use crate::input::Rows;
@@ -31,14 +31,11 @@ use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
 use crate::report::progress::Progress;
 use crate::report::{Account, DryRun, Part};
-use crate::retry::{self, Clock, Ending, Monotonic, RateLimiter, Stopped};
+use crate::retry::{self, Clock, Ending, Monotonic, RateLimiter};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
 use crate::settings::Config;
 use crate::settings::credentials::from_environment;
-
-/// How often progress and a stop are looked at while the input is judged.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Where the data goes.
 pub enum Target {
@@ -178,87 +175,6 @@ fn upload_to(
     Ok(finished(account, stop))
 }
 
-/// What each pass of an upload needs.
-struct Upload<'a> {
-    config: &'a Config,
-    plan: Plan,
-    post: &'a Http,
-    limiter: &'a Arc<RateLimiter<Stop>>,
-    shared: &'a Arc<Shared>,
-    failures: &'a Arc<Failures>,
-    progress: Progress,
-}
-
-impl Upload<'_> {
-    fn send(&mut self, reader: Reader) {
-        let (shared, progress) = (self.shared, &mut self.progress);
-        let mut tick = || progress.show(shared.sent());
-        delivery::run(&self.plan, reader, self.post, self.limiter, shared, self.failures, &mut tick);
-    }
-
-    /// Waits until no request that was not answered can take effect any more.
-    fn settle(&mut self, ending: Ending) {
-        let (mut is_said, progress) = (false, &mut self.progress);
-        let show = |left: Duration| {
-            if !is_said {
-                let seconds = left.as_secs_f64();
-                info!("a request was not answered and may still take effect: the run waits {seconds:.0} s (grace)");
-                is_said = true;
-            }
-            progress.show_wait(left);
-        };
-        // If it is stopped, why is in the limiter.
-        let _: Result<(), Stopped> = self.limiter.settle(ending, self.config.delivery.grace, show);
-    }
-
-    /// Judges the input, and sends the removals, then the additions. Returns what belongs to the removals.
-    fn send_both(&mut self, reader: Reader, rest: Rest) -> Part {
-        match self.judge(reader).and_then(|()| Ok(rest.removals.begin()?)) {
-            Ok(reader) if !self.limiter.is_stopped() => self.send(reader),
-            Ok(_) => {}
-            Err(stop) => self.limiter.stop(stop),
-        }
-        let removals = Part { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() };
-        let undelivered = removals.undelivered();
-        if undelivered > 0 && !self.limiter.is_stopped() {
-            warn!("{undelivered} identifiers are not removed, so nobody is added");
-            return removals;
-        }
-        self.settle(Ending::Phase);
-        if !self.limiter.is_stopped() {
-            self.plan.first_call = None;
-            let counted = self.shared.input().clone();
-            match rest.additions.begin() {
-                Ok(reader) => self.send(reader.counting_on(counted)),
-                Err(error) => self.limiter.stop(Stop::Input(error)),
-            }
-        }
-        removals
-    }
-
-    /// Reads all of the input before anything of it is sent. On a thread that is not joined, as it may be stuck in a read that
-    /// never ends.
-    fn judge(&mut self, reader: Reader) -> Result<(), Stop> {
-        let (said, heard) = bounded(1);
-        let limiter = Arc::clone(self.limiter);
-        thread::spawn(move || said.send(reader.judge(|| !limiter.is_stopped())));
-        let removals = loop {
-            match heard.recv_timeout(TICK) {
-                Ok(judged) => break judged?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(Stop::Defect("the reader panicked".to_owned())),
-            }
-            self.limiter.check_limit();
-            if self.limiter.is_stopped() {
-                break 0;
-            }
-            self.progress.show(self.shared.sent());
-        };
-        let limits = self.config.input.removal_limits;
-        limits.map_or(Ok(()), |limits| limits.check(removals)).map_err(Stop::TooManyRemovals)
-    }
-}
-
 /// What all requests of a run have to pass.
 pub fn limiter(config: &Config, endpoint: &Endpoint) -> RateLimiter<Stop> {
     limiter_of(config, endpoint, Arc::new(Monotonic::default()))
@@ -275,7 +191,12 @@ fn limiter_of(config: &Config, endpoint: &Endpoint, clock: Arc<dyn Clock>) -> Ra
 }
 
 /// The end of a run whose input could not be had.
-fn ended_before_reading(config: &Config, beginning: &Beginning, stop: Stop, dry_run: Option<DryRun>) -> Finished {
+pub(super) fn ended_before_reading(
+    config: &Config,
+    beginning: &Beginning,
+    stop: Stop,
+    dry_run: Option<DryRun>,
+) -> Finished {
     let (input, elapsed) = (InputAccount::new(config.input.names.aliases.len()), beginning.clock.now());
     let account = account(config, input, Sent::default(), elapsed, dry_run, None);
     finished(account, Some(stop))
@@ -296,7 +217,7 @@ fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>) {
     }
 }
 
-fn open(config: &Config, rows: &Rows) -> Result<(Reader, Option<Rest>), CommandError> {
+pub(super) fn open(config: &Config, rows: &Rows) -> Result<(Reader, Option<Rest>), CommandError> {
     let limits = Limits { expected_rows: rows.expected, max_rejected: config.input.max_rejected, batch_size: CAPACITY };
     let sources = Sources::find(&rows.input, &rows.form).map_err(InputError::from)?;
     Ok(passes::open(sources, &config.input.names, limits, &config.operations)?)
@@ -327,59 +248,7 @@ fn created_at(session_time: Option<&str>) -> String {
         .to_string()
 }
 
-fn dry_run(config: &Config) -> Result<Finished, CommandError> {
-    let mut beginning = Beginning::default();
-    let rows = match job::rows(config, &mut beginning)? {
-        Ok(rows) => rows,
-        Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, Some(DryRun::default()))),
-    };
-    let (reader, rest) = open(config, &rows)?;
-    let (mut planned, shared) = (DryRun::default(), Shared::new(config.input.names.aliases.len()));
-    let bodies = dry_bodies(config);
-    let is_wanted = || beginning.shutdown.reason().is_none();
-    let mut read = |reader: Reader| {
-        let mut body = Vec::new();
-        reader.read(
-            |account| shared.input().clone_from(account),
-            |batch| {
-                bodies.write(&batch, &mut body);
-                planned.batches += 1;
-                planned.bytes += body.len() as u64;
-                is_wanted()
-            },
-            |_| {},
-        )
-    };
-    let (result, removals) = match rest {
-        None => (read(reader), None),
-        Some(rest) => {
-            let mut removals = Part::default();
-            let result = reader.judge(is_wanted).and_then(|_| rest.removals.begin()).and_then(|reader| {
-                read(reader)?;
-                let counted = shared.input().clone();
-                removals.identifiers = counted.identifiers();
-                if is_wanted() { read(rest.additions.begin()?.counting_on(counted)) } else { Ok(()) }
-            });
-            (result, Some(removals))
-        }
-    };
-    let too_many = || {
-        let (limits, removals) = (config.input.removal_limits?, removals.as_ref()?);
-        limits.check(removals.identifiers).err().map(Stop::TooManyRemovals)
-    };
-    let stop = result.err().map(Stop::Input).or_else(|| beginning.shutdown.reason()).or_else(too_many);
-    let input = shared.input().clone();
-    let account = account(config, input, Sent::default(), beginning.clock.now(), Some(planned), removals);
-    Ok(finished(account, stop))
-}
-
-fn dry_bodies(config: &Config) -> BodyWriter {
-    let nothing = || Secret::new(String::new());
-    let credentials = Credentials { client_secret: nothing(), partner_api_key: nothing() };
-    BodyWriter::new(&credentials, &config.braze.cohort_id, &config.input.names.aliases)
-}
-
-fn account(
+pub(super) fn account(
     config: &Config,
     input: InputAccount,
     sent: Sent,
@@ -401,7 +270,7 @@ fn account(
     }
 }
 
-fn finished(mut account: Account, stop: Option<Stop>) -> Finished {
+pub(super) fn finished(mut account: Account, stop: Option<Stop>) -> Finished {
     let exit = match &stop {
         Some(stop) => stop.exit(),
         None if account.dry_run.is_some() => Exit::Success,
