@@ -273,21 +273,27 @@ impl Sources {
             let [first, later @ ..] = &mut passes;
             match waiting {
                 Waiting::File(path, stamp @ Some(_)) => {
-                    passes.iter_mut().for_each(|pass| pass.push_back(Waiting::File(path.clone(), stamp)));
+                    for pass in &mut passes {
+                        pass.push_back(Waiting::File(path.clone(), stamp));
+                    }
                 }
                 Waiting::Fetched(fetched) => {
-                    passes.iter_mut().for_each(|pass| pass.push_back(Waiting::Fetched(fetched.clone())));
+                    for pass in &mut passes {
+                        pass.push_back(Waiting::Fetched(fetched.clone()));
+                    }
                 }
                 Waiting::File(path, None) | Waiting::Pipe(path, _) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
-                    let again = || kept(path.display().to_string(), self.form.clone(), &spool);
-                    later.iter_mut().for_each(|pass| pass.push_back(again()));
+                    for pass in later {
+                        pass.push_back(kept(path.display().to_string(), self.form.clone(), &spool));
+                    }
                     first.push_back(Waiting::Pipe(path, spool));
                 }
                 Waiting::Source(source) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
-                    let again = || kept(source.name.clone(), source.form.clone(), &spool);
-                    later.iter_mut().for_each(|pass| pass.push_back(again()));
+                    for pass in later {
+                        pass.push_back(kept(source.name.clone(), source.form.clone(), &spool));
+                    }
                     first.push_back(Waiting::Source(source.keeping(spool)));
                 }
             }
