@@ -68,8 +68,8 @@ impl BodyWriter {
         if user_ids < batch.len() {
             write_list(body, "device_ids", batch, |kind| (kind == Kind::DeviceId).then_some((nothing, nothing)));
             write_list(body, "aliases", batch, |kind| match kind {
-                Kind::Alias(place) => {
-                    self.alias_heads.get(usize::from(place)).map(|head| (head.as_slice(), b"}".as_slice()))
+                Kind::Alias(index) => {
+                    self.alias_heads.get(usize::from(index)).map(|head| (head.as_slice(), b"}".as_slice()))
                 }
                 _ => None,
             });

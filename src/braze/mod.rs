@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::http::endpoint::Endpoint;
-use crate::http::{Answer, Framing, HttpError, hint};
+use crate::http::{Answer, BodyFraming, HttpError, hint};
 use crate::secret::redacted;
 
 pub mod body;
@@ -63,13 +63,13 @@ pub enum Verdict {
     /// A 2xx that is no acknowledgement: once more, then refused.
     NotAcknowledged(String),
     /// Nothing that Braze would say: three times, then final.
-    Garbage(String),
+    Unintelligible(String),
     /// The cohort is locked: one call at a time; not before the pause that the answer names, where it does.
     Locked(Option<Duration>),
     /// Too many requests; the announced pause, where it makes sense.
     Limited(Option<Duration>),
     /// Something in the batch is refused: halve it.
-    Halve(String),
+    Split(String),
     /// Final for the whole run.
     Final(Refusal),
 }
@@ -82,8 +82,8 @@ impl Verdict {
             Self::Delivered | Self::AgainAtOnce | Self::Locked(_) | Self::Limited(_) => self,
             Self::Again(text, pause) => Self::Again(change(text), pause),
             Self::NotAcknowledged(text) => Self::NotAcknowledged(change(text)),
-            Self::Garbage(text) => Self::Garbage(change(text)),
-            Self::Halve(text) => Self::Halve(change(text)),
+            Self::Unintelligible(text) => Self::Unintelligible(change(text)),
+            Self::Split(text) => Self::Split(change(text)),
             Self::Final(refusal) => Self::Final(match refusal {
                 Refusal::NotFound => Refusal::NotFound,
                 Refusal::Credentials(text) => Refusal::Credentials(change(text)),
@@ -115,7 +115,7 @@ pub fn classify(outcome: &Result<Answer, HttpError>) -> Verdict {
     match outcome {
         Ok(answer) => classify_answer(answer),
         Err(HttpError::Stale) => Verdict::AgainAtOnce,
-        Err(error @ HttpError::Garbage(_)) => Verdict::Garbage(error.to_string()),
+        Err(error @ HttpError::Unintelligible(_)) => Verdict::Unintelligible(error.to_string()),
         Err(error @ (HttpError::Certificate(_) | HttpError::Proxy(_))) => {
             Verdict::Final(Refusal::Configuration(error.to_string()))
         }
@@ -146,7 +146,7 @@ fn classify_answer(answer: &Answer) -> Verdict {
                 .to_owned(),
         )),
         408 | 425 | 500 | 502 | 503 | 504 => Verdict::Again(format!("status {status}"), asked_for()),
-        413 => Verdict::Halve("request too large (413)".to_owned()),
+        413 => Verdict::Split("request too large (413)".to_owned()),
         423 => Verdict::Locked(asked_for()),
         429 => Verdict::Limited(hint::pause(&answer.headers, hint::WallClock::now())),
         _ => Verdict::Final(Refusal::Request(format!("status {status}: {}", said(answer)))),
@@ -159,10 +159,12 @@ fn classify_answer(answer: &Answer) -> Verdict {
 fn acknowledgement(answer: &Answer) -> Verdict {
     let again = |said: &str| Verdict::Again(said.to_owned(), None);
     match answer.framing() {
-        Framing::Unknown => Verdict::Garbage("the answer has another Transfer-Encoding than chunked".to_owned()),
-        Framing::Length | Framing::Chunked if answer.body.is_empty() => Verdict::Delivered,
-        Framing::Length | Framing::Chunked => judged(answer),
-        Framing::UntilClose => match judged(answer) {
+        BodyFraming::Unknown => {
+            Verdict::Unintelligible("the answer has another Transfer-Encoding than chunked".to_owned())
+        }
+        BodyFraming::Length | BodyFraming::Chunked if answer.body.is_empty() => Verdict::Delivered,
+        BodyFraming::Length | BodyFraming::Chunked => judged(answer),
+        BodyFraming::UntilClose => match judged(answer) {
             verdict @ (Verdict::Delivered | Verdict::Final(_)) => verdict,
             _ => again("the connection ended within the answer"),
         },
@@ -176,7 +178,7 @@ fn judged(answer: &Answer) -> Verdict {
         return if answer.is_html() {
             Verdict::Final(Refusal::NotBraze(format!("status {} with a web page", answer.status)))
         } else {
-            Verdict::Garbage(format!("status {}, but the body is not a JSON object", answer.status))
+            Verdict::Unintelligible(format!("status {}, but the body is not a JSON object", answer.status))
         };
     };
     let has_errors = object.get("errors").is_some_and(|errors| match errors {
@@ -200,7 +202,7 @@ fn bad_request(answer: &Answer) -> Verdict {
     if is_about_the_cohort(&said) {
         Verdict::Final(Refusal::Request(format!("status 400: {said}")))
     } else {
-        Verdict::Halve(format!("status 400: {said}"))
+        Verdict::Split(format!("status 400: {said}"))
     }
 }
 
@@ -272,7 +274,7 @@ mod tests {
     #[case(200, "[]")]
     #[case(201, "ok")]
     fn garbage(#[case] status: u16, #[case] body: &str) {
-        assert!(matches!(answered(status, body), Verdict::Garbage(_)));
+        assert!(matches!(answered(status, body), Verdict::Unintelligible(_)));
     }
 
     #[rstest]
@@ -344,7 +346,7 @@ mod tests {
             headers.extend(codings.iter().map(|coding| (TRANSFER_ENCODING, *coding)));
             match framed(201, &headers, body) {
                 Verdict::Delivered => assert!(is_delivered),
-                verdict => assert!(!is_delivered && matches!(verdict, Verdict::Garbage(_)), "{verdict:?}"),
+                verdict => assert!(!is_delivered && matches!(verdict, Verdict::Unintelligible(_)), "{verdict:?}"),
             }
         }
     }
@@ -361,7 +363,7 @@ mod tests {
     #[case("the device ID's name must be a string")]
     fn a_bad_change_is_looked_for(#[case] message: &str) {
         let body = serde_json::json!({ "message": message }).to_string();
-        assert!(matches!(answered(400, &body), Verdict::Halve(_)));
+        assert!(matches!(answered(400, &body), Verdict::Split(_)));
     }
 
     #[rstest]
@@ -376,8 +378,8 @@ mod tests {
 
     #[test]
     fn bad_changes_are_halved_and_the_rest_has_its_own_way() {
-        assert!(matches!(answered(400, r#"{"message":"user_ids must be strings"}"#), Verdict::Halve(_)));
-        assert!(matches!(answered(413, ""), Verdict::Halve(_)));
+        assert!(matches!(answered(400, r#"{"message":"user_ids must be strings"}"#), Verdict::Split(_)));
+        assert!(matches!(answered(413, ""), Verdict::Split(_)));
         assert_eq!(answered(404, "{}"), Verdict::Final(Refusal::NotFound));
         assert_eq!(answered(423, "{}"), Verdict::Locked(None));
         assert_eq!(answered(429, "{}"), Verdict::Limited(None));

@@ -4,7 +4,7 @@ use crate::braze::Addresses;
 use crate::braze::body::BodyWriter;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit::Exit;
-use crate::commands::outcome::Stop;
+use crate::commands::outcome::{Api, Stop};
 use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::Location;
@@ -21,7 +21,7 @@ use crate::terminal;
 use super::CommandError;
 use super::job;
 use super::network::network;
-use super::pipeline::limiter;
+use super::pipeline::{RunContext, Target};
 use super::upload::flags;
 
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
@@ -41,60 +41,54 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
         config.braze.shown_name(),
         config.delivery.thread_count
     ));
-    let findings = [("input", check_input(&config)), ("credentials", check_credentials(&config))];
-    let (mut exit, mut failures) = (Exit::Success, Vec::new());
-    for (what, finding) in findings {
-        match finding {
+    let mut context = RunContext::new(config, Target::Braze, None);
+    let steps: [(&str, Step); 2] = [("input", check_input), ("credentials", check_credentials)];
+    let mut failures = Vec::new();
+    for (what, step) in steps {
+        match step(&mut context) {
             Ok(found) => terminal::print(&format!("{what:<12} ok: {found}")),
-            Err((failure, code)) => {
+            Err(error) => {
                 terminal::print(&format!("{what:<12} FAILED"));
-                failures.push(format!("{what}: {failure}"));
-                if exit == Exit::Success {
-                    exit = code;
-                }
+                failures.push((what, error));
             }
         }
     }
-    for failure in failures {
-        terminal::say_error(&failure);
+    for (what, error) in &failures {
+        terminal::say_error(&format!("{what}: {error}"));
     }
-    Ok(exit)
+    Ok(failures.first().map_or(Exit::Success, |(_, error)| error.exit()))
 }
 
-type Finding = Result<String, (String, Exit)>;
+type Step = fn(&mut RunContext) -> Finding;
+type Finding = Result<String, CommandError>;
 
-fn failed(error: impl Into<CommandError>) -> (String, Exit) {
-    let error = error.into();
-    (error.to_string(), error.exit())
-}
-
-fn check_input(config: &Config) -> Finding {
+fn check_input(context: &mut RunContext) -> Finding {
+    let config = &context.config;
     let input = match &config.input.location {
-        Location::Job(id) => return check_job(config, id),
+        Location::Job(id) => {
+            let id = id.clone();
+            return check_job(context, &id);
+        }
+        Location::Here(Input::Stdin) => return Ok("standard input, which is not read here".to_owned()),
         Location::Here(input) => input,
     };
-    if *input == Input::Stdin {
-        return Ok("standard input, which is not read here".to_owned());
-    }
     let limits = Limits { expected_rows: None, max_rejected: config.input.max_rejected, batch_size: CAPACITY };
-    let reader = Reader::open(input, &config.input.form, &config.input.names, limits, Pass::first(&config.operations))
-        .map_err(failed)?;
+    let (hint, names) = (&config.input.format_hint, &config.input.names);
+    let reader = Reader::open(input, hint, names, limits, Pass::first(&config.operations))?;
     let (name, format) = (reader.name(), reader.format());
     Ok(format!("{name} ({format}) {}", described(config, reader.columns())))
 }
 
 /// Asks for the job, once. One that has not ended is waited for by the upload.
-fn check_job(config: &Config, id: &str) -> Finding {
-    let shown = job::look(config, id).map_err(failed)?.map_err(|stop| (stop.to_string(), stop.exit()))?;
-    let Some((names, rows)) = shown.finished else {
-        return Ok(format!("job {id} is {}; an upload waits for it to end", shown.status));
+fn check_job(context: &mut RunContext, id: &str) -> Finding {
+    let job = job::look(context, id)?;
+    let Some((names, rows)) = job.ended else {
+        return Ok(format!("job {id} is {}; an upload waits for it to end", job.status));
     };
-    let columns = config.input.names.find(&names).map_err(|error| {
-        let error = Stop::JobHeader { id: id.to_owned(), error: Box::new(error) };
-        (error.to_string(), error.exit())
-    })?;
+    let found = context.config.input.names.find(&names);
+    let columns = found.map_err(|error| Stop::JobHeader { id: id.to_owned(), error: Box::new(error) })?;
     let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
-    Ok(format!("job {id} ({}, rows: {rows}) {}", shown.status, described(config, &columns)))
+    Ok(format!("job {id} ({}, rows: {rows}) {}", job.status, described(&context.config, &columns)))
 }
 
 fn described(config: &Config, columns: &Columns) -> String {
@@ -116,18 +110,19 @@ fn described(config: &Config, columns: &Columns) -> String {
 }
 
 /// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.
-fn check_credentials(config: &Config) -> Finding {
-    let credentials = from_environment(|name| std::env::var(name).ok()).map_err(failed)?;
-    let endpoint = config.required_endpoint().map_err(failed)?;
-    let addresses = Addresses::new(endpoint, &config.braze.partner);
+fn check_credentials(context: &mut RunContext) -> Finding {
+    let credentials = from_environment(|name| std::env::var(name).ok())?;
+    let endpoint = context.config.required_endpoint()?.clone();
+    let limiter = context.limiter((Api::Braze, endpoint.to_string()), context.config.delivery.max_requests_per_hour)?;
+    let config = &context.config;
+    let addresses = Addresses::new(&endpoint, &config.braze.partner);
     let bodies = BodyWriter::new(&credentials, &config.braze.cohort_id, &config.input.names.aliases);
     let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
     let plan = Plan { addresses, bodies, thread_count: 1, first_call: Some(first_call) };
-    let limiter = limiter(config, endpoint);
-    let post = Http::new(1, network(config, endpoint).map_err(failed)?);
+    let post = Http::new(1, network(config, &endpoint)?);
     delivery::first_call(&plan, &post, &limiter, &Shared::new(0));
     match limiter.take_stop() {
         None => Ok(format!("{endpoint} accepts both keys for the partner {}", config.braze.partner)),
-        Some(stop) => Err((stop.to_string(), stop.exit())),
+        Some(stop) => Err(stop.into()),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::exit::Exit;
 use crate::settings::ConfigError;
-use crate::settings::raw::{Layer, Origin, Raw, Written};
+use crate::settings::raw::{Located, Origin, RawValue, SettingsLayer};
 use crate::settings::setting::Key;
 use crate::settings::template::is_template;
 use crate::settings::yaml::unknown_key;
@@ -20,9 +20,9 @@ pub const CONFIG: &str = "config";
 
 /// What the parameters say, before the config file is read.
 #[derive(Debug, Default)]
-pub struct Parameters {
+pub struct TaskParameters {
     /// From the map `braze_cohort`; they go over the file.
-    pub settings: Layer,
+    pub settings: SettingsLayer,
     /// The config file that the map names.
     pub config: Option<PathBuf>,
     /// Names of settings that stand outside of the map, where none is read.
@@ -31,14 +31,14 @@ pub struct Parameters {
 
 /// Sorts the parameters. A task's own, the workflow's and `-p` arrive in one map and cannot be told apart, so only the map of our
 /// name holds settings; everything else is Digdag's or the user's own.
-pub fn sort(parameters: &Map<String, Value>) -> Result<Parameters, ConfigError> {
-    let mut sorted = Parameters::default();
+pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigError> {
+    let mut sorted = TaskParameters::default();
     let nothing = Map::new();
     let map = match parameters.get(MAP) {
         None | Some(Value::Null) => &nothing,
         Some(Value::Object(map)) => map,
         Some(other) => {
-            let message = format!("{MAP} has to be a map of settings, not {}", Raw::from(other).what());
+            let message = format!("{MAP} has to be a map of settings, not {}", RawValue::from(other).what());
             return Err(ConfigError::UnknownKey { origin: Origin::Parameter, message });
         }
     };
@@ -51,7 +51,7 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<Parameters, ConfigError> 
         match (name, Key::from_name(name)) {
             (CONFIG, _) => sorted.config = Some(config_path(value, origin)?),
             (_, Some(key)) => {
-                sorted.settings.insert(key, Written { raw: Raw::from(value), origin });
+                sorted.settings.insert(key, Located { raw: RawValue::from(value), origin });
             }
             _ if name == LAST_UPLOAD || name.starts_with("last_upload.") => {}
             _ => return Err(ConfigError::UnknownKey { origin, message: unknown_key(name) }),
@@ -80,8 +80,8 @@ fn config_path(value: &Value, origin: Origin) -> Result<PathBuf, ConfigError> {
 }
 
 /// OUTPUT.json of a task that succeeded: later tasks read `${braze_cohort.last_upload.delivered}` and the like.
-pub fn success(account: &Value) -> Value {
-    json!({"subtask_config": {}, "export_params": {}, "store_params": {MAP: {LAST_UPLOAD: account}}})
+pub fn success(report: &Value) -> Value {
+    json!({"subtask_config": {}, "export_params": {}, "store_params": {MAP: {LAST_UPLOAD: report}}})
 }
 
 /// OUTPUT.json of a task that failed: Digdag shows class and message as the task's error.
@@ -107,7 +107,7 @@ fn class(exit: Exit) -> &'static str {
 mod tests {
     use super::*;
 
-    fn sorted(parameters: &Value) -> Result<Parameters, String> {
+    fn sorted(parameters: &Value) -> Result<TaskParameters, String> {
         sort(parameters.as_object().unwrap()).map_err(|error| error.to_string())
     }
 
@@ -134,7 +134,7 @@ mod tests {
         }))
         .unwrap();
         let text = |key| match &parameters.settings[&key].raw {
-            Raw::Text(text) => text.clone(),
+            RawValue::Text(text) => text.clone(),
             other => panic!("{other:?}"),
         };
         assert_eq!([Key::CohortId, Key::Operation].map(text), ["strong", "add"]);

@@ -5,6 +5,7 @@
 use thiserror::Error;
 
 use crate::commands::exit::Exit;
+use crate::commands::outcome::Stop;
 use crate::delivery::failed_file::FailuresError;
 use crate::input::error::InputError;
 use crate::settings::ConfigError;
@@ -66,6 +67,15 @@ pub enum CommandError {
     /// Signals cannot be listened for.
     #[error("signals cannot be listened for: {0} (the system did not let us; nothing was sent)")]
     Signals(#[source] std::io::Error),
+    /// It was stopped before it had anything to report.
+    #[error(transparent)]
+    Stopped(Box<Stop>),
+}
+
+impl From<Stop> for CommandError {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(Box::new(stop))
+    }
 }
 
 impl CommandError {
@@ -76,6 +86,7 @@ impl CommandError {
             Self::Input(_) => Exit::Input,
             Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,
             Self::Signals(_) => Exit::Defect,
+            Self::Stopped(stop) => stop.exit(),
         }
     }
 }

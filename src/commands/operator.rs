@@ -5,7 +5,7 @@ use std::path::Path;
 use log::{info, warn};
 use serde_json::{Map, Value};
 
-use super::pipeline::{Order, Target, carry_out};
+use super::pipeline::{self, RunContext, Target};
 use super::upload::as_text;
 use super::{CommandError, parent};
 use crate::commands::cli::OperatorArgs;
@@ -33,7 +33,7 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
     write(&digdag::failure(Exit::Defect, "the upload did not come to its end"))?;
     parent::watch();
     let (exit, problem, result) = match upload(input) {
-        Ok((exit, None, account)) => (exit, None, digdag::success(&account)),
+        Ok((exit, None, report)) => (exit, None, digdag::success(&report)),
         Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &redacted(&problem))),
         Err(error) => {
             let (exit, problem) = (error.exit(), error.to_string());
@@ -64,10 +64,10 @@ fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
         warn!("not read as settings, as they stand outside of the workflow's map {}: {outside}", digdag::MAP);
     }
     let target = if config.dry_run { Target::DryRun } else { Target::Braze };
-    let mut finished = carry_out(Order { config, target, session_time })?;
-    finished.account.ignored_parameters = sorted.outside;
-    terminal::print(&as_text(&finished));
-    Ok((finished.exit, finished.problem(), finished.account.to_json()))
+    let mut outcome = pipeline::run(RunContext::new(config, target, session_time))?;
+    outcome.report.ignored_parameters = sorted.outside;
+    terminal::print(&as_text(&outcome));
+    Ok((outcome.exit, outcome.problem(), outcome.report.to_json()))
 }
 
 fn read_parameters(path: &Path) -> Result<Map<String, Value>, CommandError> {

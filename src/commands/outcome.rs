@@ -12,19 +12,19 @@ use crate::delivery::failed_file::FailuresError;
 use crate::input::columns::HeaderError;
 use crate::input::error::InputError;
 use crate::input::removals::TooMany;
-use crate::retry::Halt;
+use crate::retry::LimitReached;
 use crate::treasure_data::JobError;
 
 /// Who is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Server {
+pub enum Api {
     /// Braze.
     Braze,
     /// Treasure Data.
     TreasureData,
 }
 
-impl Server {
+impl Api {
     /// What says where it is.
     pub fn setting(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Server {
     }
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for Api {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Braze => "Braze",
@@ -73,7 +73,7 @@ pub enum Stop {
     )]
     Outage {
         /// Who was called.
-        server: Server,
+        server: Api,
         /// Which address was called.
         address: String,
         /// For so long.
@@ -147,13 +147,13 @@ impl From<DeliveryError> for Stop {
 
 impl Stop {
     /// What it means that the rate limiter of a server, at an address, ends a run.
-    pub fn of_limiter(server: Server, address: String) -> impl Fn(Halt) -> Self + Send + Sync + 'static {
+    pub fn of_limiter(server: Api, address: String) -> impl Fn(LimitReached) -> Self + Send + Sync + 'static {
         move |halt| match halt {
-            Halt::Outage { lasted, answered, last } => {
+            LimitReached::Outage { lasted, answered, last } => {
                 Self::Outage { server, address: address.clone(), lasted, answered, last }
             }
-            Halt::Deadline { limit } => Self::Deadline { limit },
-            Halt::PauseTooLong { pause } => Self::PauseTooLong { pause, until: shown_end(pause) },
+            LimitReached::Deadline { limit } => Self::Deadline { limit },
+            LimitReached::PauseTooLong { pause } => Self::PauseTooLong { pause, until: shown_end(pause) },
         }
     }
 
@@ -246,10 +246,10 @@ mod tests {
     }
 
     #[rstest]
-    #[case(Halt::Outage { lasted: Duration::from_mins(15), answered: true, last: text() }, "Treasure Data may be down")]
-    #[case(Halt::Outage { lasted: Duration::from_mins(1), answered: false, last: text() }, "check TD_API_SERVER")]
-    fn an_outage_names_the_server(#[case] halt: Halt, #[case] words: &str) {
-        let stop = Stop::of_limiter(Server::TreasureData, "td".to_owned())(halt);
+    #[case(LimitReached::Outage { lasted: Duration::from_mins(15), answered: true, last: text() }, "Treasure Data may be down")]
+    #[case(LimitReached::Outage { lasted: Duration::from_mins(1), answered: false, last: text() }, "check TD_API_SERVER")]
+    fn an_outage_names_the_server(#[case] halt: LimitReached, #[case] words: &str) {
+        let stop = Stop::of_limiter(Api::TreasureData, "td".to_owned())(halt);
         assert!(stop.to_string().contains(words) && stop.exit() == Exit::TryAgain, "{stop}");
     }
 }

@@ -10,10 +10,10 @@ use log::{info, warn};
 use crate::commands::outcome::Stop;
 use crate::delivery::failed_file::Failures;
 use crate::delivery::{self, Plan, Shared};
-use crate::http::Http;
+use crate::http::Post;
 use crate::input::reader::Reader;
-use crate::input::reader::passes::Rest;
-use crate::report::Part;
+use crate::input::reader::passes::LaterPasses;
+use crate::report::PhaseReport;
 use crate::report::progress::Progress;
 use crate::retry::{Ending, RateLimiter, Stopped};
 use crate::settings::Config;
@@ -24,8 +24,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// What each pass of an upload needs.
 pub struct Upload<'a> {
     pub config: &'a Config,
+    /// Nothing is sent, so nothing is limited.
+    pub is_dry: bool,
     pub plan: Plan,
-    pub post: &'a Http,
+    pub post: &'a dyn Post,
     pub limiter: &'a Arc<RateLimiter<Stop>>,
     pub shared: &'a Arc<Shared>,
     pub failures: &'a Arc<Failures>,
@@ -56,13 +58,13 @@ impl Upload<'_> {
     }
 
     /// Judges the input, and sends the removals, then the additions. Returns what belongs to the removals.
-    pub fn send_both(&mut self, reader: Reader, rest: Rest) -> Part {
-        match self.judge(reader).and_then(|()| Ok(rest.removals.begin()?)) {
+    pub fn send_both(&mut self, reader: Reader, later: LaterPasses) -> PhaseReport {
+        match self.judge(reader).and_then(|()| Ok(later.removals.begin()?)) {
             Ok(reader) if !self.limiter.is_stopped() => self.send(reader),
             Ok(_) => {}
             Err(stop) => self.limiter.stop(stop),
         }
-        let removals = Part { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() };
+        let removals = PhaseReport { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() };
         let undelivered = removals.undelivered();
         if undelivered > 0 && !self.limiter.is_stopped() {
             warn!("{undelivered} identifiers are not removed, so nobody is added");
@@ -72,7 +74,7 @@ impl Upload<'_> {
         if !self.limiter.is_stopped() {
             self.plan.first_call = None;
             let counted = self.shared.input().clone();
-            match rest.additions.begin() {
+            match later.additions.begin() {
                 Ok(reader) => self.send(reader.counting_on(counted)),
                 Err(error) => self.limiter.stop(Stop::Input(error)),
             }
@@ -98,7 +100,7 @@ impl Upload<'_> {
             }
             self.progress.show(self.shared.sent());
         };
-        let limits = self.config.input.removal_limits;
+        let limits = self.config.input.removal_limits.filter(|_| !self.is_dry);
         limits.map_or(Ok(()), |limits| limits.check(removals)).map_err(Stop::TooManyRemovals)
     }
 }

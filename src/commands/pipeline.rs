@@ -1,4 +1,4 @@
-//! A checked order, carried out: the way from settings to the finished account that `upload` and the operator share.
+//! A run, from checked settings to its report: the one way that an upload, a dry run and the operator share.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,36 +8,37 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use super::CommandError;
-use super::dry_run::dry_run;
-use super::job::{self, Beginning};
+use super::dry_run::{self, Nowhere};
+use super::job;
 use super::network::network;
 use super::phases::Upload;
 use crate::braze::Addresses;
 use crate::braze::body::{BodyWriter, Credentials};
 use crate::commands::exit::Exit;
-use crate::commands::outcome::{Server, Stop};
-use crate::delivery::counts::Sent;
+use crate::commands::outcome::{Api, Stop};
+use crate::commands::signals::Shutdown;
+use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::failed_file::Failures;
 use crate::delivery::{FirstCall, Plan, Shared};
-use crate::http::Http;
 use crate::http::endpoint::Endpoint;
-use crate::input::Rows;
-use crate::input::counters::InputAccount;
+use crate::http::{Http, Post};
+use crate::input::counters::InputCounts;
 use crate::input::error::InputError;
-use crate::input::reader::passes::{self, Rest};
+use crate::input::reader::passes::{self, LaterPasses};
 use crate::input::reader::{Limits, Reader};
 use crate::input::source::Sources;
+use crate::input::{Options, ReadableInput};
 use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
 use crate::report::progress::Progress;
-use crate::report::{Account, DryRun, Part};
+use crate::report::{DryRun, PhaseReport, Report};
 use crate::retry::{self, Clock, Ending, Monotonic, RateLimiter};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
 use crate::settings::Config;
 use crate::settings::credentials::from_environment;
 
-/// Where the data goes.
+/// Where the members go.
 pub enum Target {
     /// To Braze.
     Braze,
@@ -47,21 +48,49 @@ pub enum Target {
     DryRun,
 }
 
-/// What is to be done.
-pub struct Order {
+/// What a run has from its start to its end.
+pub struct RunContext {
     /// The settings.
     pub config: Config,
-    /// Where the data goes.
+    /// Where the members go.
     pub target: Target,
     /// The session's time, where a workflow says it.
     pub session_time: Option<String>,
+    /// Runs from the start of the run.
+    pub clock: Arc<dyn Clock>,
+    /// Stops whoever is at work.
+    pub shutdown: Shutdown,
 }
 
-/// How it ended.
-pub struct Finished {
-    /// The account.
-    pub account: Account,
-    /// Why the run ended early, if it did.
+impl RunContext {
+    /// A run that begins now.
+    pub fn new(config: Config, target: Target, session_time: Option<String>) -> Self {
+        Self { config, target, session_time, clock: Arc::new(Monotonic::default()), shutdown: Shutdown::default() }
+    }
+
+    /// What all requests to one server have to pass; a signal stops it. At most `max_requests_per_hour`.
+    pub fn limiter(
+        &mut self,
+        server: (Api, String),
+        max_requests_per_hour: u64,
+    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
+        let limits = retry::Limits {
+            max_outage: self.config.delivery.max_outage,
+            max_requests_per_hour,
+            max_duration: self.config.delivery.max_duration,
+        };
+        let stop_for = Stop::of_limiter(server.0, server.1);
+        let limiter = Arc::new(RateLimiter::new(limits, Arc::clone(&self.clock), stop_for));
+        self.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
+        Ok(limiter)
+    }
+}
+
+/// How a run ended.
+pub struct Outcome {
+    /// What happened.
+    pub report: Report,
+    /// Why it ended early, if it did.
     pub stop: Option<Stop>,
     /// How the process ends.
     pub exit: Exit,
@@ -69,12 +98,12 @@ pub struct Finished {
     pub sandbox: Option<CohortView>,
 }
 
-impl Finished {
-    /// What to tell a person beside the account, where something is to be told.
+impl Outcome {
+    /// What to tell a person beside the report, where something is to be told.
     pub fn problem(&self) -> Option<String> {
-        let (sent, undelivered) = (self.account.sent, self.account.undelivered());
+        let (sent, undelivered) = (self.report.sent, self.report.undelivered());
         match (&self.stop, self.exit) {
-            (Some(stop @ Stop::Input(_)), _) if self.account.dry_run.is_none() => {
+            (Some(stop @ Stop::Input(_)), _) if self.report.dry_run.is_none() => {
                 Some(format!("{stop} (delivered before that: {} identifiers)", sent.delivered))
             }
             (Some(stop), _) => Some(stop.to_string()),
@@ -92,23 +121,110 @@ impl Finished {
     }
 }
 
-/// Carries the order out.
-pub fn carry_out(order: Order) -> Result<Finished, CommandError> {
-    let session_time = order.session_time.as_deref();
-    match order.target {
-        Target::DryRun => dry_run(&order.config),
+/// Carries the run out. What ends it once it has begun is part of its outcome.
+pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
+    match &context.target {
+        Target::DryRun => {
+            let nowhere = Nowhere::default();
+            let plan = dry_run::plan(&context.config);
+            let ended = deliver(&mut context, &nowhere, plan, "nobody (dry run)")?;
+            Ok(context.outcome(ended, Some(nowhere.counted())))
+        }
         Target::Braze => {
             let credentials = from_environment(|name| std::env::var(name).ok())?;
-            let endpoint = order.config.required_endpoint()?.clone();
-            upload_to(&order.config, &endpoint, &credentials, session_time)
+            let endpoint = context.config.required_endpoint()?.clone();
+            upload(&mut context, &endpoint, &credentials)
         }
         Target::Sandbox(users) => {
             let credentials = sandbox_credentials();
-            let sandbox = start_sandbox(&credentials, users)?;
-            let endpoint = Endpoint::of_sandbox(sandbox.endpoint());
-            let finished = upload_to(&order.config, &endpoint, &credentials, session_time)?;
-            let held = sandbox.cohort(&order.config.braze.cohort_id);
-            Ok(Finished { sandbox: held, ..finished })
+            let sandbox = start_sandbox(&credentials, users.clone())?;
+            let outcome = upload(&mut context, &Endpoint::of_sandbox(sandbox.endpoint()), &credentials)?;
+            Ok(Outcome { sandbox: sandbox.cohort(&context.config.braze.cohort_id), ..outcome })
+        }
+    }
+}
+
+fn upload(context: &mut RunContext, endpoint: &Endpoint, credentials: &Credentials) -> Result<Outcome, CommandError> {
+    let config = &context.config;
+    let post = Http::new(config.delivery.thread_count, network(config, endpoint)?);
+    let plan = plan(config, endpoint, credentials, context.session_time.as_deref());
+    let ended = deliver(context, &post, plan, endpoint.as_str())?;
+    Ok(context.outcome(ended, None))
+}
+
+/// What is counted when a run has ended.
+struct Ended {
+    input: InputCounts,
+    sent: DeliveryCounts,
+    removals: Option<PhaseReport>,
+    stop: Option<Stop>,
+}
+
+/// Finds the input, reads it, and hands it to `post`.
+fn deliver(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &str) -> Result<Ended, CommandError> {
+    context.config.check_files()?;
+    let located = match job::locate(context) {
+        Err(CommandError::Stopped(stop)) => {
+            let input = InputCounts::new(context.config.input.names.aliases.len());
+            return Ok(Ended { input, sent: DeliveryCounts::default(), removals: None, stop: Some(*stop) });
+        }
+        located => located?,
+    };
+    let (reader, later) = open(&context.config, &located)?;
+    let is_dry = matches!(context.target, Target::DryRun);
+    let hourly = if is_dry { u64::MAX } else { context.config.delivery.max_requests_per_hour };
+    let limiter = context.limiter((Api::Braze, name.to_owned()), hourly)?;
+    let config = &context.config;
+    let failed_file = config.delivery.failed_file.as_deref().filter(|_| !is_dry);
+    let failures = Arc::new(Failures::begin(failed_file, &config.input.names)?);
+    let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
+    let what = match &config.operations {
+        Operations::One(Operation::Add) => "adding the members".to_owned(),
+        Operations::One(Operation::Remove) => "removing the members".to_owned(),
+        Operations::Column(name) => format!("removing, then adding as column {name} says, the members"),
+    };
+    info!("cohort {} at {name}: {what} in {}", config.braze.cohort_id, reader.name());
+    let progress = Progress::new(reader.size(), reader.bytes_read());
+    let mut upload =
+        Upload { config, is_dry, plan, post, limiter: &limiter, shared: &shared, failures: &failures, progress };
+    let removals = match later {
+        None => {
+            upload.send(reader);
+            None
+        }
+        Some(later) => Some(upload.send_both(reader, later)),
+    };
+    if let (true, Some(limits), Some(phase)) = (is_dry, config.input.removal_limits, &removals)
+        && let Err(error) = limits.check(phase.identifiers)
+    {
+        // A dry run counts everything before it says so.
+        limiter.stop(error.into());
+    }
+    upload.settle(Ending::Run);
+    upload.progress.finish();
+    finish_failures(&failures, &limiter);
+    let input = shared.input().clone();
+    Ok(Ended { input, sent: shared.sent(), removals, stop: limiter.take_stop() })
+}
+
+fn open(config: &Config, located: &ReadableInput) -> Result<(Reader, Option<LaterPasses>), CommandError> {
+    let Options { max_rejected, names, .. } = &config.input;
+    let limits = Limits { expected_rows: located.expected_rows, max_rejected: *max_rejected, batch_size: CAPACITY };
+    let sources = Sources::find(&located.input, &located.format_hint).map_err(InputError::from)?;
+    Ok(passes::open(sources, names, limits, &config.operations)?)
+}
+
+/// Puts the file of failures in its place.
+fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>) {
+    match failures.finish() {
+        Ok(Some((path, count))) => {
+            warn!("{count} identifiers that did not arrive are in {}; upload takes it as input", path.display());
+        }
+        Ok(None) => {}
+        Err(error) => {
+            // Told here as well, since another reason may have stopped the run before.
+            error!("{error}; the identifiers that did not arrive are kept nowhere");
+            limiter.stop(Stop::CannotWrite(error));
         }
     }
 }
@@ -129,98 +245,6 @@ fn start_sandbox(credentials: &Credentials, users: Option<PathBuf>) -> Result<Sa
         fail_every: None,
         rate_limit: None,
     })?)
-}
-
-fn upload_to(
-    config: &Config,
-    endpoint: &Endpoint,
-    credentials: &Credentials,
-    session_time: Option<&str>,
-) -> Result<Finished, CommandError> {
-    config.check_files()?;
-    let post = Http::new(config.delivery.thread_count, network(config, endpoint)?);
-    let mut beginning = Beginning::default();
-    let rows = match job::rows(config, &mut beginning)? {
-        Ok(rows) => rows,
-        Err(stop) => return Ok(ended_before_reading(config, &beginning, stop, None)),
-    };
-    let (reader, rest) = open(config, &rows)?;
-    let failures = Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names)?;
-    let failures = Arc::new(failures);
-    let plan = plan(config, endpoint, credentials, session_time);
-    let limiter = Arc::new(limiter_of(config, endpoint, Arc::clone(&beginning.clock)));
-    beginning.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
-    let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
-    let what = match &config.operations {
-        Operations::One(Operation::Add) => "adding the members".to_owned(),
-        Operations::One(Operation::Remove) => "removing the members".to_owned(),
-        Operations::Column(name) => format!("removing, then adding as column {name} says, the members"),
-    };
-    info!("cohort {} at {endpoint}: {what} in {}", config.braze.cohort_id, reader.name());
-    let progress = Progress::new(reader.size(), reader.bytes_read());
-    let mut upload =
-        Upload { config, plan, post: &post, limiter: &limiter, shared: &shared, failures: &failures, progress };
-    let removals = match rest {
-        None => {
-            upload.send(reader);
-            None
-        }
-        Some(rest) => Some(upload.send_both(reader, rest)),
-    };
-    upload.settle(Ending::Run);
-    upload.progress.finish();
-    finish_failures(&failures, &limiter);
-    let (input, stop) = (shared.input().clone(), limiter.take_stop());
-    let account = account(config, input, shared.sent(), limiter.now(), None, removals);
-    Ok(finished(account, stop))
-}
-
-/// What all requests of a run have to pass.
-pub fn limiter(config: &Config, endpoint: &Endpoint) -> RateLimiter<Stop> {
-    limiter_of(config, endpoint, Arc::new(Monotonic::default()))
-}
-
-/// The same for a run that may have begun before.
-fn limiter_of(config: &Config, endpoint: &Endpoint, clock: Arc<dyn Clock>) -> RateLimiter<Stop> {
-    let limits = retry::Limits {
-        max_outage: config.delivery.max_outage,
-        max_requests_per_hour: config.delivery.max_requests_per_hour,
-        max_duration: config.delivery.max_duration,
-    };
-    RateLimiter::new(limits, clock, Stop::of_limiter(Server::Braze, endpoint.to_string()))
-}
-
-/// The end of a run whose input could not be had.
-pub(super) fn ended_before_reading(
-    config: &Config,
-    beginning: &Beginning,
-    stop: Stop,
-    dry_run: Option<DryRun>,
-) -> Finished {
-    let (input, elapsed) = (InputAccount::new(config.input.names.aliases.len()), beginning.clock.now());
-    let account = account(config, input, Sent::default(), elapsed, dry_run, None);
-    finished(account, Some(stop))
-}
-
-/// Puts the file of failures in its place.
-fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>) {
-    match failures.finish() {
-        Ok(Some((path, count))) => {
-            warn!("{count} identifiers that did not arrive are in {}; upload takes it as input", path.display());
-        }
-        Ok(None) => {}
-        Err(error) => {
-            // Told here as well, since another reason may have stopped the run before.
-            error!("{error}; the identifiers that did not arrive are kept nowhere");
-            limiter.stop(Stop::CannotWrite(error));
-        }
-    }
-}
-
-pub(super) fn open(config: &Config, rows: &Rows) -> Result<(Reader, Option<Rest>), CommandError> {
-    let limits = Limits { expected_rows: rows.expected, max_rejected: config.input.max_rejected, batch_size: CAPACITY };
-    let sources = Sources::find(&rows.input, &rows.form).map_err(InputError::from)?;
-    Ok(passes::open(sources, &config.input.names, limits, &config.operations)?)
 }
 
 /// What all requests have in common, and the call that comes before all others.
@@ -248,36 +272,34 @@ fn created_at(session_time: Option<&str>) -> String {
         .to_string()
 }
 
-pub(super) fn account(
-    config: &Config,
-    input: InputAccount,
-    sent: Sent,
-    elapsed: Duration,
-    dry_run: Option<DryRun>,
-    removals: Option<Part>,
-) -> Account {
-    Account {
-        cohort_id: config.braze.cohort_id.clone(),
-        operations: config.operations.clone(),
-        labels: config.input.names.aliases.clone(),
-        input,
-        sent,
-        removals,
-        seconds: elapsed.as_secs_f64(),
-        exit_code: 0,
-        dry_run,
-        ignored_parameters: Vec::new(),
+impl RunContext {
+    fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
+        let Ended { input, sent, removals, stop } = ended;
+        // What a dry run hands over goes nowhere.
+        let is_dry = dry_run.is_some();
+        let sent = if is_dry { DeliveryCounts::default() } else { sent };
+        let removals =
+            removals.map(|phase| if is_dry { PhaseReport { sent: DeliveryCounts::default(), ..phase } } else { phase });
+        let mut report = Report {
+            cohort_id: self.config.braze.cohort_id.clone(),
+            operations: self.config.operations.clone(),
+            labels: self.config.input.names.aliases.clone(),
+            input,
+            sent,
+            removals,
+            seconds: self.clock.now().as_secs_f64(),
+            exit_code: 0,
+            dry_run,
+            ignored_parameters: Vec::new(),
+        };
+        let exit = match &stop {
+            Some(stop) => stop.exit(),
+            None if is_dry => Exit::Success,
+            None if report.undelivered() > 0 => Exit::TryAgain,
+            None if report.sent.refused > 0 => Exit::Refused,
+            None => Exit::Success,
+        };
+        report.exit_code = exit.code();
+        Outcome { report, stop, exit, sandbox: None }
     }
-}
-
-pub(super) fn finished(mut account: Account, stop: Option<Stop>) -> Finished {
-    let exit = match &stop {
-        Some(stop) => stop.exit(),
-        None if account.dry_run.is_some() => Exit::Success,
-        None if account.undelivered() > 0 => Exit::TryAgain,
-        None if account.sent.refused > 0 => Exit::Refused,
-        None => Exit::Success,
-    };
-    account.exit_code = exit.code();
-    Finished { account, stop, exit, sandbox: None }
 }

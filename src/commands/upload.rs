@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::CommandError;
-use super::pipeline::{Finished, Order, Target, carry_out};
+use super::pipeline::{self, Outcome, RunContext, Target};
 use crate::commands::cli::UploadArgs;
 use crate::commands::exit::Exit;
 use crate::sandbox::CohortView;
-use crate::settings::raw::{Layer, Origin, Raw, Written};
+use crate::settings::raw::{Located, Origin, RawValue, SettingsLayer};
 use crate::settings::setting::Key;
 use crate::settings::template::Environment;
 use crate::settings::{self, Config};
@@ -28,27 +28,28 @@ pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
         (_, true) => Target::Sandbox(args.users),
         _ => Target::Braze,
     };
-    let finished = carry_out(Order { config, target, session_time: variable("session_time") })?;
-    terminal::print(&if args.json { as_json(&finished).to_string() } else { as_text(&finished) });
-    if let Some(problem) = finished.problem() {
+    let outcome = pipeline::run(RunContext::new(config, target, variable("session_time")))?;
+    terminal::print(&if args.json { as_json(&outcome).to_string() } else { as_text(&outcome) });
+    if let Some(problem) = outcome.problem() {
         terminal::say_error(&problem);
     }
-    Ok(finished.exit)
+    Ok(outcome.exit)
 }
 
 /// What flags say, over what the file says.
-pub fn flags(input: Option<String>, dry_run: Option<bool>) -> Layer {
-    let input = input.map(|path| (Key::Input, Written { raw: Raw::Text(path), origin: Origin::Flag("--input") }));
-    let dry_run = dry_run.map(|on| (Key::DryRun, Written { raw: Raw::Bool(on), origin: Origin::Flag("--dry-run") }));
+pub fn flags(input: Option<String>, dry_run: Option<bool>) -> SettingsLayer {
+    let input = input.map(|path| (Key::Input, Located { raw: RawValue::Text(path), origin: Origin::Flag("--input") }));
+    let dry_run =
+        dry_run.map(|on| (Key::DryRun, Located { raw: RawValue::Bool(on), origin: Origin::Flag("--dry-run") }));
     input.into_iter().chain(dry_run).collect()
 }
 
-fn as_json(finished: &Finished) -> Value {
-    let mut account = finished.account.to_json();
-    if let (Some(object), Some(view)) = (account.as_object_mut(), &finished.sandbox) {
+fn as_json(outcome: &Outcome) -> Value {
+    let mut report = outcome.report.to_json();
+    if let (Some(object), Some(view)) = (report.as_object_mut(), &outcome.sandbox) {
         object.insert("sandbox".to_owned(), sandbox_counts(view));
     }
-    account
+    report
 }
 
 fn sandbox_counts(view: &CohortView) -> Value {
@@ -64,12 +65,12 @@ fn sandbox_counts(view: &CohortView) -> Value {
 }
 
 /// The account, and below it what the sandbox holds.
-pub fn as_text(finished: &Finished) -> String {
-    let account = finished.account.to_text();
-    match &finished.sandbox {
-        None => account,
+pub fn as_text(outcome: &Outcome) -> String {
+    let report = outcome.report.to_text();
+    match &outcome.sandbox {
+        None => report,
         Some(view) => format!(
-            "{account}\nthe sandbox holds cohort {} ({}): {} members (by external ID {}, by device {}, by alias {}); \
+            "{report}\nthe sandbox holds cohort {} ({}): {} members (by external ID {}, by device {}, by alias {}); \
              identifiers that it knows nobody by: {}",
             view.cohort_id,
             view.name.as_deref().unwrap_or("unnamed"),

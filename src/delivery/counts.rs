@@ -2,7 +2,7 @@
 
 /// What was sent so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub struct DeliveryCounts {
     /// Identifiers that Braze acknowledged.
     pub delivered: u64,
     /// Identifiers that Braze refused.

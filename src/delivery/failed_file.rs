@@ -34,9 +34,9 @@ pub struct FailuresError {
 }
 
 /// Takes what did not arrive. Without a path it takes nothing.
-pub struct Failures(Option<Place>);
+pub struct Failures(Option<Destination>);
 
-struct Place {
+struct Destination {
     /// As it was set.
     path: PathBuf,
     /// Where the links lead to.
@@ -44,18 +44,18 @@ struct Place {
     header: Vec<String>,
     /// The last column but one says what was to happen.
     has_operation: bool,
-    state: Mutex<State>,
+    state: Mutex<FileState>,
 }
 
-enum State {
-    Open(Box<Open>),
+enum FileState {
+    OpenFile(Box<OpenFile>),
     /// It could not be written to its end, and what was written is gone.
     Broken(io::ErrorKind, String),
     /// It is in its place.
     Finished,
 }
 
-struct Open {
+struct OpenFile {
     writer: Writer<NamedTempFile>,
     written: u64,
 }
@@ -75,45 +75,45 @@ impl Failures {
         header.push(if is_taken { format!("failure_{REASON}") } else { REASON.to_owned() });
         let begun = resolve(path).and_then(|target| Ok((begin_at(&target, &header)?, target)));
         let (open, target) = begun.map_err(|error| FailuresError { path: path.to_owned(), error })?;
-        Ok(Self(Some(Place {
+        Ok(Self(Some(Destination {
             path: path.to_owned(),
             target,
             header,
             has_operation,
-            state: Mutex::new(State::Open(Box::new(open))),
+            state: Mutex::new(FileState::OpenFile(Box::new(open))),
         })))
     }
 
     /// Takes the identifiers of a batch. The first error is the only one: after it there is nothing left to write to.
     pub fn take(&self, batch: &Batch, reason: &str) -> Result<(), FailuresError> {
-        let Some(place) = &self.0 else { return Ok(()) };
-        let mut state = place.lock();
-        let State::Open(open) = &mut *state else { return Ok(()) };
-        place.write(open, batch, reason).map_err(|error| {
+        let Some(destination) = &self.0 else { return Ok(()) };
+        let mut state = destination.lock();
+        let FileState::OpenFile(open) = &mut *state else { return Ok(()) };
+        destination.write(open, batch, reason).map_err(|error| {
             let error = io::Error::from(error);
-            *state = State::Broken(error.kind(), error.to_string());
-            place.error(error)
+            *state = FileState::Broken(error.kind(), error.to_string());
+            destination.error(error)
         })
     }
 
     /// Puts the file in its place and says how many identifiers are in it. Where there are none, an earlier file of ours is
     /// taken away.
     pub fn finish(&self) -> Result<Option<(PathBuf, u64)>, FailuresError> {
-        let Some(place) = &self.0 else { return Ok(None) };
-        let state = std::mem::replace(&mut *place.lock(), State::Finished);
+        let Some(destination) = &self.0 else { return Ok(None) };
+        let state = std::mem::replace(&mut *destination.lock(), FileState::Finished);
         let open = match state {
-            State::Open(open) => open,
-            State::Broken(kind, said) => return Err(place.error(io::Error::new(kind, said))),
-            State::Finished => return Ok(None),
+            FileState::OpenFile(open) => open,
+            FileState::Broken(kind, said) => return Err(destination.error(io::Error::new(kind, said))),
+            FileState::Finished => return Ok(None),
         };
         let written = open.written;
-        place.put(*open).map_err(|error| place.error(error))?;
-        Ok((written > 0).then(|| (place.path.clone(), written)))
+        destination.put(*open).map_err(|error| destination.error(error))?;
+        Ok((written > 0).then(|| (destination.path.clone(), written)))
     }
 }
 
-impl Place {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl Destination {
+    fn lock(&self) -> MutexGuard<'_, FileState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -121,11 +121,11 @@ impl Place {
         FailuresError { path: self.path.clone(), error }
     }
 
-    fn write(&self, open: &mut Open, batch: &Batch, reason: &str) -> csv::Result<()> {
+    fn write(&self, open: &mut OpenFile, batch: &Batch, reason: &str) -> csv::Result<()> {
         let last = self.header.len() - 1 - usize::from(self.has_operation);
         for (kind, identifier) in batch.identifiers() {
-            for place in 0..last {
-                open.writer.write_field(if place == kind.place() { identifier } else { b"" })?;
+            for destination in 0..last {
+                open.writer.write_field(if destination == kind.index() { identifier } else { b"" })?;
             }
             if self.has_operation {
                 open.writer.write_field(batch.operation().as_str())?;
@@ -137,7 +137,7 @@ impl Place {
         Ok(open.writer.flush()?)
     }
 
-    fn put(&self, open: Open) -> io::Result<()> {
+    fn put(&self, open: OpenFile) -> io::Result<()> {
         let file = open.writer.into_inner().map_err(|error| io::Error::other(error.error().to_string()))?;
         if open.written > 0 {
             // Hours may have passed since it was looked at.
@@ -150,14 +150,14 @@ impl Place {
     }
 }
 
-fn begin_at(target: &Path, header: &[String]) -> io::Result<Open> {
+fn begin_at(target: &Path, header: &[String]) -> io::Result<OpenFile> {
     must_be_free(target)?;
     // Only its owner can read a file that tempfile makes.
     let file = tempfile::Builder::new().prefix(HALF_WRITTEN).tempfile_in(folder_of(target))?;
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(file);
     writer.write_record(header)?;
     writer.flush()?;
-    Ok(Open { writer, written: 0 })
+    Ok(OpenFile { writer, written: 0 })
 }
 
 fn must_be_free(target: &Path) -> io::Result<()> {

@@ -21,10 +21,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::braze::body::BodyWriter;
 use crate::braze::{Addresses, Refusal};
-use crate::delivery::counts::Sent;
+use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::failed_file::{Failures, FailuresError};
 use crate::http::Post;
-use crate::input::counters::InputAccount;
+use crate::input::counters::InputCounts;
 use crate::input::error::InputError;
 use crate::input::reader::Reader;
 use crate::members::batch::Batch;
@@ -106,7 +106,7 @@ pub struct FirstCall {
 /// What the run's threads tell each other, and progress.
 #[derive(Default)]
 pub struct Shared {
-    input: Mutex<InputAccount>,
+    input: Mutex<InputCounts>,
     /// Held while batches are handed over that were just counted.
     handing: Mutex<()>,
     /// Nothing is counted or handed over any more. Changes only while `handing` is held.
@@ -120,11 +120,11 @@ pub struct Shared {
 impl Shared {
     /// Nothing read, nothing sent.
     pub fn new(aliases: usize) -> Self {
-        Self { input: Mutex::new(InputAccount::new(aliases)), ..Self::default() }
+        Self { input: Mutex::new(InputCounts::new(aliases)), ..Self::default() }
     }
 
     /// What was read, as of the latest full batch.
-    pub fn input(&self) -> MutexGuard<'_, InputAccount> {
+    pub fn input(&self) -> MutexGuard<'_, InputCounts> {
         self.input.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -133,9 +133,9 @@ impl Shared {
     }
 
     /// What was sent.
-    pub fn sent(&self) -> Sent {
+    pub fn sent(&self) -> DeliveryCounts {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Sent {
+        DeliveryCounts {
             delivered: of(&self.delivered),
             refused: of(&self.refused),
             requests: of(&self.requests),
@@ -230,10 +230,10 @@ fn start_reader<S: From<DeliveryError> + Send + 'static>(
     let (shared, limiter, failures) = (Arc::clone(shared), Arc::clone(limiter), Arc::clone(failures));
     thread::spawn(move || {
         let is_over = || shared.is_over.load(Ordering::Relaxed);
-        let publish = |account: &InputAccount| {
+        let publish = |counts: &InputCounts| {
             let handing = shared.hand_over();
             if !is_over() {
-                shared.input().clone_from(account);
+                shared.input().clone_from(counts);
             }
             handing
         };

@@ -15,11 +15,11 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let mut place = path.to_owned();
+    let mut resolved = path.to_owned();
     for _ in 0..MAX_LINKS {
-        match place.read_link() {
-            Ok(target) => place = folder_of(&place).join(target),
-            Err(_) => return Ok(place),
+        match resolved.read_link() {
+            Ok(target) => resolved = folder_of(&resolved).join(target),
+            Err(_) => return Ok(resolved),
         }
     }
     Err(io::Error::other("too many links"))

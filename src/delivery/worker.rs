@@ -31,7 +31,7 @@ pub struct Worker<'a, S> {
 #[derive(Debug)]
 enum End {
     Delivered,
-    Halve(String),
+    Split(String),
 }
 
 // Not derived, which would ask for a stop that can be copied.
@@ -49,7 +49,7 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
         let Some(call) = &self.plan.first_call else { return };
         let said = match self.send(&call.address, &call.body, None, false) {
             Ok(End::Delivered) | Err(CallError::Stopped) => return,
-            Ok(End::Halve(said)) => said,
+            Ok(End::Split(said)) => said,
             Err(CallError::GivenUp(reason)) => reason.into_said(),
         };
         self.limiter.stop(refused(Refusal::Request(said), &call.address).into());
@@ -68,12 +68,12 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
                 Ok(End::Delivered) => {
                     self.shared.delivered.fetch_add(count, Ordering::Relaxed);
                 }
-                Ok(End::Halve(said)) if part.len() == 1 => self.refuse(&part, &said),
-                Ok(End::Halve(said)) if extra_requests + 2 > MAX_HALVING_REQUESTS => {
+                Ok(End::Split(said)) if part.len() == 1 => self.refuse(&part, &said),
+                Ok(End::Split(said)) if extra_requests + 2 > MAX_HALVING_REQUESTS => {
                     warn!("{count} identifiers are given up: too many of their batch are refused ({said})");
                     self.keep(&part, &format!("undelivered: too many others of its batch were refused ({said})"));
                 }
-                Ok(End::Halve(said)) => {
+                Ok(End::Split(said)) => {
                     debug!("a batch of {count} is halved: {said}");
                     extra_requests += 2;
                     let (left, right) = part.halves();
@@ -138,11 +138,13 @@ fn end_of_try(verdict: Verdict, address: &str) -> Result<End, Failure<DeliveryEr
     let refused = |refusal| refused(refusal, address);
     Err(match verdict {
         Verdict::Delivered => return Ok(End::Delivered),
-        Verdict::Halve(said) => return Ok(End::Halve(said)),
+        Verdict::Split(said) => return Ok(End::Split(said)),
         Verdict::NotAcknowledged(said) => Failure::NotAcknowledged(said),
         Verdict::AgainAtOnce => Failure::AgainAtOnce,
         Verdict::Again(said, pause) => Failure::Again { said, pause },
-        Verdict::Garbage(said) => Failure::Unintelligible { error: refused(Refusal::NotBraze(said.clone())), said },
+        Verdict::Unintelligible(said) => {
+            Failure::Unintelligible { error: refused(Refusal::NotBraze(said.clone())), said }
+        }
         Verdict::Locked(pause) => Failure::Locked { pause },
         Verdict::Limited(pause) => Failure::Limited { pause },
         Verdict::Final(refusal) => Failure::Final(refused(refusal)),

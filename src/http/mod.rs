@@ -81,7 +81,7 @@ pub struct Answer {
 
 /// What says where the body of an answer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub enum BodyFraming {
     /// `Content-Length`, and as much came.
     Length,
     /// `Transfer-Encoding: chunked`, and the last chunk came.
@@ -94,13 +94,13 @@ pub enum Framing {
 
 impl Answer {
     /// How its body was framed.
-    pub fn framing(&self) -> Framing {
+    pub fn framing(&self) -> BodyFraming {
         let mut codings = self.headers.get_all(TRANSFER_ENCODING).iter().map(http::HeaderValue::as_bytes);
         match (codings.next(), codings.next()) {
-            (None, _) if self.headers.contains_key(CONTENT_LENGTH) => Framing::Length,
-            (None, _) => Framing::UntilClose,
-            (Some(coding), None) if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") => Framing::Chunked,
-            _ => Framing::Unknown,
+            (None, _) if self.headers.contains_key(CONTENT_LENGTH) => BodyFraming::Length,
+            (None, _) => BodyFraming::UntilClose,
+            (Some(coding), None) if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") => BodyFraming::Chunked,
+            _ => BodyFraming::Unknown,
         }
     }
 
@@ -136,13 +136,13 @@ pub enum HttpError {
     Unreachable(String),
     /// A phase took too long.
     #[error("took too long ({0})")]
-    Timeout(Late),
+    Timeout(TimedOut),
     /// The connection broke before the answer was complete.
     #[error("the connection broke: {0}")]
     Broken(String),
     /// The answer is not HTTP, or longer than [`MAX_HEAD_BYTES`] and [`MAX_ANSWER_BYTES`].
     #[error("the answer is not usable: {0}")]
-    Garbage(String),
+    Unintelligible(String),
     /// The server's certificate is not trusted.
     #[error("{0}")]
     Certificate(String),
@@ -153,19 +153,19 @@ pub enum HttpError {
 
 /// What took too long.
 #[derive(Debug)]
-pub struct Late {
+pub struct TimedOut {
     what: String,
     /// There was a connection, so the server may have heard something.
     is_connected: bool,
 }
 
-impl fmt::Display for Late {
+impl fmt::Display for TimedOut {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.what)
     }
 }
 
-impl From<ureq::Timeout> for Late {
+impl From<ureq::Timeout> for TimedOut {
     fn from(phase: ureq::Timeout) -> Self {
         let is_connected = !matches!(phase, ureq::Timeout::Resolve | ureq::Timeout::Connect);
         Self { what: phase.to_string(), is_connected }
@@ -173,13 +173,13 @@ impl From<ureq::Timeout> for Late {
 }
 
 /// Something of an answer.
-impl From<&str> for Late {
+impl From<&str> for TimedOut {
     fn from(what: &str) -> Self {
         Self { what: what.to_owned(), is_connected: true }
     }
 }
 
-impl From<LookupError> for Late {
+impl From<LookupError> for TimedOut {
     fn from(error: LookupError) -> Self {
         Self { what: error.to_string(), is_connected: false }
     }
@@ -191,7 +191,7 @@ impl HttpError {
         match self {
             Self::Timeout(late) => late.is_connected.then_some(Unanswered::TimedOut),
             // What stands on a kept connection may have been heard before it was closed.
-            Self::Stale | Self::Broken(_) | Self::Garbage(_) => Some(Unanswered::Broke),
+            Self::Stale | Self::Broken(_) | Self::Unintelligible(_) => Some(Unanswered::Broke),
             Self::Unreachable(_) | Self::Certificate(_) | Self::Proxy(_) => None,
         }
     }
@@ -293,7 +293,7 @@ impl Post for Http {
             result => result?,
         };
         if bytes.len() > MAX_ANSWER_BYTES && is_success {
-            return Err(HttpError::Garbage(format!("more than {MAX_ANSWER_BYTES} bytes")));
+            return Err(HttpError::Unintelligible(format!("more than {MAX_ANSWER_BYTES} bytes")));
         }
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes })
     }
@@ -339,7 +339,7 @@ impl From<ureq::Error> for HttpError {
                 _ => Self::Unreachable(error.to_string()),
             },
             Error::Protocol(_) | Error::LargeResponseHeader(..) | Error::Http(_) | Error::BodyStalled => {
-                Self::Garbage(text)
+                Self::Unintelligible(text)
             }
             Error::HostNotFound | Error::ConnectionFailed => Self::Unreachable(text),
             _ => Self::Broken(text),
@@ -365,7 +365,7 @@ mod tests {
     #[case::looking_up(LookupError::TooSlow { name: "rest.example".to_owned() }.into(), None)]
     #[case::sending(ureq::Timeout::SendBody.into(), Some(Unanswered::TimedOut))]
     #[case::answering(ureq::Timeout::RecvResponse.into(), Some(Unanswered::TimedOut))]
-    fn what_never_was_connected_is_not_waited_for(#[case] late: Late, #[case] unanswered: Option<Unanswered>) {
+    fn what_never_was_connected_is_not_waited_for(#[case] late: TimedOut, #[case] unanswered: Option<Unanswered>) {
         assert_eq!(HttpError::Timeout(late).unanswered(), unanswered);
     }
 }

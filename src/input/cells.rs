@@ -179,8 +179,8 @@ fn is_double(cell: &[u8]) -> bool {
     }
     // The largest exponent has a sign and three digits.
     let tail = number.len().saturating_sub(5);
-    let Some(place) = number[tail..].iter().position(|byte| matches!(byte, b'e' | b'E')) else { return false };
-    let (mantissa, exponent) = (&number[..tail + place], &number[tail + place + 1..]);
+    let Some(index) = number[tail..].iter().position(|byte| matches!(byte, b'e' | b'E')) else { return false };
+    let (mantissa, exponent) = (&number[..tail + index], &number[tail + index + 1..]);
     let Some(point) = mantissa.iter().position(|byte| *byte == b'.') else { return false };
     are_digits(&mantissa[..point])
         && are_digits(&mantissa[point + 1..])

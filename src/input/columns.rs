@@ -135,7 +135,7 @@ impl Names {
                     let (attribute, output) = (attribute.to_owned(), output.clone());
                     return Err(HeaderError::Both { attribute, output });
                 }
-                (Some(place), ..) | (None, Some(place), _) => used.push((place, kind)),
+                (Some(index), ..) | (None, Some(index), _) => used.push((index, kind)),
                 (None, None, Some(attribute)) => missing.push(attribute.to_owned()),
                 (None, None, None) if matches!(kind, Kind::Alias(_)) => missing.push(output.clone()),
                 (None, None, None) => {}
@@ -148,22 +148,22 @@ impl Names {
             let missing = || HeaderError::NoOperationColumn { name: name.clone(), seen: header.to_vec() };
             place_of(header, name)?.ok_or_else(missing)
         });
-        used.sort_unstable_by_key(|(place, _)| *place);
+        used.sort_unstable_by_key(|(index, _)| *index);
         Ok(Columns { used, operation: operation.transpose()?, width: header.len(), missing })
     }
 
     /// The same columns, where rows have the cells of [`Names::all`] in that order; `header` is what the first one mentions.
     pub fn among_all(&self, header: &[String]) -> Columns {
         let all = self.all();
-        let place = |name: &str| all.iter().position(|known| known == name);
+        let index = |name: &str| all.iter().position(|known| known == name);
         let used = self.outputs().into_iter().zip(Kind::all(self.aliases.len()));
         let used = used.filter_map(|(output, kind)| {
             let own_name = header.contains(&output);
             let attribute =
                 self.attribute_of(&output).filter(|name| !own_name || header.iter().any(|seen| seen == name));
-            Some((place(attribute.unwrap_or(&output))?, kind))
+            Some((index(attribute.unwrap_or(&output))?, kind))
         });
-        let operation = self.operation.as_deref().and_then(place);
+        let operation = self.operation.as_deref().and_then(index);
         Columns { used: used.collect(), operation, width: all.len(), missing: Vec::new() }
     }
 
@@ -180,10 +180,10 @@ impl Names {
 
 /// Where the one column of this name is.
 fn place_of(header: &[String], name: &str) -> Result<Option<usize>, HeaderError> {
-    let mut places = header.iter().enumerate().filter(|(_, seen)| *seen == name).map(|(place, _)| place);
-    match (places.next(), places.next()) {
+    let mut indices = header.iter().enumerate().filter(|(_, seen)| *seen == name).map(|(index, _)| index);
+    match (indices.next(), indices.next()) {
         (Some(_), Some(_)) => Err(HeaderError::Duplicate { name: name.to_owned() }),
-        (place, _) => Ok(place),
+        (index, _) => Ok(index),
     }
 }
 
@@ -262,7 +262,7 @@ mod tests {
         // user_ids, device_ids, email, external_id, mail, change
         let used = |header: &[&str]| mapped().among_all(&names(header)).used;
         let kinds = [Kind::UserId, Kind::DeviceId, Kind::Alias(0)];
-        let at = |places: [usize; 3]| places.into_iter().zip(kinds).collect::<Vec<_>>();
+        let at = |indices: [usize; 3]| indices.into_iter().zip(kinds).collect::<Vec<_>>();
         assert_eq!(used(&["external_id"]), at([3, 1, 4]));
         assert_eq!(used(&["user_ids", "mail"]), at([0, 1, 4]));
         assert_eq!(mapped().among_all(&[]).operation, Some(5));

@@ -28,7 +28,7 @@ impl Rejection {
 
 /// What was read so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InputAccount {
+pub struct InputCounts {
     /// Data rows, also those whose turn comes in a second pass.
     pub rows_seen: u64,
     /// Data rows that had their turn.
@@ -65,7 +65,7 @@ pub struct InputAccount {
     pub read_to_end: bool,
 }
 
-impl InputAccount {
+impl InputCounts {
     /// Nothing read yet, for so many aliases.
     pub fn new(aliases: usize) -> Self {
         Self { aliases: vec![0; aliases], ..Self::default() }
@@ -94,8 +94,8 @@ impl InputAccount {
         match kind {
             Kind::UserId => self.user_ids += 1,
             Kind::DeviceId => self.device_ids += 1,
-            Kind::Alias(place) => {
-                if let Some(count) = self.aliases.get_mut(usize::from(place)) {
+            Kind::Alias(index) => {
+                if let Some(count) = self.aliases.get_mut(usize::from(index)) {
                     *count += 1;
                 }
             }
@@ -114,8 +114,8 @@ impl InputAccount {
     }
 }
 
-fn count(counts: &mut [u64], place: Option<usize>) -> u64 {
-    let Some(count) = place.and_then(|place| counts.get_mut(place)) else { return 0 };
+fn count(counts: &mut [u64], index: Option<usize>) -> u64 {
+    let Some(count) = index.and_then(|index| counts.get_mut(index)) else { return 0 };
     *count += 1;
     *count
 }

@@ -18,7 +18,7 @@ pub mod source;
 use std::path::PathBuf;
 
 use columns::Names;
-use formats::format::Form;
+use formats::format::FormatHint;
 use removals::RemovalLimits;
 use source::Input;
 
@@ -28,7 +28,7 @@ pub struct Options {
     /// Where the rows are.
     pub location: Location,
     /// Format and columns, as far as they are set.
-    pub form: Form,
+    pub format_hint: FormatHint,
     /// What the columns are called.
     pub names: Names,
     /// The rows that the input must have.
@@ -58,14 +58,14 @@ impl Location {
     }
 }
 
-/// Rows that are at hand.
-pub struct Rows {
+/// An input that is at hand.
+pub struct ReadableInput {
     /// Where they are.
     pub input: Input,
     /// Format and columns, as far as they are known.
-    pub form: Form,
+    pub format_hint: FormatHint,
     /// How many there must be.
-    pub expected: Option<u64>,
+    pub expected_rows: Option<u64>,
 }
 
 /// The limit past which rejected cells and rows stop the run.

@@ -65,8 +65,8 @@ impl Batch {
         let middle = self.len() / 2;
         let empty = || Self { operation: self.operation, bytes: Vec::new(), entries: Vec::new() };
         let mut halves = (empty(), empty());
-        for (place, (kind, identifier)) in self.identifiers().enumerate() {
-            let half = if place < middle { &mut halves.0 } else { &mut halves.1 };
+        for (index, (kind, identifier)) in self.identifiers().enumerate() {
+            let half = if index < middle { &mut halves.0 } else { &mut halves.1 };
             half.push(kind, identifier);
         }
         halves

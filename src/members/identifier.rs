@@ -26,11 +26,11 @@ impl Kind {
     }
 
     /// Its place among [`Kind::all`].
-    pub fn place(self) -> usize {
+    pub fn index(self) -> usize {
         match self {
             Self::UserId => 0,
             Self::DeviceId => 1,
-            Self::Alias(place) => 2 + usize::from(place),
+            Self::Alias(index) => 2 + usize::from(index),
         }
     }
 }

@@ -19,7 +19,7 @@ impl Operation {
     }
 
     /// Its place where something is kept for each.
-    pub fn place(self) -> usize {
+    pub fn index(self) -> usize {
         usize::from(self == Self::Remove)
     }
 

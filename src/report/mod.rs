@@ -7,22 +7,22 @@ pub mod progress;
 
 use serde_json::{Map, Value, json};
 
-use crate::delivery::counts::Sent;
+use crate::delivery::counts::DeliveryCounts;
 use crate::input::cells::Reason;
-use crate::input::counters::{InputAccount, Rejection};
+use crate::input::counters::{InputCounts, Rejection};
 use crate::input::formats::Fault;
 use crate::members::operation::Operations;
 
 /// What is counted of one of two passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct PhaseReport {
     /// Identifiers that were read.
     pub identifiers: u64,
     /// What was sent.
-    pub sent: Sent,
+    pub sent: DeliveryCounts,
 }
 
-impl Part {
+impl PhaseReport {
     /// Identifiers that were read and neither acknowledged nor refused.
     pub fn undelivered(self) -> u64 {
         self.identifiers.saturating_sub(self.sent.delivered + self.sent.refused)
@@ -49,7 +49,7 @@ pub struct DryRun {
 
 /// The whole account.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Account {
+pub struct Report {
     /// The cohort's identifier.
     pub cohort_id: String,
     /// What happened to the members.
@@ -57,11 +57,11 @@ pub struct Account {
     /// Labels of the aliases.
     pub labels: Vec<String>,
     /// What was read.
-    pub input: InputAccount,
+    pub input: InputCounts,
     /// What was sent.
-    pub sent: Sent,
+    pub sent: DeliveryCounts,
     /// Of both, what belongs to the removals, where each row says its operation.
-    pub removals: Option<Part>,
+    pub removals: Option<PhaseReport>,
     /// How long it took.
     pub seconds: f64,
     /// The process's exit code; 0 if everything was done.
@@ -72,21 +72,21 @@ pub struct Account {
     pub ignored_parameters: Vec<String>,
 }
 
-impl Account {
+impl Report {
     /// Identifiers that were read and neither acknowledged nor refused.
     pub fn undelivered(&self) -> u64 {
         self.input.identifiers().saturating_sub(self.sent.delivered + self.sent.refused)
     }
 
     /// What belongs to each operation, where each row says its own.
-    fn parts(&self) -> Option<[(&'static str, Part); 2]> {
+    fn parts(&self) -> Option<[(&'static str, PhaseReport); 2]> {
         let removals = self.removals?;
-        let sent = Sent {
+        let sent = DeliveryCounts {
             delivered: self.sent.delivered - removals.sent.delivered,
             refused: self.sent.refused - removals.sent.refused,
-            ..Sent::default()
+            ..DeliveryCounts::default()
         };
-        let additions = Part { identifiers: self.input.identifiers() - removals.identifiers, sent };
+        let additions = PhaseReport { identifiers: self.input.identifiers() - removals.identifiers, sent };
         Some([("remove", removals), ("add", additions)])
     }
 
@@ -106,7 +106,7 @@ impl Account {
             self.labels.iter().cloned().zip(input.aliases.iter().map(|count| json!(count))).collect();
         let rejected = by_key(Reason::ALL.map(Reason::key), input.cells_rejected);
         let malformed = by_key(Fault::ALL.map(Fault::key), input.rows_malformed);
-        let mut account = json!({
+        let mut report = json!({
             "cohort_id": self.cohort_id,
             "operation": self.operations.as_str(),
             "outcome": self.outcome(),
@@ -137,17 +137,17 @@ impl Account {
             "retries": self.sent.retries,
             "seconds": (self.seconds * 1000.0).round() / 1000.0,
         });
-        if let (Some(object), Some(dry_run)) = (account.as_object_mut(), self.dry_run) {
+        if let (Some(object), Some(dry_run)) = (report.as_object_mut(), self.dry_run) {
             object.insert("dry_run".to_owned(), json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
         }
-        if let (Some(object), false) = (account.as_object_mut(), self.ignored_parameters.is_empty()) {
+        if let (Some(object), false) = (report.as_object_mut(), self.ignored_parameters.is_empty()) {
             object.insert("ignored_parameters".to_owned(), json!(self.ignored_parameters));
         }
-        if let (Some(object), Some(parts)) = (account.as_object_mut(), self.parts()) {
+        if let (Some(object), Some(parts)) = (report.as_object_mut(), self.parts()) {
             let parts: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part.to_json())).collect();
             object.insert("by_operation".to_owned(), Value::Object(parts));
         }
-        account
+        report
     }
 
     /// The same for people, a line a number; what is zero and rare is left out.
@@ -226,11 +226,11 @@ impl Account {
 /// A number with a comma before each three digits.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let places = digits.char_indices().flat_map(|(place, digit)| {
-        let comma = (place > 0 && (digits.len() - place).is_multiple_of(3)).then_some(',');
+    let indices = digits.char_indices().flat_map(|(index, digit)| {
+        let comma = (index > 0 && (digits.len() - index).is_multiple_of(3)).then_some(',');
         comma.into_iter().chain([digit])
     });
-    places.collect()
+    indices.collect()
 }
 
 /// Those that occurred.

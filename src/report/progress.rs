@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use log::info;
 
-use crate::delivery::counts::Sent;
+use crate::delivery::counts::DeliveryCounts;
 use crate::terminal;
 
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ impl Progress {
     }
 
     /// Shows what was sent so far, if it is time.
-    pub fn show(&mut self, sent: Sent) {
+    pub fn show(&mut self, sent: DeliveryCounts) {
         let (read, elapsed) = (self.bytes_read.load(Ordering::Relaxed), self.started.elapsed());
         let text = || line(sent, elapsed, self.size.map(|size| (read, size)));
         if let Some(bar) = self.bar {
@@ -104,7 +104,7 @@ fn download_line(bytes: u64, whole: Option<u64>) -> String {
 }
 
 /// Identifiers, rate, requests, retries and the time left, as far as it can be told from the bytes read.
-fn line(sent: Sent, elapsed: Duration, read: Option<(u64, u64)>) -> String {
+fn line(sent: DeliveryCounts, elapsed: Duration, read: Option<(u64, u64)>) -> String {
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
     let rate = sent.delivered.saturating_mul(1000) / millis;
     let left = read.filter(|(read, size)| *read > 0 && read <= size).map_or_else(String::new, |(read, size)| {
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_what_was_delivered_and_how_long_it_will_take() {
-        let sent = Sent { delivered: 12_000, refused: 0, requests: 14, retries: 1 };
+        let sent = DeliveryCounts { delivered: 12_000, refused: 0, requests: 14, retries: 1 };
         assert_eq!(
             line(sent, Duration::from_secs(4), Some((250, 1000))),
             "12000 identifiers delivered, 3000/s, 14 requests, 1 retries, about 12 s left"

@@ -20,10 +20,10 @@ pub use clock::Jumping;
 pub use clock::{Clock, Monotonic, Wakes};
 pub use pacing::{QuotaHint, ResponseMeta, Unanswered};
 pub use policy::{Failure, GivenUp, MAX_FAILURES};
-pub use rate_limiter::{Attendance, Ending, Halt, Limits, RateLimiter, Stopped};
+pub use rate_limiter::{ActiveGuard, Ending, LimitReached, Limits, RateLimiter, Stopped};
 
 use pacing::{Delay, RequestOutcome};
-use policy::{History, Next};
+use policy::{AfterFailure, History};
 
 /// Why a call has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +61,9 @@ pub fn call<T, E: Into<S>, S>(
         let decision = history.decide(failure, limiter.moment());
         let (outcome, said) = (decision.outcome, decision.said);
         let next = match decision.next {
-            Next::Again(delay) => Ok(delay),
-            Next::GiveUp(reason) => Err(CallError::GivenUp(reason)),
-            Next::Stop(error) => {
+            AfterFailure::Again(delay) => Ok(delay),
+            AfterFailure::GiveUp(reason) => Err(CallError::GivenUp(reason)),
+            AfterFailure::Stop(error) => {
                 // Before it is released, so that nobody else begins in between.
                 limiter.stop(error.into());
                 Err(CallError::Stopped)

@@ -23,7 +23,7 @@ const LAST_PROBE: Duration = Duration::from_secs(5);
 
 /// Whether a request may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Admission {
     /// Now.
     Go,
     /// Not before this time.
@@ -160,7 +160,7 @@ impl Pacing {
     }
 
     /// Whether a request may begin now whose caller wants to wait.
-    pub fn ask(&mut self, now: Duration, delay: Delay) -> Turn {
+    pub fn ask(&mut self, now: Duration, delay: Delay) -> Admission {
         let alone = self.probe.max(self.lock.map(|lock| lock.not_before));
         let own_delay = match alone {
             _ if delay.announced => delay.until,
@@ -178,11 +178,11 @@ impl Pacing {
         };
         let not_before = own_delay.max(alone.unwrap_or_default()).max(self.pause_until).max(kept_free).max(spread);
         if now < not_before {
-            Turn::NotBefore(not_before)
+            Admission::NotBefore(not_before)
         } else if (alone.is_some() || is_used_up) && self.in_flight > 0 {
-            Turn::AfterAnother
+            Admission::AfterAnother
         } else {
-            Turn::Go
+            Admission::Go
         }
     }
 

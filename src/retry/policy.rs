@@ -101,12 +101,12 @@ pub struct Decision<E> {
     /// What went wrong, if it is worth telling.
     pub said: Option<String>,
     /// What happens next.
-    pub next: Next<E>,
+    pub next: AfterFailure<E>,
 }
 
 /// What happens after a try that failed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next<E> {
+pub enum AfterFailure<E> {
     /// Another one.
     Again(Delay),
     /// This call ends.
@@ -146,7 +146,7 @@ impl History {
                 self.backoff(RequestOutcome::Through, said, None, at)
             }
             Failure::NotAcknowledged(said) if self.was_not_acknowledged => {
-                let next = Next::GiveUp(GivenUp::NotAcknowledged(said));
+                let next = AfterFailure::GiveUp(GivenUp::NotAcknowledged(said));
                 Decision { outcome: RequestOutcome::Through, said: None, next }
             }
             Failure::NotAcknowledged(said) => {
@@ -174,7 +174,7 @@ impl History {
                 let pause = pause.unwrap_or_else(|| delay(self.limits, at.chance));
                 let delay = Delay { announced, ..Delay::new(at.now, pause) };
                 let outcome = RequestOutcome::Limited { until: delay.until, announced };
-                Decision { outcome, said: Some("rate limit (429)".to_owned()), next: Next::Again(delay) }
+                Decision { outcome, said: Some("rate limit (429)".to_owned()), next: AfterFailure::Again(delay) }
             }
             Failure::Final(error) => Decision::stop(error),
         }
@@ -198,10 +198,10 @@ impl History {
         // What gets through in pieces is this call's own.
         self.successes_seen = at.successes + u64::from(outcome == RequestOutcome::Through);
         let next = if self.failures_while_others_got_through >= MAX_FAILURES {
-            Next::GiveUp(GivenUp::Failed(said.clone()))
+            AfterFailure::GiveUp(GivenUp::Failed(said.clone()))
         } else {
             let length = pause.unwrap_or_else(|| delay(self.failures, at.chance));
-            Next::Again(Delay { announced: pause.is_some(), ..Delay::new(at.now, length) })
+            AfterFailure::Again(Delay { announced: pause.is_some(), ..Delay::new(at.now, length) })
         };
         Decision { outcome, said: Some(said), next }
     }
@@ -209,12 +209,12 @@ impl History {
 
 impl<E> Decision<E> {
     fn again(outcome: RequestOutcome, said: Option<String>, at: Moment, pause: Duration) -> Self {
-        Self { outcome, said, next: Next::Again(Delay::new(at.now, pause)) }
+        Self { outcome, said, next: AfterFailure::Again(Delay::new(at.now, pause)) }
     }
 
     /// Whatever stops everybody is an answer of a kind.
     fn stop(error: E) -> Self {
-        Self { outcome: RequestOutcome::Through, said: None, next: Next::Stop(error) }
+        Self { outcome: RequestOutcome::Through, said: None, next: AfterFailure::Stop(error) }
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
         (1..=50).find(|tries| {
             let at = Moment { now: Duration::ZERO, successes: tries * others, chance: 1.0 };
             let failure = Failure::<()>::Again { said: "status 503".to_owned(), pause: None };
-            history.decide(failure, at).next == Next::GiveUp(GivenUp::Failed("status 503".to_owned()))
+            history.decide(failure, at).next == AfterFailure::GiveUp(GivenUp::Failed("status 503".to_owned()))
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::pacing::{Delay, Pacing, Permit, RequestOutcome, ResponseMeta, Turn, Unanswered};
+use super::pacing::{Admission, Delay, Pacing, Permit, RequestOutcome, ResponseMeta, Unanswered};
 use super::policy::Moment;
 
 /// How often a wait is shown.
@@ -24,7 +24,7 @@ pub struct Limits {
 
 /// Why the limiter itself ends a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Halt {
+pub enum LimitReached {
     /// Nothing got through for too long.
     Outage {
         /// For so long.
@@ -60,7 +60,7 @@ pub struct RateLimiter<S> {
     state: Mutex<State<S>>,
     clock: Arc<dyn Clock>,
     max_duration: Duration,
-    stop_for: Box<dyn Fn(Halt) -> S + Send + Sync>,
+    stop_for: Box<dyn Fn(LimitReached) -> S + Send + Sync>,
 }
 
 struct State<S> {
@@ -78,7 +78,11 @@ pub struct Stopped;
 
 impl<S> RateLimiter<S> {
     /// For a run within these limits. `stop_for` says what it means that the limiter ends it.
-    pub fn new(limits: Limits, clock: Arc<dyn Clock>, stop_for: impl Fn(Halt) -> S + Send + Sync + 'static) -> Self {
+    pub fn new(
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        stop_for: impl Fn(LimitReached) -> S + Send + Sync + 'static,
+    ) -> Self {
         let Limits { max_outage, max_requests_per_hour, max_duration } = limits;
         let pacing = Pacing::new(max_outage, max_requests_per_hour);
         let last_failure = "nothing was sent yet".to_owned();
@@ -92,9 +96,9 @@ impl<S> RateLimiter<S> {
     }
 
     /// Comes to work; see [`Clock::attend`].
-    pub fn attend(&self) -> Attendance {
+    pub fn attend(&self) -> ActiveGuard {
         self.clock.attend();
-        Attendance(Arc::clone(&self.clock))
+        ActiveGuard(Arc::clone(&self.clock))
     }
 
     /// Waits for the turn of a request whose caller wants to wait.
@@ -106,18 +110,18 @@ impl<S> RateLimiter<S> {
             }
             let now = self.now();
             if now >= self.max_duration {
-                self.halt(&mut state, Halt::Deadline { limit: self.max_duration });
+                self.halt(&mut state, LimitReached::Deadline { limit: self.max_duration });
                 return Err(Stopped);
             }
             let until = match state.pacing.ask(now, delay) {
-                Turn::Go => return Ok(state.pacing.begin(now)),
-                Turn::AfterAnother => None,
-                Turn::NotBefore(time) => Some(time),
+                Admission::Go => return Ok(state.pacing.begin(now)),
+                Admission::AfterAnother => None,
+                Admission::NotBefore(time) => Some(time),
             };
             let told = if delay.announced { delay.until } else { Duration::ZERO };
             let told = told.max(state.pacing.paused_until(now));
             if told > self.max_duration {
-                self.halt(&mut state, Halt::PauseTooLong { pause: told.saturating_sub(now) });
+                self.halt(&mut state, LimitReached::PauseTooLong { pause: told.saturating_sub(now) });
                 return Err(Stopped);
             }
             // Taken before the state is let go, so that no change in between is missed.
@@ -149,13 +153,13 @@ impl<S> RateLimiter<S> {
         if let RequestOutcome::Limited { until, announced: true } = outcome
             && until > self.max_duration
         {
-            self.halt(&mut state, Halt::PauseTooLong { pause: until.saturating_sub(now) });
+            self.halt(&mut state, LimitReached::PauseTooLong { pause: until.saturating_sub(now) });
         }
         if let Some(lasted) = state.pacing.outage(now)
             && !matches!(outcome, RequestOutcome::Through | RequestOutcome::Unheard)
         {
             let (answered, last) = (state.pacing.answered(), state.last_failure.clone());
-            self.halt(&mut state, Halt::Outage { lasted, answered, last });
+            self.halt(&mut state, LimitReached::Outage { lasted, answered, last });
         }
         drop(state);
         self.clock.wake();
@@ -178,7 +182,7 @@ impl<S> RateLimiter<S> {
                 return Ok(());
             };
             if until > self.max_duration {
-                self.halt(&mut state, Halt::Deadline { limit: self.max_duration });
+                self.halt(&mut state, LimitReached::Deadline { limit: self.max_duration });
                 return Err(Stopped);
             }
             let seen = self.clock.wakes();
@@ -198,7 +202,7 @@ impl<S> RateLimiter<S> {
     /// Stops the run if its time is up.
     pub fn check_limit(&self) {
         if self.now() >= self.max_duration {
-            self.halt(&mut self.lock(), Halt::Deadline { limit: self.max_duration });
+            self.halt(&mut self.lock(), LimitReached::Deadline { limit: self.max_duration });
         }
     }
 
@@ -212,7 +216,7 @@ impl<S> RateLimiter<S> {
         self.lock().stop.take()
     }
 
-    fn halt(&self, state: &mut State<S>, halt: Halt) {
+    fn halt(&self, state: &mut State<S>, halt: LimitReached) {
         state.stop.get_or_insert_with(|| (self.stop_for)(halt));
         self.clock.wake();
     }
@@ -223,9 +227,9 @@ impl<S> RateLimiter<S> {
 }
 
 /// Somebody is at work until this is dropped.
-pub struct Attendance(Arc<dyn Clock>);
+pub struct ActiveGuard(Arc<dyn Clock>);
 
-impl Drop for Attendance {
+impl Drop for ActiveGuard {
     fn drop(&mut self) {
         self.0.depart();
     }

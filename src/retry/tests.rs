@@ -9,7 +9,7 @@ use super::*;
 #[derive(Debug, PartialEq, Eq)]
 enum Stop {
     Refused(&'static str),
-    Halted(Halt),
+    Halted(LimitReached),
 }
 
 impl From<&'static str> for Stop {
@@ -96,7 +96,9 @@ fn answers_that_break_off_show_that_the_server_is_up_and_ten_give_the_call_up() 
 fn where_nothing_gets_through_it_is_an_outage_and_no_call_is_given_up() {
     let ran = run(vec![again()]);
     assert_eq!(ran.value, Err(CallError::Stopped));
-    let Some(Stop::Halted(Halt::Outage { lasted, answered: true, last })) = ran.stop else { panic!("{:?}", ran.stop) };
+    let Some(Stop::Halted(LimitReached::Outage { lasted, answered: true, last })) = ran.stop else {
+        panic!("{:?}", ran.stop)
+    };
     assert!((900..910).contains(&lasted.as_secs()), "{lasted:?}");
     assert_eq!(last, "status 503");
     assert!(ran.began.len() > 100, "{} tries, at most 5 s apart", ran.began.len());
@@ -107,7 +109,7 @@ fn where_nothing_gets_through_it_is_an_outage_and_no_call_is_given_up() {
 #[case::of_a_limit(Failure::Limited { pause: Some(Duration::from_hours(2)) })]
 fn an_announced_pause_beyond_the_deadline_ends_the_run_at_once(#[case] failure: Failure<&'static str>) {
     let ran = run(vec![Err(failure)]);
-    assert_eq!(ran.stop, Some(Stop::Halted(Halt::PauseTooLong { pause: Duration::from_hours(2) })));
+    assert_eq!(ran.stop, Some(Stop::Halted(LimitReached::PauseTooLong { pause: Duration::from_hours(2) })));
     assert_eq!(ran.began, [Duration::ZERO]);
 }
 
@@ -169,6 +171,6 @@ fn no_wait_begins_after_a_stop_or_beyond_the_end_of_the_run() {
         assert_eq!((stopped.stop, shown), (Some(Stop::Refused("no")), Vec::new()));
         let (late, shown) = settled(timeout, ending, Duration::from_hours(2), None);
         let limit = Duration::from_hours(1);
-        assert_eq!((late.stop, shown), (Some(Stop::Halted(Halt::Deadline { limit })), Vec::new()));
+        assert_eq!((late.stop, shown), (Some(Stop::Halted(LimitReached::Deadline { limit })), Vec::new()));
     }
 }

@@ -134,20 +134,20 @@ impl Search {
     }
 
     fn redacted(&self, text: &str) -> String {
-        replaced(text, self.matches(text).map(|(_, place)| place).collect(), REDACTED)
+        replaced(text, self.matches(text).map(|(_, span)| span).collect(), REDACTED)
     }
 }
 
 /// The text with these places replaced. Those that overlap or touch are one, so the longest counts.
-pub(crate) fn replaced(text: &str, mut places: Vec<Range<usize>>, by: &str) -> String {
-    places.sort_unstable_by_key(|place| place.start);
+pub(crate) fn replaced(text: &str, mut spans: Vec<Range<usize>>, by: &str) -> String {
+    spans.sort_unstable_by_key(|span| span.start);
     let (mut shown, mut end) = (String::new(), None);
-    for place in places {
-        if end.is_none_or(|end| place.start > end) {
-            shown.push_str(&text[end.unwrap_or(0)..place.start]);
+    for span in spans {
+        if end.is_none_or(|end| span.start > end) {
+            shown.push_str(&text[end.unwrap_or(0)..span.start]);
             shown.push_str(by);
         }
-        end = end.max(Some(place.end));
+        end = end.max(Some(span.end));
     }
     shown + &text[end.unwrap_or(0)..]
 }

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::ConfigError;
-use super::raw::{Origin, Raw, Written};
+use super::raw::{Located, Origin, RawValue};
 use super::setting::Key;
 use super::values::{Values, shortened};
 use crate::http::endpoint::{self, Endpoint};
 use crate::input::cells::NullWords;
 use crate::input::columns::Names;
 use crate::input::formats::delimited::MAX_COLUMNS;
-use crate::input::formats::format::{Form, Format};
+use crate::input::formats::format::{Format, FormatHint};
 use crate::input::removals::RemovalLimits;
 use crate::input::source::Input;
 use crate::input::{Location, MaxRejected};
@@ -107,7 +107,7 @@ impl Values {
 
     fn input(&self) -> Result<Input, ConfigError> {
         let wrong = |expected: &str| Err(self.bad(Key::Input, expected));
-        let is_list = self.written(Key::Input).is_some_and(|written| matches!(written.raw, Raw::List(_)));
+        let is_list = self.written(Key::Input).is_some_and(|written| matches!(written.raw, RawValue::List(_)));
         match self.entries(Key::Input)?.as_slice() {
             [] if is_list => wrong("is an empty list: name at least one file"),
             [] => Err(ConfigError::Missing { keys: vec![Key::Input], outside: Vec::new() }),
@@ -120,7 +120,7 @@ impl Values {
         }
     }
 
-    pub fn form(&self) -> Result<Form, ConfigError> {
+    pub fn format_hint(&self) -> Result<FormatHint, ConfigError> {
         let format = self.text(Key::Format)?.and_then(|name| Format::from_name(&name));
         let columns = Some(self.list(Key::Columns)?).filter(|columns| !columns.is_empty());
         if columns.as_ref().is_some_and(|columns| columns.len() > MAX_COLUMNS) {
@@ -133,13 +133,13 @@ impl Values {
             );
             return Err(self.bad(Key::Format, &expected));
         }
-        Ok(Form { format, columns, may_be_empty: false })
+        Ok(FormatHint { format, columns, may_be_empty: false })
     }
 
     /// The endpoint. That of the environment is looked at only if it is needed.
     pub fn endpoint(&self, allowed: &[String], is_needed: bool) -> Result<Option<Endpoint>, ConfigError> {
-        let is_looked_at = |written: &&Written| is_needed || !matches!(written.origin, Origin::Environment(_));
-        let Some(Written { origin, .. }) = self.written(Key::Endpoint).filter(is_looked_at) else { return Ok(None) };
+        let is_looked_at = |written: &&Located| is_needed || !matches!(written.origin, Origin::Environment(_));
+        let Some(Located { origin, .. }) = self.written(Key::Endpoint).filter(is_looked_at) else { return Ok(None) };
         let refused = |error| ConfigError::Endpoint { origin: origin.clone(), error };
         let checked = |text: String| endpoint::parse(text.trim(), allowed).map_err(refused);
         self.text(Key::Endpoint)?.map(checked).transpose()

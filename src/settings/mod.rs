@@ -22,7 +22,7 @@ use crate::http::endpoint::Endpoint;
 use crate::members::operation::Operations;
 use crate::{braze, input};
 pub use error::ConfigError;
-use raw::{Layer, Origin, Raw, Written};
+use raw::{Located, Origin, RawValue, SettingsLayer};
 use setting::{Key, SETTINGS};
 use template::Lookup;
 use values::Values;
@@ -51,7 +51,7 @@ pub struct Config {
 #[derive(Debug, Default)]
 pub struct Merged {
     /// What holds.
-    pub layer: Layer,
+    pub layer: SettingsLayer,
     /// Settings of the file that something above it has changed.
     pub changed: Vec<Key>,
 }
@@ -60,14 +60,14 @@ pub struct Merged {
 pub fn merge(
     file: Option<&Path>,
     lookup: &dyn Lookup,
-    above: Layer,
+    above: SettingsLayer,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Merged, ConfigError> {
     let mut merged = Merged::default();
     for setting in SETTINGS {
         let Some(name) = setting.variable else { continue };
         if let Some(text) = variable(name).filter(|text| !text.trim().is_empty()) {
-            merged.layer.insert(setting.key, Written { raw: Raw::Text(text), origin: Origin::Environment(name) });
+            merged.layer.insert(setting.key, Located { raw: RawValue::Text(text), origin: Origin::Environment(name) });
         }
     }
     if let Some(path) = file {
@@ -80,7 +80,7 @@ pub fn merge(
 }
 
 /// Reads the settings of a YAML file.
-pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
+pub fn read_file(path: &Path) -> Result<SettingsLayer, ConfigError> {
     let mut bytes = Vec::new();
     // One byte more than may be, so that a device without an end is told from a file that just fits.
     File::open(path)
@@ -93,12 +93,12 @@ pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
 
 /// Leaves out what something above takes the place of, as nobody may be there to fill in its templates; and says which of it had
 /// another value.
-fn drop_overridden(layer: &mut Layer, above: &Layer) -> Vec<Key> {
+fn drop_overridden(layer: &mut SettingsLayer, above: &SettingsLayer) -> Vec<Key> {
     let mut changed = Vec::new();
     layer.retain(|key, written| {
         let over = is_set(above, *key).then(|| &above[key].raw);
         let is_replaced = over.is_some() || counterpart(*key).is_some_and(|other| is_set(above, other));
-        if is_replaced && written.raw != Raw::Null && over != Some(&written.raw) {
+        if is_replaced && written.raw != RawValue::Null && over != Some(&written.raw) {
             changed.push(*key);
         }
         !is_replaced
@@ -107,13 +107,13 @@ fn drop_overridden(layer: &mut Layer, above: &Layer) -> Vec<Key> {
 }
 
 /// Fills in the templates of a file.
-fn fill_in(layer: Layer, lookup: &dyn Lookup) -> Result<Layer, ConfigError> {
-    let filled = layer.into_iter().map(|(key, Written { raw, origin })| {
+fn fill_in(layer: SettingsLayer, lookup: &dyn Lookup) -> Result<SettingsLayer, ConfigError> {
+    let filled = layer.into_iter().map(|(key, Located { raw, origin })| {
         if !key.setting().from_workflow {
-            return Ok((key, Written { raw, origin }));
+            return Ok((key, Located { raw, origin }));
         }
         match template::expand(raw, lookup) {
-            Ok(raw) => Ok((key, Written { raw, origin })),
+            Ok(raw) => Ok((key, Located { raw, origin })),
             Err(error) => Err(ConfigError::Template { key, origin, error }),
         }
     });
@@ -122,8 +122,8 @@ fn fill_in(layer: Layer, lookup: &dyn Lookup) -> Result<Layer, ConfigError> {
 
 /// Puts a later layer over an earlier one, key by key. What is null in the later one changes nothing. A file and a job are
 /// two ways to say what is read, so one of them takes the place of the other.
-fn overlay(below: &mut Layer, above: Layer) {
-    let above: Layer = above.into_iter().filter(|(_, written)| written.raw != Raw::Null).collect();
+fn overlay(below: &mut SettingsLayer, above: SettingsLayer) {
+    let above: SettingsLayer = above.into_iter().filter(|(_, written)| written.raw != RawValue::Null).collect();
     for other in above.keys().filter_map(|key| counterpart(*key)) {
         below.remove(&other);
     }
@@ -139,13 +139,13 @@ fn counterpart(key: Key) -> Option<Key> {
     }
 }
 
-fn is_set(layer: &Layer, key: Key) -> bool {
-    layer.get(&key).is_some_and(|written| written.raw != Raw::Null)
+fn is_set(layer: &SettingsLayer, key: Key) -> bool {
+    layer.get(&key).is_some_and(|written| written.raw != RawValue::Null)
 }
 
 impl Config {
     /// Checks every setting. Only what asks Braze `needs_endpoint`, and a dry run does not.
-    pub fn check(layer: &Layer, needs_endpoint: bool) -> Result<Self, ConfigError> {
+    pub fn check(layer: &SettingsLayer, needs_endpoint: bool) -> Result<Self, ConfigError> {
         let values = Values::new(layer)?;
         let dry_run = values.flag(Key::DryRun)?;
         let needs_endpoint = needs_endpoint && !dry_run;
@@ -161,7 +161,7 @@ impl Config {
             },
             input: input::Options {
                 location: values.location()?,
-                form: values.form()?,
+                format_hint: values.format_hint()?,
                 names: values.names_of_columns(operations.column())?,
                 expected_rows: values.whole(Key::ExpectedRows)?,
                 max_rejected: values.max_rejected()?,
@@ -191,7 +191,7 @@ impl Config {
     /// Whether the failed file is none of the input.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         // A file that is not there yet is told by its folder.
-        let place = |path: &Path| {
+        let resolved = |path: &Path| {
             let path = safe_path::resolve(path).unwrap_or(path.to_owned());
             let in_folder =
                 || Ok(safe_path::folder_of(&path).canonicalize()?.join(path.file_name().unwrap_or_default()));
@@ -199,9 +199,9 @@ impl Config {
         };
         // Whatever is wrong with the input is said when it is opened.
         let inputs = self.input.location.files();
-        let inputs: Vec<_> = inputs.iter().map(|path| place(path)).collect();
+        let inputs: Vec<_> = inputs.iter().map(|path| resolved(path)).collect();
         match &self.delivery.failed_file {
-            Some(path) if inputs.contains(&place(path)) => {
+            Some(path) if inputs.contains(&resolved(path)) => {
                 Err(ConfigError::SameFile { first: Key::Input, second: Key::FailedFile })
             }
             _ => Ok(()),

@@ -8,7 +8,7 @@ use super::setting::Key;
 
 /// A value of YAML or of a Digdag parameter. What is written in digits is text, as it is written: `007` is an ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Raw {
+pub enum RawValue {
     /// Nothing: as if the key were not there.
     Null,
     /// A truth value.
@@ -18,12 +18,12 @@ pub enum Raw {
     /// Text.
     Text(String),
     /// A list.
-    List(Vec<Raw>),
+    List(Vec<RawValue>),
     /// A map, in the order in which it is written.
-    Map(Vec<(String, Raw)>),
+    Map(Vec<(String, RawValue)>),
 }
 
-impl Raw {
+impl RawValue {
     /// What it is, for a message. Never the value: somebody may have put a key there.
     pub fn what(&self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Raw {
     }
 }
 
-impl From<&serde_json::Value> for Raw {
+impl From<&serde_json::Value> for RawValue {
     fn from(value: &serde_json::Value) -> Self {
         use serde_json::Value;
         match value {
@@ -99,12 +99,12 @@ impl fmt::Display for Origin {
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct Located {
     /// The value.
-    pub raw: Raw,
+    pub raw: RawValue,
     /// Where it stands.
     pub origin: Origin,
 }
 
 /// Settings by key. A later source overrides an earlier one key by key.
-pub type Layer = BTreeMap<Key, Written>;
+pub type SettingsLayer = BTreeMap<Key, Located>;

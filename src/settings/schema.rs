@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::setting::{JOB_DIGITS, Key, Kind, SETTINGS, Setting};
+use super::setting::{JOB_DIGITS, Key, SETTINGS, Setting, ValueKind};
 
 /// A value in which something is filled in may become anything.
 const TEMPLATE: &str = r"\$\{";
@@ -40,29 +40,31 @@ fn property(setting: &Setting) -> Value {
 }
 
 /// Type and range. A key without a value is as good as none, and numbers may be text, as Digdag makes them.
-fn values(kind: Kind) -> Value {
+fn values(kind: ValueKind) -> Value {
     let number =
         |pattern: &str| json!({"type": ["integer", "string", "null"], "pattern": format!("{pattern}|{TEMPLATE}")});
     let text =
         |pattern: &str| json!({"type": ["string", "number", "null"], "pattern": format!("{pattern}|{TEMPLATE}")});
     match kind {
-        Kind::Text | Kind::Path => json!({"type": ["string", "number", "null"]}),
-        Kind::Segment => text("^[A-Za-z0-9_-]+$"),
-        Kind::JobNumber => with(number(&format!("^[0-9]{{1,{JOB_DIGITS}}}$")), "minimum", json!(0)),
-        Kind::OneOf(names) => json!({
+        ValueKind::Text | ValueKind::Path => json!({"type": ["string", "number", "null"]}),
+        ValueKind::Segment => text("^[A-Za-z0-9_-]+$"),
+        ValueKind::JobNumber => with(number(&format!("^[0-9]{{1,{JOB_DIGITS}}}$")), "minimum", json!(0)),
+        ValueKind::OneOf(names) => json!({
             "type": ["string", "null"],
             "anyOf": [{"enum": names()}, {"type": "null"}, {"type": "string", "pattern": TEMPLATE}],
         }),
-        Kind::List => json!({"type": ["array", "string", "number", "null"], "items": {"type": ["string", "number"]}}),
-        Kind::Paths => with(values(Kind::List), "minItems", json!(1)),
-        Kind::Map => json!({"type": ["object", "null"], "additionalProperties": {"type": ["string", "number"]}}),
-        Kind::Whole(from, to) => {
+        ValueKind::List => {
+            json!({"type": ["array", "string", "number", "null"], "items": {"type": ["string", "number"]}})
+        }
+        ValueKind::Paths => with(values(ValueKind::List), "minItems", json!(1)),
+        ValueKind::Map => json!({"type": ["object", "null"], "additionalProperties": {"type": ["string", "number"]}}),
+        ValueKind::Whole(from, to) => {
             let whole = with(number("^[0-9]+$"), "minimum", json!(from));
             if to == u64::MAX { whole } else { with(whole, "maximum", json!(to)) }
         }
-        Kind::Share => with(number("^[0-9]+$|^(100|[0-9]?[0-9]) *%$"), "minimum", json!(0)),
-        Kind::Duration => json!({"type": ["string", "null"], "pattern": format!("^[0-9]+(ms|s|m|h)$|{TEMPLATE}")}),
-        Kind::Flag => json!({
+        ValueKind::Share => with(number("^[0-9]+$|^(100|[0-9]?[0-9]) *%$"), "minimum", json!(0)),
+        ValueKind::Duration => json!({"type": ["string", "null"], "pattern": format!("^[0-9]+(ms|s|m|h)$|{TEMPLATE}")}),
+        ValueKind::Flag => json!({
             "type": ["boolean", "string", "null"],
             "pattern": format!("^(true|false)$|{TEMPLATE}"),
         }),

@@ -11,7 +11,7 @@ pub const JOB_DIGITS: usize = 30;
 
 /// What a value may be. Numbers and truth values may also come as text, as Digdag hands them over.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum ValueKind {
     /// Text that is not empty, or a number, which is taken as it is written.
     Text,
     /// The same, for a path.
@@ -62,7 +62,7 @@ pub struct Setting {
     /// Its name in YAML and in parameters.
     pub name: &'static str,
     /// What its value may be.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// What holds if nobody sets it.
     pub unset: Unset,
     /// Values in YAML.
@@ -79,7 +79,7 @@ pub struct Setting {
 const ROW: Setting = Setting {
     key: Key::CohortId,
     name: "",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     unset: Unset::Means("none"),
     examples: &[],
     doc: "",
@@ -113,7 +113,7 @@ settings! {
     }
     Operation {
         name: "operation",
-        kind: Kind::OneOf(|| [Operation::Add, Operation::Remove].map(Operation::as_str).to_vec()),
+        kind: ValueKind::OneOf(|| [Operation::Add, Operation::Remove].map(Operation::as_str).to_vec()),
         unset: Unset::Required {
             or: Some(Key::OperationColumn),
             hint: "operation: add, or operation: remove, or operation_column with the name of the column that says it for each row",
@@ -128,19 +128,19 @@ settings! {
     }
     Aliases {
         name: "aliases",
-        kind: Kind::List,
+        kind: ValueKind::List,
         examples: &["[email]", "email, phone"],
         doc: "columns that hold user aliases",
     }
     Mapping {
         name: "mapping",
-        kind: Kind::Map,
+        kind: ValueKind::Map,
         examples: &["{external_id: user_ids, mail: email}"],
         doc: "columns of other names, and what they hold",
     }
     ThreadCount {
         name: "thread_count",
-        kind: Kind::Whole(1, 256),
+        kind: ValueKind::Whole(1, 256),
         unset: Unset::Default("4"),
         examples: &["8"],
         doc: "requests at once",
@@ -158,7 +158,7 @@ settings! {
     }
     AllowEndpoint {
         name: "allow_endpoint",
-        kind: Kind::List,
+        kind: ValueKind::List,
         examples: &["[braze.example.com]"],
         doc: "hosts other than Braze's and Treasure Data's that may be called, such as your own proxy; not from a workflow",
         variable: Some("TD_BRAZE_COHORT_ALLOW_ENDPOINT"),
@@ -166,7 +166,7 @@ settings! {
     }
     CaFile {
         name: "ca_file",
-        kind: Kind::Path,
+        kind: ValueKind::Path,
         examples: &["config/ca.pem"],
         doc: "certificates (PEM) of further CAs to trust, such as that of a proxy of yours that decrypts; not from a workflow",
         variable: Some("TD_BRAZE_COHORT_CA_FILE"),
@@ -174,14 +174,14 @@ settings! {
     }
     Partner {
         name: "partner",
-        kind: Kind::Segment,
+        kind: ValueKind::Segment,
         unset: Unset::Default("treasure_data"),
         examples: &["treasure_data"],
         doc: "the partner's segment of Braze's path",
     }
     Input {
         name: "input",
-        kind: Kind::Paths,
+        kind: ValueKind::Paths,
         unset: Unset::Required {
             or: Some(Key::JobId),
             hint: "input: members.csv, the file with the query's result, or --input PATH, or - for standard input, or \
@@ -192,55 +192,55 @@ settings! {
     }
     JobId {
         name: "job_id",
-        kind: Kind::JobNumber,
+        kind: ValueKind::JobNumber,
         examples: &["${td.last_job_id}"],
         doc: "the Treasure Data job whose result is fetched and read, in the place of `input`; needs `TD_API_KEY`",
     }
     Format {
         name: "format",
-        kind: Kind::OneOf(|| Format::ALL.map(Format::name).to_vec()),
+        kind: ValueKind::OneOf(|| Format::ALL.map(Format::name).to_vec()),
         unset: Unset::Means("recognised"),
         examples: &["csv"],
         doc: "how the rows are written",
     }
     Columns {
         name: "columns",
-        kind: Kind::List,
+        kind: ValueKind::List,
         unset: Unset::Means("the header"),
         examples: &["[user_ids, email]"],
         doc: "the names of the columns, where the input has no header",
     }
     NullWords {
         name: "null_words",
-        kind: Kind::List,
+        kind: ValueKind::List,
         unset: Unset::Default(NULL_WORDS),
         examples: &["[]", "[\"null\", n/a]"],
         doc: "text that counts as blank, as exactly these words; `[]` is none",
     }
     ExpectedRows {
         name: "expected_rows",
-        kind: Kind::Whole(0, u64::MAX),
+        kind: ValueKind::Whole(0, u64::MAX),
         unset: Unset::Means("unchecked"),
         examples: &["${td.last_job.num_records}"],
         doc: "rows that the input has to have",
     }
     MaxRejected {
         name: "max_rejected",
-        kind: Kind::Share,
+        kind: ValueKind::Share,
         unset: Unset::Means("1 %, at least 10"),
         examples: &["0", "5%"],
         doc: "more rejected rows and cells stop the run",
     }
     PossibleCount {
         name: "possible_count",
-        kind: Kind::Whole(0, u64::MAX),
+        kind: ValueKind::Whole(0, u64::MAX),
         unset: Unset::Means("unchecked"),
         examples: &["${td.last_results.possible}"],
         doc: "of a delta with `operation_column`: how many may be members before it",
     }
     WantedCount {
         name: "wanted_count",
-        kind: Kind::Whole(0, u64::MAX),
+        kind: ValueKind::Whole(0, u64::MAX),
         unset: Unset::Means("unchecked"),
         examples: &["${td.last_results.wanted}"],
         doc: "of the same delta: how many are to be members after it. Where nobody is wanted, fewer than half of the possible ones \
@@ -248,33 +248,33 @@ settings! {
     }
     AllowRemovals {
         name: "allow_removals",
-        kind: Kind::Whole(0, u64::MAX),
+        kind: ValueKind::Whole(0, u64::MAX),
         examples: &["1200"],
         doc: "exactly so many removals are meant in spite of these limits; for one run",
     }
     FailedFile {
         name: "failed_file",
-        kind: Kind::Path,
+        kind: ValueKind::Path,
         examples: &["failed.csv"],
         doc: "where refused and undelivered identifiers go, with the reason; `upload --input` takes the file as it is",
     }
     MaxOutage {
         name: "max_outage",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         unset: Unset::Default("15m"),
         examples: &["30m"],
         doc: "how long nothing may get through before the run ends; before the first answer 1 minute at most",
     }
     MaxDuration {
         name: "max_duration",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         unset: Unset::Default("23h"),
         examples: &["6h"],
         doc: "how long the run may take",
     }
     Grace {
         name: "grace",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         unset: Unset::Default("2m"),
         examples: &["5m"],
         doc: "how long a request that was never answered may still take effect: so long is waited after the last one of them, \
@@ -282,14 +282,14 @@ settings! {
     }
     MaxRequestsPerHour {
         name: "max_requests_per_hour",
-        kind: Kind::Whole(1, u64::MAX),
+        kind: ValueKind::Whole(1, u64::MAX),
         unset: Unset::Default("250000"),
         examples: &["100000"],
         doc: "requests in any hour, 250,000 being Braze's limit; a part of it where other tools upload to the same Braze",
     }
     DryRun {
         name: "dry_run",
-        kind: Kind::Flag,
+        kind: ValueKind::Flag,
         unset: Unset::Default("false"),
         examples: &["true"],
         doc: "everything but requests to Braze, as with `--dry-run`; needs no credentials of Braze's",
@@ -335,17 +335,17 @@ impl Setting {
     /// What a value has to be, for a message.
     pub fn wanted(&self) -> String {
         match self.kind {
-            Kind::Text | Kind::Path => "text".to_owned(),
-            Kind::Segment => "a segment of a path: letters, digits, _ and - only".to_owned(),
-            Kind::JobNumber => format!("the number of a job, such as {}", self.examples.concat()),
-            Kind::OneOf(names) => one_of(&names().iter().map(|name| format!("'{name}'")).collect::<Vec<_>>()),
-            Kind::List => "a list, or text with commas".to_owned(),
-            Kind::Paths => "a path, a pattern, or a list of them".to_owned(),
-            Kind::Map => format!("a map such as {}", self.examples.join(" or ")),
-            Kind::Whole(from, to) => whole(from, to),
-            Kind::Share => "a whole number, or a percentage such as 5%".to_owned(),
-            Kind::Duration => "a duration such as 30s, 15m or 23h, longer than nothing".to_owned(),
-            Kind::Flag => "true or false".to_owned(),
+            ValueKind::Text | ValueKind::Path => "text".to_owned(),
+            ValueKind::Segment => "a segment of a path: letters, digits, _ and - only".to_owned(),
+            ValueKind::JobNumber => format!("the number of a job, such as {}", self.examples.concat()),
+            ValueKind::OneOf(names) => one_of(&names().iter().map(|name| format!("'{name}'")).collect::<Vec<_>>()),
+            ValueKind::List => "a list, or text with commas".to_owned(),
+            ValueKind::Paths => "a path, a pattern, or a list of them".to_owned(),
+            ValueKind::Map => format!("a map such as {}", self.examples.join(" or ")),
+            ValueKind::Whole(from, to) => whole(from, to),
+            ValueKind::Share => "a whole number, or a percentage such as 5%".to_owned(),
+            ValueKind::Duration => "a duration such as 30s, 15m or 23h, longer than nothing".to_owned(),
+            ValueKind::Flag => "true or false".to_owned(),
         }
     }
 }

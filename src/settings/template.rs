@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::raw::Raw;
+use super::raw::RawValue;
 
 /// Variables that hold credentials; no setting can be made of them.
 const CREDENTIALS: [&str; 3] = ["BRAZE_CLIENT_SECRET", "BRAZE_PARTNER_API_KEY", "TD_API_KEY"];
@@ -12,7 +12,7 @@ pub trait Lookup {
     /// The value, or none if there is no such name.
     fn find(&self, path: &[&str]) -> Option<serde_json::Value>;
     /// Where was looked, for a message.
-    fn place(&self) -> &'static str;
+    fn searched(&self) -> &'static str;
     /// Whether letters of the values may have been lost before they came here.
     fn may_be_garbled(&self) -> bool {
         false
@@ -23,12 +23,12 @@ pub trait Lookup {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TemplateError {
     /// No such name.
-    #[error("${{{name}}} is not known: it was looked for in {place}. Set it there, or correct its name")]
+    #[error("${{{name}}} is not known: it was looked for in {searched}. Set it there, or correct its name")]
     Unknown {
         /// As it was written.
         name: String,
         /// Where was looked.
-        place: &'static str,
+        searched: &'static str,
     },
     /// A variable that holds a credential.
     #[error(
@@ -80,35 +80,35 @@ pub fn is_template(text: &str) -> bool {
 
 /// Fills in every template of a value. A text that is one template and nothing else becomes the value itself, so that a
 /// list stays a list.
-pub fn expand(raw: Raw, lookup: &dyn Lookup) -> Result<Raw, TemplateError> {
+pub fn expand(raw: RawValue, lookup: &dyn Lookup) -> Result<RawValue, TemplateError> {
     match raw {
-        Raw::Text(text) => expand_text(&text, lookup),
-        Raw::List(values) => {
-            values.into_iter().map(|value| expand(value, lookup)).collect::<Result<_, _>>().map(Raw::List)
+        RawValue::Text(text) => expand_text(&text, lookup),
+        RawValue::List(values) => {
+            values.into_iter().map(|value| expand(value, lookup)).collect::<Result<_, _>>().map(RawValue::List)
         }
-        Raw::Map(entries) => {
+        RawValue::Map(entries) => {
             let expanded = entries.into_iter().map(|(key, value)| Ok((key, expand(value, lookup)?)));
-            expanded.collect::<Result<_, _>>().map(Raw::Map)
+            expanded.collect::<Result<_, _>>().map(RawValue::Map)
         }
         other => Ok(other),
     }
 }
 
-fn expand_text(text: &str, lookup: &dyn Lookup) -> Result<Raw, TemplateError> {
+fn expand_text(text: &str, lookup: &dyn Lookup) -> Result<RawValue, TemplateError> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("${") {
         let (name, after) = behind.split_once('}').ok_or(TemplateError::Unclosed)?;
         let value = value_of(name.trim(), lookup)?;
         if before.is_empty() && after.is_empty() && filled.is_empty() {
-            return Ok(Raw::from(&value));
+            return Ok(RawValue::from(&value));
         }
         filled.push_str(before);
         filled.push_str(&plain_text(name, &value)?);
         rest = after;
     }
     filled.push_str(rest);
-    Ok(Raw::Text(filled))
+    Ok(RawValue::Text(filled))
 }
 
 fn value_of(name: &str, lookup: &dyn Lookup) -> Result<serde_json::Value, TemplateError> {
@@ -122,10 +122,11 @@ fn value_of(name: &str, lookup: &dyn Lookup) -> Result<serde_json::Value, Templa
     if path.iter().any(|part| CREDENTIALS.contains(part)) {
         return Err(TemplateError::Credential { name: name.to_owned() });
     }
-    let value =
-        lookup.find(&path).ok_or_else(|| TemplateError::Unknown { name: name.to_owned(), place: lookup.place() })?;
+    let value = lookup
+        .find(&path)
+        .ok_or_else(|| TemplateError::Unknown { name: name.to_owned(), searched: lookup.searched() })?;
     let is_replaced = |text: &str| text.contains(['?', char::REPLACEMENT_CHARACTER]);
-    if lookup.may_be_garbled() && Raw::from(&value).has_text(&is_replaced) {
+    if lookup.may_be_garbled() && RawValue::from(&value).has_text(&is_replaced) {
         return Err(TemplateError::Garbled { name: name.to_owned() });
     }
     Ok(value)
@@ -159,7 +160,7 @@ impl<F: Fn(&str) -> Option<String>> Lookup for Environment<F> {
         descend(&value, fields).cloned()
     }
 
-    fn place(&self) -> &'static str {
+    fn searched(&self) -> &'static str {
         "the environment (where sh> puts the workflow's parameters)"
     }
 
@@ -178,7 +179,7 @@ impl Lookup for Parameters<'_> {
         descend(self.0, path).cloned()
     }
 
-    fn place(&self) -> &'static str {
+    fn searched(&self) -> &'static str {
         "the workflow's parameters"
     }
 }
@@ -208,8 +209,8 @@ mod tests {
         Some(value.to_owned())
     }
 
-    fn expanded(text: &str) -> Result<Raw, TemplateError> {
-        expand(Raw::Text(text.to_owned()), &Environment(environment))
+    fn expanded(text: &str) -> Result<RawValue, TemplateError> {
+        expand(RawValue::Text(text.to_owned()), &Environment(environment))
     }
 
     #[rstest]
@@ -221,15 +222,15 @@ mod tests {
     #[case("$cohort $ {x} }", "$cohort $ {x} }")]
     #[case("${empty}", "")]
     fn fills_in(#[case] text: &str, #[case] expected: &str) {
-        assert_eq!(expanded(text), Ok(Raw::Text(expected.to_owned())));
+        assert_eq!(expanded(text), Ok(RawValue::Text(expected.to_owned())));
     }
 
     #[test]
     fn one_template_alone_keeps_its_type() {
-        assert_eq!(expanded("${td.last_job.num_records}"), Ok(Raw::Text("42".to_owned())));
-        let labels = Raw::List(vec![Raw::Text("email".to_owned()), Raw::Text("phone".to_owned())]);
+        assert_eq!(expanded("${td.last_job.num_records}"), Ok(RawValue::Text("42".to_owned())));
+        let labels = RawValue::List(vec![RawValue::Text("email".to_owned()), RawValue::Text("phone".to_owned())]);
         assert_eq!(expanded("${labels}"), Ok(labels));
-        assert!(matches!(expanded("${td}"), Ok(Raw::Map(entries)) if !entries.is_empty()));
+        assert!(matches!(expanded("${td}"), Ok(RawValue::Map(entries)) if !entries.is_empty()));
     }
 
     #[rstest]
@@ -263,7 +264,7 @@ mod tests {
             let set = locale.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
             set.or_else(|| environment(name))
         };
-        let expanded = |text: &str| expand(Raw::Text(text.to_owned()), &Environment(variable));
+        let expanded = |text: &str| expand(RawValue::Text(text.to_owned()), &Environment(variable));
         assert_eq!(expanded("is it ${question}").is_ok(), taken);
         assert!(expanded("is it ${cohort}?").is_ok(), "what the file itself holds is UTF-8");
     }
@@ -271,7 +272,7 @@ mod tests {
     #[test]
     fn an_operator_looks_into_its_parameters() {
         let parameters = json!({"cohort": "vip", "td": {"last_job_id": 815}});
-        let raw = expand(Raw::Text("${cohort}/${td.last_job_id}".to_owned()), &Parameters(&parameters));
-        assert_eq!(raw, Ok(Raw::Text("vip/815".to_owned())));
+        let raw = expand(RawValue::Text("${cohort}/${td.last_job_id}".to_owned()), &Parameters(&parameters));
+        assert_eq!(raw, Ok(RawValue::Text("vip/815".to_owned())));
     }
 }

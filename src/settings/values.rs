@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ConfigError;
-use super::raw::{Layer, Origin, Raw, Written};
-use super::setting::{JOB_DIGITS, Key, Kind, SETTINGS, Setting, Unset};
+use super::raw::{Located, Origin, RawValue, SettingsLayer};
+use super::setting::{JOB_DIGITS, Key, SETTINGS, Setting, Unset, ValueKind};
 use super::template::is_template;
 use crate::input::near_names::nearest;
 use crate::secret::{holds_a_secret, redacted};
@@ -15,13 +15,13 @@ use crate::secret::{holds_a_secret, redacted};
 const MAX_TEXT_BYTES: usize = 4096;
 
 /// The layer with a type for each key. None of its values is null, holds a template or stands where it may not.
-pub struct Values(Layer);
+pub struct Values(SettingsLayer);
 
 impl Values {
     /// Takes what is set, and refuses what stands where it may not.
-    pub fn new(layer: &Layer) -> Result<Self, ConfigError> {
-        let is_set = |(_, written): &(&Key, &Written)| written.raw != Raw::Null;
-        let usable = layer.iter().filter(is_set).map(|(key, Written { raw, origin })| {
+    pub fn new(layer: &SettingsLayer) -> Result<Self, ConfigError> {
+        let is_set = |(_, written): &(&Key, &Located)| written.raw != RawValue::Null;
+        let usable = layer.iter().filter(is_set).map(|(key, Located { raw, origin })| {
             let is_owners = matches!(origin, Origin::File { .. } | Origin::Environment(_));
             if !is_owners && !key.setting().from_workflow {
                 return Err(ConfigError::Misplaced { key: *key, origin: origin.clone() });
@@ -29,7 +29,7 @@ impl Values {
             if raw.has_text(&is_template) {
                 return Err(ConfigError::Unfilled { key: *key, origin: origin.clone() });
             }
-            Ok((*key, Written { raw: structured(raw, key.setting().kind), origin: origin.clone() }))
+            Ok((*key, Located { raw: structured(raw, key.setting().kind), origin: origin.clone() }))
         });
         usable.collect::<Result<_, _>>().map(Self)
     }
@@ -52,11 +52,11 @@ impl Values {
     /// What `read` makes of the value, or of the default.
     fn get<T>(&self, key: Key, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
         let setting = key.setting();
-        let Some(Written { raw, origin }) = self.written(key) else { return Ok(setting.default().and_then(read)) };
+        let Some(Located { raw, origin }) = self.written(key) else { return Ok(setting.default().and_then(read)) };
         let text = scalar(raw, &setting.wanted()).map_err(|expected| bad(key, origin, expected))?;
         read(&text).map(Some).ok_or_else(|| {
             let meant = match setting.kind {
-                Kind::OneOf(names) => nearest(&text, names().into_iter()),
+                ValueKind::OneOf(names) => nearest(&text, names().into_iter()),
                 _ => None,
             };
             let hint = meant.map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"));
@@ -75,7 +75,7 @@ impl Values {
     }
 
     pub fn whole<T: TryFrom<u64>>(&self, key: Key) -> Result<Option<T>, ConfigError> {
-        let Kind::Whole(from, to) = key.setting().kind else { return Ok(None) };
+        let ValueKind::Whole(from, to) = key.setting().kind else { return Ok(None) };
         let in_range = |number: &u64| (from..=to).contains(number);
         self.get(key, |text| parse_digits(text).filter(in_range).and_then(|number| T::try_from(number).ok()))
     }
@@ -94,7 +94,7 @@ impl Values {
 
     pub fn flag(&self, key: Key) -> Result<bool, ConfigError> {
         match self.written(key) {
-            Some(Written { raw: Raw::Bool(value), .. }) => Ok(*value),
+            Some(Located { raw: RawValue::Bool(value), .. }) => Ok(*value),
             _ => Ok(self.get(key, |text| text.parse().ok())?.unwrap_or(false)),
         }
     }
@@ -113,15 +113,15 @@ impl Values {
     pub fn list(&self, key: Key) -> Result<Vec<String>, ConfigError> {
         let names =
             |text: &str| text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
-        let Some(Written { raw, origin }) = self.written(key) else {
+        let Some(Located { raw, origin }) = self.written(key) else {
             return Ok(key.setting().default().map_or_else(Vec::new, names));
         };
         let wrong = |expected: String| bad(key, origin, expected);
         match raw {
-            Raw::List(_) => self.entries(key),
+            RawValue::List(_) => self.entries(key),
             // A template that came out empty: there are none.
-            Raw::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
-            Raw::Text(text) if text.trim().starts_with('[') => {
+            RawValue::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
+            RawValue::Text(text) if text.trim().starts_with('[') => {
                 Err(wrong("begins with [ and is no list of JSON, such as [\"email\", \"phone\"]".to_owned()))
             }
             other => {
@@ -133,9 +133,9 @@ impl Values {
 
     /// The texts of a list, or the one text.
     pub fn entries(&self, key: Key) -> Result<Vec<String>, ConfigError> {
-        let Some(Written { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
+        let Some(Located { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
         let (entries, wanted) = match raw {
-            Raw::List(entries) => (entries.as_slice(), "text".to_owned()),
+            RawValue::List(entries) => (entries.as_slice(), "text".to_owned()),
             one => (std::slice::from_ref(one), key.setting().wanted()),
         };
         let texts = entries.iter().map(|entry| scalar(entry, &wanted));
@@ -144,15 +144,15 @@ impl Values {
 
     /// The texts of a map, in their order.
     pub fn map(&self, key: Key) -> Result<Vec<(String, String)>, ConfigError> {
-        let Some(Written { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
+        let Some(Located { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
         let wrong = |expected: String| bad(key, origin, expected);
-        let Raw::Map(entries) = raw else { return Err(wrong(not(&key.setting().wanted(), raw))) };
+        let RawValue::Map(entries) = raw else { return Err(wrong(not(&key.setting().wanted(), raw))) };
         let entries =
-            entries.iter().map(|(from, to)| Ok((scalar(&Raw::Text(from.clone()), "text")?, scalar(to, "text")?)));
+            entries.iter().map(|(from, to)| Ok((scalar(&RawValue::Text(from.clone()), "text")?, scalar(to, "text")?)));
         entries.collect::<Result<_, String>>().map_err(wrong)
     }
 
-    pub fn written(&self, key: Key) -> Option<&Written> {
+    pub fn written(&self, key: Key) -> Option<&Located> {
         self.0.get(&key)
     }
 
@@ -172,49 +172,51 @@ fn bad(key: Key, origin: &Origin, expected: String) -> ConfigError {
 }
 
 /// A list or a map that came as its JSON text, as when a workflow fills one in.
-fn structured(raw: &Raw, kind: Kind) -> Raw {
+fn structured(raw: &RawValue, kind: ValueKind) -> RawValue {
     let begins = match kind {
-        Kind::List | Kind::Paths => '[',
-        Kind::Map => '{',
+        ValueKind::List | ValueKind::Paths => '[',
+        ValueKind::Map => '{',
         _ => return raw.clone(),
     };
     let json = match raw {
-        Raw::Text(text) if text.trim().starts_with(begins) => serde_json::from_str::<serde_json::Value>(text).ok(),
+        RawValue::Text(text) if text.trim().starts_with(begins) => serde_json::from_str::<serde_json::Value>(text).ok(),
         _ => None,
     };
-    json.map_or_else(|| raw.clone(), |value| Raw::from(&value))
+    json.map_or_else(|| raw.clone(), |value| RawValue::from(&value))
 }
 
-fn not(wanted: &str, raw: &Raw) -> String {
+fn not(wanted: &str, raw: &RawValue) -> String {
     match raw {
-        Raw::Text(text) => format!("has to be {wanted}, not '{}'", shortened(text)),
+        RawValue::Text(text) => format!("has to be {wanted}, not '{}'", shortened(text)),
         other => format!("has to be {wanted}, not {}", other.what()),
     }
 }
 
-fn scalar(raw: &Raw, wanted: &str) -> Result<String, String> {
+fn scalar(raw: &RawValue, wanted: &str) -> Result<String, String> {
     match raw {
-        Raw::Text(text) if text.trim().is_empty() => Err("is empty: give it a value, or leave it out".to_owned()),
-        Raw::Text(text) if text.len() > MAX_TEXT_BYTES => {
+        RawValue::Text(text) if text.trim().is_empty() => Err("is empty: give it a value, or leave it out".to_owned()),
+        RawValue::Text(text) if text.len() > MAX_TEXT_BYTES => {
             Err(format!("is longer than {MAX_TEXT_BYTES} bytes: a name or a path is wanted, not what a file holds"))
         }
-        Raw::Text(text) if text.chars().any(char::is_control) => {
+        RawValue::Text(text) if text.chars().any(char::is_control) => {
             Err("holds a control character, such as a line break: write it without".to_owned())
         }
-        Raw::Text(text) if holds_a_secret(text) => {
+        RawValue::Text(text) if holds_a_secret(text) => {
             Err("holds a credential: they come from the environment alone and do not belong into settings".to_owned())
         }
-        Raw::Text(text) => Ok(text.clone()),
-        Raw::Float(_) | Raw::Bool(_) if wanted == "text" => Err(format!("{}: put it in quotes", not(wanted, raw))),
+        RawValue::Text(text) => Ok(text.clone()),
+        RawValue::Float(_) | RawValue::Bool(_) if wanted == "text" => {
+            Err(format!("{}: put it in quotes", not(wanted, raw)))
+        }
         other => Err(not(wanted, other)),
     }
 }
 
-fn is_of(kind: Kind, text: &str) -> bool {
+fn is_of(kind: ValueKind, text: &str) -> bool {
     match kind {
-        Kind::OneOf(names) => names().contains(&text),
-        Kind::JobNumber => text.len() <= JOB_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit()),
-        Kind::Segment => text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')),
+        ValueKind::OneOf(names) => names().contains(&text),
+        ValueKind::JobNumber => text.len() <= JOB_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit()),
+        ValueKind::Segment => text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')),
         _ => true,
     }
 }
@@ -254,14 +256,14 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    fn layer(values: &Value) -> Layer {
+    fn layer(values: &Value) -> SettingsLayer {
         values
             .as_object()
             .unwrap()
             .iter()
             .map(|(name, value)| {
                 let origin = Origin::Environment("a test");
-                (Key::from_name(name).unwrap(), Written { raw: Raw::from(value), origin })
+                (Key::from_name(name).unwrap(), Located { raw: RawValue::from(value), origin })
             })
             .collect()
     }

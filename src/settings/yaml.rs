@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::ConfigError;
-use super::raw::{Layer, Origin, Raw, Written};
+use super::raw::{Located, Origin, RawValue, SettingsLayer};
 use super::setting::{Key, SETTINGS, names_a_credential};
 
 /// The largest config file that is read, in bytes.
@@ -28,10 +28,10 @@ pub fn unusable(path: &Path, message: &str) -> ConfigError {
 
 /// The parser's error, with the place in front, as everywhere, and not behind a long message.
 fn misread(path: &Path, error: &serde_yaml::Error) -> ConfigError {
-    let (message, place) = (error.to_string(), error.location());
-    let suffix = place.as_ref().map(|place| format!(" at line {} column {}", place.line(), place.column()));
+    let (message, location) = (error.to_string(), error.location());
+    let suffix = location.as_ref().map(|location| format!(" at line {} column {}", location.line(), location.column()));
     let message = message.strip_suffix(suffix.as_deref().unwrap_or_default()).unwrap_or(&message).to_owned();
-    let origin = Origin::File { path: path.to_owned(), line: place.map(|place| place.line()) };
+    let origin = Origin::File { path: path.to_owned(), line: location.map(|location| location.line()) };
     ConfigError::Yaml { origin, message }
 }
 
@@ -85,16 +85,16 @@ fn check_lines(path: &Path, text: &str) -> Result<(), ConfigError> {
 }
 
 /// The settings of a YAML file: unknown and duplicate keys are errors that name the line.
-pub fn read(path: &Path, text: &str) -> Result<Layer, ConfigError> {
+pub fn read(path: &Path, text: &str) -> Result<SettingsLayer, ConfigError> {
     check_size(path, text.as_bytes())?;
     check_depth(path, text)?;
     check_lines(path, text)?;
-    let mut layer = Layer::new();
+    let mut layer = SettingsLayer::new();
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(layer);
     }
     let raw = parse(text).map_err(|error| misread(path, &error))?;
-    let Raw::Map(entries) = raw else {
+    let RawValue::Map(entries) = raw else {
         // Never the value: somebody may have given the file with the members.
         let found = raw.what();
         let message = format!("found {found}, expected a map of settings (cohort_id: ..., operation: add, ...)");
@@ -105,7 +105,7 @@ pub fn read(path: &Path, text: &str) -> Result<Layer, ConfigError> {
         let is_second = known.is_some_and(|key| layer.contains_key(&key));
         let origin = Origin::File { path: path.to_owned(), line: line_of(text, &name, usize::from(is_second)) };
         match known {
-            Some(key) if !is_second => layer.insert(key, Written { raw, origin }),
+            Some(key) if !is_second => layer.insert(key, Located { raw, origin }),
             Some(_) => {
                 let message = format!("'{name}' is there twice: keep one of them");
                 return Err(ConfigError::Yaml { origin, message });
@@ -118,7 +118,7 @@ pub fn read(path: &Path, text: &str) -> Result<Layer, ConfigError> {
 
 /// Reads the text twice: what kind of value each is, and then its text, which the parser hands over only if it is asked for it
 /// and not for a number.
-fn parse(text: &str) -> Result<Raw, serde_yaml::Error> {
+fn parse(text: &str) -> Result<RawValue, serde_yaml::Error> {
     let budget = Budget(Cell::new(MAX_FILE_BYTES));
     let mut raw = Shape(&budget).deserialize(serde_yaml::Deserializer::from_str(text))?;
     Fill(&mut raw, &budget).deserialize(serde_yaml::Deserializer::from_str(text))?;
@@ -144,8 +144,8 @@ impl Budget {
 
 macro_rules! without_text {
     ($($name:ident: $of:ty),*) => {
-        $(fn $name<E>(self, _: $of) -> Result<Raw, E> {
-            Ok(Raw::Text(String::new()))
+        $(fn $name<E>(self, _: $of) -> Result<RawValue, E> {
+            Ok(RawValue::Text(String::new()))
         })*
     };
 }
@@ -155,47 +155,47 @@ macro_rules! without_text {
 struct Shape<'a>(&'a Budget);
 
 impl<'de> DeserializeSeed<'de> for Shape<'_> {
-    type Value = Raw;
+    type Value = RawValue;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawValue, D::Error> {
         self.0.take(1)?;
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Shape<'_> {
-    type Value = Raw;
+    type Value = RawValue;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("text, a number or a list")
     }
 
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_unit<E>(self) -> Result<RawValue, E> {
+        Ok(RawValue::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<RawValue, E> {
+        Ok(RawValue::Bool(value))
     }
 
     without_text! {
         visit_str: &str, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawValue, A::Error> {
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(self)? {
             values.push(value);
         }
-        Ok(Raw::List(values))
+        Ok(RawValue::List(values))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawValue, A::Error> {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key_seed(Name(self.0))? {
             entries.push((key, map.next_value_seed(self)?));
         }
-        Ok(Raw::Map(entries))
+        Ok(RawValue::Map(entries))
     }
 }
 
@@ -224,16 +224,16 @@ impl Visitor<'_> for Name<'_> {
 }
 
 /// Puts the texts into a value.
-struct Fill<'a>(&'a mut Raw, &'a Budget);
+struct Fill<'a>(&'a mut RawValue, &'a Budget);
 
 impl<'de> DeserializeSeed<'de> for Fill<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         match self.0 {
-            Raw::List(_) => deserializer.deserialize_seq(self),
-            Raw::Map(_) => deserializer.deserialize_map(self),
-            Raw::Text(_) => deserializer.deserialize_str(self),
+            RawValue::List(_) => deserializer.deserialize_seq(self),
+            RawValue::Map(_) => deserializer.deserialize_map(self),
+            RawValue::Text(_) => deserializer.deserialize_str(self),
             _ => IgnoredAny::deserialize(deserializer).map(drop),
         }
     }
@@ -248,17 +248,17 @@ impl<'de> Visitor<'de> for Fill<'_> {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
         self.1.take(text.len())?;
-        *self.0 = Raw::Text(text.to_owned());
+        *self.0 = RawValue::Text(text.to_owned());
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Raw::List(values) = self.0 else { return Ok(()) };
+        let RawValue::List(values) = self.0 else { return Ok(()) };
         values.iter_mut().try_for_each(|value| list.next_element_seed(Fill(value, self.1)).map(drop))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Raw::Map(entries) = self.0 else { return Ok(()) };
+        let RawValue::Map(entries) = self.0 else { return Ok(()) };
         for (_, value) in entries {
             map.next_key::<IgnoredAny>()?;
             map.next_value_seed(Fill(value, self.1))?;
@@ -305,7 +305,7 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    fn read(text: &str) -> Result<Layer, String> {
+    fn read(text: &str) -> Result<SettingsLayer, String> {
         super::read(Path::new("c.yml"), text).map_err(|error| error.to_string())
     }
 
@@ -313,10 +313,13 @@ mod tests {
     fn values_keep_what_they_are_and_where_they_stand() {
         let layer = read("cohort_id: 4711\n\noperation: add\naliases: [a, 1]\ncohort_name:\n").unwrap();
         let cohort_id = &layer[&Key::CohortId];
-        assert_eq!(cohort_id.raw, Raw::Text("4711".to_owned()));
+        assert_eq!(cohort_id.raw, RawValue::Text("4711".to_owned()));
         assert_eq!(layer[&Key::Operation].origin.to_string(), "c.yml, line 3");
-        assert_eq!(layer[&Key::Aliases].raw, Raw::List(vec![Raw::Text("a".to_owned()), Raw::Text("1".to_owned())]));
-        assert_eq!(layer[&Key::CohortName].raw, Raw::Null);
+        assert_eq!(
+            layer[&Key::Aliases].raw,
+            RawValue::List(vec![RawValue::Text("a".to_owned()), RawValue::Text("1".to_owned())])
+        );
+        assert_eq!(layer[&Key::CohortName].raw, RawValue::Null);
     }
 
     #[rstest]
@@ -333,9 +336,9 @@ mod tests {
     #[case::directive("%TAG ! tag:x,2000:\n---\ncohort_id: a\n", "directive", "c.yml")]
     #[case::key("mapping: {[a]: b}\n", "expected text as a key", "line 1")]
     #[case::tabs("cohort_id: a\n\toperation: add\n", "c.yml", "line 2")]
-    fn says_what_is_wrong_and_where(#[case] text: &str, #[case] message: &str, #[case] place: &str) {
+    fn says_what_is_wrong_and_where(#[case] text: &str, #[case] message: &str, #[case] location: &str) {
         let error = read(text).unwrap_err();
-        assert!(error.contains(message) && error.contains(place), "{error}");
+        assert!(error.contains(message) && error.contains(location), "{error}");
         assert!(!error.contains("hush") && !error.contains("4711"), "{error}");
     }
 
@@ -354,20 +357,23 @@ mod tests {
     fn a_number_is_taken_as_it_is_written(#[case] number: &str) {
         let text = format!("aliases: [&a {number}, x, *a]\nmapping:\n  {number}: {number}\ncohort_id: {number}\n");
         let layer = read(&text).unwrap();
-        let text = |text: &str| Raw::Text(text.to_owned());
+        let text = |text: &str| RawValue::Text(text.to_owned());
         assert_eq!(layer[&Key::CohortId].raw, text(number));
-        assert_eq!(layer[&Key::Aliases].raw, Raw::List(vec![text(number), text("x"), text(number)]));
-        assert_eq!(layer[&Key::Mapping].raw, Raw::Map(vec![(number.to_owned(), text(number))]));
+        assert_eq!(layer[&Key::Aliases].raw, RawValue::List(vec![text(number), text("x"), text(number)]));
+        assert_eq!(layer[&Key::Mapping].raw, RawValue::Map(vec![(number.to_owned(), text(number))]));
     }
 
     #[test]
     fn quoted_text_stays_text_and_nothing_and_truth_stay_what_they_are() {
         let layer =
             read("cohort_id: 'true'\ncohort_name: \"null\"\noperation: ~\naliases: [true, null, '~']\n").unwrap();
-        assert_eq!(layer[&Key::CohortId].raw, Raw::Text("true".to_owned()));
-        assert_eq!(layer[&Key::CohortName].raw, Raw::Text("null".to_owned()));
-        assert_eq!(layer[&Key::Operation].raw, Raw::Null);
-        assert_eq!(layer[&Key::Aliases].raw, Raw::List(vec![Raw::Bool(true), Raw::Null, Raw::Text("~".to_owned())]));
+        assert_eq!(layer[&Key::CohortId].raw, RawValue::Text("true".to_owned()));
+        assert_eq!(layer[&Key::CohortName].raw, RawValue::Text("null".to_owned()));
+        assert_eq!(layer[&Key::Operation].raw, RawValue::Null);
+        assert_eq!(
+            layer[&Key::Aliases].raw,
+            RawValue::List(vec![RawValue::Bool(true), RawValue::Null, RawValue::Text("~".to_owned())])
+        );
     }
 
     #[test]
@@ -386,8 +392,8 @@ mod tests {
 
     #[test]
     fn nothing_but_comments_is_an_empty_layer() {
-        assert_eq!(read("# later\n\n"), Ok(Layer::new()));
-        assert_eq!(read(""), Ok(Layer::new()));
+        assert_eq!(read("# later\n\n"), Ok(SettingsLayer::new()));
+        assert_eq!(read(""), Ok(SettingsLayer::new()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub fn of_error(job: &Job, error: &HttpError) -> Failure<JobError> {
     let said = error.to_string();
     match error {
         HttpError::Stale => Failure::AgainAtOnce,
-        HttpError::Garbage(_) => unintelligible(job, said),
+        HttpError::Unintelligible(_) => unintelligible(job, said),
         HttpError::Certificate(_) | HttpError::Proxy(_) => {
             Failure::Final(JobError::Configuration { server: job.server.to_string(), said })
         }
@@ -136,7 +136,7 @@ mod tests {
         let error = |error: HttpError| of_error(&job(), &error);
         assert!(matches!(error(HttpError::Stale), Failure::AgainAtOnce));
         assert!(matches!(
-            error(HttpError::Garbage(String::new())),
+            error(HttpError::Unintelligible(String::new())),
             Failure::Unintelligible { error: JobError::NotTreasureData { .. }, .. }
         ));
         assert!(matches!(error(HttpError::Timeout("".into())), Failure::Again { pause: None, .. }));

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use log::info;
 
-use super::show::{Shown, Status};
+use super::show::{JobInfo, Status};
 use super::{Job, JobError, answer, pause_before_question};
 use crate::http::{Answer, Get, MAX_ANSWER_BYTES, Patience, Stream, begins_html, declares_html};
 use crate::retry::{self, CallError, Failure, MAX_FAILURES, RateLimiter, ResponseMeta, Stopped};
@@ -62,7 +62,7 @@ impl<'a, S: From<JobError>> Client<'a, S> {
     }
 
     /// Asks until the job has ended. One that failed stops the run.
-    pub fn wait_for_end(&self) -> Result<Shown, Stopped> {
+    pub fn wait_for_end(&self) -> Result<JobInfo, Stopped> {
         let (mut questions, mut pause) = (0, Duration::ZERO);
         let mut told: Option<(Status, Duration)> = None;
         loop {
@@ -83,11 +83,11 @@ impl<'a, S: From<JobError>> Client<'a, S> {
     }
 
     /// Asks once how the job is, and again where that fails.
-    pub fn show(&self) -> Result<Shown, Stopped> {
+    pub fn show(&self) -> Result<JobInfo, Stopped> {
         self.ask(Duration::ZERO)
     }
 
-    fn ask(&self, pause: Duration) -> Result<Shown, Stopped> {
+    fn ask(&self, pause: Duration) -> Result<JobInfo, Stopped> {
         self.call(&self.job.show_address(), Patience::Whole, pause, |stream| self.shown(stream))
     }
 
@@ -112,7 +112,7 @@ impl<'a, S: From<JobError>> Client<'a, S> {
         })
     }
 
-    fn shown(&self, stream: Stream) -> Result<Shown, Failure<JobError>> {
+    fn shown(&self, stream: Stream) -> Result<JobInfo, Failure<JobError>> {
         let answer = self.whole(stream, MAX_SHOW_BYTES)?;
         if answer.status != 200 || answer.is_html() {
             return Err(answer::of_answer(self.job, &answer));
@@ -120,7 +120,7 @@ impl<'a, S: From<JobError>> Client<'a, S> {
         if answer.body.len() > MAX_SHOW_BYTES {
             return Err(answer::unintelligible(self.job, format!("more than {MAX_SHOW_BYTES} bytes")));
         }
-        Shown::parse(&answer.body).map_err(|problem| answer::unintelligible(self.job, problem.to_owned()))
+        JobInfo::parse(&answer.body).map_err(|problem| answer::unintelligible(self.job, problem.to_owned()))
     }
 
     /// Keeps the whole body in a file without a name, so that it is gone with the process, and only its owner could read it.

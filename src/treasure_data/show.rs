@@ -42,7 +42,7 @@ impl Status {
 
 /// A job, as `job/show` describes it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shown {
+pub struct JobInfo {
     /// How far it is.
     pub status: Status,
     /// The rows of its result, where that is known.
@@ -50,7 +50,7 @@ pub struct Shown {
     schema: Value,
 }
 
-impl Shown {
+impl JobInfo {
     /// Reads a body; what is no description of a job is an error that says what it is.
     pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
         let mut object: Map<String, Value> =
@@ -115,8 +115,8 @@ mod tests {
         Job { id: "7".to_owned(), server: Endpoint::of_sandbox("http://127.0.0.1:1".to_owned()) }
     }
 
-    fn shown(value: &Value) -> Result<Shown, &'static str> {
-        Shown::parse(value.to_string().as_bytes())
+    fn shown(value: &Value) -> Result<JobInfo, &'static str> {
+        JobInfo::parse(value.to_string().as_bytes())
     }
 
     #[rstest]

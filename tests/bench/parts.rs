@@ -15,7 +15,7 @@ use td_braze_cohort::input::MaxRejected;
 use td_braze_cohort::input::cells;
 use td_braze_cohort::input::columns::Names;
 use td_braze_cohort::input::formats;
-use td_braze_cohort::input::formats::format::{Form, Format};
+use td_braze_cohort::input::formats::format::{Format, FormatHint};
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
 use td_braze_cohort::input::source::compressed::Unpacked;
 use td_braze_cohort::input::source::{Source, Sources};
@@ -58,13 +58,13 @@ fn encoded(format: Format) -> Vec<u8> {
     }
 }
 
-fn form(format: Format) -> Form {
-    Form { columns: format.needs_columns().then(|| owned(&WIDE_HEADER)), ..Form::default() }
+fn format_hint(format: Format) -> FormatHint {
+    FormatHint { columns: format.needs_columns().then(|| owned(&WIDE_HEADER)), ..FormatHint::default() }
 }
 
 /// Reads all rows and looks at the cells with identifiers; how many bytes those have.
 fn read_rows(input: &[u8], format: Format) -> usize {
-    let opened = formats::open(Unpacked::new(input).unwrap(), "members", &form(format), names().all()).unwrap();
+    let opened = formats::open(Unpacked::new(input).unwrap(), "members", &format_hint(format), names().all()).unwrap();
     assert_eq!(opened.format, format);
     let mut rows = opened.rows;
     let (mut bytes, mut count) = (0, 0);
@@ -121,7 +121,7 @@ fn reader(criterion: &mut Criterion) {
         group.bench_function(format!("{format} to batches"), |bencher| {
             bencher.iter(|| {
                 let bytes = Box::new(io::Cursor::new(input.clone()));
-                let sources = Sources::one(Source::new("members".to_owned(), form(format), bytes));
+                let sources = Sources::one(Source::new("members".to_owned(), format_hint(format), bytes));
                 let reader = Reader::new(sources, &names(), limits, Pass::Every(Operation::Add)).unwrap();
                 let mut identifiers = 0;
                 let take = |batch: Batch| {

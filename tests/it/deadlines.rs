@@ -292,7 +292,7 @@ fn at_most_64_kib_of_a_body_are_read(#[case] status: u16, #[case] length: usize,
     let head = format!("HTTP/1.1 {status} \r\nContent-Length: {length}\r\n\r\n");
     match answered([head.into_bytes(), vec![b' '; length]].concat()) {
         Ok(answer) => assert!(is_usable && answer.status == status && answer.body.len() <= MAX_ANSWER_BYTES + 1),
-        Err(error) => assert!(!is_usable && matches!(error, HttpError::Garbage(_)), "{error:?}"),
+        Err(error) => assert!(!is_usable && matches!(error, HttpError::Unintelligible(_)), "{error:?}"),
     }
 }
 
@@ -308,7 +308,7 @@ fn at_most_64_kib_of_a_body_are_read(#[case] status: u16, #[case] length: usize,
 #[case::header_without_colon("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n")]
 fn an_answer_that_is_no_http_is_not_usable(#[case] answer: &str) {
     let error = answered(answer.as_bytes().to_vec()).unwrap_err();
-    assert!(matches!(error, HttpError::Garbage(_)), "{error:?}");
+    assert!(matches!(error, HttpError::Unintelligible(_)), "{error:?}");
 }
 
 #[rstest]
@@ -318,7 +318,7 @@ fn a_head_that_is_too_long_is_not_usable(#[case] lines: usize, #[case] length: u
     let line = format!("X-Long: {}\r\n", "x".repeat(length));
     let answer = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 2\r\n\r\n{{}}", line.repeat(lines));
     let error = answered(answer.into_bytes()).unwrap_err();
-    assert!(matches!(error, HttpError::Garbage(_)), "{error:?}");
+    assert!(matches!(error, HttpError::Unintelligible(_)), "{error:?}");
 }
 
 #[rstest]

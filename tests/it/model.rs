@@ -14,11 +14,11 @@ use rstest::rstest;
 use serde_json::Value;
 use td_braze_cohort::commands::exit::Exit;
 use td_braze_cohort::commands::outcome::Stop;
-use td_braze_cohort::delivery::counts::Sent;
+use td_braze_cohort::delivery::counts::DeliveryCounts;
 use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
-use td_braze_cohort::input::counters::InputAccount;
+use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::members::operation::Operation;
 use td_braze_cohort::retry::{Clock, RateLimiter};
 
@@ -222,7 +222,7 @@ impl Line<'_> {
             }
             Some(Trouble::Stale) => Err(HttpError::Stale),
             Some(Trouble::Timeout) => Err(HttpError::Timeout("answer".into())),
-            Some(Trouble::Garbage) => Err(HttpError::Garbage("status line".to_owned())),
+            Some(Trouble::Garbage) => Err(HttpError::Unintelligible("status line".to_owned())),
             Some(Trouble::Unavailable) => Ok(answer(503, None, "")),
             Some(Trouble::UnavailableAndApplied) => {
                 self.apply(&mut braze, body);
@@ -312,8 +312,8 @@ impl Post for Line<'_> {
 struct Ran {
     killed: bool,
     exit: Exit,
-    input: InputAccount,
-    sent: Sent,
+    input: InputCounts,
+    sent: DeliveryCounts,
     failed: Vec<Identifier>,
 }
 

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use rstest::rstest;
 use serde_json::Value;
 use td_braze_cohort::commands::exit::Exit;
-use td_braze_cohort::commands::outcome::Stop;
+use td_braze_cohort::commands::outcome::{Api, Stop};
 use td_braze_cohort::commands::pipeline;
 use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Shared};
@@ -17,7 +17,7 @@ use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
 use td_braze_cohort::input::{Location, MaxRejected};
 use td_braze_cohort::members::batch::CAPACITY;
-use td_braze_cohort::retry::RateLimiter;
+use td_braze_cohort::retry::{self, Monotonic, RateLimiter};
 use td_braze_cohort::settings::credentials::from_environment;
 use td_braze_cohort::settings::{Config, yaml};
 
@@ -68,8 +68,14 @@ fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: CAPACITY };
     let options = &config.input;
     let Location::Here(input) = &options.location else { panic!("{options:?}") };
-    let reader = Reader::open(input, &options.form, &options.names, limits, Pass::first(&config.operations)).unwrap();
-    let limiter = Arc::new(pipeline::limiter(&config, endpoint));
+    let reader =
+        Reader::open(input, &options.format_hint, &options.names, limits, Pass::first(&config.operations)).unwrap();
+    let limiter = {
+        let delivery::Options { max_outage, max_requests_per_hour, max_duration, .. } = config.delivery;
+        let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };
+        let stop_for = Stop::of_limiter(Api::Braze, "braze".to_owned());
+        Arc::new(RateLimiter::new(limits, Arc::new(Monotonic::default()), stop_for))
+    };
     let shared = Arc::new(Shared::new(0));
     let failed_file = folder.path().join("failed.csv");
     let failures = Failures::begin(Some(&failed_file), &config.input.names).unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use fastrand::Rng;
 use http::{HeaderMap, HeaderValue};
 use rstest::rstest;
-use td_braze_cohort::delivery::counts::Sent;
+use td_braze_cohort::delivery::counts::DeliveryCounts;
 use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
@@ -50,7 +50,7 @@ fn refused() -> HttpError {
 
 /// What was sent, and when each request began.
 struct Ran {
-    sent: Sent,
+    sent: DeliveryCounts,
     began: Vec<Duration>,
 }
 

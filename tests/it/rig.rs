@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use td_braze_cohort::braze::Addresses;
 use td_braze_cohort::braze::body::{BodyWriter, Credentials};
-use td_braze_cohort::commands::outcome::{Server, Stop};
+use td_braze_cohort::commands::outcome::{Api, Stop};
 use td_braze_cohort::delivery::{FirstCall, Plan};
 use td_braze_cohort::input::MaxRejected;
 use td_braze_cohort::input::columns::Names;
-use td_braze_cohort::input::formats::format::Form;
+use td_braze_cohort::input::formats::format::FormatHint;
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
 use td_braze_cohort::input::source::Input;
 use td_braze_cohort::members::operation::Operation;
@@ -30,7 +30,7 @@ pub fn reader(text: &str, operation: Operation, batch_size: usize, folder: &Path
     let input = folder.join("members.csv");
     fs::write(&input, text).unwrap();
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Percent(100), batch_size };
-    Reader::open(&Input::Files(vec![input]), &Form::default(), &names(), limits, Pass::Every(operation)).unwrap()
+    Reader::open(&Input::Files(vec![input]), &FormatHint::default(), &names(), limits, Pass::Every(operation)).unwrap()
 }
 
 /// Sends to nowhere in particular.
@@ -48,5 +48,5 @@ pub fn limiter(max_requests_per_hour: u64, clock: &Arc<VirtualClock>) -> Arc<Rat
     let (max_outage, max_duration) = (Duration::from_mins(15), Duration::from_hours(23));
     let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };
     let clock: Arc<VirtualClock> = Arc::clone(clock);
-    Arc::new(RateLimiter::new(limits, clock, Stop::of_limiter(Server::Braze, "braze".to_owned())))
+    Arc::new(RateLimiter::new(limits, clock, Stop::of_limiter(Api::Braze, "braze".to_owned())))
 }

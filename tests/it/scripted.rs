@@ -167,22 +167,22 @@ fn serve(connection: TcpStream, script: &Script, seen: &Mutex<Vec<Seen>>) -> io:
         return Ok(());
     }
     connection.read_exact(&mut [0])?;
-    carry_out(act, &mut connection)
+    run(act, &mut connection)
 }
 
-fn carry_out(act: Act, connection: &mut TcpStream) -> io::Result<()> {
+fn run(act: Act, connection: &mut TcpStream) -> io::Result<()> {
     match act {
         Act::Write(bytes) => connection.write_all(&bytes),
         Act::Silence => connection.read(&mut [0]).map(drop),
         Act::Later(delay, act) => {
             thread::sleep(delay);
-            carry_out(*act, connection)
+            run(*act, connection)
         }
         Act::When(is_set, act) => {
             while !is_set.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(1));
             }
-            carry_out(*act, connection)
+            run(*act, connection)
         }
         Act::Reset | Act::Close => Ok(()),
     }

@@ -8,12 +8,12 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use td_braze_cohort::commands::outcome::{Server, Stop};
+use td_braze_cohort::commands::outcome::{Api, Stop};
 use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::input::MaxRejected;
-use td_braze_cohort::input::formats::format::Form;
+use td_braze_cohort::input::formats::format::FormatHint;
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
 use td_braze_cohort::input::source::{Source, Sources};
 use td_braze_cohort::members::operation::Operation;
@@ -228,7 +228,7 @@ impl Post for Taking {
 fn rows_that_come_when_a_stopped_run_is_over_are_not_counted() {
     let ((send, from), (told, ended)) = (mpsc::channel(), mpsc::channel());
     let bytes = Late { from, rest: Vec::new(), _ended: told };
-    let sources = Sources::one(Source::new("late".to_owned(), Form::default(), Box::new(bytes)));
+    let sources = Sources::one(Source::new("late".to_owned(), FormatHint::default(), Box::new(bytes)));
     send.send(user_ids(1000).into_bytes()).unwrap();
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: 1000 };
     let reader = Reader::new(sources, &rig::names(), limits, Pass::Every(Operation::Add)).unwrap();
@@ -237,7 +237,7 @@ fn rows_that_come_when_a_stopped_run_is_over_are_not_counted() {
         max_requests_per_hour: 250_000,
         max_duration: Duration::from_hours(23),
     };
-    let stop_for = Stop::of_limiter(Server::Braze, "braze".to_owned());
+    let stop_for = Stop::of_limiter(Api::Braze, "braze".to_owned());
     let limiter = Arc::new(RateLimiter::new(limits, Arc::new(Monotonic::default()), stop_for));
     let (shared, failures) = (Arc::new(Shared::new(1)), Arc::new(Failures::none()));
     delivery::run(&rig::plan(1), reader, &Taking, &limiter, &shared, &failures, &mut || {

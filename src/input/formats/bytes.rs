@@ -119,8 +119,8 @@ impl<R: Read> Bytes<R> {
     pub fn line(&mut self) -> io::Result<Option<Line<'_>>> {
         let mut searched = 0;
         loop {
-            if let Some(place) = memchr(b'\n', &self.at_hand()[searched..]) {
-                let line = self.start..self.start + searched + place;
+            if let Some(index) = memchr(b'\n', &self.at_hand()[searched..]) {
+                let line = self.start..self.start + searched + index;
                 self.start = line.end + 1;
                 return Ok(Some(Line::of(&self.buffer[line])));
             }
@@ -142,8 +142,8 @@ impl<R: Read> Bytes<R> {
             let bytes = self.fill()?;
             let count = bytes.len();
             match memchr(b'\n', bytes) {
-                Some(place) => {
-                    self.consume(place + 1);
+                Some(index) => {
+                    self.consume(index + 1);
                     return Ok(());
                 }
                 None if count == 0 => return Ok(()),

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use super::bytes::Bytes;
 use super::splitter::{Split, Splitter};
-use super::{Cells, Fault, Place, Row, RowsError};
+use super::{Cells, Fault, Position, Row, RowsError};
 use crate::members::identifier;
 
 /// The most that is kept of a row. A longer one is read to its end and reported as oversized.
@@ -74,9 +74,9 @@ impl<R: Read> Delimited<R> {
         (self.row_line, self.row_len) = (self.line, 0);
         self.splitter.begin();
         match next {
-            Next::End => return Ok(false),
-            Next::BlankRow => self.splitter.blank(),
-            Next::Record => self.read_record()?,
+            RowStart::End => return Ok(false),
+            RowStart::BlankRow => self.splitter.blank(),
+            RowStart::Record => self.read_record()?,
         }
         Ok(true)
     }
@@ -87,25 +87,25 @@ impl<R: Read> Delimited<R> {
         Row {
             bytes: self.input.consumed(self.row_len),
             cells: Cells::Spans(self.splitter.cells()),
-            place: self.row_line,
+            position: self.row_line,
             fault: self.splitter.is_oversized().then_some(Fault::TooLong),
         }
     }
 
     /// Goes to the first byte of the next record.
     #[inline]
-    fn skip_line_breaks(&mut self) -> io::Result<Next> {
+    fn skip_line_breaks(&mut self) -> io::Result<RowStart> {
         loop {
-            let Some(byte) = self.input.first()? else { return Ok(Next::End) };
+            let Some(byte) = self.input.first()? else { return Ok(RowStart::End) };
             if !matches!(byte, b'\r' | b'\n') {
-                return Ok(Next::Record);
+                return Ok(RowStart::Record);
             }
             self.input.consume(1);
             self.line += u64::from(byte == b'\n');
             let ends_the_last_record = byte == b'\n' && self.after_carriage_return;
             self.after_carriage_return = byte == b'\r';
             if self.blank_lines_are_rows && !ends_the_last_record {
-                return Ok(Next::BlankRow);
+                return Ok(RowStart::BlankRow);
             }
         }
     }
@@ -144,10 +144,10 @@ impl<R: Read> Delimited<R> {
 
 /// Reading failed in this line.
 fn failed(line: u64, error: io::Error) -> RowsError {
-    RowsError::Io { after: Place { unit: "line", number: line.saturating_sub(1) }, error }
+    RowsError::Io { after: Position { unit: "line", number: line.saturating_sub(1) }, error }
 }
 
-enum Next {
+enum RowStart {
     Record,
     BlankRow,
     End,
@@ -157,14 +157,14 @@ enum Next {
 mod tests {
     use super::super::bytes::WINDOW;
     use super::super::bytes::tests::Dribble;
-    use super::super::format::{Form, Format};
+    use super::super::format::{Format, FormatHint};
     use super::*;
     use proptest::prelude::*;
     use rstest::rstest;
 
     fn rows(text: &[u8], step: usize) -> Result<Vec<Vec<String>>, RowsError> {
-        let form = Form { format: Some(Format::Csv), ..Form::default() };
-        let mut input = super::super::open(Dribble(text, step), "-", &form, Vec::new())?;
+        let format_hint = FormatHint { format: Some(Format::Csv), ..FormatHint::default() };
+        let mut input = super::super::open(Dribble(text, step), "-", &format_hint, Vec::new())?;
         let mut rows = vec![input.names.unwrap()];
         while input.rows.advance()? {
             rows.push(input.rows.row().to_strings());
@@ -258,7 +258,7 @@ mod tests {
         let mut input = delimited(&text);
         assert_eq!(next(&mut input).fault, Some(Fault::TooLong));
         let row = next(&mut input);
-        assert_eq!((row.to_strings(), row.place, row.fault), (vec!["1".to_owned()], 3, None));
+        assert_eq!((row.to_strings(), row.position, row.fault), (vec!["1".to_owned()], 3, None));
         assert!(input.input.capacity() <= WINDOW, "{} bytes are kept", input.input.capacity());
     }
 
@@ -289,7 +289,7 @@ mod tests {
             );
         }
         assert!(input.advance().unwrap());
-        assert_eq!((input.row().to_strings(), input.row().place), (vec!["1".to_owned()], 4));
+        assert_eq!((input.row().to_strings(), input.row().position), (vec!["1".to_owned()], 4));
         assert!(input.input.capacity() <= 2 * MAX_ROW_BYTES, "{} bytes are kept", input.input.capacity());
     }
 

@@ -81,7 +81,7 @@ impl fmt::Display for Format {
 
 /// What is known of an input's rows before a byte is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Form {
+pub struct FormatHint {
     /// The format; recognised where it is not set.
     pub format: Option<Format>,
     /// The names of the columns, in order, for what has no header.
@@ -106,7 +106,7 @@ fn by_content<R: Read>(bytes: &mut Bytes<R>, columns: Option<usize>) -> io::Resu
     }
     let (line, is_whole) = first_line(bytes)?;
     match shape(line, is_whole) {
-        Shape::NoJson => Ok(is_tab_separated(line, columns).then_some(Format::Tsv)),
+        JsonShape::NoJson => Ok(is_tab_separated(line, columns).then_some(Format::Tsv)),
         _ => Ok(Some(Format::Jsonl)),
     }
 }
@@ -134,16 +134,16 @@ pub fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<(&[u8], bool)> {
 pub fn other_json<R: Read>(bytes: &mut Bytes<R>) -> io::Result<Option<RowsError>> {
     let (line, is_whole) = first_line(bytes)?;
     Ok(match shape(line, is_whole) {
-        Shape::Objects | Shape::NoJson => None,
-        Shape::Arrays => Some(RowsError::JsonArrays),
-        Shape::Document => Some(RowsError::JsonDocument),
-        Shape::Commas => Some(RowsError::JsonCommas),
+        JsonShape::Objects | JsonShape::NoJson => None,
+        JsonShape::Arrays => Some(RowsError::JsonArrays),
+        JsonShape::Document => Some(RowsError::JsonDocument),
+        JsonShape::Commas => Some(RowsError::JsonCommas),
     })
 }
 
 /// What a first line says of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+enum JsonShape {
     /// An object a line, as it should be.
     Objects,
     /// The same, with a comma behind each.
@@ -157,19 +157,19 @@ enum Shape {
 }
 
 /// Conservative, as a header may begin with any letter. `[row,` in a line of its own is how Treasure Data's command line begins.
-fn shape(line: &[u8], is_whole: bool) -> Shape {
+fn shape(line: &[u8], is_whole: bool) -> JsonShape {
     let line = line.trim_ascii();
     let bare = line.strip_suffix(b",").unwrap_or(line);
-    let list = || if line[1..].trim_ascii_start().starts_with(b"{") { Shape::Document } else { Shape::Arrays };
+    let list = || if line[1..].trim_ascii_start().starts_with(b"{") { JsonShape::Document } else { JsonShape::Arrays };
     match line {
-        b"[" | b"{" | b"[{" => Shape::Document,
-        b"[[" => Shape::Arrays,
-        [b'{', ..] if bare != line && is_json(bare) => Shape::Commas,
-        [b'{', behind @ ..] if begins_an_object(behind) => Shape::Objects,
+        b"[" | b"{" | b"[{" => JsonShape::Document,
+        b"[[" => JsonShape::Arrays,
+        [b'{', ..] if bare != line && is_json(bare) => JsonShape::Commas,
+        [b'{', behind @ ..] if begins_an_object(behind) => JsonShape::Objects,
         [b'[', ..] if is_json(bare) => list(),
         [b'[', ..] if matches!(bare[1..].trim_ascii_start(), [b'[' | b'{', ..]) && is_json(&bare[1..]) => list(),
         [b'[', behind @ ..] if !is_whole && begins_with_a_value(behind) => list(),
-        _ => Shape::NoJson,
+        _ => JsonShape::NoJson,
     }
 }
 
@@ -275,23 +275,23 @@ mod tests {
     }
 
     #[rstest]
-    #[case::objects(&["{\"id\": 1}", "{}", "{\"id\": 1} {", "{\"id\": [1,"], Shape::Objects)]
-    #[case::arrays(&["[1]", "[]", "[\"a\", 1]", "[1],", "[[1],", "[[\"a\", {}],", "[[1], [2]]", "[["], Shape::Arrays)]
-    #[case::document(&["[", "{", "[{", "[{\"id\": 1},", "[{\"id\": 1}", "[{\"id\": 1}]", "[ {}, {} ]"], Shape::Document)]
-    #[case::commas(&["{\"id\": 1},", " {} ,"], Shape::Commas)]
-    #[case::no_json(&["[id],[name]", "[1],user_ids", "[1,", "[[1],user_ids", "{id},", "{\"a\",b}", "[oops", "\"a\""], Shape::NoJson)]
-    fn a_first_line_says_what_json_it_is(#[case] lines: &[&str], #[case] expected: Shape) {
+    #[case::objects(&["{\"id\": 1}", "{}", "{\"id\": 1} {", "{\"id\": [1,"], JsonShape::Objects)]
+    #[case::arrays(&["[1]", "[]", "[\"a\", 1]", "[1],", "[[1],", "[[\"a\", {}],", "[[1], [2]]", "[["], JsonShape::Arrays)]
+    #[case::document(&["[", "{", "[{", "[{\"id\": 1},", "[{\"id\": 1}", "[{\"id\": 1}]", "[ {}, {} ]"], JsonShape::Document)]
+    #[case::commas(&["{\"id\": 1},", " {} ,"], JsonShape::Commas)]
+    #[case::no_json(&["[id],[name]", "[1],user_ids", "[1,", "[[1],user_ids", "{id},", "{\"a\",b}", "[oops", "\"a\""], JsonShape::NoJson)]
+    fn a_first_line_says_what_json_it_is(#[case] lines: &[&str], #[case] expected: JsonShape) {
         for line in lines {
             assert_eq!(shape(line.as_bytes(), true), expected, "{line}");
         }
     }
 
     #[rstest]
-    #[case("[\"a", Shape::Arrays)]
-    #[case("[[1, 2], [", Shape::Arrays)]
-    #[case("[{\"a\":", Shape::Document)]
-    #[case("[1], user_ids, ", Shape::NoJson)]
-    fn a_first_line_without_end_says_it_by_its_beginning(#[case] line: &str, #[case] expected: Shape) {
+    #[case("[\"a", JsonShape::Arrays)]
+    #[case("[[1, 2], [", JsonShape::Arrays)]
+    #[case("[{\"a\":", JsonShape::Document)]
+    #[case("[1], user_ids, ", JsonShape::NoJson)]
+    fn a_first_line_without_end_says_it_by_its_beginning(#[case] line: &str, #[case] expected: JsonShape) {
         assert_eq!(shape(line.as_bytes(), false), expected);
     }
 

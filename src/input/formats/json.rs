@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::bytes::{Bytes, Line};
 use super::delimited::KEPT_OF_A_CELL;
 use super::typed::{Record, What};
-use super::{Fault, Place, Row, RowsError};
+use super::{Fault, Position, Row, RowsError};
 use crate::input::cells::Reason;
 
 /// So many rejected lines may stand before the first object, which shows what the columns are.
@@ -95,7 +95,7 @@ impl<R: Read> Json<R> {
     /// Reads the next line that is not empty into the record; `look` sees it where it is a row. None at the end.
     fn read_line(&mut self, look: impl FnOnce(&Object<'_>)) -> Result<Option<Result<(), Fault>>, RowsError> {
         loop {
-            let after = Place { unit: "line", number: self.line };
+            let after = Position { unit: "line", number: self.line };
             let line = self.bytes.line().map_err(|error| RowsError::Io { after, error })?;
             self.line += 1;
             self.record.reset(self.wanted.len());
@@ -199,15 +199,15 @@ fn read_value(value: &str, out: Option<&mut Vec<u8>>, is_damaged: bool) -> Resul
 
 /// Whether JSON of the right grammar is not too deep, and escapes no half of a surrogate pair.
 fn is_sound(json: &str) -> bool {
-    let (mut place, mut depth) = (0, 0_u32);
-    while let Some(byte) = json.as_bytes().get(place) {
+    let (mut index, mut depth) = (0, 0_u32);
+    while let Some(byte) = json.as_bytes().get(index) {
         match byte {
             b'"' => {
-                let mut text = serde_json::Deserializer::from_str(&json[place..]).into_iter::<Text<'_>>();
+                let mut text = serde_json::Deserializer::from_str(&json[index..]).into_iter::<Text<'_>>();
                 if !matches!(text.next(), Some(Ok(_))) {
                     return false;
                 }
-                place += text.byte_offset();
+                index += text.byte_offset();
                 continue;
             }
             b'[' | b'{' => depth += 1,
@@ -217,7 +217,7 @@ fn is_sound(json: &str) -> bool {
         if depth >= MAX_DEPTH {
             return false;
         }
-        place += 1;
+        index += 1;
     }
     true
 }

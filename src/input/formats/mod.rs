@@ -18,10 +18,10 @@ mod tests;
 use crate::input::cells::Reason;
 use bytes::Bytes;
 use delimited::Delimited;
-use format::{Form, Format};
+use format::{Format, FormatHint};
 use json::Json;
 use msgpack::Msgpack;
-pub use problem::{Fault, Place, RowsError};
+pub use problem::{Fault, Position, RowsError};
 use typed::{Typed, What};
 
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
@@ -34,7 +34,7 @@ pub struct Row<'a> {
     bytes: &'a [u8],
     cells: Cells<'a>,
     /// The line in which it begins, or its number, from 1.
-    pub place: u64,
+    pub position: u64,
     /// It is no row; its cells are not all here.
     pub fault: Option<Fault>,
 }
@@ -125,19 +125,24 @@ pub struct Opened<R> {
 
 /// Recognises the format, where it is not set, and finds out what the columns are called. `wanted` are the keys that a
 /// format without columns is looked through for.
-pub fn open<R: Read>(reader: R, name: &str, form: &Form, wanted: Vec<String>) -> Result<Opened<R>, RowsError> {
+pub fn open<R: Read>(
+    reader: R,
+    name: &str,
+    format_hint: &FormatHint,
+    wanted: Vec<String>,
+) -> Result<Opened<R>, RowsError> {
     let mut bytes = Bytes::new(reader);
-    let failed = |error| RowsError::Io { after: Place { unit: "line", number: 0 }, error };
-    let columns = form.columns.clone();
-    if bytes.peek(1).map_err(failed)?.is_empty() && !form.may_be_empty {
+    let failed = |error| RowsError::Io { after: Position { unit: "line", number: 0 }, error };
+    let columns = format_hint.columns.clone();
+    if bytes.peek(1).map_err(failed)?.is_empty() && !format_hint.may_be_empty {
         return Err(RowsError::Empty);
     }
     refuse_compressed(bytes.peek(6).map_err(failed)?)?;
-    let is_text = form.format != Some(Format::Msgpack);
+    let is_text = format_hint.format != Some(Format::Msgpack);
     if is_text && bytes.peek(UTF8_BOM.len()).map_err(failed)?.starts_with(UTF8_BOM) {
         bytes.consume(UTF8_BOM.len());
     }
-    let format = match form.format {
+    let format = match format_hint.format {
         Some(format) => format,
         None => format::recognise(&mut bytes, name, columns.as_deref()).map_err(failed)?,
     };
@@ -164,7 +169,7 @@ pub fn open<R: Read>(reader: R, name: &str, form: &Form, wanted: Vec<String>) ->
                 return Err(error);
             }
             let (rows, names) = Json::new(bytes, wanted)?;
-            if names.is_none() && !form.may_be_empty {
+            if names.is_none() && !format_hint.may_be_empty {
                 return Err(RowsError::Empty);
             }
             Ok(Opened { rows: Rows::Json(rows), format, names })

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use super::bytes::{Bytes, MAX_LINE_BYTES, WINDOW};
 use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS};
 use super::typed::{Record, Typed, What};
-use super::{Fault, Place, Row, RowsError};
+use super::{Fault, Position, Row, RowsError};
 use crate::input::cells::Reason;
 
 /// Reads rows, in constant memory.
@@ -24,7 +24,7 @@ pub struct Msgpack<R> {
 
 /// What a first byte says of the value that it begins. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+enum ValueType {
     Nil,
     Boolean,
     /// The byte itself.
@@ -48,7 +48,7 @@ enum Length {
     Of(usize),
 }
 
-impl Shape {
+impl ValueType {
     fn of(byte: u8) -> Self {
         match byte {
             0x00..=0x7f | 0xe0..=0xff => Self::Small(i8::from_be_bytes([byte])),
@@ -94,9 +94,9 @@ trait Feed {
     /// Goes over so many bytes; the first ones, as far as an identifier may have them, go to `kept`.
     fn pass(&mut self, count: u64, kept: Option<&mut Vec<u8>>) -> Result<(), Problem>;
 
-    fn shape(&mut self) -> Result<Shape, Problem> {
+    fn shape(&mut self) -> Result<ValueType, Problem> {
         // One byte fits.
-        Ok(Shape::of(u8::try_from(self.number(1)?).unwrap_or_default()))
+        Ok(ValueType::of(u8::try_from(self.number(1)?).unwrap_or_default()))
     }
 
     fn length(&mut self, length: Length) -> Result<u64, Problem> {
@@ -122,21 +122,21 @@ trait Feed {
     }
 
     /// Goes over a value but for those within it, and says how many these are.
-    fn pass_head(&mut self, shape: Shape) -> Result<u64, Problem> {
+    fn pass_head(&mut self, shape: ValueType) -> Result<u64, Problem> {
         match shape {
-            Shape::Nil | Shape::Boolean | Shape::Small(_) => {}
-            Shape::Unsigned(size) | Shape::Signed(size) | Shape::Float(size) => drop(self.number(size)?),
-            Shape::Text(length) => {
+            ValueType::Nil | ValueType::Boolean | ValueType::Small(_) => {}
+            ValueType::Unsigned(size) | ValueType::Signed(size) | ValueType::Float(size) => drop(self.number(size)?),
+            ValueType::Text(length) => {
                 let length = self.length(length)?;
                 self.pass(length, None)?;
             }
-            Shape::Extension(length) => {
+            ValueType::Extension(length) => {
                 let length = self.length(length)?;
                 self.pass(length + 1, None)?;
             }
-            Shape::Array(length) => return self.length(length),
-            Shape::Map(length) => return Ok(2 * self.length(length)?),
-            Shape::Never => return Err(Problem::Never),
+            ValueType::Array(length) => return self.length(length),
+            ValueType::Map(length) => return Ok(2 * self.length(length)?),
+            ValueType::Never => return Err(Problem::Never),
         }
         Ok(0)
     }
@@ -185,13 +185,13 @@ impl<R: Read> Msgpack<R> {
 
     /// Looks at these columns alone.
     pub fn keep(&mut self, columns: &[usize]) {
-        let places = 0..columns.iter().max().map_or(0, |last| last + 1);
-        self.kept = places.map(|column| columns.contains(&column)).collect();
+        let indices = 0..columns.iter().max().map_or(0, |last| last + 1);
+        self.kept = indices.map(|column| columns.contains(&column)).collect();
     }
 
     /// Goes to the next row; false at the end of the input.
     pub fn advance(&mut self) -> Result<bool, RowsError> {
-        let at = Place { unit: "row", number: self.row };
+        let at = Position { unit: "row", number: self.row };
         if self.bytes.fill().map_err(|error| RowsError::Io { after: at, error })?.is_empty() {
             return Ok(false);
         }
@@ -214,7 +214,7 @@ impl<R: Read> Msgpack<R> {
 
     fn read_row(&mut self) -> Result<Option<Fault>, Problem> {
         self.record.clear();
-        let Shape::Array(length) = self.bytes.shape()? else { return Err(Problem::Unlikely) };
+        let ValueType::Array(length) = self.bytes.shape()? else { return Err(Problem::Unlikely) };
         let count = self.bytes.length(length)?;
         let known = usize::try_from(count).unwrap_or(usize::MAX).min(MAX_COLUMNS);
         for column in 0..known {
@@ -233,24 +233,24 @@ impl<R: Read> Msgpack<R> {
     fn read_cell(&mut self) -> Result<Typed, Problem> {
         let start = self.record.bytes().len();
         let what = match self.bytes.shape()? {
-            Shape::Nil => What::Text,
-            Shape::Small(number) => {
+            ValueType::Nil => What::Text,
+            ValueType::Small(number) => {
                 self.record.digits(number);
                 What::Text
             }
-            Shape::Unsigned(size) => {
+            ValueType::Unsigned(size) => {
                 let number = self.bytes.number(size)?;
                 self.record.digits(number);
                 What::Text
             }
-            Shape::Signed(size) => {
+            ValueType::Signed(size) => {
                 let unused = 64 - 8 * size;
                 let number = self.bytes.number(size)?;
                 // The sign is the highest bit of the bytes that are there.
                 self.record.digits((number << unused).cast_signed() >> unused);
                 What::Text
             }
-            Shape::Text(length) => {
+            ValueType::Text(length) => {
                 let length = self.bytes.length(length)?;
                 self.bytes.pass(length, Some(self.record.bytes()))?;
                 What::Text
@@ -259,9 +259,9 @@ impl<R: Read> Msgpack<R> {
                 let inside = self.bytes.pass_head(other)?;
                 self.bytes.pass_values(inside)?;
                 What::Unfit(match other {
-                    Shape::Boolean => Reason::Boolean,
-                    Shape::Float(_) => Reason::Float,
-                    Shape::Extension(_) => Reason::Extension,
+                    ValueType::Boolean => Reason::Boolean,
+                    ValueType::Float(_) => Reason::Float,
+                    ValueType::Extension(_) => Reason::Extension,
                     _ => Reason::Nested,
                 })
             }
@@ -285,13 +285,13 @@ pub enum Guess {
 
 /// Whether a row can begin with this byte.
 pub fn may_begin_a_row(byte: u8) -> bool {
-    matches!(Shape::of(byte), Shape::Array(_))
+    matches!(ValueType::of(byte), ValueType::Array(_))
 }
 
 /// Looks at the first bytes of an input.
 pub fn guess(bytes: &[u8]) -> Guess {
     let mut rest = Slice(bytes);
-    let (Some(first), Ok(Shape::Array(length))) = (bytes.first(), rest.shape()) else { return Guess::No };
+    let (Some(first), Ok(ValueType::Array(length))) = (bytes.first(), rest.shape()) else { return Guess::No };
     let row = rest.length(length).and_then(|count| {
         if count > MAX_COLUMNS as u64 {
             return Err(Problem::Unlikely);

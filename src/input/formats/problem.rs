@@ -9,14 +9,14 @@ use super::format::Format;
 
 /// A line or a row of the input, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// `line` or `row`.
     pub unit: &'static str,
     /// From 1.
     pub number: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}", self.unit, self.number)
     }
@@ -29,7 +29,7 @@ pub enum RowsError {
     #[error("reading failed after {after}: {error}")]
     Io {
         /// The last line or row that was read.
-        after: Place,
+        after: Position,
         /// What the system said, or what is wrong with compressed data.
         error: io::Error,
     },

@@ -5,7 +5,7 @@ mod json;
 mod msgpack;
 
 use super::bytes::tests::Dribble;
-use super::format::{Form, Format};
+use super::format::{Format, FormatHint};
 use super::{Fault, Row, RowsError, Value, open};
 use crate::input::cells::Reason;
 
@@ -36,11 +36,11 @@ fn cells(row: Row<'_>) -> Read {
 fn read(content: &[u8], step: usize, format: Format, columns: Option<&[&str]>) -> Result<Vec<Read>, RowsError> {
     let columns = columns.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
     let width = columns.as_ref().map_or(100, Vec::len);
-    let form = Form { format: Some(format), columns, may_be_empty: true };
-    let mut opened = open(Dribble(content, step), "-", &form, vec!["id".to_owned(), "é".to_owned()])?;
+    let format_hint = FormatHint { format: Some(format), columns, may_be_empty: true };
+    let mut opened = open(Dribble(content, step), "-", &format_hint, vec!["id".to_owned(), "é".to_owned()])?;
     opened.rows.keep(&(0..width).collect::<Vec<_>>());
     let mut rows = Vec::new();
-    if let (Some(names), None, true) = (opened.names, form.columns, format != Format::Jsonl) {
+    if let (Some(names), None, true) = (opened.names, format_hint.columns, format != Format::Jsonl) {
         rows.push(Ok(names.iter().map(|name| text(name)).collect()));
     }
     while opened.rows.advance()? {

@@ -89,7 +89,7 @@ impl Record {
     }
 
     /// The row.
-    pub fn row(&self, place: u64, fault: Option<Fault>) -> Row<'_> {
-        Row { bytes: &self.bytes, cells: super::Cells::Typed(&self.cells), place, fault }
+    pub fn row(&self, position: u64, fault: Option<Fault>) -> Row<'_> {
+        Row { bytes: &self.bytes, cells: super::Cells::Typed(&self.cells), position, fault }
     }
 }

@@ -8,20 +8,20 @@ use log::{info, warn};
 
 use crate::input::MaxRejected;
 use crate::input::columns::{Columns, Names};
-use crate::input::counters::InputAccount;
+use crate::input::counters::InputCounts;
 use crate::input::error::InputError;
-use crate::input::formats::format::{Form, Format};
+use crate::input::formats::format::{Format, FormatHint};
 use crate::input::source::{Input, Sources};
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
 use crate::members::operation::{Operation, Operations};
 
-mod part;
+mod open_source;
 pub mod passes;
-mod tally;
+mod row_counter;
 
-use part::Part;
-use tally::Tally;
+use open_source::OpenSource;
+use row_counter::RowCounter;
 
 /// What the input has to fulfil beyond its header.
 #[derive(Clone, Copy, Debug)]
@@ -85,18 +85,24 @@ impl Pass {
 /// An input whose columns are known and usable.
 pub struct Reader {
     sources: Sources,
-    part: Part,
+    source: OpenSource,
     names: Names,
     limits: Limits,
     pass: Pass,
-    tally: Tally,
+    counter: RowCounter,
     batch: Batch,
 }
 
 impl Reader {
     /// Opens the input and reads as far as it takes to know its columns.
-    pub fn open(input: &Input, form: &Form, names: &Names, limits: Limits, pass: Pass) -> Result<Self, InputError> {
-        Self::new(Sources::find(input, form)?, names, limits, pass)
+    pub fn open(
+        input: &Input,
+        format_hint: &FormatHint,
+        names: &Names,
+        limits: Limits,
+        pass: Pass,
+    ) -> Result<Self, InputError> {
+        Self::new(Sources::find(input, format_hint)?, names, limits, pass)
     }
 
     /// Reads the beginning of the first source, and looks at those of all others, so that a file that does not fit is found
@@ -104,23 +110,23 @@ impl Reader {
     pub fn new(mut sources: Sources, names: &Names, limits: Limits, pass: Pass) -> Result<Self, InputError> {
         let are_several = sources.len() > 1;
         let first = sources.open_next().ok_or_else(|| InputError::Nothing { name: sources.name().to_owned() })??;
-        let part = Part::open(first, names, are_several)?;
-        for source in sources.ahead() {
-            Part::open(source?, names, are_several)?.fits(&part, names)?;
+        let source = OpenSource::open(first, names, are_several)?;
+        for other in sources.ahead() {
+            OpenSource::open(other?, names, are_several)?.fits(&source, names)?;
         }
-        if part.format != Format::Jsonl && !pass.is_quiet() {
-            warn_of_missing(&part.columns.missing);
+        if source.format != Format::Jsonl && !pass.is_quiet() {
+            warn_of_missing(&source.columns.missing);
         }
-        let (tally, batch) = (Tally::new(names, pass), Batch::new(pass.operation()));
-        let mut reader = Self { sources, part, names: names.clone(), limits, pass, tally, batch };
+        let (counter, batch) = (RowCounter::new(names, pass), Batch::new(pass.operation()));
+        let mut reader = Self { sources, source, names: names.clone(), limits, pass, counter, batch };
         reader.begin_part(Format::Csv);
         Ok(reader)
     }
 
     /// Goes on counting where an earlier pass ended.
     #[must_use]
-    pub fn counting_on(mut self, account: InputAccount) -> Self {
-        self.tally.account = account;
+    pub fn counting_on(mut self, counts: InputCounts) -> Self {
+        self.counter.counts = counts;
         self
     }
 
@@ -141,12 +147,12 @@ impl Reader {
 
     /// The identifier columns that were found in the header, or among the keys of the first object.
     pub fn columns(&self) -> &Columns {
-        &self.part.columns
+        &self.source.columns
     }
 
     /// The format of the first file.
     pub fn format(&self) -> Format {
-        self.part.format
+        self.source.format
     }
 
     /// Reads to the end. Each full batch goes to `take`, which says whether more is wanted; the account goes to `publish`
@@ -155,14 +161,14 @@ impl Reader {
     /// more, or may not be sent after an error, goes to `leave`.
     pub fn read<P>(
         mut self,
-        publish: impl Fn(&InputAccount) -> P,
+        publish: impl Fn(&InputCounts) -> P,
         mut take: impl FnMut(Batch) -> bool,
         mut leave: impl FnMut(&Batch),
     ) -> Result<(), InputError> {
         let result = self.read_rows(&publish, &mut take, &mut leave);
         let has_ended = matches!(result, Ok(true));
-        self.tally.account.read_to_end = has_ended && self.pass.is_last();
-        let _handing = publish(&self.tally.account);
+        self.counter.counts.read_to_end = has_ended && self.pass.is_last();
+        let _handing = publish(&self.counter.counts);
         if !self.batch.is_empty() {
             let last = mem::replace(&mut self.batch, Batch::new(self.pass.operation()));
             if has_ended {
@@ -177,38 +183,38 @@ impl Reader {
     /// Reads to the end, or as long as it is wanted, to see whether all of it can be used. Returns the identifiers that are to be removed.
     pub fn judge(mut self, is_wanted: impl Fn() -> bool) -> Result<u64, InputError> {
         self.read_rows(&|_| {}, &mut |_| is_wanted(), &mut |_| {})?;
-        Ok(self.tally.removals)
+        Ok(self.counter.removals)
     }
 
     /// Whether the end was reached.
     fn read_rows<P>(
         &mut self,
-        publish: &impl Fn(&InputAccount) -> P,
+        publish: &impl Fn(&InputCounts) -> P,
         take: &mut impl FnMut(Batch) -> bool,
         leave: &mut impl FnMut(&Batch),
     ) -> Result<bool, InputError> {
         let mut full = Vec::new();
         loop {
-            match self.part.advance() {
+            match self.source.advance() {
                 Ok(true) => {}
                 Ok(false) if self.next_part()? => continue,
                 Ok(false) => break,
-                Err(error) => return Err(self.part.unreadable(error)),
+                Err(error) => return Err(self.source.unreadable(error)),
             }
-            let (row, layout) = (self.part.row(), &self.part.layout);
-            let has_rejected = self.tally.count_row(row, layout, &mut |kind, identifier| {
+            let (row, layout) = (self.source.row(), &self.source.layout);
+            let has_rejected = self.counter.count_row(row, layout, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
                 if self.batch.len() >= self.limits.batch_size {
                     full.push(mem::replace(&mut self.batch, Batch::new(self.pass.operation())));
                 }
             });
             if has_rejected && let Err(error) = self.check_rejections() {
-                let _handing = publish(&self.tally.account);
+                let _handing = publish(&self.counter.counts);
                 full.iter().for_each(leave);
                 return Err(error);
             }
             if !full.is_empty() {
-                let _handing = publish(&self.tally.account);
+                let _handing = publish(&self.counter.counts);
                 let mut wanted = true;
                 for batch in full.drain(..) {
                     if wanted {
@@ -228,55 +234,55 @@ impl Reader {
 
     /// Goes on to the next file; false where there is none.
     fn next_part(&mut self) -> Result<bool, InputError> {
-        self.part.unmodified()?;
+        self.source.unmodified()?;
         let Some(source) = self.sources.open_next() else { return Ok(false) };
-        let part = Part::open(source?, &self.names, true)?;
-        part.fits(&self.part, &self.names)?;
-        let before = mem::replace(&mut self.part, part).format;
+        let source = OpenSource::open(source?, &self.names, true)?;
+        source.fits(&self.source, &self.names)?;
+        let before = mem::replace(&mut self.source, source).format;
         self.begin_part(before);
         Ok(true)
     }
 
     fn begin_part(&mut self, format_before: Format) {
-        if self.part.format != format_before && !self.pass.is_quiet() {
-            info!("{} is read as {}", self.part.name, self.part.format);
+        if self.source.format != format_before && !self.pass.is_quiet() {
+            info!("{} is read as {}", self.source.name, self.source.format);
         }
-        self.part.columns.used.iter().for_each(|(_, kind)| self.tally.show(*kind));
+        self.source.columns.used.iter().for_each(|(_, kind)| self.counter.show(*kind));
     }
 
     fn check_rejections(&self) -> Result<(), InputError> {
         // A share of the rows can only be told when enough of them were rejected, or all were read.
         let is_share = !matches!(self.limits.max_rejected, MaxRejected::Count(_));
-        if is_share && self.tally.account.rejections() <= SURE { Ok(()) } else { self.check_limit() }
+        if is_share && self.counter.counts.rejections() <= SURE { Ok(()) } else { self.check_limit() }
     }
 
     fn check_limit(&self) -> Result<(), InputError> {
-        let (rejected, rows_read) = (self.tally.account.rejections(), self.tally.account.rows_seen);
+        let (rejected, rows_read) = (self.counter.counts.rejections(), self.counter.counts.rows_seen);
         if self.limits.max_rejected.is_passed(rejected, rows_read) {
             self.check_operations()?;
-            let (name, reasons) = (self.name().to_owned(), self.tally.account.reasons());
+            let (name, reasons) = (self.name().to_owned(), self.counter.counts.reasons());
             return Err(InputError::TooManyRejected { name, rejected, rows_read, reasons });
         }
         Ok(())
     }
 
     fn check_operations(&self) -> Result<(), InputError> {
-        let (rows, words) = (self.tally.unknown_operations, self.tally.unknown_words.clone());
+        let (rows, words) = (self.counter.unknown_operations, self.counter.unknown_words.clone());
         let name = self.name().to_owned();
         if rows == 0 { Ok(()) } else { Err(InputError::UnknownOperations { name, rows, words }) }
     }
 
     /// What no limit allows.
     fn check_unusable(&self) -> Result<(), InputError> {
-        let (tally, account) = (&self.tally, &self.tally.account);
-        let (name, reasons) = (|| self.name().to_owned(), || account.reasons());
+        let (counter, counts) = (&self.counter, &self.counter.counts);
+        let (name, reasons) = (|| self.name().to_owned(), || counts.reasons());
         self.check_operations()?;
-        let lost = [Operation::Remove, Operation::Add].into_iter().find(|operation| tally.has_lost(*operation));
+        let lost = [Operation::Remove, Operation::Add].into_iter().find(|operation| counter.has_lost(*operation));
         if let (Some(operation), Some(_)) = (lost, &self.names.operation) {
             return Err(InputError::OperationRejected { name: name(), operation, reasons: reasons() });
         }
-        if self.pass.is_last() && account.rejections() > 0 && account.identifiers() == 0 {
-            return Err(InputError::AllRejected { name: name(), rows_read: account.rows_read, reasons: reasons() });
+        if self.pass.is_last() && counts.rejections() > 0 && counts.identifiers() == 0 {
+            return Err(InputError::AllRejected { name: name(), rows_read: counts.rows_read, reasons: reasons() });
         }
         Ok(())
     }
@@ -284,13 +290,13 @@ impl Reader {
     fn check_end(&self) -> Result<(), InputError> {
         self.check_unusable()?;
         self.check_limit()?;
-        let found = self.tally.account.rows_seen;
+        let found = self.counter.counts.rows_seen;
         if let Some(expected) = self.limits.expected_rows.filter(|expected| *expected != found) {
             return Err(InputError::ExpectedRows { name: self.name().to_owned(), found, expected });
         }
-        if self.part.format == Format::Jsonl && !self.pass.is_quiet() {
+        if self.source.format == Format::Jsonl && !self.pass.is_quiet() {
             let kinds = Kind::all(self.names.aliases.len()).skip(2).zip(&self.names.aliases);
-            let missing = kinds.filter(|(kind, _)| !self.tally.is_shown(*kind)).map(|(_, label)| label.clone());
+            let missing = kinds.filter(|(kind, _)| !self.counter.is_shown(*kind)).map(|(_, label)| label.clone());
             warn_of_missing(&missing.collect::<Vec<_>>());
         }
         Ok(())
@@ -307,7 +313,7 @@ fn warn_of_missing(names: &[String]) {
 mod tests {
     use super::*;
     use crate::input::formats;
-    use part::Layout;
+    use open_source::Layout;
     use proptest::prelude::*;
 
     fn layout() -> Layout {
@@ -343,20 +349,20 @@ mod tests {
                 writer.write_record(row).unwrap();
             }
             let text = writer.into_inner().unwrap();
-            let form = Form { format: Some(Format::Csv), ..Form::default() };
-            let mut input = formats::open(text.as_slice(), "-", &form, Vec::new()).unwrap();
+            let format_hint = FormatHint { format: Some(Format::Csv), ..FormatHint::default() };
+            let mut input = formats::open(text.as_slice(), "-", &format_hint, Vec::new()).unwrap();
             let names = Names { aliases: vec!["email".to_owned()], ..Names::default() };
-            let mut tally = Tally::new(&names, Pass::Every(Operation::Add));
+            let mut counter = RowCounter::new(&names, Pass::Every(Operation::Add));
             let mut sent_on = 0;
             while input.rows.advance().unwrap() {
-                tally.count_row(input.rows.row(), &layout(), &mut |_, _| sent_on += 1);
+                counter.count_row(input.rows.row(), &layout(), &mut |_, _| sent_on += 1);
             }
-            let account = tally.account;
-            prop_assert_eq!(account.rows_read, rows.len() as u64);
-            prop_assert_eq!(account.rows_read, account.rows_used + account.rows_without_identifier + account.rows_rejected);
-            prop_assert_eq!(account.identifiers(), sent_on);
+            let counts = counter.counts;
+            prop_assert_eq!(counts.rows_read, rows.len() as u64);
+            prop_assert_eq!(counts.rows_read, counts.rows_used + counts.rows_without_identifier + counts.rows_rejected);
+            prop_assert_eq!(counts.identifiers(), sent_on);
             let whole = rows.iter().filter(|row| row.len() == 3).count() as u64;
-            let cells = account.cells_blank + account.null_words + account.cells_rejected.iter().sum::<u64>() + account.identifiers();
+            let cells = counts.cells_blank + counts.null_words + counts.cells_rejected.iter().sum::<u64>() + counts.identifiers();
             prop_assert_eq!(cells, 2 * whole);
         }
     }

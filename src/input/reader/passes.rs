@@ -8,14 +8,14 @@ use crate::input::source::Sources;
 use crate::members::operation::Operations;
 
 /// A pass that has not begun yet.
-pub struct Later {
+pub struct LaterPass {
     pass: Pass,
     sources: Sources,
     names: Names,
     limits: Limits,
 }
 
-impl Later {
+impl LaterPass {
     /// Begins it.
     pub fn begin(self) -> Result<Reader, InputError> {
         Reader::new(self.sources, &self.names, self.limits, self.pass)
@@ -23,11 +23,11 @@ impl Later {
 }
 
 /// What follows when the first pass has judged the input to be usable.
-pub struct Rest {
+pub struct LaterPasses {
     /// First.
-    pub removals: Later,
+    pub removals: LaterPass,
     /// When all removals are settled; it is to go on counting where they ended.
-    pub additions: Later,
+    pub additions: LaterPass,
 }
 
 /// Opens the input for the first pass, and keeps what later ones need.
@@ -36,14 +36,15 @@ pub fn open(
     names: &Names,
     limits: Limits,
     operations: &Operations,
-) -> Result<(Reader, Option<Rest>), InputError> {
+) -> Result<(Reader, Option<LaterPasses>), InputError> {
     let first = |sources| Reader::new(sources, names, limits, Pass::first(operations));
     match operations {
         Operations::One(_) => Ok((first(sources)?, None)),
         Operations::Column(_) => {
             let [judged, removals, additions] = sources.thrice()?;
-            let later = |pass, sources| Later { pass, sources, names: names.clone(), limits };
-            let rest = Rest { removals: later(Pass::Removals, removals), additions: later(Pass::Additions, additions) };
+            let later = |pass, sources| LaterPass { pass, sources, names: names.clone(), limits };
+            let rest =
+                LaterPasses { removals: later(Pass::Removals, removals), additions: later(Pass::Additions, additions) };
             Ok((first(judged)?, Some(rest)))
         }
     }

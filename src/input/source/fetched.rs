@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use super::spool::Kept;
+use super::spool::SpoolReader;
 
 /// A whole file that only this process can read. Clones are the same file.
 #[derive(Clone, Debug)]
@@ -30,8 +30,8 @@ impl Fetched {
     }
 
     /// Reads it from its beginning. Every reader has a place of its own, so several do not disturb each other.
-    pub fn open(&self) -> Kept {
-        Kept::new(Arc::clone(&self.file))
+    pub fn open(&self) -> SpoolReader {
+        SpoolReader::new(Arc::clone(&self.file))
     }
 }
 

@@ -15,10 +15,10 @@ pub mod fetched;
 pub mod files;
 pub mod spool;
 
-use crate::input::formats::format::Form;
+use crate::input::formats::format::FormatHint;
 use fetched::Fetched;
 use files::{Stamp, Watch};
-use spool::{Keeping, Kept};
+use spool::{SpoolReader, TeeReader};
 
 /// What is to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub struct Source {
     /// For messages. Its end may tell the format.
     pub name: String,
     /// Format and columns, as far as they are known.
-    pub form: Form,
+    pub format_hint: FormatHint,
     bytes: Box<dyn Read + Send>,
     read: Arc<AtomicU64>,
     watch: Watch,
@@ -138,13 +138,13 @@ pub struct Source {
 
 impl Source {
     /// From bytes that come from anywhere.
-    pub fn new(name: String, form: Form, bytes: Box<dyn Read + Send>) -> Self {
-        Self { name, form, bytes, read: Arc::default(), watch: Watch::nothing() }
+    pub fn new(name: String, format_hint: FormatHint, bytes: Box<dyn Read + Send>) -> Self {
+        Self { name, format_hint, bytes, read: Arc::default(), watch: Watch::nothing() }
     }
 
     /// The same, which keeps what it reads.
     fn keeping(self, spool: Arc<File>) -> Self {
-        Self { bytes: Box::new(Keeping { bytes: self.bytes, spool }), ..self }
+        Self { bytes: Box::new(TeeReader { bytes: self.bytes, spool }), ..self }
     }
 
     /// The watch that tells, at the end, whether the file is still the one that was looked at first.
@@ -172,7 +172,7 @@ impl Read for Source {
 /// The sources of a run, to be read one after the other. Files are opened when it is their turn.
 pub struct Sources {
     name: String,
-    form: Form,
+    format_hint: FormatHint,
     size: Option<u64>,
     read: Arc<AtomicU64>,
     waiting: VecDeque<Waiting>,
@@ -188,15 +188,15 @@ enum Waiting {
 
 impl Sources {
     /// Finds the files and looks at how they are now; opens nothing yet.
-    pub fn find(input: &Input, form: &Form) -> Result<Self, SourceError> {
+    pub fn find(input: &Input, format_hint: &FormatHint) -> Result<Self, SourceError> {
         match input {
             Input::Stdin => {
-                return Ok(Self::one(Source::new(input.to_string(), form.clone(), Box::new(io::stdin()))));
+                return Ok(Self::one(Source::new(input.to_string(), format_hint.clone(), Box::new(io::stdin()))));
             }
             Input::Fetched(fetched) => {
                 let (name, size) = (fetched.name().to_owned(), Some(fetched.size()));
                 let waiting = VecDeque::from([Waiting::Fetched(fetched.clone())]);
-                return Ok(Self { name, form: form.clone(), size, read: Arc::default(), waiting });
+                return Ok(Self { name, format_hint: format_hint.clone(), size, read: Arc::default(), waiting });
             }
             Input::Files(_) => {}
         }
@@ -211,13 +211,13 @@ impl Sources {
             _ => format!("{input} ({} files)", files.len()),
         };
         let waiting = files.into_iter().map(|(path, stamp)| Waiting::File(path, stamp)).collect();
-        Ok(Self { name, form: form.clone(), size, read: Arc::default(), waiting })
+        Ok(Self { name, format_hint: format_hint.clone(), size, read: Arc::default(), waiting })
     }
 
     /// This one alone.
     pub fn one(source: Source) -> Self {
-        let (name, form, read) = (source.name.clone(), source.form.clone(), Arc::clone(&source.read));
-        Self { name, form, size: None, read, waiting: VecDeque::from([Waiting::Source(source)]) }
+        let (name, format_hint, read) = (source.name.clone(), source.format_hint.clone(), Arc::clone(&source.read));
+        Self { name, format_hint, size: None, read, waiting: VecDeque::from([Waiting::Source(source)]) }
     }
 
     /// What is read, for messages.
@@ -249,13 +249,13 @@ impl Sources {
     pub fn open_next(&mut self) -> Option<Result<Source, SourceError>> {
         Some(match self.waiting.pop_front()? {
             Waiting::Source(source) => Ok(source),
-            Waiting::File(path, stamp) => files::open(path, stamp, &self.form, Arc::clone(&self.read)),
+            Waiting::File(path, stamp) => files::open(path, stamp, &self.format_hint, Arc::clone(&self.read)),
             Waiting::Fetched(fetched) => {
-                let source = Source::new(fetched.name().to_owned(), self.form.clone(), Box::new(fetched.open()));
+                let source = Source::new(fetched.name().to_owned(), self.format_hint.clone(), Box::new(fetched.open()));
                 Ok(Source { read: Arc::clone(&self.read), ..source })
             }
             Waiting::Pipe(path, spool) => {
-                files::open(path, None, &self.form, Arc::clone(&self.read)).map(|source| source.keeping(spool))
+                files::open(path, None, &self.format_hint, Arc::clone(&self.read)).map(|source| source.keeping(spool))
             }
         })
     }
@@ -264,8 +264,8 @@ impl Sources {
     /// the first pass, in a file without a name.
     pub fn thrice(self) -> Result<[Self; 3], SourceError> {
         let mut passes = [const { VecDeque::new() }; 3];
-        let kept = |name: String, form: Form, spool: &Arc<File>| {
-            let mut source = Source::new(name, form, Box::new(Kept::new(Arc::clone(spool))));
+        let kept = |name: String, format_hint: FormatHint, spool: &Arc<File>| {
+            let mut source = Source::new(name, format_hint, Box::new(SpoolReader::new(Arc::clone(spool))));
             source.read = Arc::clone(&self.read);
             Waiting::Source(source)
         };
@@ -285,14 +285,14 @@ impl Sources {
                 Waiting::File(path, None) | Waiting::Pipe(path, _) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
                     for pass in later {
-                        pass.push_back(kept(path.display().to_string(), self.form.clone(), &spool));
+                        pass.push_back(kept(path.display().to_string(), self.format_hint.clone(), &spool));
                     }
                     first.push_back(Waiting::Pipe(path, spool));
                 }
                 Waiting::Source(source) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
                     for pass in later {
-                        pass.push_back(kept(source.name.clone(), source.form.clone(), &spool));
+                        pass.push_back(kept(source.name.clone(), source.format_hint.clone(), &spool));
                     }
                     first.push_back(Waiting::Source(source.keeping(spool)));
                 }
@@ -301,7 +301,7 @@ impl Sources {
         let size = self.size.map(|size| size * 3);
         Ok(passes.map(|waiting| Self {
             name: self.name.clone(),
-            form: self.form.clone(),
+            format_hint: self.format_hint.clone(),
             size,
             read: Arc::clone(&self.read),
             waiting,
@@ -311,7 +311,9 @@ impl Sources {
     /// Opens those that are still to be read, for a look at how they begin. What cannot be opened twice is left out.
     pub fn ahead(&self) -> impl Iterator<Item = Result<Source, SourceError>> {
         self.waiting.iter().filter_map(|waiting| match waiting {
-            Waiting::File(path, stamp @ Some(_)) => Some(files::open(path.clone(), *stamp, &self.form, Arc::default())),
+            Waiting::File(path, stamp @ Some(_)) => {
+                Some(files::open(path.clone(), *stamp, &self.format_hint, Arc::default()))
+            }
             Waiting::File(_, None) | Waiting::Pipe(..) | Waiting::Fetched(_) | Waiting::Source(_) => None,
         })
     }
@@ -331,7 +333,7 @@ mod tests {
         let paths = ["a", "b"].map(|name| folder.path().join(name));
         std::fs::write(&paths[0], &packed).unwrap();
         std::fs::write(&paths[1], "plain").unwrap();
-        let mut sources = Sources::find(&Input::Files(paths.to_vec()), &Form::default()).unwrap();
+        let mut sources = Sources::find(&Input::Files(paths.to_vec()), &FormatHint::default()).unwrap();
         assert_eq!((sources.size(), sources.len()), (Some(packed.len() as u64 + 5), 2));
 
         for source in sources.ahead() {
@@ -353,7 +355,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"some rows").unwrap();
         let input = Input::Fetched(Fetched::new("job 7", file, 9));
-        let [mut one, mut other, _] = Sources::find(&input, &Form::default()).unwrap().thrice().unwrap();
+        let [mut one, mut other, _] = Sources::find(&input, &FormatHint::default()).unwrap().thrice().unwrap();
         assert_eq!((one.name(), one.size(), one.len()), ("job 7", Some(27), 1));
         let (mut first, mut again) = (one.open_next().unwrap().unwrap(), other.open_next().unwrap().unwrap());
         first.read_exact(&mut [0; 5]).unwrap();

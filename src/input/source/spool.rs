@@ -11,14 +11,14 @@ pub fn new() -> io::Result<Arc<File>> {
 }
 
 /// Reads, and keeps what it read.
-pub struct Keeping {
+pub struct TeeReader {
     /// What is read.
     pub bytes: Box<dyn Read + Send>,
     /// Where it is kept.
     pub spool: Arc<File>,
 }
 
-impl Read for Keeping {
+impl Read for TeeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.bytes.read(buffer)?;
         self.spool.as_ref().write_all(&buffer[..count])?;
@@ -27,22 +27,22 @@ impl Read for Keeping {
 }
 
 /// Reads what was kept, from the beginning.
-pub struct Kept {
+pub struct SpoolReader {
     spool: Arc<File>,
-    place: u64,
+    offset: u64,
 }
 
-impl Kept {
+impl SpoolReader {
     /// At the beginning.
     pub fn new(spool: Arc<File>) -> Self {
-        Self { spool, place: 0 }
+        Self { spool, offset: 0 }
     }
 }
 
-impl Read for Kept {
+impl Read for SpoolReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.spool.read_at(buffer, self.place)?;
-        self.place += count as u64;
+        let count = self.spool.read_at(buffer, self.offset)?;
+        self.offset += count as u64;
         Ok(count)
     }
 }
@@ -55,12 +55,12 @@ mod tests {
     fn what_was_read_can_be_read_again() {
         let spool = new().unwrap();
         let text = b"user_ids\nu1\nu2\n";
-        let mut keeping = Keeping { bytes: Box::new(text.as_slice()), spool: Arc::clone(&spool) };
+        let mut keeping = TeeReader { bytes: Box::new(text.as_slice()), spool: Arc::clone(&spool) };
         let mut read = Vec::new();
         keeping.read_to_end(&mut read).unwrap();
         for _ in 0..2 {
             let mut again = Vec::new();
-            Kept::new(Arc::clone(&spool)).read_to_end(&mut again).unwrap();
+            SpoolReader::new(Arc::clone(&spool)).read_to_end(&mut again).unwrap();
             assert_eq!((read.as_slice(), again.as_slice()), (text.as_slice(), text.as_slice()));
         }
     }

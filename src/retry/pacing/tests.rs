@@ -9,7 +9,7 @@ fn pacing() -> Pacing {
     Pacing::new(at(900), 250_000)
 }
 
-fn ask(pacing: &mut Pacing, now: u64) -> Turn {
+fn ask(pacing: &mut Pacing, now: u64) -> Admission {
     pacing.ask(at(now), Delay::default())
 }
 
@@ -28,10 +28,10 @@ fn ended(pacing: &mut Pacing, now: u64, outcome: RequestOutcome) {
 fn all_send_while_all_is_well_and_a_batch_keeps_to_its_own_delay() {
     let mut pacing = pacing();
     for _ in 0..4 {
-        assert_eq!(ask(&mut pacing, 0), Turn::Go);
+        assert_eq!(ask(&mut pacing, 0), Admission::Go);
         begin(&mut pacing, 0);
     }
-    assert_eq!(pacing.ask(at(1), Delay { until: at(2), since: at(1), announced: false }), Turn::NotBefore(at(2)));
+    assert_eq!(pacing.ask(at(1), Delay { until: at(2), since: at(1), announced: false }), Admission::NotBefore(at(2)));
 }
 
 #[test]
@@ -39,20 +39,20 @@ fn nobody_sends_in_an_announced_pause_and_a_shorter_hint_does_not_shorten_it() {
     let mut pacing = pacing();
     ended(&mut pacing, 1, RequestOutcome::Limited { until: at(31), announced: true });
     ended(&mut pacing, 2, RequestOutcome::Limited { until: at(5), announced: true });
-    assert_eq!(ask(&mut pacing, 30), Turn::NotBefore(at(31)));
-    assert_eq!(ask(&mut pacing, 31), Turn::Go);
+    assert_eq!(ask(&mut pacing, 30), Admission::NotBefore(at(31)));
+    assert_eq!(ask(&mut pacing, 31), Admission::Go);
 }
 
 #[test]
 fn limits_without_a_time_are_probed_a_second_or_more_apart() {
     let mut pacing = pacing();
     ended(&mut pacing, 1, RequestOutcome::Limited { until: at(1), announced: false });
-    assert_eq!(ask(&mut pacing, 1), Turn::Go);
+    assert_eq!(ask(&mut pacing, 1), Admission::Go);
     ended(&mut pacing, 1, RequestOutcome::Limited { until: at(1), announced: false });
-    assert_eq!(ask(&mut pacing, 1), Turn::NotBefore(at(2)));
+    assert_eq!(ask(&mut pacing, 1), Admission::NotBefore(at(2)));
     ended(&mut pacing, 2, RequestOutcome::Through);
     ended(&mut pacing, 2, RequestOutcome::Limited { until: at(2), announced: false });
-    assert_eq!(ask(&mut pacing, 2), Turn::Go);
+    assert_eq!(ask(&mut pacing, 2), Admission::Go);
 }
 
 #[test]
@@ -62,14 +62,14 @@ fn an_outage_is_probed_by_one_request_at_a_time_and_a_success_lets_all_in() {
         ended(&mut pacing, now, RequestOutcome::Failed);
     }
     let long = Delay { until: at(30), since: at(2), announced: false };
-    assert_eq!(pacing.ask(at(2), long), Turn::NotBefore(at(3)), "the probe's pacing, not the batch's");
-    assert_eq!(pacing.ask(at(3), long), Turn::Go);
+    assert_eq!(pacing.ask(at(2), long), Admission::NotBefore(at(3)), "the probe's pacing, not the batch's");
+    assert_eq!(pacing.ask(at(3), long), Admission::Go);
     let probe = begin(&mut pacing, 3);
-    assert_eq!(ask(&mut pacing, 3), Turn::AfterAnother);
+    assert_eq!(ask(&mut pacing, 3), Admission::AfterAnother);
     pacing.end(at(4), probe, RequestOutcome::Failed, ResponseMeta::NOTHING);
-    assert_eq!(ask(&mut pacing, 4), Turn::NotBefore(at(6)));
+    assert_eq!(ask(&mut pacing, 4), Admission::NotBefore(at(6)));
     ended(&mut pacing, 7, RequestOutcome::Through);
-    assert_eq!(pacing.ask(at(7), long), Turn::Go, "a delay from the outage ends with it");
+    assert_eq!(pacing.ask(at(7), long), Admission::Go, "a delay from the outage ends with it");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn probes_of_a_long_outage_are_at_most_five_seconds_apart() {
     for now in 0..50 {
         ended(&mut pacing, now, RequestOutcome::Failed);
     }
-    assert_eq!(ask(&mut pacing, 50), Turn::NotBefore(at(54)));
+    assert_eq!(ask(&mut pacing, 50), Admission::NotBefore(at(54)));
 }
 
 #[test]
@@ -86,14 +86,14 @@ fn a_locked_cohort_is_asked_one_call_at_a_time_until_a_later_call_succeeds() {
     let mut pacing = pacing();
     let (older, locked) = (begin(&mut pacing, 0), begin(&mut pacing, 0));
     pacing.end(at(1), locked, RequestOutcome::Locked(at(2)), ANSWERED);
-    assert_eq!(ask(&mut pacing, 2), Turn::AfterAnother);
+    assert_eq!(ask(&mut pacing, 2), Admission::AfterAnother);
     pacing.end(at(2), older, RequestOutcome::Through, ANSWERED);
-    assert_eq!(ask(&mut pacing, 2), Turn::Go);
+    assert_eq!(ask(&mut pacing, 2), Admission::Go);
     let alone = begin(&mut pacing, 2);
-    assert_eq!(ask(&mut pacing, 2), Turn::AfterAnother, "the older call says nothing of the lock");
+    assert_eq!(ask(&mut pacing, 2), Admission::AfterAnother, "the older call says nothing of the lock");
     pacing.end(at(3), alone, RequestOutcome::Through, ANSWERED);
     begin(&mut pacing, 3);
-    assert_eq!(ask(&mut pacing, 3), Turn::Go);
+    assert_eq!(ask(&mut pacing, 3), Admission::Go);
 }
 
 #[test]
@@ -133,9 +133,9 @@ fn what_a_server_asks_a_caller_to_wait_for_holds_in_an_outage_and_after_it() {
         ended(&mut pacing, now, RequestOutcome::Failed);
     }
     let told = Delay { until: at(30), since: at(2), announced: true };
-    assert_eq!(pacing.ask(at(5), told), Turn::NotBefore(at(30)));
+    assert_eq!(pacing.ask(at(5), told), Admission::NotBefore(at(30)));
     ended(&mut pacing, 6, RequestOutcome::Through);
-    assert_eq!(pacing.ask(at(6), told), Turn::NotBefore(at(30)));
+    assert_eq!(pacing.ask(at(6), told), Admission::NotBefore(at(30)));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn the_limit_an_hour_holds_and_waiting_for_it_is_no_outage() {
     let mut pacing = Pacing::new(at(900), 2);
     ended(&mut pacing, 0, RequestOutcome::Through);
     ended(&mut pacing, 1, RequestOutcome::Failed);
-    assert_eq!(ask(&mut pacing, 2), Turn::NotBefore(at(3610)));
+    assert_eq!(ask(&mut pacing, 2), Admission::NotBefore(at(3610)));
     assert_eq!(pacing.paused_until(at(2)), at(3610));
     ended(&mut pacing, 3610, RequestOutcome::Failed);
     assert_eq!(pacing.outage(at(3611)), None);
@@ -159,10 +159,10 @@ fn no_more_is_in_flight_than_the_server_says_is_left() {
     };
     let (first, second) = (begin(&mut pacing, 0), begin(&mut pacing, 0));
     pacing.end(at(0), first, RequestOutcome::Through, left(1));
-    assert_eq!(ask(&mut pacing, 0), Turn::AfterAnother);
+    assert_eq!(ask(&mut pacing, 0), Admission::AfterAnother);
     pacing.end(at(0), second, RequestOutcome::Through, left(0));
-    assert_eq!(ask(&mut pacing, 0), Turn::NotBefore(at(60)));
-    assert_eq!(ask(&mut pacing, 60), Turn::Go);
+    assert_eq!(ask(&mut pacing, 0), Admission::NotBefore(at(60)));
+    assert_eq!(ask(&mut pacing, 60), Admission::Go);
 }
 
 mod limit {
@@ -230,12 +230,12 @@ mod limit {
             let later = now + Duration::from_micros(random.u64(100..latency * 1000));
             match step {
                 Step::Ask => match pacing.ask(now, Delay::default()) {
-                    Turn::Go => {
+                    Admission::Go => {
                         let permit = pacing.begin(now);
                         steps.push(Reverse((later, task, Step::Arrive(permit))));
                     }
-                    Turn::NotBefore(time) => steps.push(Reverse((time, task, Step::Ask))),
-                    Turn::AfterAnother => waiting[task] += 1,
+                    Admission::NotBefore(time) => steps.push(Reverse((time, task, Step::Ask))),
+                    Admission::AfterAnother => waiting[task] += 1,
                 },
                 Step::Arrive(permit) => {
                     answers.insert((task, permit), window.request(now));

@@ -8,7 +8,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::settings::raw::{Layer, Origin, Raw, Written};
+use crate::settings::raw::{Located, Origin, RawValue, SettingsLayer};
 use crate::settings::setting::{Unset, one_of, whole};
 use crate::settings::{Config, yaml};
 
@@ -69,9 +69,9 @@ fn is_a(name: &str, value: &Value) -> bool {
 }
 
 fn checked(settings: &Value) -> Result<Config, String> {
-    let written = |value| Written { raw: Raw::from(value), origin: Origin::Environment("a test") };
+    let written = |value| Located { raw: RawValue::from(value), origin: Origin::Environment("a test") };
     let map = settings.as_object().unwrap().iter();
-    let layer: Layer = map.map(|(name, value)| (Key::from_name(name).unwrap(), written(value))).collect();
+    let layer: SettingsLayer = map.map(|(name, value)| (Key::from_name(name).unwrap(), written(value))).collect();
     Config::check(&layer, false).map_err(|error| error.to_string())
 }
 
@@ -213,19 +213,19 @@ fn documentation(setting: &Setting) -> String {
     let quoted = |texts: &[&str]| one_of(&texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>());
     let such_as = |what: &str| format!("{what}, such as {}", quoted(setting.examples));
     let values = match setting.kind {
-        Kind::Text => such_as("text"),
-        Kind::Path => such_as("a path"),
-        Kind::Segment => "letters, digits, `_` and `-`".to_owned(),
-        Kind::JobNumber => such_as("the number of a job"),
-        Kind::OneOf(names) => quoted(&names()),
-        Kind::List => such_as("a list, or text with commas"),
-        Kind::Paths => such_as("a path, a pattern, or a list of them"),
-        Kind::Map => such_as("a map"),
-        Kind::Whole(from, u64::MAX) => such_as(&whole(from, u64::MAX)),
-        Kind::Whole(from, to) => format!("{from} to {to}"),
-        Kind::Share => such_as("a whole number, or a percentage"),
-        Kind::Duration => such_as("a duration"),
-        Kind::Flag => "`true` or `false`".to_owned(),
+        ValueKind::Text => such_as("text"),
+        ValueKind::Path => such_as("a path"),
+        ValueKind::Segment => "letters, digits, `_` and `-`".to_owned(),
+        ValueKind::JobNumber => such_as("the number of a job"),
+        ValueKind::OneOf(names) => quoted(&names()),
+        ValueKind::List => such_as("a list, or text with commas"),
+        ValueKind::Paths => such_as("a path, a pattern, or a list of them"),
+        ValueKind::Map => such_as("a map"),
+        ValueKind::Whole(from, u64::MAX) => such_as(&whole(from, u64::MAX)),
+        ValueKind::Whole(from, to) => format!("{from} to {to}"),
+        ValueKind::Share => such_as("a whole number, or a percentage"),
+        ValueKind::Duration => such_as("a duration"),
+        ValueKind::Flag => "`true` or `false`".to_owned(),
     };
     let unset = match setting.unset {
         Unset::Default(value) => format!("`{value}`"),

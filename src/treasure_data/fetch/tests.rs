@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::http::endpoint::Endpoint;
 use crate::http::{Body, HttpError};
-use crate::retry::{Clock, Halt, Jumping, Limits};
+use crate::retry::{Clock, Jumping, LimitReached, Limits};
 
 /// Answers in this order, and the last one again and again.
 struct Answers {
@@ -61,7 +61,7 @@ fn show(status: &str) -> Reply {
 #[derive(Debug)]
 enum Stop {
     Job(JobError),
-    Halt(Halt),
+    LimitReached(LimitReached),
 }
 
 impl From<JobError> for Stop {
@@ -71,7 +71,7 @@ impl From<JobError> for Stop {
 }
 
 struct Ran {
-    result: Option<(String, Shown)>,
+    result: Option<(String, JobInfo)>,
     stop: Option<Stop>,
     asked: Vec<(String, HeaderMap)>,
     took: Duration,
@@ -85,7 +85,7 @@ fn fetch(replies: Vec<Reply>) -> Ran {
         max_requests_per_hour: 100_000,
         max_duration: Duration::from_hours(23),
     };
-    let limiter = RateLimiter::new(limits, Arc::clone(&clock) as Arc<dyn Clock>, Stop::Halt);
+    let limiter = RateLimiter::new(limits, Arc::clone(&clock) as Arc<dyn Clock>, Stop::LimitReached);
     let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
     let key = Secret::new("7/never-to-be-seen".to_owned());
     let client = Client::new(&job, &key, &get, &limiter);
@@ -160,14 +160,22 @@ fn the_word_of_the_latest_try_is_what_is_shown_of_a_download() {
 #[test]
 fn nobody_who_answers_is_an_outage_after_a_minute() {
     let ran = fetch(vec![Reply::Unreachable]);
-    assert!(matches!(ran.stop, Some(Stop::Halt(Halt::Outage { answered: false, .. }))), "{:?}", ran.stop);
+    assert!(
+        matches!(ran.stop, Some(Stop::LimitReached(LimitReached::Outage { answered: false, .. }))),
+        "{:?}",
+        ran.stop
+    );
     assert!(ran.took >= Duration::from_mins(1) && ran.took < Duration::from_mins(2), "{:?}", ran.took);
 }
 
 #[test]
 fn an_outage_in_the_middle_is_waited_for_a_quarter_of_an_hour() {
     let ran = fetch(vec![show("running"), Reply::Answer(503, HeaderMap::new(), Vec::new())]);
-    assert!(matches!(ran.stop, Some(Stop::Halt(Halt::Outage { answered: true, .. }))), "{:?}", ran.stop);
+    assert!(
+        matches!(ran.stop, Some(Stop::LimitReached(LimitReached::Outage { answered: true, .. }))),
+        "{:?}",
+        ran.stop
+    );
     assert!(ran.took >= Duration::from_mins(15) && ran.took < Duration::from_mins(16), "{:?}", ran.took);
 }
 

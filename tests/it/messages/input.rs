@@ -8,7 +8,7 @@ use td_braze_cohort::input::columns::HeaderError;
 use td_braze_cohort::input::error::InputError;
 use td_braze_cohort::input::formats::RowsError;
 use td_braze_cohort::input::formats::format::Format;
-use td_braze_cohort::input::formats::problem::Place;
+use td_braze_cohort::input::formats::problem::Position;
 use td_braze_cohort::input::source::SourceError;
 use td_braze_cohort::input::source::compressed::CompressionError;
 use td_braze_cohort::members::operation::Operation;
@@ -41,7 +41,7 @@ fn files() -> Vec<SourceError> {
 }
 
 fn rows() -> Vec<RowsError> {
-    let at = |unit, number| Place { unit, number };
+    let at = |unit, number| Position { unit, number };
     let compressed = |error: CompressionError| RowsError::Io { after: at("line", 12), error: error.into() };
     vec![
         RowsError::Io { after: at("row", 12), error: io::Error::from_raw_os_error(5) },

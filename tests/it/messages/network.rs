@@ -9,9 +9,9 @@ use super::{Section, full, texts};
 use td_braze_cohort::braze::{Refusal, Verdict, classify};
 use td_braze_cohort::commands::CommandError;
 use td_braze_cohort::commands::exit::Exit;
-use td_braze_cohort::commands::outcome::{Server, Stop};
-use td_braze_cohort::commands::pipeline::Finished;
-use td_braze_cohort::delivery::counts::Sent;
+use td_braze_cohort::commands::outcome::{Api, Stop};
+use td_braze_cohort::commands::pipeline::Outcome;
+use td_braze_cohort::delivery::counts::DeliveryCounts;
 use td_braze_cohort::delivery::failed_file::FailuresError;
 use td_braze_cohort::http::connect_proxy::{TunnelError, way_out};
 use td_braze_cohort::http::endpoint::Endpoint;
@@ -19,14 +19,14 @@ use td_braze_cohort::http::resolver::LookupError;
 use td_braze_cohort::http::tls::{CertificateRefused, reason};
 use td_braze_cohort::http::{Answer, HttpError};
 use td_braze_cohort::input::columns::HeaderError;
-use td_braze_cohort::input::counters::InputAccount;
+use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputError;
 use td_braze_cohort::input::removals::TooMany;
 use td_braze_cohort::members::operation::{Operation, Operations};
-use td_braze_cohort::report::Account;
+use td_braze_cohort::report::Report;
 use td_braze_cohort::retry::Failure;
 use td_braze_cohort::treasure_data::answer::of_answer;
-use td_braze_cohort::treasure_data::show::Shown;
+use td_braze_cohort::treasure_data::show::JobInfo;
 use td_braze_cohort::treasure_data::{Job, JobError};
 
 pub fn sections() -> Vec<Section> {
@@ -62,7 +62,7 @@ fn outages() -> Vec<Stop> {
         HttpError::Unreachable(tunnel.to_string()),
         HttpError::Timeout("receive response".into()),
         HttpError::Broken("Connection reset by peer (os error 104)".into()),
-        HttpError::Garbage("more than 65536 bytes".into()),
+        HttpError::Unintelligible("more than 65536 bytes".into()),
     ];
     errors.extend(lookups.into_iter().map(|error| HttpError::Unreachable(error.to_string())));
     let outage = |last: String, answered, server| Stop::Outage {
@@ -72,9 +72,9 @@ fn outages() -> Vec<Stop> {
         answered,
         last,
     };
-    let answered = [Server::Braze, Server::TreasureData].map(|server| outage("status 503".into(), true, server));
-    let last = [outage("took too long (connect)".into(), false, Server::TreasureData)];
-    let errors = errors.into_iter().map(|error| outage(error.to_string(), false, Server::Braze));
+    let answered = [Api::Braze, Api::TreasureData].map(|server| outage("status 503".into(), true, server));
+    let last = [outage("took too long (connect)".into(), false, Api::TreasureData)];
+    let errors = errors.into_iter().map(|error| outage(error.to_string(), false, Api::Braze));
     errors.chain(last).chain(answered).collect()
 }
 
@@ -146,7 +146,7 @@ fn jobs() -> Vec<Stop> {
     };
     let shown = |schema: &str| {
         let body = format!(r#"{{"status": "success", "hive_result_schema": {schema}}}"#);
-        Shown::parse(body.as_bytes()).unwrap().columns(&job).unwrap_err()
+        JobInfo::parse(body.as_bytes()).unwrap().columns(&job).unwrap_err()
     };
     let header = HeaderError::NoIdentifierColumn {
         seen: vec!["email".into()],
@@ -201,12 +201,12 @@ fn ends() -> Vec<Stop> {
 }
 
 fn incomplete() -> Vec<String> {
-    let finished = |sent: Sent, exit: Exit, stop| {
-        let account = Account {
+    let outcome = |sent: DeliveryCounts, exit: Exit, stop| {
+        let report = Report {
             cohort_id: "vip".into(),
             operations: Operations::One(Operation::Add),
             labels: Vec::new(),
-            input: InputAccount { user_ids: 5000, ..InputAccount::new(0) },
+            input: InputCounts { user_ids: 5000, ..InputCounts::new(0) },
             sent,
             removals: None,
             seconds: 1.0,
@@ -214,14 +214,14 @@ fn incomplete() -> Vec<String> {
             dry_run: None,
             ignored_parameters: Vec::new(),
         };
-        Finished { account, stop, exit, sandbox: None }.problem().unwrap()
+        Outcome { report, stop, exit, sandbox: None }.problem().unwrap()
     };
-    let sent = |delivered, refused| Sent { delivered, refused, requests: 6, retries: 0 };
+    let sent = |delivered, refused| DeliveryCounts { delivered, refused, requests: 6, retries: 0 };
     let input = InputError::ExpectedRows { name: "members.csv".into(), found: 5000, expected: 6000 };
     vec![
-        finished(sent(3000, 1000), Exit::TryAgain, None),
-        finished(sent(4000, 1000), Exit::Refused, None),
-        finished(sent(5000, 0), Exit::Input, Some(Stop::Input(input))),
+        outcome(sent(3000, 1000), Exit::TryAgain, None),
+        outcome(sent(4000, 1000), Exit::Refused, None),
+        outcome(sent(5000, 0), Exit::Input, Some(Stop::Input(input))),
     ]
 }
 

@@ -14,7 +14,7 @@ use td_braze_cohort::http::proxy::{Proxy, ProxyError};
 use td_braze_cohort::http::tls::TrustError;
 use td_braze_cohort::sandbox::{self, RateLimit};
 use td_braze_cohort::settings::credentials::{from_environment, td_api_key, td_server};
-use td_braze_cohort::settings::raw::{Layer, Origin, Raw, Written};
+use td_braze_cohort::settings::raw::{Located, Origin, RawValue, SettingsLayer};
 use td_braze_cohort::settings::setting::Key;
 use td_braze_cohort::settings::template::TemplateError;
 use td_braze_cohort::settings::{Config, ConfigError, read_file, yaml};
@@ -80,9 +80,9 @@ fn files() -> Vec<String> {
 
 /// What these settings, each in line 3, are answered with.
 fn refused(settings: &Value) -> String {
-    let written = |value| Written { raw: Raw::from(value), origin: line(3) };
+    let written = |value| Located { raw: RawValue::from(value), origin: line(3) };
     let settings = settings.as_object().unwrap().iter();
-    let layer: Layer = settings.map(|(name, value)| (Key::from_name(name).unwrap(), written(value))).collect();
+    let layer: SettingsLayer = settings.map(|(name, value)| (Key::from_name(name).unwrap(), written(value))).collect();
     Config::check(&layer, true).unwrap_err().to_string()
 }
 
@@ -151,10 +151,11 @@ fn values() -> Vec<String> {
     };
     let mut messages: Vec<_> = wrong.into_iter().map(complete).collect();
     // Two maps of JSON cannot have the same key, those of YAML can.
-    let twice = vec![("a".into(), Raw::Text("user_ids".into())), ("a".into(), Raw::Text("device_ids".into()))];
+    let twice =
+        vec![("a".into(), RawValue::Text("user_ids".into())), ("a".into(), RawValue::Text("device_ids".into()))];
     let [cohort_id, operation, input] =
-        ["vip", "add", "a.csv"].map(|text| Written { raw: Raw::Text(text.into()), origin: line(1) });
-    let mapping = Written { raw: Raw::Map(twice), origin: line(3) };
+        ["vip", "add", "a.csv"].map(|text| Located { raw: RawValue::Text(text.into()), origin: line(1) });
+    let mapping = Located { raw: RawValue::Map(twice), origin: line(3) };
     let layer =
         [(Key::CohortId, cohort_id), (Key::Operation, operation), (Key::Input, input), (Key::Mapping, mapping)].into();
     messages.push(Config::check(&layer, false).unwrap_err().to_string());
@@ -167,10 +168,10 @@ fn values() -> Vec<String> {
 fn templates() -> impl Iterator<Item = TemplateError> {
     let name = || "td.last_job".to_owned();
     [
-        TemplateError::Unknown { name: name(), place: "the workflow's parameters" },
+        TemplateError::Unknown { name: name(), searched: "the workflow's parameters" },
         TemplateError::Unknown {
             name: "region".into(),
-            place: "the environment (where sh> puts the workflow's parameters)",
+            searched: "the environment (where sh> puts the workflow's parameters)",
         },
         TemplateError::Credential { name: "BRAZE_CLIENT_SECRET".into() },
         TemplateError::DigdagSecret,

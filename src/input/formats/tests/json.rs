@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{Cell, Dribble, Read, read, text};
 use crate::input::cells::Reason;
-use crate::input::formats::format::{Form, Format};
+use crate::input::formats::format::{Format, FormatHint};
 use crate::input::formats::{Fault, RowsError, open};
 
 proptest! {
@@ -178,12 +178,12 @@ fn the_lines_before_the_first_object_are_counted_once_it_is_found() {
 #[case::commas(b"{\"id\": 1},\n{\"id\": 2}\n", "a comma behind it")]
 fn what_is_not_an_object_a_line_is_said_to_be_so(#[case] content: &[u8], #[case] message: &str) {
     let known = Some(vec!["id".to_owned()]);
-    for form in [
-        Form { format: Some(Format::Jsonl), ..Form::default() },
-        Form::default(),
-        Form { columns: known, ..Form::default() },
+    for format_hint in [
+        FormatHint { format: Some(Format::Jsonl), ..FormatHint::default() },
+        FormatHint::default(),
+        FormatHint { columns: known, ..FormatHint::default() },
     ] {
-        let error = open(Dribble(content, 5), "-", &form, vec!["id".to_owned()]).map(|_| ()).unwrap_err();
+        let error = open(Dribble(content, 5), "-", &format_hint, vec!["id".to_owned()]).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
     }
 }

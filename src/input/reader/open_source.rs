@@ -3,7 +3,7 @@
 use crate::input::columns::{Columns, HeaderError, Names};
 use crate::input::error::InputError;
 use crate::input::formats::format::Format;
-use crate::input::formats::{self, Place, Row, Rows, RowsError};
+use crate::input::formats::{self, Position, Row, Rows, RowsError};
 use crate::input::source::compressed::Unpacked;
 use crate::input::source::files::Watch;
 use crate::input::source::{Source, SourceError};
@@ -48,14 +48,14 @@ impl Layout {
     }
 
     /// A row, for messages.
-    pub fn at(&self, place: u64) -> String {
-        let place = Place { unit: self.unit, number: place };
-        self.file.as_ref().map_or_else(|| place.to_string(), |file| format!("{file}, {place}"))
+    pub fn at(&self, number: u64) -> String {
+        let position = Position { unit: self.unit, number };
+        self.file.as_ref().map_or_else(|| position.to_string(), |file| format!("{file}, {position}"))
     }
 }
 
 /// An opened source.
-pub struct Part {
+pub struct OpenSource {
     /// For messages.
     pub name: String,
     /// As it was set or recognised.
@@ -70,7 +70,7 @@ pub struct Part {
     watch: Watch,
 }
 
-impl Part {
+impl OpenSource {
     /// Reads as far as it takes to know the columns.
     pub fn open(source: Source, names: &Names, is_one_of_several: bool) -> Result<Self, InputError> {
         let (name, watch) = (source.name.clone(), source.watch());
@@ -83,11 +83,11 @@ impl Part {
         let is_sparse = format == Format::Jsonl;
         let Columns { used, operation, width, .. } =
             if is_sparse { names.among_all(seen.as_deref().unwrap_or_default()) } else { columns.clone() };
-        rows.keep(&used.iter().map(|(place, _)| *place).chain(operation).collect::<Vec<_>>());
+        rows.keep(&used.iter().map(|(index, _)| *index).chain(operation).collect::<Vec<_>>());
         let file = is_one_of_several.then(|| name.clone());
         let all = names.all();
         let labels = if is_sparse { all.as_slice() } else { seen.as_deref().unwrap_or_default() };
-        let labels = used.iter().filter_map(|(place, _)| labels.get(*place).cloned()).collect();
+        let labels = used.iter().filter_map(|(index, _)| labels.get(*index).cloned()).collect();
         let header = seen.clone().filter(|_| matches!(format, Format::Csv | Format::Tsv)).unwrap_or_default();
         let layout = Layout { used, operation, width, unit: format.unit(), file, is_sparse, header, labels };
         let set_names = seen.filter(|_| opened.1 && !is_sparse);
@@ -96,11 +96,11 @@ impl Part {
 
     /// The rows, and whether the columns were set.
     fn open_rows(source: Source, names: &Names) -> Result<(formats::Opened<Unpacked<Source>>, bool), RowsError> {
-        let (name, mut form) = (source.name.clone(), source.form.clone());
-        let start = Place { unit: "line", number: 0 };
+        let (name, mut format_hint) = (source.name.clone(), source.format_hint.clone());
+        let start = Position { unit: "line", number: 0 };
         let unpacked = Unpacked::new(source).map_err(|error| RowsError::Io { after: start, error })?;
-        form.may_be_empty |= unpacked.was_compressed();
-        Ok((formats::open(unpacked, &name, &form, names.all())?, form.columns.is_some()))
+        format_hint.may_be_empty |= unpacked.was_compressed();
+        Ok((formats::open(unpacked, &name, &format_hint, names.all())?, format_hint.columns.is_some()))
     }
 
     /// Goes to the next row; false at the end.
@@ -140,8 +140,8 @@ impl Part {
             return Ok(());
         }
         let all = names.outputs();
-        let kinds = |part: &Self| {
-            let mut kinds: Vec<_> = part.columns.used.iter().map(|(_, kind)| kind.place()).collect();
+        let kinds = |source: &Self| {
+            let mut kinds: Vec<_> = source.columns.used.iter().map(|(_, kind)| kind.index()).collect();
             kinds.sort_unstable();
             kinds
         };
@@ -149,7 +149,7 @@ impl Part {
         if found == wanted {
             return Ok(());
         }
-        let to_names = |kinds: Vec<usize>| kinds.into_iter().filter_map(|place| all.get(place).cloned()).collect();
+        let to_names = |kinds: Vec<usize>| kinds.into_iter().filter_map(|index| all.get(index).cloned()).collect();
         let error =
             HeaderError::OtherColumns { found: to_names(found), wanted: to_names(wanted), first: first.name.clone() };
         Err(header(&self.name, error))

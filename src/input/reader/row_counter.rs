@@ -3,16 +3,16 @@
 use log::warn;
 
 use super::Pass;
-use super::part::Layout;
+use super::open_source::Layout;
 use crate::input::cells::{Cell, NullWords, Reason, examine};
 use crate::input::columns::Names;
-use crate::input::counters::{InputAccount, Rejection};
+use crate::input::counters::{InputCounts, Rejection};
 use crate::input::formats::{Fault, Row, Value};
 use crate::members::identifier::Kind;
 use crate::members::operation::Operation;
 
 /// When a row is counted.
-enum Turn {
+enum RowUse {
     Now(Operation),
     InAnotherPass,
     Never(Fault),
@@ -27,36 +27,36 @@ const MAX_WORD: usize = 12;
 
 #[expect(clippy::inline_always, reason = "a million rows take 0.086 CPU seconds instead of 0.095")]
 #[inline(always)]
-fn turn_of(row: &Row<'_>, layout: &Layout, pass: Pass, null_words: &NullWords) -> Turn {
+fn turn_of(row: &Row<'_>, layout: &Layout, pass: Pass, null_words: &NullWords) -> RowUse {
     let fault = row.fault.or_else(|| (row.len() != layout.width).then_some(Fault::CellCount));
     match (fault, layout.operation.map(|column| row.value(column))) {
-        (Some(fault), _) => Turn::Never(fault),
-        (None, None) => Turn::Now(pass.operation()),
+        (Some(fault), _) => RowUse::Never(fault),
+        (None, None) => RowUse::Now(pass.operation()),
         (None, Some(value)) => match value {
             Value::Text(cell) => match Operation::from_cell(cell) {
-                Some(operation) if pass == Pass::Judging || operation == pass.operation() => Turn::Now(operation),
-                Some(_) => Turn::InAnotherPass,
+                Some(operation) if pass == Pass::Judging || operation == pass.operation() => RowUse::Now(operation),
+                Some(_) => RowUse::InAnotherPass,
                 None if matches!(examine(cell, null_words), Cell::Blank | Cell::NullWord) => {
-                    Turn::Never(Fault::Operation)
+                    RowUse::Never(Fault::Operation)
                 }
-                None => Turn::Unknown,
+                None => RowUse::Unknown,
             },
-            Value::Absent => Turn::Never(Fault::Operation),
-            Value::Unfit(_) => Turn::Unknown,
+            Value::Absent => RowUse::Never(Fault::Operation),
+            Value::Unfit(_) => RowUse::Unknown,
         },
     }
 }
 
 /// Counts rows.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub struct RowCounter {
     /// What was counted.
-    pub account: InputAccount,
+    pub counts: InputCounts,
     /// Of the identifiers, those that are removed.
     pub removals: u64,
     pass: Pass,
     /// What is known of each kind of identifier, in the order of [`Kind::all`].
-    kinds: Vec<Shown>,
+    kinds: Vec<ColumnSeen>,
     null_words: NullWords,
     /// Rows whose operation is none that is known, and some words that they have.
     pub unknown_operations: u64,
@@ -69,20 +69,20 @@ pub struct Tally {
 /// Whether there is a column for a kind. In JSON lines that shows with the first object that has the key; up to there nobody
 /// knows whether objects without it have a blank cell.
 #[derive(Clone, Copy, Debug, Default)]
-struct Shown {
+struct ColumnSeen {
     is_shown: bool,
     rows_without: u64,
 }
 
-impl Tally {
+impl RowCounter {
     /// Nothing counted yet.
     pub fn new(names: &Names, pass: Pass) -> Self {
         let (aliases, null_words) = (names.aliases.len(), names.null_words.clone());
         Self {
-            account: InputAccount::new(aliases),
+            counts: InputCounts::new(aliases),
             removals: 0,
             pass,
-            kinds: vec![Shown::default(); 2 + aliases],
+            kinds: vec![ColumnSeen::default(); 2 + aliases],
             null_words,
             unknown_operations: 0,
             unknown_words: Vec::new(),
@@ -92,22 +92,22 @@ impl Tally {
 
     /// Whether all rows of an operation that name somebody were rejected.
     pub fn has_lost(&self, operation: Operation) -> bool {
-        matches!(self.rows[operation.place()], (0, 1..))
+        matches!(self.rows[operation.index()], (0, 1..))
     }
 
     /// There is a column for this kind.
     pub fn show(&mut self, kind: Kind) {
-        if let Some(shown) = self.kinds.get_mut(kind.place())
+        if let Some(shown) = self.kinds.get_mut(kind.index())
             && !shown.is_shown
         {
             shown.is_shown = true;
-            self.account.cells_blank += shown.rows_without;
+            self.counts.cells_blank += shown.rows_without;
         }
     }
 
     /// Whether there is a column for this kind.
     pub fn is_shown(&self, kind: Kind) -> bool {
-        self.kinds.get(kind.place()).is_some_and(|shown| shown.is_shown)
+        self.kinds.get(kind.index()).is_some_and(|shown| shown.is_shown)
     }
 
     /// Counts one row and hands on its identifiers. The first rejection for each reason is told with its place. Returns whether
@@ -117,21 +117,21 @@ impl Tally {
             self.count_header(row, layout);
             return false;
         }
-        self.account.rows_seen += u64::from(self.pass.is_first());
+        self.counts.rows_seen += u64::from(self.pass.is_first());
         let operation = match turn_of(&row, layout, self.pass, &self.null_words) {
-            Turn::Now(operation) => {
-                self.account.rows_read += 1;
+            RowUse::Now(operation) => {
+                self.counts.rows_read += 1;
                 operation
             }
-            Turn::InAnotherPass => return false,
-            Turn::Never(_) | Turn::Unknown if !self.pass.is_first() => return false,
-            Turn::Unknown => {
-                self.account.rows_read += 1;
+            RowUse::InAnotherPass => return false,
+            RowUse::Never(_) | RowUse::Unknown if !self.pass.is_first() => return false,
+            RowUse::Unknown => {
+                self.counts.rows_read += 1;
                 self.count_unknown(row, layout);
                 return true;
             }
-            Turn::Never(fault) => {
-                self.account.rows_read += 1;
+            RowUse::Never(fault) => {
+                self.counts.rows_read += 1;
                 self.count_malformed(fault, row, layout);
                 return true;
             }
@@ -140,7 +140,7 @@ impl Tally {
             self.show_present(row, layout);
         }
         let (mut is_used, mut has_rejected) = (false, false);
-        for (place, (column, kind)) in layout.used.iter().enumerate() {
+        for (index, (column, kind)) in layout.used.iter().enumerate() {
             let cell = match row.value(*column) {
                 Value::Text(text) => text,
                 Value::Absent => {
@@ -149,20 +149,20 @@ impl Tally {
                 }
                 Value::Unfit(reason) => {
                     has_rejected = true;
-                    self.count_rejected_cell(reason, row, layout, place);
+                    self.count_rejected_cell(reason, row, layout, index);
                     continue;
                 }
             };
             match examine(cell, &self.null_words) {
-                Cell::Blank => self.account.cells_blank += 1,
+                Cell::Blank => self.counts.cells_blank += 1,
                 Cell::NullWord => self.count_null_word(cell, row, layout),
                 Cell::Rejected(reason) => {
                     has_rejected = true;
-                    self.count_rejected_cell(reason, row, layout, place);
+                    self.count_rejected_cell(reason, row, layout, index);
                 }
                 Cell::Identifier { padded, invisible } => {
                     is_used = true;
-                    self.account.count_identifier(*kind);
+                    self.counts.count_identifier(*kind);
                     self.removals += u64::from(operation == Operation::Remove);
                     if padded {
                         self.count_padded_cell(row, layout);
@@ -174,17 +174,17 @@ impl Tally {
                 }
             }
         }
-        let rows = &mut self.rows[operation.place()];
+        let rows = &mut self.rows[operation.index()];
         match (is_used, has_rejected) {
             (true, _) => {
                 rows.0 += 1;
-                self.account.rows_used += 1;
+                self.counts.rows_used += 1;
             }
             (false, true) => {
                 rows.1 += 1;
-                self.account.rows_rejected += 1;
+                self.counts.rows_rejected += 1;
             }
-            (false, false) => self.account.rows_without_identifier += 1,
+            (false, false) => self.counts.rows_without_identifier += 1,
         }
         has_rejected
     }
@@ -196,9 +196,9 @@ impl Tally {
     }
 
     fn count_absent(&mut self, kind: Kind) {
-        if let Some(shown) = self.kinds.get_mut(kind.place()) {
+        if let Some(shown) = self.kinds.get_mut(kind.index()) {
             if shown.is_shown {
-                self.account.cells_blank += 1;
+                self.counts.cells_blank += 1;
             } else {
                 shown.rows_without += 1;
             }
@@ -208,14 +208,14 @@ impl Tally {
     /// Tells of the first one of its kind, unless an earlier pass has.
     fn tell_first(&self, count: u64, row: Row<'_>, layout: &Layout, what: impl FnOnce() -> String) {
         if count == 1 && !self.pass.is_quiet() {
-            warn!("{}: {}", layout.at(row.place), what());
+            warn!("{}: {}", layout.at(row.position), what());
         }
     }
 
     fn count_header(&mut self, row: Row<'_>, layout: &Layout) {
         if self.pass.is_first() {
-            self.account.rows_repeating_header += 1;
-            self.tell_first(self.account.rows_repeating_header, row, layout, || {
+            self.counts.rows_repeating_header += 1;
+            self.tell_first(self.counts.rows_repeating_header, row, layout, || {
                 "it repeats the header and is skipped (further ones are only counted)".to_owned()
             });
         }
@@ -234,16 +234,16 @@ impl Tally {
     }
 
     fn keep_place(&mut self, reason: &'static str, row: Row<'_>, layout: &Layout, column: Option<usize>) {
-        let kept = &mut self.account.first_rejections;
+        let kept = &mut self.counts.first_rejections;
         if kept.iter().filter(|kept| kept.reason == reason).count() < KEPT {
-            let column = column.and_then(|place| layout.labels.get(place).cloned());
-            kept.push(Rejection { reason, source: layout.file.clone(), line: row.place, column });
+            let column = column.and_then(|index| layout.labels.get(index).cloned());
+            kept.push(Rejection { reason, source: layout.file.clone(), line: row.position, column });
         }
     }
 
     fn count_malformed(&mut self, fault: Fault, row: Row<'_>, layout: &Layout) {
         self.keep_place(fault.key(), row, layout, None);
-        let count = self.account.count_malformed(fault);
+        let count = self.counts.count_malformed(fault);
         self.tell_first(count, row, layout, || {
             let problem = match fault {
                 Fault::CellCount => format!("it has {} cells where there are {} columns", row.len(), layout.width),
@@ -257,9 +257,9 @@ impl Tally {
         });
     }
 
-    fn count_rejected_cell(&mut self, reason: Reason, row: Row<'_>, layout: &Layout, place: usize) {
-        self.keep_place(reason.key(), row, layout, Some(place));
-        let count = self.account.count_rejected(reason);
+    fn count_rejected_cell(&mut self, reason: Reason, row: Row<'_>, layout: &Layout, index: usize) {
+        self.keep_place(reason.key(), row, layout, Some(index));
+        let count = self.counts.count_rejected(reason);
         self.tell_first(count, row, layout, || {
             let way_out = match reason {
                 Reason::Float => "; for a DOUBLE write CAST(CAST(... AS BIGINT) AS VARCHAR) in the query",
@@ -271,16 +271,16 @@ impl Tally {
     }
 
     fn count_invisible(&mut self, row: Row<'_>, layout: &Layout) {
-        self.account.cells_with_invisible_characters += 1;
-        self.tell_first(self.account.cells_with_invisible_characters, row, layout, || {
+        self.counts.cells_with_invisible_characters += 1;
+        self.tell_first(self.counts.cells_with_invisible_characters, row, layout, || {
             "an identifier holds an invisible character and is sent so; Braze will hardly know it (further ones are only counted)"
                 .to_owned()
         });
     }
 
     fn count_null_word(&mut self, cell: &[u8], row: Row<'_>, layout: &Layout) {
-        self.account.null_words += 1;
-        self.tell_first(self.account.null_words, row, layout, || {
+        self.counts.null_words += 1;
+        self.tell_first(self.counts.null_words, row, layout, || {
             format!(
                 "a cell is the word '{}', which counts as blank (further ones are only counted); the setting null_words lists \
                  such words, and null_words: [] sends them",
@@ -290,8 +290,8 @@ impl Tally {
     }
 
     fn count_padded_cell(&mut self, row: Row<'_>, layout: &Layout) {
-        self.account.cells_with_outer_space += 1;
-        self.tell_first(self.account.cells_with_outer_space, row, layout, || {
+        self.counts.cells_with_outer_space += 1;
+        self.tell_first(self.counts.cells_with_outer_space, row, layout, || {
             "an identifier begins or ends with a space and is sent so; Braze will hardly know it (further ones are only counted)"
                 .to_owned()
         });
