@@ -177,13 +177,13 @@ fn the_lines_before_the_first_object_are_counted_once_it_is_found() {
 #[case::an_array_a_row(b"[[\"u1\"],\n[\"u2\"]]\n", "an array a row")]
 #[case::commas(b"{\"id\": 1},\n{\"id\": 2}\n", "a comma behind it")]
 fn what_is_not_an_object_a_line_is_said_to_be_so(#[case] content: &[u8], #[case] message: &str) {
-    let known = Some(vec!["id".to_owned()]);
+    let known = Some(vec![("id".to_owned(), 0)]);
     for format_hint in [
         FormatHint { format: Some(Format::Jsonl), ..FormatHint::default() },
         FormatHint::default(),
         FormatHint { columns: known, ..FormatHint::default() },
     ] {
-        let error = open(Dribble(content, 5), "-", &format_hint, vec!["id".to_owned()]).map(|_| ()).unwrap_err();
+        let error = open(Dribble(content, 5), "-", &format_hint, vec![("id".to_owned(), 0)]).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
     }
 }
