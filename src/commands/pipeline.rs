@@ -27,6 +27,7 @@ use crate::input::error::InputError;
 use crate::input::reader::passes::{self, LaterPasses};
 use crate::input::reader::{Limits, Reader};
 use crate::input::source::Sources;
+use crate::input::source::interrupt::IsStopped;
 use crate::input::{Options, ReadableInput};
 use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
@@ -160,21 +161,26 @@ struct Ended {
     stop: Option<Stop>,
 }
 
-/// Finds the input, reads it, and hands it to `post`.
+/// Finds the input, reads it, and hands it to `post`. What stops it before there is anything to count is an end like any other.
 fn deliver(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &str) -> Result<Ended, CommandError> {
-    context.config.check_files()?;
-    let located = match job::locate(context) {
+    match read_and_send(context, post, plan, name) {
         Err(CommandError::Stopped(stop)) => {
             let input = InputCounts::new(context.config.input.names.aliases.len());
-            return Ok(Ended { input, sent: DeliveryCounts::default(), removals: None, stop: Some(*stop) });
+            Ok(Ended { input, sent: DeliveryCounts::default(), removals: None, stop: Some(*stop) })
         }
-        located => located?,
-    };
-    let (reader, later) = open(&context.config, &located)?;
+        ended => ended,
+    }
+}
+
+fn read_and_send(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &str) -> Result<Ended, CommandError> {
+    context.config.check_files()?;
+    let readable = job::locate(context)?;
     let is_dry = matches!(context.target, Target::DryRun);
     let hourly = if is_dry { u64::MAX } else { context.config.delivery.max_requests_per_hour };
     let limiter = context.limiter((Api::Braze, name.to_owned()), hourly)?;
     let config = &context.config;
+    info!("reading the columns of {}", readable.input);
+    let (reader, later) = open(config, &readable, &limiter).map_err(|error| stop_or(&limiter, error))?;
     let failed_file = config.delivery.failed_file.as_deref().filter(|_| !is_dry);
     let failures = Arc::new(Failures::begin(failed_file, &config.input.names)?);
     let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
@@ -207,11 +213,29 @@ fn deliver(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &str) ->
     Ok(Ended { input, sent: shared.sent(), removals, stop: limiter.take_stop() })
 }
 
-fn open(config: &Config, located: &ReadableInput) -> Result<(Reader, Option<LaterPasses>), CommandError> {
+fn open(
+    config: &Config,
+    readable: &ReadableInput,
+    limiter: &Arc<RateLimiter<Stop>>,
+) -> Result<(Reader, Option<LaterPasses>), InputError> {
     let Options { max_rejected, names, .. } = &config.input;
-    let limits = Limits { expected_rows: located.expected_rows, max_rejected: *max_rejected, batch_size: CAPACITY };
-    let sources = Sources::find(&located.input, &located.format_hint).map_err(InputError::from)?;
-    Ok(passes::open(sources, names, limits, &config.operations)?)
+    let limits = Limits { expected_rows: readable.expected_rows, max_rejected: *max_rejected, batch_size: CAPACITY };
+    let sources = Sources::find(&readable.input, &readable.format_hint, &is_stopped(limiter))?;
+    passes::open(sources, names, limits, &config.operations)
+}
+
+/// Whether a signal or the end of the run's time has stopped it.
+pub(super) fn is_stopped(limiter: &Arc<RateLimiter<Stop>>) -> IsStopped {
+    let limiter = Arc::clone(limiter);
+    Arc::new(move || {
+        limiter.check_limit();
+        limiter.is_stopped()
+    })
+}
+
+/// What ended the look at the input: the stop, if there was one, which shows as an input that cannot be read on.
+pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> CommandError {
+    limiter.take_stop().map_or_else(|| error.into(), CommandError::from)
 }
 
 /// Puts the file of failures in its place.

@@ -177,7 +177,7 @@ fn the_lines_before_the_first_object_are_counted_once_it_is_found() {
 #[case::an_array_a_row(b"[[\"u1\"],\n[\"u2\"]]\n", "an array a row")]
 #[case::commas(b"{\"id\": 1},\n{\"id\": 2}\n", "a comma behind it")]
 fn what_is_not_an_object_a_line_is_said_to_be_so(#[case] content: &[u8], #[case] message: &str) {
-    let known = Some(vec![("id".to_owned(), 0)]);
+    let known = Some(vec!["id".to_owned()]);
     for format_hint in [
         FormatHint { format: Some(Format::Jsonl), ..FormatHint::default() },
         FormatHint::default(),
