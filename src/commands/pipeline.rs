@@ -19,7 +19,7 @@ use crate::commands::outcome::{Api, Stop};
 use crate::commands::signals::Shutdown;
 use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::failed_file::Failures;
-use crate::delivery::{FirstCall, Plan, Shared};
+use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::endpoint::Endpoint;
 use crate::http::{Http, Post};
 use crate::input::counters::InputCounts;
@@ -33,11 +33,16 @@ use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
 use crate::report::progress::Progress;
 use crate::report::{DryRun, PhaseReport, Report};
-use crate::retry::{self, Clock, Ending, Monotonic, RateLimiter};
+use crate::retry::{self, Clock, Ending, LimitReached, Monotonic, RateLimiter};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
 use crate::settings::Config;
 use crate::settings::credentials::from_environment;
+
+/// How long a step of a check may take. A person waits for its line.
+const MAX_STEP: Duration = Duration::from_secs(10);
+/// How long nothing may get through in it. Sooner, so that the reason is known.
+const MAX_STEP_OUTAGE: Duration = Duration::from_secs(4);
 
 /// Where the members go.
 pub enum Target {
@@ -75,12 +80,31 @@ impl RunContext {
         server: (Api, String),
         max_requests_per_hour: u64,
     ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
-        let limits = retry::Limits {
-            max_outage: self.config.delivery.max_outage,
-            max_requests_per_hour,
-            max_duration: self.config.delivery.max_duration,
-        };
+        let delivery::Options { max_outage, max_duration, .. } = self.config.delivery;
+        let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };
+        self.start(limits, Stop::of_limiter(server.0, server.1))
+    }
+
+    /// The same for one step of a check, which is given up after [`MAX_STEP`].
+    pub fn limiter_of_step(&mut self, server: (Api, String)) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
+        let max_outage = self.config.delivery.max_outage.min(MAX_STEP_OUTAGE);
+        let limits =
+            retry::Limits { max_outage, max_requests_per_hour: u64::MAX, max_duration: self.clock.now() + MAX_STEP };
         let stop_for = Stop::of_limiter(server.0, server.1);
+        let given_up = move |reached| match reached {
+            LimitReached::Deadline { .. } => {
+                stop_for(LimitReached::Outage { lasted: MAX_STEP, answered: false, last: "no answer".to_owned() })
+            }
+            other => stop_for(other),
+        };
+        self.start(limits, given_up)
+    }
+
+    fn start(
+        &mut self,
+        limits: retry::Limits,
+        stop_for: impl Fn(LimitReached) -> Stop + Send + Sync + 'static,
+    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
         let limiter = Arc::new(RateLimiter::new(limits, Arc::clone(&self.clock), stop_for));
         self.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
         Ok(limiter)
