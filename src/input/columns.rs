@@ -75,7 +75,7 @@ pub enum HeaderError {
     /// A column that the settings name and that is not there. Who has the renamed one would silently be left out.
     #[error(
         "no column {}, which the settings name: the result has the columns {}{}; write it into the query, or take it out of the settings",
-        quoted(.names), quoted(.seen), hint(.nearest.as_ref())
+        quoted(.names), quoted(.seen), hint(.nearest.as_deref())
     )]
     Missing {
         /// Those that are not there.
@@ -83,7 +83,7 @@ pub enum HeaderError {
         /// Those that are.
         seen: Vec<String>,
         /// One of these that may be meant, and what for.
-        nearest: Option<(String, String)>,
+        nearest: Option<Box<(String, String)>>,
     },
     /// Two columns have the same name, which is one that we use.
     #[error("the column '{name}' is there twice: give one of them another name in the query")]
@@ -205,7 +205,7 @@ impl Names {
         }
         let (names, seen) = (columns.missing.clone(), header.to_vec());
         let ignored = header.iter().map(String::as_str);
-        let nearest = near_misses(ignored, &names).into_iter().next().map(|miss| (miss.seen, miss.wanted));
+        let nearest = near_misses(ignored, &names).into_iter().next().map(|miss| Box::new((miss.seen, miss.wanted)));
         Err(HeaderError::Missing { names, seen, nearest })
     }
 

@@ -81,7 +81,7 @@ fn headers() -> Vec<HeaderError> {
         HeaderError::Missing {
             names: vec!["phone".into()],
             seen: seen(),
-            nearest: Some(("Phone".into(), "phone".into())),
+            nearest: Some(Box::new(("Phone".into(), "phone".into()))),
         },
         HeaderError::Duplicate { name: "user_ids".into() },
         HeaderError::OtherColumns { found: names(&["email"]), wanted: wanted(), first: "part-1.csv".into() },
