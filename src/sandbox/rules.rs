@@ -6,8 +6,9 @@
 use jiff::{Timestamp, civil::DateTime};
 use serde_json::{Map, Value};
 
+use super::identifiers::Identifier;
 use super::refusal::Refusal;
-use super::store::{Change, Identifier, Operation};
+use super::store::{Change, Operation};
 
 /// Braze's limit of `user_ids`, `device_ids` and `aliases` combined a request.
 const MAX_IDENTIFIERS: usize = 1_000;
