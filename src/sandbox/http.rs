@@ -19,28 +19,19 @@ pub enum RequestError {
     /// The client went away or stalled: there is nobody to answer.
     #[error("the connection ended within a request: {0}")]
     Io(#[from] io::Error),
-    #[error("malformed request: {0}")]
-    Malformed(&'static str),
-    #[error("send the body's length: Transfer-Encoding is not supported")]
-    LengthRequired,
-    #[error("the request's head is longer than 64 KiB")]
-    HeadTooLarge,
-    #[error("the request's body is longer than 16 MiB")]
-    BodyTooLarge,
+    /// What to answer before closing.
+    #[error("{message}")]
+    Refused { status: u16, message: &'static str },
 }
 
-impl RequestError {
-    /// The status to answer before closing.
-    pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Io(_) => None,
-            Self::Malformed(_) => Some(400),
-            Self::LengthRequired => Some(411),
-            Self::BodyTooLarge => Some(413),
-            Self::HeadTooLarge => Some(431),
-        }
-    }
+const fn refused(status: u16, message: &'static str) -> RequestError {
+    RequestError::Refused { status, message }
 }
+
+const LENGTH_REQUIRED: RequestError = refused(411, "send the body's length: Transfer-Encoding is not supported");
+const BODY_TOO_LARGE: RequestError = refused(413, "the request's body is longer than 16 MiB");
+const HEAD_TOO_LARGE: RequestError =
+    refused(431, "the request's head is longer than 64 KiB, or has more than 100 headers");
 
 /// What the rest of the sandbox needs of a request's head.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,10 +66,10 @@ impl Head {
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(bytes) {
             Ok(httparse::Status::Complete(_)) => {}
-            Err(httparse::Error::TooManyHeaders) => return Err(RequestError::HeadTooLarge),
-            _ => return Err(RequestError::Malformed("request line or headers")),
+            Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
+            _ => return Err(refused(400, "malformed request line or headers")),
         }
-        let target: Uri = request.path.unwrap_or_default().parse().map_err(|_| RequestError::Malformed("target"))?;
+        let target: Uri = request.path.unwrap_or_default().parse().map_err(|_| refused(400, "malformed target"))?;
         let method = request.method.unwrap_or_default().to_owned();
         let headers = Headers(request.headers);
         Ok(Self {
@@ -100,7 +91,7 @@ impl Head {
     pub fn read_body(&self, reader: &mut impl Read, body: &mut Vec<u8>) -> Result<(), RequestError> {
         body.clear();
         if self.length > MAX_BODY {
-            return Err(RequestError::BodyTooLarge);
+            return Err(BODY_TOO_LARGE);
         }
         let read = reader.by_ref().take(self.length as u64).read_to_end(body)?;
         if read == self.length { Ok(()) } else { Err(ended()) }
@@ -113,7 +104,7 @@ fn read_head(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>, RequestError>
     match reader.fill_buf()?.first() {
         None => return Ok(None),
         Some(first) if first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n') => {}
-        Some(_) => return Err(RequestError::Malformed("this is not HTTP (https:// on a plain port?)")),
+        Some(_) => return Err(refused(400, "this is not HTTP (https:// on a plain port?)")),
     }
     let mut head = Vec::new();
     let mut begun = false;
@@ -121,7 +112,7 @@ fn read_head(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>, RequestError>
         let start = head.len();
         reader.by_ref().take((MAX_HEAD - start) as u64).read_until(b'\n', &mut head)?;
         if !head[start..].ends_with(b"\n") {
-            return Err(if head.len() == MAX_HEAD { RequestError::HeadTooLarge } else { ended() });
+            return Err(if head.len() == MAX_HEAD { HEAD_TOO_LARGE } else { ended() });
         }
         let blank = head[start..].iter().all(|byte| matches!(byte, b'\r' | b'\n'));
         if blank && begun {
@@ -172,17 +163,17 @@ impl<'a> Headers<'a> {
     /// The body's length. Digits only: `parse` alone would take a sign.
     fn length(&self) -> Result<usize, RequestError> {
         if self.all("transfer-encoding").next().is_some() {
-            return Err(RequestError::LengthRequired);
+            return Err(LENGTH_REQUIRED);
         }
         if self.all("content-length").next().is_none() {
             return Ok(0);
         }
         let digits = self.only("content-length").and_then(|value| str::from_utf8(value).ok()).unwrap_or_default();
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(RequestError::Malformed("Content-Length"));
+            return Err(refused(400, "malformed Content-Length"));
         }
         // Only digits are left, so the one way to fail is to be too big.
-        digits.parse().map_err(|_| RequestError::BodyTooLarge)
+        digits.parse().map_err(|_| BODY_TOO_LARGE)
     }
 }
 

@@ -35,16 +35,16 @@ mod service;
 mod stats;
 mod store;
 mod users;
+mod views;
 
 pub use identifiers::Named;
 pub use limit::{RateLimit, RateLimitError};
 pub use stats::Stats;
-pub use store::{Alias, Applied, CohortView, Effect, Operation, Totals};
+pub use store::{Effect, Operation};
+pub use views::{Alias, Applied, CohortView, Totals};
 
-use rules::Credentials;
 use server::Server;
 use service::Service;
-use store::Store;
 use users::KnownUsers;
 
 /// What the sandbox listens on, what it accepts, and how it misbehaves. It has no `Debug`, as it holds both keys.
@@ -105,16 +105,7 @@ pub fn start(options: Options) -> Result<Sandbox, Error> {
     }
     let known = options.users.as_deref().map(read_users).transpose()?;
     let listener = TcpListener::bind(listen).map_err(|source| Error::Listen { listen, source })?;
-    let service = Service::new(service::Settings {
-        credentials: Credentials { partner_api_key: options.partner_api_key, client_secret: options.client_secret },
-        partner: options.partner,
-        latency: options.latency,
-        fail_every: options.fail_every,
-        rate_limit: options.rate_limit,
-        page: options.page,
-        store: Store::new(known),
-    });
-    let server = Server::start(listener, service).map_err(|source| Error::Thread { source })?;
+    let server = Server::start(listener, Service::new(options, known)).map_err(|source| Error::Thread { source })?;
     log::info!("the sandbox listens on {}", server.address());
     Ok(Sandbox { server })
 }

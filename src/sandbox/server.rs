@@ -150,11 +150,11 @@ impl Server {
     }
 
     fn refuse(&self, reader: &mut impl Read, mut socket: &TcpStream, error: RequestError) -> Result<(), RequestError> {
-        let Some(status) = error.status() else {
+        let RequestError::Refused { status, message } = error else {
             return Err(error);
         };
-        self.service.count_unreadable(status, &error.to_string());
-        Answer::message(status, &error.to_string()).deliver(&mut socket, false)?;
+        self.service.count_unreadable(status, message);
+        Answer::message(status, message).deliver(&mut socket, false)?;
         // Closing with bytes unread resets the connection, and the client may lose the answer over it.
         socket.shutdown(Shutdown::Write)?;
         socket.set_read_timeout(Some(LINGER))?;

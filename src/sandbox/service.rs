@@ -6,33 +6,22 @@ use std::time::{Duration, SystemTime};
 
 use percent_encoding::percent_decode_str;
 
+use super::Options;
 use super::answer::Answer;
 use super::http::Head;
 use super::inspect;
-use super::limit::{RateLimit, RateWindow, Standing};
+use super::limit::{RateWindow, Standing};
 use super::recent::{Page, shortened};
 use super::refusal::Refusal;
-use super::rules::{self, Credentials};
+use super::rules;
 use super::stats::{Recorder, RequestRecord, Stats};
-use super::store::{Change, CohortView, Operation, Store};
-
-/// What the service accepts and how it behaves.
-pub struct Settings {
-    pub credentials: Credentials,
-    pub partner: Option<String>,
-    pub latency: Duration,
-    pub fail_every: Option<NonZeroU64>,
-    pub rate_limit: Option<RateLimit>,
-    pub page: bool,
-    pub store: Store,
-}
+use super::store::{Change, Operation, Store};
+use super::users::KnownUsers;
+use super::views::CohortView;
 
 /// Braze's side of the cohort API, without a socket.
 pub struct Service {
-    credentials: Credentials,
-    partner: Option<String>,
-    latency: Duration,
-    page: bool,
+    options: Options,
     gate: Mutex<Gate>,
     store: Mutex<Store>,
     recorder: Recorder,
@@ -83,24 +72,17 @@ fn call(path: &str, wanted: Option<&str>) -> Option<(Call, String)> {
 
 impl Service {
     /// A service that has seen no request yet.
-    pub fn new(settings: Settings) -> Self {
-        let window = settings.rate_limit.map(RateWindow::new);
-        Self {
-            credentials: settings.credentials,
-            partner: settings.partner,
-            latency: settings.latency,
-            page: settings.page,
-            gate: Mutex::new(Gate { window, fail_every: settings.fail_every, passed: 0 }),
-            store: Mutex::new(settings.store),
-            recorder: Recorder::new(),
-        }
+    pub fn new(options: Options, known: Option<KnownUsers>) -> Self {
+        let window = options.rate_limit.map(RateWindow::new);
+        let gate = Mutex::new(Gate { window, fail_every: options.fail_every, passed: 0 });
+        Self { options, gate, store: Mutex::new(Store::new(known)), recorder: Recorder::new() }
     }
 
     /// Answers one request. A GET is a look inside: it passes no gate and is not counted.
     ///
     /// `pause` waits out the latency. A request is applied before it, so a client that gives up has been heard nevertheless.
     pub fn answer(&self, head: &Head, body: &[u8], pause: impl FnOnce(Duration)) -> Answer {
-        let call = call(&head.path, self.partner.as_deref());
+        let call = call(&head.path, self.options.partner.as_deref());
         if head.method == "GET" {
             return self.look(head, call.is_some());
         }
@@ -119,12 +101,12 @@ impl Service {
         answer.headers.extend(standing.into_iter().flat_map(rate_limit_headers));
         record.status = answer.status;
         self.recorder.answered(record);
-        pause(self.latency);
+        pause(self.options.latency);
         answer
     }
 
     fn look(&self, head: &Head, is_call: bool) -> Answer {
-        match (is_call, self.page, head.is_loopback_host) {
+        match (is_call, self.options.page, head.is_loopback_host) {
             (true, ..) => Refusal::OnlyPost.into(),
             (_, false, _) => Refusal::NotFound.into(),
             (.., false) => Refusal::Host.into(),
@@ -167,12 +149,12 @@ impl Service {
         let document = serde_json::from_slice(body).map_err(|_| Refusal::InvalidJson)?;
         let cohort_id = match call {
             Call::Naming => {
-                let naming = rules::naming(&document, &self.credentials)?;
+                let naming = rules::naming(&document, &self.options)?;
                 lock(&self.store).name(partner, &naming);
                 naming.cohort_id
             }
             Call::Users => {
-                let users = rules::users(&document, &self.credentials)?;
+                let users = rules::users(&document, &self.options)?;
                 lock(&self.store).apply(partner, record.request, &users);
                 (record.add, record.remove) = count(&users.changes);
                 self.recorder.count(|stats| stats.count_batch(record.add, record.remove));

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-fn options() -> Options {
+pub fn options() -> Options {
     Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         client_secret: "import-key".to_owned(),

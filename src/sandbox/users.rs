@@ -58,7 +58,12 @@ impl KnownUsers {
     /// Adds one row; returns how many of its identifiers already belong to another user.
     fn add<'a>(&mut self, cells: impl Iterator<Item = (&'a str, &'a str)>) -> usize {
         let mut identifiers: Vec<_> = cells.map(|(column, cell)| identifier(column, cell)).collect();
-        identifiers.sort_by_key(precedence);
+        // What stands for a user: its external ID, else its device ID, else its first alias.
+        identifiers.sort_by_key(|identifier| match identifier {
+            Identifier::ExternalId(_) => 0,
+            Identifier::DeviceId(_) => 1,
+            Identifier::Alias { .. } => 2,
+        });
         let identified = matches!(identifiers.first(), Some(Identifier::ExternalId(_)));
         if identified {
             identifiers.retain(|identifier| match identifier {
@@ -99,15 +104,6 @@ fn identifier(column: &str, cell: &str) -> Identifier<String> {
         "external_id" => Identifier::ExternalId(cell),
         "device_id" => Identifier::DeviceId(cell),
         label => Identifier::Alias { label: label.to_owned(), name: cell },
-    }
-}
-
-/// What stands for a user: its external ID, else its device ID, else its first alias.
-fn precedence(identifier: &Identifier<String>) -> u8 {
-    match identifier {
-        Identifier::ExternalId(_) => 0,
-        Identifier::DeviceId(_) => 1,
-        Identifier::Alias { .. } => 2,
     }
 }
 

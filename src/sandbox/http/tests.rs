@@ -12,7 +12,8 @@ fn read(mut input: &[u8]) -> (Vec<String>, Option<u16>) {
                 requests.push(format!("{} {} {} {body}", head.method, head.path, head.query));
             }
             Ok(None) => break None,
-            Err(error) => break Some(error.status().unwrap_or(0)),
+            Err(RequestError::Refused { status, .. }) => break Some(status),
+            Err(RequestError::Io(_)) => break Some(0),
         }
     };
     (requests, end)

@@ -3,17 +3,17 @@ use std::cell::Cell;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::sandbox::tests::options;
 
 fn service(fail_every: u64, rate_limit: Option<&str>) -> Service {
-    Service::new(Settings {
-        credentials: Credentials { partner_api_key: "partner-key".into(), client_secret: "import-key".into() },
+    let options = Options {
         partner: Some("td".to_owned()),
         latency: Duration::from_secs(7),
         fail_every: NonZeroU64::new(fail_every),
         rate_limit: rate_limit.map(|limit| limit.parse().unwrap()),
-        page: true,
-        store: Store::new(None),
-    })
+        ..options()
+    };
+    Service::new(options, None)
 }
 
 fn send(service: &Service, method: &str, path: &str, body: &Value) -> Answer {
@@ -208,7 +208,7 @@ fn a_look_inside_is_for_this_machine_and_only_where_there_is_a_page() {
     for (page, is_loopback_host, expected) in
         [(true, true, 200), (true, false, 403), (false, true, 404), (false, false, 404)]
     {
-        service.page = page;
+        service.options.page = page;
         for path in ["/", "/cohorts", "/cohorts/c", "/requests", "/search?identifier=a", "/stats"] {
             let (path, query) = path.split_once('?').unwrap_or((path, ""));
             let (method, path, query) = ("GET".to_owned(), path.to_owned(), query.to_owned());
