@@ -23,7 +23,7 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
         fail_every: args.fail_every,
         rate_limit: args.rate_limit,
     })?;
-    terminal::print(&sandbox.endpoint());
+    terminal::print_line(&sandbox.endpoint());
     log::info!("set BRAZE_ENDPOINT={0} to upload here; look at {0}/cohorts and {0}/stats", sandbox.endpoint());
     signals::wait_for_signal().map_err(CommandError::Signals)?;
     sandbox.stop();
