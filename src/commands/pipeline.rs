@@ -232,7 +232,7 @@ fn read_and_send(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &s
     }
     upload.settle(Ending::Run);
     upload.progress.finish();
-    finish_failures(&failures, &limiter);
+    finish_failures(&failures, &limiter, &config.operations);
     let input = shared.input().clone();
     Ok(Ended { input, sent: shared.sent(), removals, stop: limiter.take_stop() })
 }
@@ -263,10 +263,19 @@ pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> Command
 }
 
 /// Puts the file of failures in its place.
-fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>) {
+fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
     match failures.finish() {
         Ok(Some((path, count))) => {
-            warn!("{count} identifiers that did not arrive are in {}; upload takes it as input", path.display());
+            let advice = match operations {
+                Operations::One(_) => {
+                    "upload takes it as input, as long as no other run has changed this cohort in between"
+                }
+                // Whoever left meanwhile would come back, and the other way round.
+                Operations::Column(_) => {
+                    "do not upload it: it has removals and additions, and could reverse what later runs deliver. Run the whole input again"
+                }
+            };
+            warn!("{count} identifiers that did not arrive are in {}; {advice}", path.display());
         }
         Ok(None) => {}
         Err(error) => {
