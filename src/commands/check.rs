@@ -34,7 +34,7 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let flags = flags(args.input, Some(false));
     let merged = settings::merge(Some(&args.config), &Environment(variable), flags, variable)?;
     let config = Config::check(&merged.layer, true)?;
-    terminal::print(&format!(
+    terminal::print_line(&format!(
         "settings     ok: {} the cohort {} (shown as {}), {} requests at once",
         match config.operations.column() {
             Some(column) => format!("as column {column} says: remove from, then add to"),
@@ -49,9 +49,9 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let mut failures = Vec::new();
     for (what, step) in steps {
         match step(&mut context) {
-            Ok(found) => terminal::print(&format!("{what:<12} ok: {found}")),
+            Ok(found) => terminal::print_line(&format!("{what:<12} ok: {found}")),
             Err(error) => {
-                terminal::print(&format!("{what:<12} FAILED"));
+                terminal::print_line(&format!("{what:<12} FAILED"));
                 failures.push((what, error));
             }
         }
