@@ -23,7 +23,7 @@ fn a_check_finds_wrong_credentials() {
     let braze = braze();
     let run = Run::check().to(&braze).env("BRAZE_PARTNER_API_KEY", "hush-wrong-one").rows(user_ids(1)).exits(4);
     run.prints(&["credentials  FAILED", "input        ok"]).hides(&["hush-wrong-one"]);
-    assert_eq!(braze.stats().unauthorized, 1);
+    assert_eq!(braze.stats().statuses[&401], 1);
 }
 
 #[test]
