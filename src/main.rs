@@ -60,6 +60,7 @@ fn run_command(command: Command) -> Result<Exit, CommandError> {
         Command::Upload(args) => commands::upload::run(args),
         Command::Check(args) => commands::check::run(args),
         Command::Operator(args) => commands::operator::run(&args),
+        Command::Init(args) => commands::init::run(&args),
         Command::Sandbox(args) => commands::sandbox::run(args),
         Command::Schema => Ok(commands::describe::schema()),
         Command::Completions(args) => Ok(commands::describe::completions(args.shell)),

@@ -1,4 +1,4 @@
--- What workflows/ selects from. The gold plan has exactly the rows of workflows/sample/members.csv.
+-- What workflows/ selects from. The gold plan has exactly the rows of workflows/local/members.csv.
 CREATE TABLE customers (external_id VARCHAR, device_id VARCHAR, email VARCHAR, plan VARCHAR);
 INSERT INTO customers VALUES
   ('u-1001', NULL, 'ann@example.com', 'gold'),

@@ -5,9 +5,11 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::commands::init::workflows;
 use crate::sandbox::RateLimit;
 use crate::settings::parse_duration;
 use crate::terminal::log_format::LogFormat;
@@ -33,6 +35,12 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a workflow project that is ready to push
+    #[command(
+        after_help = "Example: td-braze-cohort init braze_gold --cohort-id gold_members --endpoint US-03 --site us\n\
+        What is not given stays as a marked placeholder. DIR must not exist."
+    )]
+    Init(InitArgs),
     /// Read a query result and add its members to a cohort, or remove them from it
     #[command(after_help = "Example: td-braze-cohort upload cohort.yml --input members.csv\n\
         Credentials: BRAZE_CLIENT_SECRET and BRAZE_PARTNER_API_KEY in the environment; endpoint: in CONFIG or BRAZE_ENDPOINT.\n\
@@ -107,6 +115,56 @@ pub struct CompletionsArgs {
 pub struct ManArgs {
     /// Which command; the whole where none is named
     pub command: Option<String>,
+}
+
+/// Flags of `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The folder to write; its name is the project's
+    pub dir: PathBuf,
+    /// Which project
+    #[arg(long, value_name = "NAME", default_value = workflows()[0], value_parser = PossibleValuesParser::new(workflows()))]
+    pub workflow: String,
+    /// The cohort's identifier at Braze
+    #[arg(long, value_name = "ID")]
+    pub cohort_id: Option<String>,
+    /// The name of your Braze instance, or its REST endpoint
+    #[arg(long, value_name = "ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// Your Treasure Data site
+    #[arg(long)]
+    pub site: Option<Site>,
+    /// The program for the container, Linux x86-64 [default: this one]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+}
+
+/// Treasure Data's sites.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Site {
+    /// United States.
+    Us,
+    /// Frankfurt.
+    Eu01,
+    /// Seoul.
+    Ap02,
+    /// Tokyo, the newer one.
+    Ap03,
+    /// Tokyo.
+    Jp,
+}
+
+impl Site {
+    /// The address of its API.
+    pub fn address(self) -> &'static str {
+        match self {
+            Self::Us => "https://api.treasuredata.com",
+            Self::Eu01 => "https://api.eu01.treasuredata.com",
+            Self::Ap02 => "https://api.ap02.treasuredata.com",
+            Self::Ap03 => "https://api.ap03.treasuredata.com",
+            Self::Jp => "https://api.treasuredata.co.jp",
+        }
+    }
 }
 
 /// Flags of `upload`.

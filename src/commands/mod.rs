@@ -16,6 +16,7 @@ pub mod describe;
 pub mod digdag;
 mod dry_run;
 pub mod exit;
+pub mod init;
 pub mod job;
 pub mod network;
 pub mod operator;
@@ -45,6 +46,12 @@ pub enum CommandError {
     NoSuchCommand {
         /// As it was given.
         name: String,
+    },
+    /// A project cannot be written.
+    #[error("init: {problem}")]
+    Init {
+        /// What is in the way, and the way out.
+        problem: String,
     },
     /// A file of Digdag's protocol cannot be used.
     #[error("{what} {problem}")]
@@ -83,7 +90,11 @@ impl CommandError {
     /// The exit code of a command that failed so.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Sandbox(_) | Self::NoSuchCommand { .. } | Self::Protocol { .. } => Exit::Usage,
+            Self::Config(_)
+            | Self::Sandbox(_)
+            | Self::NoSuchCommand { .. }
+            | Self::Init { .. }
+            | Self::Protocol { .. } => Exit::Usage,
             Self::Input(_) => Exit::Input,
             Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,
             Self::Signals(_) => Exit::Defect,

@@ -2,6 +2,7 @@
 
 use super::ConfigError;
 use super::raw::Origin;
+use super::setting::placeholder;
 use crate::braze::body::Credentials;
 use crate::http::endpoint::{Endpoint, EndpointError};
 use crate::secret::Secret;
@@ -50,6 +51,9 @@ pub fn td_server(allowed: &[String], variable: impl Fn(&str) -> Option<String>) 
     let text = set(TD_API_SERVER);
     if text.is_none() && set(TD_ENDPOINT).is_some() {
         return Err(refused(TD_ENDPOINT, EndpointError::NotRead));
+    }
+    if text.as_deref().is_some_and(placeholder::is) {
+        return Err(ConfigError::Placeholder { name: TD_API_SERVER, origin: Origin::Environment(TD_API_SERVER) });
     }
     address::parse(text.as_deref().unwrap_or(address::DEFAULT).trim(), allowed)
         .map_err(|error| refused(TD_API_SERVER, error))

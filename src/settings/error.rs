@@ -58,6 +58,14 @@ pub enum ConfigError {
         /// Where it stands.
         origin: Origin,
     },
+    /// A value that `init` left open.
+    #[error("{origin}: {name} still holds the placeholder <your ...>: write your own value in its place")]
+    Placeholder {
+        /// Which.
+        name: &'static str,
+        /// Where it stands.
+        origin: Origin,
+    },
     /// A value that is not finished.
     #[error("{origin}: {} holds ${{...}}, {}", .key.name(), finish(.origin, *.key))]
     Unfilled {

@@ -376,6 +376,22 @@ pub fn one_of(names: &[String]) -> String {
     }
 }
 
+/// A value that `init` leaves open, such as `<your cohort ID>`.
+pub mod placeholder {
+    /// How it begins.
+    pub const START: &str = "<your ";
+
+    /// That for such a thing.
+    pub fn of(what: &str) -> String {
+        format!("{START}{what}>")
+    }
+
+    /// Whether a value is one.
+    pub fn is(value: &str) -> bool {
+        value.starts_with(START) && value.ends_with('>')
+    }
+}
+
 /// Whether somebody means to put a credential where it does not belong.
 pub fn names_a_credential(name: &str) -> bool {
     let folded: String = name.chars().filter(char::is_ascii_alphanumeric).flat_map(char::to_lowercase).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::ConfigError;
 use super::raw::{Located, Origin, RawValue, SettingsLayer};
-use super::setting::{JOB_DIGITS, Key, SETTINGS, Setting, Unset, ValueKind};
+use super::setting::{JOB_DIGITS, Key, SETTINGS, Setting, Unset, ValueKind, placeholder};
 use super::template::is_template;
 use crate::input::near_names::nearest;
 use crate::secret::{holds_a_secret, redacted};
@@ -25,6 +25,9 @@ impl Values {
             let is_owners = matches!(origin, Origin::File { .. } | Origin::Environment(_));
             if !is_owners && !key.setting().from_workflow {
                 return Err(ConfigError::Misplaced { key: *key, origin: origin.clone() });
+            }
+            if raw.has_text(&placeholder::is) {
+                return Err(ConfigError::Placeholder { name: key.name(), origin: origin.clone() });
             }
             if raw.has_text(&is_template) {
                 return Err(ConfigError::Unfilled { key: *key, origin: origin.clone() });

@@ -39,8 +39,8 @@ export BRAZE_ENDPOINT=US-03                      # the sandbox is in the environ
 read -rsp 'data import key: ' BRAZE_CLIENT_SECRET && export BRAZE_CLIENT_SECRET  # as above
 read -rsp 'partner key: ' BRAZE_PARTNER_API_KEY && export BRAZE_PARTNER_API_KEY  # as above
 td-braze-cohort sandbox --users users.csv &      # a fixed port; scripts/smoke starts it on a free one
-digdag run sample_sh.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
-digdag run sample_py.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
+digdag run local_sh.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
+digdag run local_py.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
 curl 'http://127.0.0.1:4000/search?identifier=ann@example.com'  # as below
 curl http://127.0.0.1:4000/cohorts/sample_members         # scripts/smoke asks the same; its paths: sandbox_command.rs
 ";
@@ -130,7 +130,7 @@ fn failure_of(text: &str) -> String {
 
 #[test]
 fn a_page_that_says_something_else_is_found_out() {
-    let right = "```sh\ncd workflows/sample\ntd-braze-cohort upload cohort.yml --dry-run > account; head -n 2 account\n```\n\n\
+    let right = "```sh\ncd workflows/local\ntd-braze-cohort upload cohort.yml --dry-run > account; head -n 2 account\n```\n\n\
                  ```text\ncohort sample_members (add): dry run, nothing was sent\nrows read                            8\n```\n";
     assert_eq!(failure_of(right), "");
     for (from, to, found) in [

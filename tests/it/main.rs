@@ -25,6 +25,7 @@ mod formats;
 mod front;
 mod hostile_input;
 mod hostile_settings;
+mod init;
 mod input;
 mod kills;
 mod limits;

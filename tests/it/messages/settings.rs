@@ -283,6 +283,12 @@ fn other() -> Vec<CommandError> {
         ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }.into(),
         ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
         CommandError::NoSuchCommand { name: "uplaod".into() },
+        CommandError::Init { problem: "braze_gold exists; nothing in it is changed".into() },
+        ConfigError::Placeholder {
+            name: "cohort_id",
+            origin: Origin::File { path: "config/cohort.yml".into(), line: Some(2) },
+        }
+        .into(),
         CommandError::CannotWrite { what: "output.json".into(), error: full() },
         CommandError::Signals(denied()),
     ]

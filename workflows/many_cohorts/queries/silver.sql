@@ -1,7 +1,7 @@
 SELECT
-  external_id AS user_ids
+  "external_id" AS "user_ids"
 FROM
-  customers
+  "customers"
 WHERE
-  plan = 'silver'
-  AND external_id IS NOT NULL
+  "plan" = 'silver'
+  AND "external_id" IS NOT NULL

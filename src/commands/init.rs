@@ -1,0 +1,275 @@
+//! `td-braze-cohort init DIR`: a whole workflow project, ready to push.
+//!
+//! The templates are the projects of `workflows/`: what is tested is what is written.
+
+use std::fs;
+use std::path::Path;
+
+use memchr::memmem;
+
+use super::CommandError;
+use crate::commands::cli::{InitArgs, Site};
+use crate::commands::exit::Exit;
+use crate::settings::schema;
+use crate::settings::setting::placeholder;
+use crate::terminal;
+
+/// The newest glibc that the image of the workflows has.
+const GLIBC: (u32, u32) = (2, 31);
+/// Where the program is in a project.
+const BINARY: &str = "bin/td-braze-cohort";
+/// How a config names its schema.
+const SCHEMA: &str = "# yaml-language-server: $schema=";
+const SCHEMA_FILE: &str = "config.schema.json";
+
+/// A project of `workflows/`.
+struct Project {
+    name: &'static str,
+    /// Whether it runs in Treasure Data's containers, where nothing is installed.
+    is_hosted: bool,
+    files: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! project {
+    ($name:literal, $is_hosted:literal, $($file:literal),* $(,)?) => {
+        Project {
+            name: $name,
+            is_hosted: $is_hosted,
+            files: &[$(($file, include_str!(concat!("../../workflows/", $name, "/", $file)))),*],
+        }
+    };
+}
+
+/// The first is written if none is named.
+const PROJECTS: &[Project] = &[
+    project!(
+        "upload",
+        true,
+        "README.md",
+        "upload.dig",
+        "config/cohort.yml",
+        "queries/members.sql",
+        "queries/failure.sql"
+    ),
+    project!(
+        "activation",
+        true,
+        "README.md",
+        "activation.dig",
+        "activation_scheduled.dig",
+        "config/cohort.yml",
+        "queries/members.sql"
+    ),
+    project!(
+        "many_cohorts",
+        true,
+        "README.md",
+        "many_cohorts.dig",
+        "config/gold.yml",
+        "config/silver.yml",
+        "config/free.yml",
+        "queries/gold.sql",
+        "queries/silver.sql",
+        "queries/free.sql",
+        "queries/accounts.sql",
+        "queries/account.sql",
+        "queries/summary.sql"
+    ),
+    project!(
+        "local",
+        false,
+        "README.md",
+        "local_py.dig",
+        "local_sh.dig",
+        "local_query.dig",
+        "cohort.yml",
+        "members.csv",
+        "users.csv",
+        "queries/members.sql"
+    ),
+];
+
+/// The names that `--workflow` takes; the first is the default.
+pub fn workflows() -> Vec<&'static str> {
+    PROJECTS.iter().map(|project| project.name).collect()
+}
+
+/// Writes the project, whole or not at all, where nothing is yet.
+pub fn run(args: &InitArgs) -> Result<Exit, CommandError> {
+    let project = PROJECTS.iter().find(|project| project.name == args.workflow).unwrap_or(&PROJECTS[0]);
+    let wrong = |problem: String| CommandError::Init { problem };
+    let name = args.dir.file_name().and_then(|name| name.to_str()).filter(|name| is_project_name(name));
+    let name =
+        name.ok_or_else(|| wrong("DIR must end with a name for the project, of letters, digits, _ and -".to_owned()))?;
+    if args.cohort_id.is_some() && project.files.iter().filter(|(file, _)| file.starts_with("config/")).count() > 1 {
+        let way_out = "leave --cohort-id out and set cohort_id in each file of config/";
+        return Err(wrong(format!("{} has several cohorts: {way_out}", project.name)));
+    }
+    let binary = if project.is_hosted { Some(binary(args.binary.as_deref()).map_err(wrong)?) } else { None };
+    let marked = write(project, args, binary.as_deref(), name)?;
+    terminal::print(&next_steps(project, args, name, &marked));
+    Ok(Exit::Success)
+}
+
+/// What both Treasure Data and a shell take as it is.
+fn is_project_name(name: &str) -> bool {
+    !name.starts_with('-') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+/// The program for the project: that file, or this process's own, if the container can run it.
+fn binary(given: Option<&Path>) -> Result<Vec<u8>, String> {
+    let way_out = "take the one from a release for Linux x86-64 and name it with --binary FILE. Nothing was written";
+    let path = match given {
+        Some(path) => path.to_owned(),
+        None => {
+            std::env::current_exe().map_err(|error| format!("this program cannot be found ({error}): {way_out}"))?
+        }
+    };
+    let bytes = fs::read(&path).map_err(|error| format!("{} cannot be read ({error}): {way_out}", path.display()))?;
+    match unusable(&bytes) {
+        Some(why) => Err(format!("{} cannot run in the container, as it {why}: {way_out}", path.display())),
+        None => Ok(bytes),
+    }
+}
+
+/// What keeps a file from being this program for the container.
+fn unusable(bytes: &[u8]) -> Option<String> {
+    /// Little endian, 64 bits; the machine is x86-64.
+    const HEADER: (&[u8], &[u8]) = (b"\x7fELF\x02\x01", b"\x3e\x00");
+    if !bytes.starts_with(HEADER.0) || bytes.get(18..20) != Some(HEADER.1) {
+        return Some("is no program for Linux x86-64".to_owned());
+    }
+    if memmem::find(bytes, b"BRAZE_PARTNER_API_KEY").is_none() {
+        return Some("is another program".to_owned());
+    }
+    let needed = glibc(bytes).filter(|needed| *needed > GLIBC);
+    needed.map(|(major, minor)| format!("needs glibc {major}.{minor}, and has at most {}.{} there", GLIBC.0, GLIBC.1))
+}
+
+/// The newest version of glibc that its symbols name.
+fn glibc(bytes: &[u8]) -> Option<(u32, u32)> {
+    let versions = memmem::find_iter(bytes, b"GLIBC_").filter_map(|at| {
+        let digits = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+        let text: Vec<u8> = bytes[at + 6..].iter().take(12).take_while(|byte| digits(byte)).copied().collect();
+        let text = String::from_utf8(text).ok()?;
+        let mut numbers = text.split('.').map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    });
+    versions.max()
+}
+
+/// Writes next to the place and moves it there, which the system does only if nothing is there. Returns where placeholders are left.
+fn write(project: &Project, args: &InitArgs, binary: Option<&[u8]>, name: &str) -> Result<Vec<String>, CommandError> {
+    let failed = |error| CommandError::CannotWrite { what: args.dir.display().to_string(), error };
+    if fs::symlink_metadata(&args.dir).is_ok() {
+        return Err(CommandError::Init { problem: format!("{} exists; nothing in it is changed", args.dir.display()) });
+    }
+    let parent = args.dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = tempfile::Builder::new().prefix(".init-").tempdir_in(parent).map_err(failed)?;
+    let root = beside.path().join(name);
+    let put = |file: &str, content: &[u8]| {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap_or(&root))?;
+        fs::write(path, content)
+    };
+    let mut marked = Vec::new();
+    for (file, template) in project.files {
+        let text = filled(file, template, args);
+        let lines = text.lines().zip(1..).filter(|(line, _)| line.contains(placeholder::START));
+        marked.extend(lines.map(|(line, number)| format!("{file}, line {number}: {}", line.trim())));
+        put(file, text.as_bytes()).map_err(failed)?;
+        if template.starts_with(SCHEMA) {
+            put(
+                &Path::new(file).with_file_name(SCHEMA_FILE).to_string_lossy(),
+                format!("{:#}\n", schema::schema()).as_bytes(),
+            )
+            .map_err(failed)?;
+        }
+    }
+    put("tdx.json", format!("{{\"workflow_project\": \"{name}\"}}\n").as_bytes()).map_err(failed)?;
+    if let Some(binary) = binary {
+        put(BINARY, binary).map_err(failed)?;
+        make_executable(&root.join(BINARY)).map_err(failed)?;
+    }
+    fs::rename(&root, &args.dir).map_err(failed)?;
+    Ok(marked)
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(path)?.permissions().mode();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o111))
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// The template with what is known, and placeholders for what is not.
+fn filled(file: &str, template: &str, args: &InitArgs) -> String {
+    if Path::new(file).extension().is_none_or(|extension| extension != "yml" && extension != "dig") {
+        return template.to_owned();
+    }
+    let set = [
+        ("cohort_id", args.cohort_id.as_deref(), "cohort ID"),
+        ("braze_endpoint", args.endpoint.as_deref(), "Braze endpoint, such as US-03"),
+        ("td_api_server", args.site.map(Site::address), "Treasure Data site, such as https://api.treasuredata.com"),
+    ];
+    let line = |line: &str| {
+        if line.starts_with(SCHEMA) {
+            return format!("{SCHEMA}{SCHEMA_FILE}\n");
+        }
+        // What a later line makes of it, as in ${braze_endpoint}, is left alone.
+        let indent = line.len() - line.trim_start().len();
+        let known =
+            set.iter().find(|(name, ..)| line[indent..].strip_prefix(name).is_some_and(|rest| rest.starts_with(": ")));
+        let Some((name, value, what)) = known else { return format!("{line}\n") };
+        let value = value.map_or_else(|| placeholder::of(what), str::to_owned);
+        // A string of JSON is one of YAML too.
+        format!("{}{name}: {}\n", &line[..indent], serde_json::Value::from(value))
+    };
+    // The name in Braze's segment filter is the cohort ID until somebody names it.
+    let keeps = |line: &&str| !line.starts_with("cohort_name: ");
+    template.lines().filter(keeps).map(line).collect()
+}
+
+fn next_steps(project: &Project, args: &InitArgs, name: &str, marked: &[String]) -> String {
+    let dir = args.dir.display();
+    let mut lines = vec![format!("{dir} has the project {}.", project.name)];
+    if !marked.is_empty() {
+        lines.push("\nTo fill in:".to_owned());
+        lines.extend(marked.iter().map(|place| format!("  {place}")));
+    }
+    if !project.is_hosted {
+        lines.push(format!("\nIts README.md has the next steps:\n  cd '{dir}'"));
+        return lines.join("\n");
+    }
+    let workflow = project.name;
+    let secrets = ["td.apikey", "braze.client_secret", "braze.partner_api_key"];
+    let td = secrets.map(|secret| format!("td wf secrets --project {name} --set {secret}"));
+    let tdx = secrets.map(|secret| format!("tdx wf secrets set {name} {secret}=..."));
+    lines.push(
+        "\nThen the database in the .dig file and the columns in queries/. No schedule is active yet.".to_owned(),
+    );
+    let blocks = [
+        (
+            "td",
+            format!("td wf push {name}"),
+            td,
+            format!("td wf start {name} {workflow} --session now -p braze_cohort.dry_run=true"),
+        ),
+        (
+            "tdx",
+            "tdx wf push".to_owned(),
+            tdx,
+            format!("tdx wf run {name}.{workflow} --param braze_cohort.dry_run=true"),
+        ),
+    ];
+    for (tool, push, secrets, start) in blocks {
+        lines.push(format!("\nWith {tool}; the last command is a dry run, which sends nothing:"));
+        lines.push(format!("  cd '{dir}'\n  {push}\n  {}\n  {start}", secrets.join("\n  ")));
+    }
+    lines.join("\n")
+}

@@ -1,9 +1,0 @@
--- Braze knows columns by exact name: user_ids (external IDs), device_ids, and one column for each alias, named as its label.
-SELECT
-  external_id AS user_ids,
-  device_id AS device_ids,
-  email
-FROM
-  customers
-WHERE
-  plan = 'gold'
