@@ -44,8 +44,8 @@ pub trait Warehouse {
     fn rename(&mut self, table: &Table, number: u64) -> Result<Renamed, Self::Error>;
 
     /// Job 3: the next even version from our odd one, under a name that nobody else uses: what is wanted, confirmed now, except
-    /// what was refused; a refused removal stays, unwanted, in its row.
-    fn commit(&mut self, ours: &Table, refused: &[Refused]) -> Result<Table, Self::Error>;
+    /// what was refused; a refused removal stays, unwanted, in its row. `None` if it failed because `ours` is not there any more.
+    fn commit(&mut self, ours: &Table, refused: &[Refused]) -> Result<Option<Table>, Self::Error>;
 
     /// Deletes a table. What cannot be deleted now is left for a later run, and said in the log.
     fn delete(&mut self, table: &Table) -> Result<(), Self::Error>;
