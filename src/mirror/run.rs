@@ -248,11 +248,12 @@ impl Watch {
     }
 }
 
-/// How long a run that was at work may still change the cohort after our number can be seen: its last look began before that,
-/// its last request ended `request_timeout` after that look, and may take effect `grace` later.
+/// How long a run that was at work may still change the cohort after our number can be seen: its last good look began before
+/// that, its last request began `request_timeout` after the look at most, and may take effect `grace` after its end.
 fn takeover(times: Times) -> Duration {
     let part = |guard, time| if keeps(guard) { time } else { Duration::ZERO };
-    part(Guard::TakeoverWaitsForRequests, times.request_timeout)
+    part(Guard::TakeoverWaitsForLook, times.request_timeout)
+        + part(Guard::TakeoverWaitsForRequests, times.longest_try)
         + part(Guard::TakeoverWaitsForStaleList, times.stale)
         + part(Guard::TakeoverWaitsForGrace, times.grace)
 }

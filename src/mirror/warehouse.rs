@@ -59,8 +59,8 @@ pub trait Sender<Rows> {
     /// Sends the rows of one operation until each is delivered, refused, or given up; a phase without rows makes no request.
     ///
     /// `look` is called before the first request, and from then on every quarter of [`Times::request_timeout`] while requests are
-    /// sent. No request begins, and none lasts, beyond the time that it gave last ([`Warehouse::now`]); it is asked
-    /// again until it gives more. [`Look::TakenOver`] ends the phase: no request begins any more.
+    /// sent. No request begins beyond the time that it gave last ([`Warehouse::now`]), and none lasts longer than
+    /// [`Times::longest_try`]; it is asked again until it gives more. [`Look::TakenOver`] ends the phase: no request begins any more.
     fn send(
         &mut self,
         operation: Operation,
@@ -72,8 +72,10 @@ pub trait Sender<Rows> {
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// No request lasts longer after the last good look before it began, and none begins later.
+    /// No request begins later than that after the last good look.
     pub request_timeout: Duration,
+    /// The longest that a request lasts, from its beginning: connecting, sending, the answer.
+    pub longest_try: Duration,
     /// How long a request that was never answered may still take effect.
     pub grace: Duration,
     /// How much older than the question the answer to it may be, when the tables are listed.
@@ -159,7 +161,7 @@ pub enum Renamed {
 /// What a look at the tables says to a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// Requests may begin, and last, until then.
+    /// Requests may begin until then.
     Until(Duration),
     /// Nothing good was seen; whatever was allowed before stays so.
     Unclear,

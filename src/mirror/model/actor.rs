@@ -94,13 +94,14 @@ pub struct Suspended;
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks {
     pub request_timeout: u32,
+    pub longest_try: u32,
     pub stale: u32,
     pub grace: u32,
 }
 
 impl Ticks {
     pub fn longest(self) -> u32 {
-        self.request_timeout + self.stale + self.grace + 1
+        self.request_timeout + self.longest_try + self.stale + self.grace + 1
     }
 }
 
@@ -157,8 +158,12 @@ impl Actor {
 
     fn replay(&mut self, times: Ticks, live: Option<Answer>, now: u32) {
         let limits = Limits { removals: Limit::Count(u64::MAX), additions: Limit::Count(u64::MAX) };
-        let real =
-            Times { request_timeout: time(times.request_timeout), grace: time(times.grace), stale: time(times.stale) };
+        let real = Times {
+            request_timeout: time(times.request_timeout),
+            longest_try: time(times.longest_try),
+            grace: time(times.grace),
+            stale: time(times.stale),
+        };
         let live = live.map(|answer| (answer, now));
         let replay = RefCell::new(Replay { actor: self, at: 0, live, now, times });
         let ended = run(&mut &replay, &mut &replay, &Rules { limits, times: real }, &mut Record::default());

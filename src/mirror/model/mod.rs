@@ -4,7 +4,9 @@
 use std::cell::Cell;
 
 mod actor;
+mod node;
 mod search;
+mod tests;
 mod world;
 
 /// What `run` relies on others for, so that a test can take out one at a time.
