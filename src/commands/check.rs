@@ -9,8 +9,9 @@ use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::Location;
 use crate::input::columns::Columns;
+use crate::input::error::InputError;
 use crate::input::reader::{Limits, Pass, Reader};
-use crate::input::source::Input;
+use crate::input::source::{Input, Sources};
 use crate::members::batch::CAPACITY;
 use crate::members::identifier::Kind;
 use crate::settings::credentials::from_environment;
@@ -21,8 +22,9 @@ use crate::terminal;
 use super::CommandError;
 use super::job;
 use super::network::network;
-use super::pipeline::{RunContext, Target};
+use super::pipeline::{RunContext, Target, is_stopped, stop_or};
 use super::upload::flags;
+use super::watch::watched;
 
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
 pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
@@ -63,18 +65,19 @@ type Step = fn(&mut RunContext) -> Finding;
 type Finding = Result<String, CommandError>;
 
 fn check_input(context: &mut RunContext) -> Finding {
-    let config = &context.config;
-    let input = match &config.input.location {
-        Location::Job(id) => {
-            let id = id.clone();
-            return check_job(context, &id);
-        }
+    let input = match context.config.input.location.clone() {
+        Location::Job(id) => return check_job(context, &id),
         Location::Here(Input::Stdin) => return Ok("standard input, which is not read here".to_owned()),
         Location::Here(input) => input,
     };
+    let limiter = context.limiter_of_step((Api::Braze, "the input".to_owned()))?;
+    let config = &context.config;
     let limits = Limits { expected_rows: None, max_rejected: config.input.max_rejected, batch_size: CAPACITY };
     let (hint, names) = (&config.input.format_hint, &config.input.names);
-    let reader = Reader::open(input, hint, names, limits, Pass::first(&config.operations))?;
+    let reader = Sources::find(&input, hint, &is_stopped(&limiter))
+        .map_err(InputError::from)
+        .and_then(|sources| Reader::new(sources, names, limits, Pass::first(&config.operations)))
+        .map_err(|error| stop_or(&limiter, error))?;
     let (name, format) = (reader.name(), reader.format());
     Ok(format!("{name} ({format}) {}", described(config, reader.columns())))
 }
@@ -113,14 +116,14 @@ fn described(config: &Config, columns: &Columns) -> String {
 fn check_credentials(context: &mut RunContext) -> Finding {
     let credentials = from_environment(|name| std::env::var(name).ok())?;
     let endpoint = context.config.required_endpoint()?.clone();
-    let limiter = context.limiter((Api::Braze, endpoint.to_string()), context.config.delivery.max_requests_per_hour)?;
+    let limiter = context.limiter_of_step((Api::Braze, endpoint.to_string()))?;
     let config = &context.config;
     let addresses = Addresses::new(&endpoint, &config.braze.partner);
     let bodies = BodyWriter::new(&credentials, &config.braze.cohort_id, &config.input.names.aliases);
     let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
     let plan = Plan { addresses, bodies, thread_count: 1, first_call: Some(first_call) };
     let post = Http::new(1, network(config, &endpoint)?);
-    delivery::first_call(&plan, &post, &limiter, &Shared::new(0));
+    watched(&post, &limiter, || {}, || delivery::first_call(&plan, &post, &limiter, &Shared::new(0)));
     match limiter.take_stop() {
         None => Ok(format!("{endpoint} accepts both keys for the partner {}", config.braze.partner)),
         Some(stop) => Err(stop.into()),

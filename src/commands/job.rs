@@ -1,16 +1,13 @@
 //! A Treasure Data job as the input: fetched before anything else, and from then on an input like any other.
 
-use std::thread;
-use std::time::Duration;
-
-use crossbeam_channel::{RecvTimeoutError, bounded};
 use log::info;
 
 use super::CommandError;
 use super::network::network;
+use super::watch::watched;
 use crate::commands::outcome::{Api, Stop};
 use crate::commands::pipeline::RunContext;
-use crate::http::{Http, Post};
+use crate::http::Http;
 use crate::input::columns::Names;
 use crate::input::formats::format::{Format, FormatHint};
 use crate::input::source::Input;
@@ -25,8 +22,6 @@ use crate::treasure_data::Job;
 use crate::treasure_data::fetch::{Client, Received};
 use crate::treasure_data::show::JobInfo;
 
-/// How often the time and a stop are looked at while an answer is waited for.
-const TICK: Duration = Duration::from_millis(100);
 /// Treasure Data names no limit; this only keeps a defect from asking without end.
 const MAX_REQUESTS_PER_HOUR: u64 = 100_000;
 
@@ -53,14 +48,23 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
     let input::Options { expected_rows, names, .. } = &context.config.input;
     let client = Client::new(&job, &key, &http, &limiter);
     let wanted = Wanted { job: &job, rows: *expected_rows, names };
-    supervised(&client, wanted, &http, &limiter).ok_or_else(|| stop_of(&limiter))
+    let (received, mut progress) = (Received::default(), DownloadProgress::default());
+    let show = || {
+        let (bytes, whole) = received.so_far();
+        progress.show(bytes, whole);
+    };
+    let fetched = watched(&http, &limiter, show, || fetch(&client, wanted, &received));
+    progress.finish();
+    fetched.and_then(Result::ok).ok_or_else(|| stop_of(&limiter))
 }
 
 /// Asks once for the job.
 pub fn look(context: &mut RunContext, id: &str) -> Result<JobStatus, CommandError> {
     let Access { job, key, http } = access(&context.config, id)?;
-    let limiter = context.limiter((Api::TreasureData, job.server.to_string()), MAX_REQUESTS_PER_HOUR)?;
-    let info = Client::new(&job, &key, &http, &limiter).show().map_err(|Stopped| stop_of(&limiter))?;
+    let limiter = context.limiter_of_step((Api::TreasureData, job.server.to_string()))?;
+    let client = Client::new(&job, &key, &http, &limiter);
+    let info = watched(&http, &limiter, || {}, || client.show()).and_then(Result::ok);
+    let info = info.ok_or_else(|| stop_of(&limiter))?;
     let status = info.status.name();
     if !info.is_done(&job).map_err(Stop::Job)? {
         return Ok(JobStatus { status, ended: None });
@@ -85,36 +89,6 @@ fn access(config: &Config, id: &str) -> Result<Access, ConfigError> {
     let server = td_server(&config.allow_endpoint, variable)?;
     let http = Http::new(1, network(config, &server)?);
     Ok(Access { job: Job { id: id.to_owned(), server }, key, http })
-}
-
-/// Fetches on a thread of its own, so that a stop and the end of the run's time are heeded while an answer is waited for.
-fn supervised(
-    client: &Client<'_, Stop>,
-    wanted: Wanted<'_>,
-    http: &Http,
-    limiter: &RateLimiter<Stop>,
-) -> Option<ReadableInput> {
-    let (received, mut progress) = (Received::default(), DownloadProgress::default());
-    let result = thread::scope(|scope| {
-        let (at_work, done) = bounded::<()>(0);
-        let received = &received;
-        let worker = scope.spawn(move || {
-            let result = fetch(client, wanted, received);
-            drop(at_work);
-            result
-        });
-        while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
-            let (bytes, whole) = received.so_far();
-            progress.show(bytes, whole);
-            limiter.check_limit();
-            if limiter.is_stopped() {
-                http.cut();
-            }
-        }
-        worker.join()
-    });
-    progress.finish();
-    result.ok()?.ok()
 }
 
 /// What the result must be like, so that it is worth fetching.

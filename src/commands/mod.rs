@@ -26,6 +26,7 @@ pub mod pipeline;
 pub mod sandbox;
 pub mod signals;
 pub mod upload;
+mod watch;
 
 /// Why a command could not do its work at all. What ends a run that has begun is a [`crate::commands::outcome::Stop`].
 #[derive(Debug, Error)]

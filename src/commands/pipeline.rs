@@ -19,7 +19,7 @@ use crate::commands::outcome::{Api, Stop};
 use crate::commands::signals::Shutdown;
 use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::failed_file::Failures;
-use crate::delivery::{FirstCall, Plan, Shared};
+use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::endpoint::Endpoint;
 use crate::http::{Http, Post};
 use crate::input::counters::InputCounts;
@@ -27,16 +27,22 @@ use crate::input::error::InputError;
 use crate::input::reader::passes::{self, LaterPasses};
 use crate::input::reader::{Limits, Reader};
 use crate::input::source::Sources;
+use crate::input::source::interrupt::IsStopped;
 use crate::input::{Options, ReadableInput};
 use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
 use crate::report::progress::Progress;
 use crate::report::{DryRun, PhaseReport, Report};
-use crate::retry::{self, Clock, Ending, Monotonic, RateLimiter};
+use crate::retry::{self, Clock, Ending, LimitReached, Monotonic, RateLimiter};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
 use crate::settings::Config;
 use crate::settings::credentials::from_environment;
+
+/// How long a step of a check may take. A person waits for its line.
+const MAX_STEP: Duration = Duration::from_secs(10);
+/// How long nothing may get through in it. Sooner, so that the reason is known.
+const MAX_STEP_OUTAGE: Duration = Duration::from_secs(4);
 
 /// Where the members go.
 pub enum Target {
@@ -74,12 +80,31 @@ impl RunContext {
         server: (Api, String),
         max_requests_per_hour: u64,
     ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
-        let limits = retry::Limits {
-            max_outage: self.config.delivery.max_outage,
-            max_requests_per_hour,
-            max_duration: self.config.delivery.max_duration,
-        };
+        let delivery::Options { max_outage, max_duration, .. } = self.config.delivery;
+        let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };
+        self.start(limits, Stop::of_limiter(server.0, server.1))
+    }
+
+    /// The same for one step of a check, which is given up after [`MAX_STEP`].
+    pub fn limiter_of_step(&mut self, server: (Api, String)) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
+        let max_outage = self.config.delivery.max_outage.min(MAX_STEP_OUTAGE);
+        let limits =
+            retry::Limits { max_outage, max_requests_per_hour: u64::MAX, max_duration: self.clock.now() + MAX_STEP };
         let stop_for = Stop::of_limiter(server.0, server.1);
+        let given_up = move |reached| match reached {
+            LimitReached::Deadline { .. } => {
+                stop_for(LimitReached::Outage { lasted: MAX_STEP, answered: false, last: "no answer".to_owned() })
+            }
+            other => stop_for(other),
+        };
+        self.start(limits, given_up)
+    }
+
+    fn start(
+        &mut self,
+        limits: retry::Limits,
+        stop_for: impl Fn(LimitReached) -> Stop + Send + Sync + 'static,
+    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
         let limiter = Arc::new(RateLimiter::new(limits, Arc::clone(&self.clock), stop_for));
         self.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
         Ok(limiter)
@@ -160,21 +185,26 @@ struct Ended {
     stop: Option<Stop>,
 }
 
-/// Finds the input, reads it, and hands it to `post`.
+/// Finds the input, reads it, and hands it to `post`. What stops it before there is anything to count is an end like any other.
 fn deliver(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &str) -> Result<Ended, CommandError> {
-    context.config.check_files()?;
-    let located = match job::locate(context) {
+    match read_and_send(context, post, plan, name) {
         Err(CommandError::Stopped(stop)) => {
             let input = InputCounts::new(context.config.input.names.aliases.len());
-            return Ok(Ended { input, sent: DeliveryCounts::default(), removals: None, stop: Some(*stop) });
+            Ok(Ended { input, sent: DeliveryCounts::default(), removals: None, stop: Some(*stop) })
         }
-        located => located?,
-    };
-    let (reader, later) = open(&context.config, &located)?;
+        ended => ended,
+    }
+}
+
+fn read_and_send(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &str) -> Result<Ended, CommandError> {
+    context.config.check_files()?;
+    let readable = job::locate(context)?;
     let is_dry = matches!(context.target, Target::DryRun);
     let hourly = if is_dry { u64::MAX } else { context.config.delivery.max_requests_per_hour };
     let limiter = context.limiter((Api::Braze, name.to_owned()), hourly)?;
     let config = &context.config;
+    info!("reading the columns of {}", readable.input);
+    let (reader, later) = open(config, &readable, &limiter).map_err(|error| stop_or(&limiter, error))?;
     let failed_file = config.delivery.failed_file.as_deref().filter(|_| !is_dry);
     let failures = Arc::new(Failures::begin(failed_file, &config.input.names)?);
     let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
@@ -202,23 +232,50 @@ fn deliver(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &str) ->
     }
     upload.settle(Ending::Run);
     upload.progress.finish();
-    finish_failures(&failures, &limiter);
+    finish_failures(&failures, &limiter, &config.operations);
     let input = shared.input().clone();
     Ok(Ended { input, sent: shared.sent(), removals, stop: limiter.take_stop() })
 }
 
-fn open(config: &Config, located: &ReadableInput) -> Result<(Reader, Option<LaterPasses>), CommandError> {
+fn open(
+    config: &Config,
+    readable: &ReadableInput,
+    limiter: &Arc<RateLimiter<Stop>>,
+) -> Result<(Reader, Option<LaterPasses>), InputError> {
     let Options { max_rejected, names, .. } = &config.input;
-    let limits = Limits { expected_rows: located.expected_rows, max_rejected: *max_rejected, batch_size: CAPACITY };
-    let sources = Sources::find(&located.input, &located.format_hint).map_err(InputError::from)?;
-    Ok(passes::open(sources, names, limits, &config.operations)?)
+    let limits = Limits { expected_rows: readable.expected_rows, max_rejected: *max_rejected, batch_size: CAPACITY };
+    let sources = Sources::find(&readable.input, &readable.format_hint, &is_stopped(limiter))?;
+    passes::open(sources, names, limits, &config.operations)
+}
+
+/// Whether a signal or the end of the run's time has stopped it.
+pub(super) fn is_stopped(limiter: &Arc<RateLimiter<Stop>>) -> IsStopped {
+    let limiter = Arc::clone(limiter);
+    Arc::new(move || {
+        limiter.check_limit();
+        limiter.is_stopped()
+    })
+}
+
+/// What ended the look at the input: the stop, if there was one, which shows as an input that cannot be read on.
+pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> CommandError {
+    limiter.take_stop().map_or_else(|| error.into(), CommandError::from)
 }
 
 /// Puts the file of failures in its place.
-fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>) {
+fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
     match failures.finish() {
         Ok(Some((path, count))) => {
-            warn!("{count} identifiers that did not arrive are in {}; upload takes it as input", path.display());
+            let advice = match operations {
+                Operations::One(_) => {
+                    "upload takes it as input, as long as no other run has changed this cohort in between"
+                }
+                // Whoever left meanwhile would come back, and the other way round.
+                Operations::Column(_) => {
+                    "do not upload it: it has removals and additions, and could reverse what later runs deliver. Run the whole input again"
+                }
+            };
+            warn!("{count} identifiers that did not arrive are in {}; {advice}", path.display());
         }
         Ok(None) => {}
         Err(error) => {

@@ -112,10 +112,18 @@ impl Names {
         [USER_IDS, DEVICE_IDS].into_iter().map(str::to_owned).chain(self.aliases.iter().cloned()).collect()
     }
 
-    /// Every name that a column which matters may have: outputs, mapped columns, the operation.
-    pub fn all(&self) -> Vec<String> {
-        let mapped = self.mapping.iter().map(|(attribute, _)| attribute.clone());
-        self.outputs().into_iter().chain(mapped).chain(self.operation.clone()).collect()
+    /// The keys of an object that are looked at, and which of [`Self::of_objects`]' columns each is. A mapped key is the same column
+    /// as its output, so an object that has both has one column twice.
+    pub fn keys(&self) -> Vec<(String, usize)> {
+        let outputs = self.outputs();
+        let mapped = self.mapping.iter().filter_map(|(attribute, output)| {
+            let column = outputs.iter().position(|known| known == output)?;
+            Some((attribute.clone(), column))
+        });
+        let operation = self.operation.iter().map(|name| (name.clone(), outputs.len()));
+        let mut keys: Vec<_> = mapped.chain(operation).collect();
+        keys.extend(outputs.into_iter().enumerate().map(|(column, name)| (name, column)));
+        keys
     }
 
     /// The column that is called otherwise than what it holds.
@@ -152,19 +160,12 @@ impl Names {
         Ok(Columns { used, operation: operation.transpose()?, width: header.len(), missing })
     }
 
-    /// The same columns, where rows have the cells of [`Names::all`] in that order; `header` is what the first one mentions.
-    pub fn among_all(&self, header: &[String]) -> Columns {
-        let all = self.all();
-        let index = |name: &str| all.iter().position(|known| known == name);
-        let used = self.outputs().into_iter().zip(Kind::all(self.aliases.len()));
-        let used = used.filter_map(|(output, kind)| {
-            let own_name = header.contains(&output);
-            let attribute =
-                self.attribute_of(&output).filter(|name| !own_name || header.iter().any(|seen| seen == name));
-            Some((index(attribute.unwrap_or(&output))?, kind))
-        });
-        let operation = self.operation.as_deref().and_then(index);
-        Columns { used: used.collect(), operation, width: all.len(), missing: Vec::new() }
+    /// The columns of objects, each of which may leave keys out: one for each kind, and the operation.
+    pub fn of_objects(&self) -> Columns {
+        let kinds: Vec<_> = Kind::all(self.aliases.len()).collect();
+        let operation = self.operation.as_ref().map(|_| kinds.len());
+        let width = kinds.len() + usize::from(operation.is_some());
+        Columns { used: kinds.into_iter().enumerate().collect(), operation, width, missing: Vec::new() }
     }
 
     fn no_identifier_column(&self, header: &[String]) -> HeaderError {
@@ -258,13 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn among_all_names_the_first_row_says_which_one_is_used() {
-        // user_ids, device_ids, email, external_id, mail, change
-        let used = |header: &[&str]| mapped().among_all(&names(header)).used;
-        let kinds = [Kind::UserId, Kind::DeviceId, Kind::Alias(0)];
-        let at = |indices: [usize; 3]| indices.into_iter().zip(kinds).collect::<Vec<_>>();
-        assert_eq!(used(&["external_id"]), at([3, 1, 4]));
-        assert_eq!(used(&["user_ids", "mail"]), at([0, 1, 4]));
-        assert_eq!(mapped().among_all(&[]).operation, Some(5));
+    fn a_mapped_key_of_an_object_is_the_column_of_its_output() {
+        let keys = mapped().keys();
+        let column = |name: &str| keys.iter().find(|(key, _)| key == name).map(|(_, column)| *column);
+        assert_eq!(["external_id", "user_ids"].map(column), [Some(0); 2]);
+        assert_eq!(["mail", "email"].map(column), [Some(2); 2]);
+        assert_eq!((column("device_ids"), column("change"), column("mapping")), (Some(1), Some(3), None));
+        let columns = mapped().of_objects();
+        assert_eq!(columns.used, [(0, Kind::UserId), (1, Kind::DeviceId), (2, Kind::Alias(0))]);
+        assert_eq!((columns.operation, columns.width), (Some(3), 4));
     }
 }

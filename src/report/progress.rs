@@ -107,7 +107,9 @@ fn download_line(bytes: u64, whole: Option<u64>) -> String {
 fn line(sent: DeliveryCounts, elapsed: Duration, read: Option<(u64, u64)>) -> String {
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
     let rate = sent.delivered.saturating_mul(1000) / millis;
-    let left = read.filter(|(read, size)| *read > 0 && read <= size).map_or_else(String::new, |(read, size)| {
+    // What was read says nothing of the time left before anything was delivered.
+    let is_known = |(read, size): &(u64, u64)| sent.delivered > 0 && *read > 0 && read <= size;
+    let left = read.filter(is_known).map_or_else(String::new, |(read, size)| {
         format!(", about {} s left", millis.saturating_mul(size - read) / read / 1000)
     });
     format!(
@@ -128,6 +130,7 @@ mod tests {
             "12000 identifiers delivered, 3000/s, 14 requests, 1 retries, about 12 s left"
         );
         assert!(!line(sent, Duration::ZERO, None).contains("left"));
+        assert!(!line(DeliveryCounts::default(), Duration::from_secs(4), Some((1000, 1000))).contains("left"));
     }
 
     #[test]

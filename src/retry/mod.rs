@@ -69,21 +69,26 @@ pub fn call<T, E: Into<S>, S>(
                 Err(CallError::Stopped)
             }
         };
-        limiter.release(permit, outcome, meta, said.as_deref());
+        let patience = limiter.release(permit, outcome, meta, said.as_deref());
         delay = next?;
         // The others know by now; the log may be slow.
-        tell(outcome, &said.unwrap_or_default(), delay.length());
+        tell(outcome, &said.unwrap_or_default(), delay.length(), patience);
     }
 }
 
-fn tell(outcome: RequestOutcome, said: &str, pause: Duration) {
+/// `patience` is there if a failure is worth a warning.
+fn tell(outcome: RequestOutcome, said: &str, pause: Duration, patience: Option<Duration>) {
     let seconds = pause.as_secs_f64();
-    match outcome {
-        RequestOutcome::Unheard => {}
-        RequestOutcome::Through => warn!("{said}; again in {seconds:.1} s"),
-        RequestOutcome::Failed => debug!("a request failed ({said}); again in {seconds:.1} s"),
-        RequestOutcome::Locked(_) => warn!("{said}: one request at a time, the next one in {seconds:.1} s"),
-        RequestOutcome::Limited { .. } => warn!("{said}: no request for {seconds:.1} s"),
+    match (outcome, patience) {
+        (RequestOutcome::Unheard, _) => {}
+        (RequestOutcome::Through, _) => warn!("{said}; again in {seconds:.1} s"),
+        (RequestOutcome::Failed, Some(patience)) => warn!(
+            "a request failed ({said}); it is sent again until something gets through, for {} s at most (max_outage)",
+            patience.as_secs()
+        ),
+        (RequestOutcome::Failed, None) => debug!("a request failed ({said}); again in {seconds:.1} s"),
+        (RequestOutcome::Locked(_), _) => warn!("{said}: one request at a time, the next one in {seconds:.1} s"),
+        (RequestOutcome::Limited { .. }, _) => warn!("{said}: no request for {seconds:.1} s"),
     }
 }
 

@@ -288,8 +288,12 @@ impl Pacing {
 
     /// For how long nothing has got through, where that is too long.
     pub fn outage(&self, now: Duration) -> Option<Duration> {
-        let limit = if self.answered { self.max_outage } else { self.max_outage.min(MAX_OUTAGE_UNANSWERED) };
-        now.checked_sub(self.well_until).filter(|outage| *outage >= limit)
+        now.checked_sub(self.well_until).filter(|outage| *outage >= self.patience())
+    }
+
+    /// How long nothing may get through.
+    pub fn patience(&self) -> Duration {
+        if self.answered { self.max_outage } else { self.max_outage.min(MAX_OUTAGE_UNANSWERED) }
     }
 
     /// Whether the server has ever said anything.

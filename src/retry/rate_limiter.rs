@@ -8,6 +8,8 @@ use super::clock::Clock;
 use super::pacing::{Admission, Delay, Pacing, Permit, RequestOutcome, ResponseMeta, Unanswered};
 use super::policy::Moment;
 
+/// How often failures are told of while nothing gets through; the first one at once.
+const TELL_EVERY: Duration = Duration::from_mins(1);
 /// How often a wait is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
@@ -70,6 +72,7 @@ struct State<S> {
     last_failure: String,
     last_timeout: Option<Duration>,
     last_break: Option<Duration>,
+    last_told: Option<Duration>,
 }
 
 /// The limiter has been stopped; nothing more may be sent.
@@ -86,7 +89,7 @@ impl<S> RateLimiter<S> {
         let Limits { max_outage, max_requests_per_hour, max_duration } = limits;
         let pacing = Pacing::new(max_outage, max_requests_per_hour);
         let last_failure = "nothing was sent yet".to_owned();
-        let state = State { pacing, stop: None, last_failure, last_timeout: None, last_break: None };
+        let state = State { pacing, stop: None, last_failure, last_timeout: None, last_break: None, last_told: None };
         Self { state: Mutex::new(state), clock, max_duration, stop_for: Box::new(stop_for) }
     }
 
@@ -137,8 +140,15 @@ impl<S> RateLimiter<S> {
         Moment { now: self.now(), successes, chance: fastrand::f64() }
     }
 
-    /// A request has ended. `failure` is what went wrong, if anything.
-    pub(super) fn release(&self, permit: Permit, outcome: RequestOutcome, meta: ResponseMeta, failure: Option<&str>) {
+    /// A request has ended. `failure` is what went wrong, if anything. Returns how long nothing may get through, where it is time to
+    /// tell a person that something went wrong.
+    pub(super) fn release(
+        &self,
+        permit: Permit,
+        outcome: RequestOutcome,
+        meta: ResponseMeta,
+        failure: Option<&str>,
+    ) -> Option<Duration> {
         let mut state = self.lock();
         let now = self.now();
         state.pacing.end(now, permit, outcome, meta);
@@ -161,8 +171,13 @@ impl<S> RateLimiter<S> {
             let (answered, last) = (state.pacing.answered(), state.last_failure.clone());
             self.halt(&mut state, LimitReached::Outage { lasted, answered, last });
         }
+        let is_time = state.last_told.is_none_or(|last| now >= last.saturating_add(TELL_EVERY));
+        let told = (outcome == RequestOutcome::Failed && state.stop.is_none() && is_time).then_some(now);
+        state.last_told = told.or(state.last_told);
+        let patience = state.pacing.patience();
         drop(state);
         self.clock.wake();
+        told.map(|_| patience)
     }
 
     /// Waits until `grace` has passed since the last unanswered try ended, which may have been heard all the same. `show` is told now and then

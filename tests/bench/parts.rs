@@ -64,7 +64,7 @@ fn format_hint(format: Format) -> FormatHint {
 
 /// Reads all rows and looks at the cells with identifiers; how many bytes those have.
 fn read_rows(input: &[u8], format: Format) -> usize {
-    let opened = formats::open(Unpacked::new(input).unwrap(), "members", &format_hint(format), names().all()).unwrap();
+    let opened = formats::open(Unpacked::new(input).unwrap(), "members", &format_hint(format), names().keys()).unwrap();
     assert_eq!(opened.format, format);
     let mut rows = opened.rows;
     let (mut bytes, mut count) = (0, 0);

@@ -1,7 +1,10 @@
 //! `check`: what is found out without sending a member.
 
-use crate::scripted::dead_endpoint;
-use crate::support::{Run, assert_untouched, braze, user_ids};
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+use crate::scripted::{Act, Scripted, dead_endpoint};
+use crate::support::{Run, assert_untouched, braze, ends, user_ids};
 
 #[test]
 fn a_check_sends_no_member_and_creates_no_name() {
@@ -46,6 +49,32 @@ fn a_check_finds_a_wrong_setting() {
 fn a_check_finds_an_endpoint_that_nobody_answers_at() {
     let run = Run::check().set("endpoint", &dead_endpoint()).set("max_outage", "1s").rows(user_ids(1));
     run.exits(75).says(&["127.0.0.1"]);
+}
+
+/// For a person who waits for the line of a step.
+const A_STEP: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_step_of_a_check_is_given_up_in_time_and_the_lines_before_it_are_there() {
+    let silent = Scripted::start(|_| Act::Silence);
+    let run = Run::check().set("endpoint", silent.endpoint()).rows(user_ids(1));
+    let (mut child, _directory) = run.spawn();
+    let mut printed = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = String::new();
+    while !lines.contains("input        ok") {
+        assert!(printed.read_line(&mut lines).unwrap() > 0, "{lines}");
+    }
+    assert_eq!(child.try_wait().unwrap(), None, "the endpoint is still waited for");
+    let (code, ended) = ends(child);
+    assert_eq!(code, Some(75), "{}", ended.stderr);
+    assert!(ended.stderr.contains("nothing got through to"), "{}", ended.stderr);
+    assert!(ended.took < A_STEP + Duration::from_secs(2), "{:?}", ended.took);
+}
+
+#[test]
+fn the_first_failure_is_said_at_once_with_what_follows() {
+    let run = Run::upload().set("endpoint", &dead_endpoint()).set("max_outage", "3s").rows(user_ids(1)).exits(75);
+    run.says(&["a request failed", "it is sent again until something gets through, for 3 s at most"]);
 }
 
 #[test]

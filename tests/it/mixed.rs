@@ -278,6 +278,23 @@ fn mapped_columns_are_what_the_mapping_says(#[case] rows: &str) {
 }
 
 #[test]
+fn each_object_may_use_the_mapped_name_or_its_output_but_not_both() {
+    let braze = braze();
+    let rows = r#"{"external_id": "first-zqx"}
+{"user_ids": "second-zqx"}
+{"external_id": "third-zqx", "user_ids": "other-zqx"}
+{"mail": "a@zqx"}
+{"email": "b@zqx", "external_id": "fourth-zqx"}
+"#;
+    let run = Run::upload().to(&braze).set("aliases", "[email]").set("mapping", "{external_id: user_ids, mail: email}");
+    let account = run.set("max_rejected", "1").rows(rows).arg("--json").exits(0).account();
+    account.has(&[("/rows_malformed/duplicate_key", 1), ("/identifiers/user_ids", 3), ("/delivered", 5)]);
+    let held = braze.cohort("vip").unwrap();
+    assert_eq!(held.user_ids.iter().collect::<Vec<_>>(), ["first-zqx", "fourth-zqx", "second-zqx"]);
+    assert_eq!(held.aliases.len(), 2);
+}
+
+#[test]
 fn a_mapping_is_a_parameter_too_and_what_fails_can_be_sent_again_with_it() {
     let refusing = Scripted::for_members(|_| Act::message("400 Bad Request", "not valid"));
     let parameters = |endpoint: &str, input: &str| {

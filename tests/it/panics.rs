@@ -15,6 +15,7 @@ use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
+use td_braze_cohort::input::source::{Sources, interrupt};
 use td_braze_cohort::input::{Location, MaxRejected};
 use td_braze_cohort::members::batch::CAPACITY;
 use td_braze_cohort::retry::{self, Monotonic, RateLimiter};
@@ -68,8 +69,10 @@ fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: CAPACITY };
     let options = &config.input;
     let Location::Here(input) = &options.location else { panic!("{options:?}") };
-    let reader =
-        Reader::open(input, &options.format_hint, &options.names, limits, Pass::first(&config.operations)).unwrap();
+    let reader = {
+        let sources = Sources::find(input, &options.format_hint, &interrupt::never()).unwrap();
+        Reader::new(sources, &options.names, limits, Pass::first(&config.operations)).unwrap()
+    };
     let limiter = {
         let delivery::Options { max_outage, max_requests_per_hour, max_duration, .. } = config.delivery;
         let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };

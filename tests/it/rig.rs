@@ -13,7 +13,7 @@ use td_braze_cohort::input::MaxRejected;
 use td_braze_cohort::input::columns::Names;
 use td_braze_cohort::input::formats::format::FormatHint;
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
-use td_braze_cohort::input::source::Input;
+use td_braze_cohort::input::source::{Input, Sources, interrupt};
 use td_braze_cohort::members::operation::Operation;
 use td_braze_cohort::retry::{self, RateLimiter};
 use td_braze_cohort::secret::Secret;
@@ -30,7 +30,8 @@ pub fn reader(text: &str, operation: Operation, batch_size: usize, folder: &Path
     let input = folder.join("members.csv");
     fs::write(&input, text).unwrap();
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Percent(100), batch_size };
-    Reader::open(&Input::Files(vec![input]), &FormatHint::default(), &names(), limits, Pass::Every(operation)).unwrap()
+    let sources = Sources::find(&Input::Files(vec![input]), &FormatHint::default(), &interrupt::never()).unwrap();
+    Reader::new(sources, &names(), limits, Pass::Every(operation)).unwrap()
 }
 
 /// Sends to nowhere in particular.

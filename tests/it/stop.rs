@@ -195,6 +195,45 @@ fn a_run_that_waits_for_standard_input_ends_when_it_is_terminated() {
     drop(open);
 }
 
+#[test]
+fn what_standard_input_brought_before_a_signal_is_counted_and_kept() {
+    let braze = braze();
+    let run = Run::upload().to(&braze).set("input", "\"-\"").set("failed_file", "failed.csv").arg("--json");
+    let (mut child, directory) = run.spawn_with(Stdio::piped());
+    let mut open = child.stdin.take().unwrap();
+    open.write_all(format!("{}cut-zqx", user_ids(1500)).as_bytes()).unwrap();
+    wait_while_running(&mut child, "its first batch arrived", || braze.stats().users_requests >= 1);
+    terminate(&child);
+    let (code, ended) = ends(child);
+    assert_eq!(code, Some(143), "{}", ended.stderr);
+    assert!(ended.took < AT_ONCE, "{:?}", ended.took);
+    Account::read(&ended.stdout).has(&[("/identifiers/total", 1500), ("/delivered", 1000), ("/undelivered", 500)]);
+    let kept = fs::read_to_string(directory.path().join("failed.csv")).unwrap();
+    assert_eq!(kept.lines().count(), 501);
+    assert!(kept.contains("u1499") && !kept.contains("cut-zqx"), "{kept}");
+    drop(open);
+}
+
+#[rstest]
+#[case::signal("23h", 143)]
+#[case::end_of_its_time("1s", 75)]
+fn a_run_that_waits_for_the_header_can_be_stopped(#[case] max_duration: &str, #[case] code: i32) {
+    let braze = braze();
+    let run = Run::upload().to(&braze).set("input", "\"-\"").set("max_duration", max_duration).arg("--json");
+    let (mut child, directory) = run.in_shell(WITH_LOG).arg("--dry-run").spawn_with(Stdio::piped());
+    let mut open = child.stdin.take().unwrap();
+    open.write_all(b"user_i").unwrap();
+    if code == 143 {
+        wait_while_running(&mut child, "it listened", || log_of(&directory).contains("reading the columns of"));
+        terminate(&child);
+    }
+    let (ended_with, ended) = ends(child);
+    assert_eq!(ended_with, Some(code), "{}", ended.stderr);
+    assert!(ended.took < AT_ONCE, "{:?}", ended.took);
+    Account::read(&ended.stdout).has(&[("/identifiers/total", 0), ("/exit_code", u64::try_from(code).unwrap())]);
+    drop(open);
+}
+
 /// Bytes that come when they are sent; its end is told.
 struct Late {
     from: mpsc::Receiver<Vec<u8>>,

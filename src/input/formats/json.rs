@@ -27,7 +27,8 @@ const MAX_DEPTH: u32 = 128;
 pub struct Json<R> {
     bytes: Bytes<R>,
     /// The keys that are looked for; a row has a cell for each.
-    wanted: Vec<String>,
+    wanted: Vec<(String, usize)>,
+    columns: usize,
     line: u64,
     record: Record,
     /// Lines before the first object, which were read to find it.
@@ -41,9 +42,10 @@ pub struct Json<R> {
 impl<R: Read> Json<R> {
     /// An object a line, of which these keys are wanted. Reads the first object and says which keys it has; none where there
     /// is no line at all.
-    pub fn new(bytes: Bytes<R>, wanted: Vec<String>) -> Result<(Self, Option<Vec<String>>), RowsError> {
+    pub fn new(bytes: Bytes<R>, wanted: Vec<(String, usize)>) -> Result<(Self, Option<Vec<String>>), RowsError> {
         let mut json = Self {
             bytes,
+            columns: wanted.iter().map(|(_, column)| column + 1).max().unwrap_or_default(),
             wanted,
             line: 0,
             record: Record::default(),
@@ -98,7 +100,7 @@ impl<R: Read> Json<R> {
             let after = Position { unit: "line", number: self.line };
             let line = self.bytes.line().map_err(|error| RowsError::Io { after, error })?;
             self.line += 1;
-            self.record.reset(self.wanted.len());
+            self.record.reset(self.columns);
             let line = match line {
                 None => return Ok(None),
                 Some(Line::TooLong) => return Ok(Some(Err(Fault::TooLong))),
@@ -161,10 +163,10 @@ impl<'a> Object<'a> {
     }
 
     /// Puts the values of the wanted keys into the record.
-    fn fill(&self, record: &mut Record, wanted: &[String], is_damaged: bool) -> Result<(), Fault> {
+    fn fill(&self, record: &mut Record, wanted: &[(String, usize)], is_damaged: bool) -> Result<(), Fault> {
         let mut is_twice = false;
         for (key, value) in &self.0 {
-            let column = wanted.iter().position(|wanted| *wanted == key.0);
+            let column = wanted.iter().find(|(wanted, _)| *wanted == key.0).map(|(_, column)| *column);
             let start = record.bytes().len();
             let what = read_value(value.get(), column.map(|_| record.bytes()), is_damaged)?;
             if let Some(column) = column {

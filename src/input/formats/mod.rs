@@ -129,7 +129,7 @@ pub fn open<R: Read>(
     reader: R,
     name: &str,
     format_hint: &FormatHint,
-    wanted: Vec<String>,
+    wanted: Vec<(String, usize)>,
 ) -> Result<Opened<R>, RowsError> {
     let mut bytes = Bytes::new(reader);
     let failed = |error| RowsError::Io { after: Position { unit: "line", number: 0 }, error };

@@ -37,7 +37,7 @@ fn read(content: &[u8], step: usize, format: Format, columns: Option<&[&str]>) -
     let columns = columns.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
     let width = columns.as_ref().map_or(100, Vec::len);
     let format_hint = FormatHint { format: Some(format), columns, may_be_empty: true };
-    let mut opened = open(Dribble(content, step), "-", &format_hint, vec!["id".to_owned(), "é".to_owned()])?;
+    let mut opened = open(Dribble(content, step), "-", &format_hint, vec![("id".to_owned(), 0), ("é".to_owned(), 1)])?;
     opened.rows.keep(&(0..width).collect::<Vec<_>>());
     let mut rows = Vec::new();
     if let (Some(names), None, true) = (opened.names, format_hint.columns, format != Format::Jsonl) {

@@ -10,8 +10,8 @@ use crate::input::MaxRejected;
 use crate::input::columns::{Columns, Names};
 use crate::input::counters::InputCounts;
 use crate::input::error::InputError;
-use crate::input::formats::format::{Format, FormatHint};
-use crate::input::source::{Input, Sources};
+use crate::input::formats::format::Format;
+use crate::input::source::Sources;
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
 use crate::members::operation::{Operation, Operations};
@@ -94,17 +94,6 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the input and reads as far as it takes to know its columns.
-    pub fn open(
-        input: &Input,
-        format_hint: &FormatHint,
-        names: &Names,
-        limits: Limits,
-        pass: Pass,
-    ) -> Result<Self, InputError> {
-        Self::new(Sources::find(input, format_hint)?, names, limits, pass)
-    }
-
     /// Reads the beginning of the first source, and looks at those of all others, so that a file that does not fit is found
     /// before anything is sent.
     pub fn new(mut sources: Sources, names: &Names, limits: Limits, pass: Pass) -> Result<Self, InputError> {
@@ -313,6 +302,7 @@ fn warn_of_missing(names: &[String]) {
 mod tests {
     use super::*;
     use crate::input::formats;
+    use crate::input::formats::format::FormatHint;
     use open_source::Layout;
     use proptest::prelude::*;
 

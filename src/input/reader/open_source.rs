@@ -81,12 +81,11 @@ impl OpenSource {
             None => Columns::default(),
         };
         let is_sparse = format == Format::Jsonl;
-        let Columns { used, operation, width, .. } =
-            if is_sparse { names.among_all(seen.as_deref().unwrap_or_default()) } else { columns.clone() };
+        let Columns { used, operation, width, .. } = if is_sparse { names.of_objects() } else { columns.clone() };
         rows.keep(&used.iter().map(|(index, _)| *index).chain(operation).collect::<Vec<_>>());
         let file = is_one_of_several.then(|| name.clone());
-        let all = names.all();
-        let labels = if is_sparse { all.as_slice() } else { seen.as_deref().unwrap_or_default() };
+        let outputs = names.outputs();
+        let labels = if is_sparse { outputs.as_slice() } else { seen.as_deref().unwrap_or_default() };
         let labels = used.iter().filter_map(|(index, _)| labels.get(*index).cloned()).collect();
         let header = seen.clone().filter(|_| matches!(format, Format::Csv | Format::Tsv)).unwrap_or_default();
         let layout = Layout { used, operation, width, unit: format.unit(), file, is_sparse, header, labels };
@@ -100,7 +99,7 @@ impl OpenSource {
         let start = Position { unit: "line", number: 0 };
         let unpacked = Unpacked::new(source).map_err(|error| RowsError::Io { after: start, error })?;
         format_hint.may_be_empty |= unpacked.was_compressed();
-        Ok((formats::open(unpacked, &name, &format_hint, names.all())?, format_hint.columns.is_some()))
+        Ok((formats::open(unpacked, &name, &format_hint, names.keys())?, format_hint.columns.is_some()))
     }
 
     /// Goes to the next row; false at the end.

@@ -4,14 +4,11 @@ use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use glob::MatchOptions;
 
-use super::{Source, SourceError};
-use crate::input::formats::format::FormatHint;
+use super::SourceError;
 
 /// What tells a file from a modified one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,17 +59,11 @@ pub fn stamp(path: &Path) -> Result<Option<Stamp>, SourceError> {
 }
 
 /// Opens a file that was as the stamp says.
-pub fn open(
-    path: PathBuf,
-    stamp: Option<Stamp>,
-    format_hint: &FormatHint,
-    read: Arc<AtomicU64>,
-) -> Result<Source, SourceError> {
+pub fn open(path: PathBuf, stamp: Option<Stamp>) -> Result<(File, Watch), SourceError> {
     let file = File::open(&path).map_err(|error| open_error(&path, error))?;
-    let name = path.display().to_string();
     let watch = Watch(stamp.map(|stamp| (path, stamp)));
     watch.unmodified()?;
-    Ok(Source { name, format_hint: format_hint.clone(), bytes: Box::new(file), read, watch })
+    Ok((file, watch))
 }
 
 fn open_error(path: &Path, error: io::Error) -> SourceError {
@@ -170,11 +161,11 @@ mod tests {
         let path = folder.path().join("a.csv");
         std::fs::write(&path, "a").unwrap();
         let before = stamp(&path).unwrap();
-        let watch = open(path.clone(), before, &FormatHint::default(), Arc::default()).unwrap().watch();
+        let watch = open(path.clone(), before).unwrap().1;
         assert!(watch.unmodified().is_ok());
         std::fs::write(&path, "ab").unwrap();
         assert!(matches!(watch.unmodified(), Err(SourceError::Modified { .. })));
-        assert!(open(path.clone(), before, &FormatHint::default(), Arc::default()).is_err());
+        assert!(open(path.clone(), before).is_err());
         std::fs::remove_file(&path).unwrap();
         assert!(watch.unmodified().is_err());
     }

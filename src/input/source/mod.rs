@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +14,13 @@ use thiserror::Error;
 pub mod compressed;
 pub mod fetched;
 pub mod files;
+pub mod interrupt;
 pub mod spool;
 
 use crate::input::formats::format::FormatHint;
 use fetched::Fetched;
 use files::{Stamp, Watch};
+use interrupt::{IsStopped, Pipe};
 use spool::{SpoolReader, TeeReader};
 
 /// What is to be read.
@@ -134,12 +137,13 @@ pub struct Source {
     bytes: Box<dyn Read + Send>,
     read: Arc<AtomicU64>,
     watch: Watch,
+    is_stopped: IsStopped,
 }
 
 impl Source {
     /// From bytes that come from anywhere.
     pub fn new(name: String, format_hint: FormatHint, bytes: Box<dyn Read + Send>) -> Self {
-        Self { name, format_hint, bytes, read: Arc::default(), watch: Watch::nothing() }
+        Self { name, format_hint, bytes, read: Arc::default(), watch: Watch::nothing(), is_stopped: interrupt::never() }
     }
 
     /// The same, which keeps what it reads.
@@ -156,6 +160,9 @@ impl Source {
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
+            if (self.is_stopped)() {
+                return Err(interrupt::stopped());
+            }
             match self.bytes.read(buffer) {
                 // Not every decoder goes on behind it.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -176,6 +183,7 @@ pub struct Sources {
     size: Option<u64>,
     read: Arc<AtomicU64>,
     waiting: VecDeque<Waiting>,
+    is_stopped: IsStopped,
 }
 
 enum Waiting {
@@ -188,15 +196,28 @@ enum Waiting {
 
 impl Sources {
     /// Finds the files and looks at how they are now; opens nothing yet.
-    pub fn find(input: &Input, format_hint: &FormatHint) -> Result<Self, SourceError> {
+    pub fn find(input: &Input, format_hint: &FormatHint, is_stopped: &IsStopped) -> Result<Self, SourceError> {
+        let is_stopped = Arc::clone(is_stopped);
         match input {
             Input::Stdin => {
-                return Ok(Self::one(Source::new(input.to_string(), format_hint.clone(), Box::new(io::stdin()))));
+                // Not through its buffer, so that whether there is more to read can be asked.
+                let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+                let file = file.map_err(|error| SourceError::Open { path: PathBuf::from("-"), error })?;
+                let pipe = Pipe { file, is_stopped: Arc::clone(&is_stopped) };
+                let source = Source::new(input.to_string(), format_hint.clone(), Box::new(pipe));
+                return Ok(Self { is_stopped, ..Self::one(source) });
             }
             Input::Fetched(fetched) => {
                 let (name, size) = (fetched.name().to_owned(), Some(fetched.size()));
                 let waiting = VecDeque::from([Waiting::Fetched(fetched.clone())]);
-                return Ok(Self { name, format_hint: format_hint.clone(), size, read: Arc::default(), waiting });
+                return Ok(Self {
+                    name,
+                    format_hint: format_hint.clone(),
+                    size,
+                    read: Arc::default(),
+                    waiting,
+                    is_stopped,
+                });
             }
             Input::Files(_) => {}
         }
@@ -211,13 +232,14 @@ impl Sources {
             _ => format!("{input} ({} files)", files.len()),
         };
         let waiting = files.into_iter().map(|(path, stamp)| Waiting::File(path, stamp)).collect();
-        Ok(Self { name, format_hint: format_hint.clone(), size, read: Arc::default(), waiting })
+        Ok(Self { name, format_hint: format_hint.clone(), size, read: Arc::default(), waiting, is_stopped })
     }
 
     /// This one alone.
     pub fn one(source: Source) -> Self {
         let (name, format_hint, read) = (source.name.clone(), source.format_hint.clone(), Arc::clone(&source.read));
-        Self { name, format_hint, size: None, read, waiting: VecDeque::from([Waiting::Source(source)]) }
+        let is_stopped = Arc::clone(&source.is_stopped);
+        Self { name, format_hint, size: None, read, waiting: VecDeque::from([Waiting::Source(source)]), is_stopped }
     }
 
     /// What is read, for messages.
@@ -247,17 +269,28 @@ impl Sources {
 
     /// Opens the next one.
     pub fn open_next(&mut self) -> Option<Result<Source, SourceError>> {
-        Some(match self.waiting.pop_front()? {
+        let source = match self.waiting.pop_front()? {
             Waiting::Source(source) => Ok(source),
-            Waiting::File(path, stamp) => files::open(path, stamp, &self.format_hint, Arc::clone(&self.read)),
+            Waiting::File(path, stamp) => self.open_file(path, stamp),
             Waiting::Fetched(fetched) => {
-                let source = Source::new(fetched.name().to_owned(), self.format_hint.clone(), Box::new(fetched.open()));
-                Ok(Source { read: Arc::clone(&self.read), ..source })
+                let bytes = Box::new(fetched.open());
+                Ok(Source::new(fetched.name().to_owned(), self.format_hint.clone(), bytes))
             }
-            Waiting::Pipe(path, spool) => {
-                files::open(path, None, &self.format_hint, Arc::clone(&self.read)).map(|source| source.keeping(spool))
-            }
-        })
+            Waiting::Pipe(path, spool) => self.open_file(path, None).map(|source| source.keeping(spool)),
+        };
+        let (read, is_stopped) = (Arc::clone(&self.read), Arc::clone(&self.is_stopped));
+        Some(source.map(|source| Source { read, is_stopped, ..source }))
+    }
+
+    /// A file that was as the stamp says; without one it is a pipe.
+    fn open_file(&self, path: PathBuf, stamp: Option<Stamp>) -> Result<Source, SourceError> {
+        let (name, hint) = (path.display().to_string(), self.format_hint.clone());
+        let (file, watch) = files::open(path, stamp)?;
+        let bytes: Box<dyn Read + Send> = match stamp {
+            Some(_) => Box::new(file),
+            None => Box::new(Pipe { file, is_stopped: Arc::clone(&self.is_stopped) }),
+        };
+        Ok(Source { watch, ..Source::new(name, hint, bytes) })
     }
 
     /// The same sources for three passes. Files and what was fetched are opened for each; what can be read only once is kept by
@@ -265,9 +298,7 @@ impl Sources {
     pub fn thrice(self) -> Result<[Self; 3], SourceError> {
         let mut passes = [const { VecDeque::new() }; 3];
         let kept = |name: String, format_hint: FormatHint, spool: &Arc<File>| {
-            let mut source = Source::new(name, format_hint, Box::new(SpoolReader::new(Arc::clone(spool))));
-            source.read = Arc::clone(&self.read);
-            Waiting::Source(source)
+            Waiting::Source(Source::new(name, format_hint, Box::new(SpoolReader::new(Arc::clone(spool)))))
         };
         for waiting in self.waiting {
             let [first, later @ ..] = &mut passes;
@@ -305,6 +336,7 @@ impl Sources {
             size,
             read: Arc::clone(&self.read),
             waiting,
+            is_stopped: Arc::clone(&self.is_stopped),
         }))
     }
 
@@ -312,7 +344,8 @@ impl Sources {
     pub fn ahead(&self) -> impl Iterator<Item = Result<Source, SourceError>> {
         self.waiting.iter().filter_map(|waiting| match waiting {
             Waiting::File(path, stamp @ Some(_)) => {
-                Some(files::open(path.clone(), *stamp, &self.format_hint, Arc::default()))
+                let source = self.open_file(path.clone(), *stamp);
+                Some(source.map(|source| Source { is_stopped: Arc::clone(&self.is_stopped), ..source }))
             }
             Waiting::File(_, None) | Waiting::Pipe(..) | Waiting::Fetched(_) | Waiting::Source(_) => None,
         })
@@ -333,7 +366,8 @@ mod tests {
         let paths = ["a", "b"].map(|name| folder.path().join(name));
         std::fs::write(&paths[0], &packed).unwrap();
         std::fs::write(&paths[1], "plain").unwrap();
-        let mut sources = Sources::find(&Input::Files(paths.to_vec()), &FormatHint::default()).unwrap();
+        let mut sources =
+            Sources::find(&Input::Files(paths.to_vec()), &FormatHint::default(), &interrupt::never()).unwrap();
         assert_eq!((sources.size(), sources.len()), (Some(packed.len() as u64 + 5), 2));
 
         for source in sources.ahead() {
@@ -355,7 +389,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"some rows").unwrap();
         let input = Input::Fetched(Fetched::new("job 7", file, 9));
-        let [mut one, mut other, _] = Sources::find(&input, &FormatHint::default()).unwrap().thrice().unwrap();
+        let [mut one, mut other, _] =
+            Sources::find(&input, &FormatHint::default(), &interrupt::never()).unwrap().thrice().unwrap();
         assert_eq!((one.name(), one.size(), one.len()), ("job 7", Some(27), 1));
         let (mut first, mut again) = (one.open_next().unwrap().unwrap(), other.open_next().unwrap().unwrap());
         first.read_exact(&mut [0; 5]).unwrap();

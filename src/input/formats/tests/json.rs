@@ -183,7 +183,7 @@ fn what_is_not_an_object_a_line_is_said_to_be_so(#[case] content: &[u8], #[case]
         FormatHint::default(),
         FormatHint { columns: known, ..FormatHint::default() },
     ] {
-        let error = open(Dribble(content, 5), "-", &format_hint, vec!["id".to_owned()]).map(|_| ()).unwrap_err();
+        let error = open(Dribble(content, 5), "-", &format_hint, vec![("id".to_owned(), 0)]).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
     }
 }

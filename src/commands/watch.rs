@@ -1,0 +1,38 @@
+//! Work that asks a server, on a thread of its own: a stop and the end of its time are heeded while it waits for an answer.
+
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+
+use crate::commands::outcome::Stop;
+use crate::http::{Http, Post};
+use crate::retry::RateLimiter;
+
+/// How often the time and a stop are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Does the work, and calls `tick` meanwhile. What is in flight is cut when the limiter is stopped. None where the work panicked.
+pub fn watched<T: Send>(
+    http: &Http,
+    limiter: &RateLimiter<Stop>,
+    mut tick: impl FnMut(),
+    work: impl FnOnce() -> T + Send,
+) -> Option<T> {
+    thread::scope(|scope| {
+        let (at_work, done) = bounded::<()>(0);
+        let worker = scope.spawn(move || {
+            let result = work();
+            drop(at_work);
+            result
+        });
+        while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
+            tick();
+            limiter.check_limit();
+            if limiter.is_stopped() {
+                http.cut();
+            }
+        }
+        worker.join().ok()
+    })
+}
