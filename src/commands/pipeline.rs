@@ -353,7 +353,7 @@ impl RunContext {
             Some(stop) => stop.exit(),
             None if is_dry => Exit::Success,
             None if report.undelivered() > 0 => Exit::TryAgain,
-            None if report.sent.refused > 0 => Exit::Refused,
+            None if report.sent.refused > self.config.delivery.max_refused => Exit::Refused,
             None => Exit::Success,
         };
         report.exit_code = exit.code();
