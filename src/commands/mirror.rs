@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
+use crate::commands::CommandError;
+use crate::commands::outcome::Api;
 use crate::commands::outcome::Stop;
 use crate::commands::phases::Upload;
-use crate::commands::pipeline::is_stopped;
-use crate::delivery::Shared;
+use crate::commands::pipeline::{Ended, Outcome, RunContext, finish_failures, is_stopped};
+use crate::delivery::failed_file::Failures;
+use crate::delivery::{Plan, Shared};
+use crate::http::Post;
+use crate::input::cells::NullWords;
 use crate::input::columns::Names;
 use crate::input::error::InputError;
 use crate::input::reader::{Limits, Pass, Reader};
@@ -17,14 +22,56 @@ use crate::input::source::Sources;
 use crate::input::{MaxRejected, ReadableInput};
 use crate::members::batch::{Batch, CAPACITY};
 use crate::members::operation::Operation;
-use crate::mirror::run::Conclusion;
-use crate::mirror::warehouse::{Look, Refused, Sender, Settled};
+use crate::mirror::run::{Conclusion, Record, Rules, run};
+use crate::mirror::warehouse::{Look, OPERATION, Refused, Sender, Settled, Warehouse};
+use crate::report::progress::Progress;
 use crate::retry::RateLimiter;
 
 /// So many looks there are in the time that one of them allows.
 const LOOKS: u32 = 4;
 /// A look that shows nothing good is repeated after this.
 const UNCLEAR_AGAIN: Duration = Duration::from_secs(1);
+
+/// Carries a mirror's run out: the changes that `warehouse` names go to `post`.
+pub fn mirror<W>(
+    context: &mut RunContext,
+    warehouse: &mut W,
+    (post, plan, name): (&dyn Post, Plan, &str),
+    rules: &Rules,
+) -> Result<(Outcome, Record), CommandError>
+where
+    W: Warehouse<Rows = ReadableInput, Error = Stopped>,
+{
+    let limiter = context.limiter((Api::Braze, name.to_owned()), context.config.delivery.max_requests_per_hour)?;
+    let config = &context.config;
+    let failures = Arc::new(Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names)?);
+    let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
+    let names = Names {
+        mapping: Vec::new(),
+        operation: Some(OPERATION.to_owned()),
+        null_words: NullWords::new(Vec::new()),
+        ..config.input.names.clone()
+    };
+    let progress = Progress::new(None, Arc::default());
+    let upload =
+        Upload { config, is_dry: false, plan, post, limiter: &limiter, shared: &shared, failures: &failures, progress };
+    let mut sender = BrazeSender { upload, names: &names, request_timeout: rules.times.request_timeout };
+    let mut record = Record::default();
+    let stop = match run(warehouse, &mut sender, rules, &mut record) {
+        Ok(Conclusion::Committed) => None,
+        Ok(conclusion) => Some(Stop::Mirror(conclusion)),
+        Err(stop) => Some(*stop),
+    };
+    sender.upload.progress.finish();
+    finish_failures(&failures, &limiter, &config.operations);
+    let ended = Ended {
+        input: shared.input().clone(),
+        sent: shared.sent(),
+        removals: None,
+        stop: stop.or(limiter.take_stop()),
+    };
+    Ok((context.outcome(ended, None), record))
+}
 
 /// Sends changes with an upload's means. Why it stopped, if it did, is what it returns.
 pub struct BrazeSender<'a> {
@@ -37,7 +84,7 @@ pub struct BrazeSender<'a> {
 }
 
 /// What a run's error is: the first reason to stop.
-type Stopped = Box<Stop>;
+pub type Stopped = Box<Stop>;
 
 impl Sender<ReadableInput> for BrazeSender<'_> {
     type Error = Stopped;
@@ -149,3 +196,6 @@ fn refused(part: &Batch) -> impl Iterator<Item = Refused> {
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     part.identifiers().map(move |(kind, value)| Refused { operation, kind, value: text(value) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,11 +178,11 @@ fn upload(context: &mut RunContext, endpoint: &Endpoint, credentials: &Credentia
 }
 
 /// What is counted when a run has ended.
-struct Ended {
-    input: InputCounts,
-    sent: DeliveryCounts,
-    removals: Option<PhaseReport>,
-    stop: Option<Stop>,
+pub(super) struct Ended {
+    pub input: InputCounts,
+    pub sent: DeliveryCounts,
+    pub removals: Option<PhaseReport>,
+    pub stop: Option<Stop>,
 }
 
 /// Finds the input, reads it, and hands it to `post`. What stops it before there is anything to count is an end like any other.
@@ -263,7 +263,7 @@ pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> Command
 }
 
 /// Puts the file of failures in its place.
-fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
+pub(super) fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
     match failures.finish() {
         Ok(Some((path, count))) => {
             let advice = match operations {
@@ -330,7 +330,7 @@ fn created_at(session_time: Option<&str>) -> String {
 }
 
 impl RunContext {
-    fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
+    pub(super) fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
         let Ended { input, sent, removals, stop } = ended;
         // What a dry run hands over goes nowhere.
         let is_dry = dry_run.is_some();

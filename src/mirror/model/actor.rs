@@ -26,7 +26,7 @@ pub enum Call {
     Delete(Key),
     /// Until a tick.
     Wait(u32),
-    /// Only before a tick.
+    /// Until the end of a tick: just before a time is that time, where time is so coarse.
     Request {
         is_add: bool,
         id: Ids,
@@ -179,7 +179,7 @@ impl Actor {
             return;
         }
         let age = |at: u32| now.saturating_sub(at).min(ticks.stale + 1);
-        let ahead = |until: u32| until.saturating_sub(now).min(ticks.longest());
+        let ahead = |until: u32| (until + 1).saturating_sub(now).min(ticks.longest());
         // What a list said is forgotten when something was done with it; of times, only that of the last rename is compared.
         let is_passing = |call: &Call| matches!(call, Call::Tables | Call::Delete(_) | Call::Wait(1..));
         let is_settled = !is_passing(&self.call);
@@ -392,7 +392,7 @@ impl Sender<(Ids, Ids)> for &RefCell<Replay<'_>> {
             if todo == 0 {
                 break;
             }
-            let Some(until) = until.filter(|until| now < *until || breaks(Contract::NoneBeginsTooLate)) else {
+            let Some(until) = until.filter(|until| now <= *until || breaks(Contract::NoneBeginsTooLate)) else {
                 let seen = look()?;
                 let sending = &mut self.borrow_mut().actor.sending;
                 match seen {

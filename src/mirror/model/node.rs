@@ -112,7 +112,7 @@ impl Node {
                 Call::Rename(..) | Call::Delete(_) if can_fail => {
                     [Way::Well, Way::Late].into_iter().for_each(step);
                 }
-                Call::Request { until, .. } if can_fail && self.world.now < until => {
+                Call::Request { until, .. } if can_fail && self.world.now <= until => {
                     [Way::Well, Way::Late, Way::Hung, Way::Refused, Way::GivenUp].into_iter().for_each(step);
                 }
                 _ => step(Way::Well),
@@ -254,7 +254,7 @@ impl Node {
 }
 
 fn request(world: &mut World, way: Way, is_add: bool, id: u8, until: u32, now: u32, ticks: Ticks) -> Answer {
-    if now >= until && !breaks(Contract::NoneBeginsTooLate) {
+    if now > until && !breaks(Contract::NoneBeginsTooLate) {
         return Answer::NotBegun;
     }
     let end = now + ticks.longest_try + u32::from(breaks(Contract::NoneLastsTooLong));
