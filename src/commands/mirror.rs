@@ -70,7 +70,9 @@ where
         removals: None,
         stop: stop.or(limiter.take_stop()),
     };
-    Ok((context.outcome(ended, None), record))
+    let mut outcome = context.outcome(ended, None);
+    outcome.report.mirror = record.counts;
+    Ok((outcome, record))
 }
 
 /// Sends changes with an upload's means. Why it stopped, if it did, is what it returns.

@@ -325,6 +325,7 @@ impl RunContext {
             removals,
             seconds: self.clock.now().as_secs_f64(),
             exit_code: 0,
+            mirror: None,
             dry_run,
             ignored_parameters: Vec::new(),
         };
@@ -335,6 +336,10 @@ impl RunContext {
             None if report.sent.refused > self.config.delivery.max_refused => Exit::Refused,
             None => Exit::Success,
         };
+        if exit == Exit::Success && report.sent.refused > 0 {
+            let (refused, limit) = (report.sent.refused, self.config.delivery.max_refused);
+            warn!("Braze refused {refused} identifiers, which max_refused ({limit}) allows");
+        }
         report.exit_code = exit.code();
         Outcome { report, stop, exit, sandbox: None }
     }
