@@ -1,5 +1,12 @@
-//! The order of steps. Versions are numbered tables, the highest counts: odd, a run is at work; even, it is done. What is confirmed in
-//! it is in the cohort, and whatever is in the cohort from us is in it, at every moment: docs/mirror.md says why.
+//! The order of steps. Versions of the state are numbered tables, and the highest counts: odd, a run is at work; even, it is done.
+//! Once it has its number, a version never changes. Two bounds hold at every moment, for users that Braze knew when they were last sent:
+//!
+//! - What is confirmed in the highest version is in the cohort: what a run may take out is unconfirmed in its odd version, before the
+//!   first request, and confirmed again in the even one, when nothing of it can take effect late.
+//! - Whatever is in the cohort from us is in the highest version: what a run brings in is in its odd version before the first request.
+//!
+//! So any run can go on from whatever another left. The newest wins without a clock: a number above the highest can be taken by one
+//! run only, and the others see it when they look; who does not see it yet sends nothing that the newer one has not waited for.
 
 use std::time::Duration;
 
