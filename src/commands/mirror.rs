@@ -124,7 +124,7 @@ impl Sender<ReadableInput> for BrazeSender<'_> {
             refused: shared.refused_parts().iter().skip(refused_before).flat_map(refused).collect(),
             undelivered: undelivered(shared) - before,
             // By the clock that counts sleep, and rather too late than too early.
-            unanswered: limiter.last_unanswered().map(|last| last + (limiter.with_sleep() - limiter.now())),
+            unanswered: limiter.last_unanswered().map(|last| last + limiter.with_sleep().saturating_sub(limiter.now())),
             is_taken_over: eyes.is_taken_over,
         })
     }

@@ -1,6 +1,7 @@
 //! A mirror's run from a warehouse in memory to a real sandbox.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -116,7 +117,7 @@ impl Warehouse for Memory {
         for (ids, operation) in [(&removals, "remove"), (&additions, "add")] {
             for id in ids {
                 let cells = if id.contains('@') { format!(",{id}") } else { format!("{id},") };
-                text.push_str(&format!("{cells},{operation}\n"));
+                writeln!(text, "{cells},{operation}").unwrap();
             }
         }
         fs::write(&path, text).unwrap();
@@ -179,6 +180,7 @@ impl Braze {
             latency: Duration::ZERO,
             fail_every: None,
             rate_limit: None,
+            page: false,
         });
         Self { sandbox: sandbox.unwrap(), credentials }
     }

@@ -83,8 +83,14 @@ pub struct Actor {
     is_sending: bool,
     pub made: u8,
     pub call: Call,
-    /// How it ended; `Some(None)`: it crashed.
-    pub end: Option<Option<Conclusion>>,
+    pub end: Option<End>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    Crashed,
+    Concluded(Conclusion),
 }
 
 /// A run cannot go on before its call is answered.
@@ -138,7 +144,7 @@ impl Actor {
 
     /// The number that it has committed.
     pub fn committed(&self) -> Option<u8> {
-        let is_committed = self.end == Some(Some(Conclusion::Committed));
+        let is_committed = self.end == Some(End::Concluded(Conclusion::Committed));
         let number = |call: &Call| match call {
             Call::Rename(_, number) => Some(*number),
             _ => None,
@@ -168,7 +174,7 @@ impl Actor {
         let replay = RefCell::new(Replay { actor: self, at: 0, live, now, times });
         let ended = run(&mut &replay, &mut &replay, &Rules { limits, times: real }, &mut Record::default());
         if let Ok(conclusion) = ended {
-            self.end = Some(Some(conclusion));
+            self.end = Some(End::Concluded(conclusion));
         }
     }
 
@@ -349,14 +355,14 @@ impl Warehouse for &RefCell<Replay<'_>> {
     }
 }
 
-fn settled(operation: Operation, answer: Answer) -> Settled {
-    let Answer::Sent { refused, undelivered, unanswered, is_taken_over } = answer else { return unexpected(&answer) };
-    let refused = (0..3).map(|at| 1 << at).filter(|id| refused & id != 0);
+fn settled(operation: Operation, answer: &Answer) -> Settled {
+    let Answer::Sent { refused, undelivered, unanswered, is_taken_over } = answer else { return unexpected(answer) };
+    let refused = (0..3).map(|at| 1 << at).filter(|id| *refused & id != 0);
     Settled {
         refused: refused.map(|id: Ids| Refused { operation, kind: Kind::UserId, value: id.to_string() }).collect(),
-        undelivered: undelivered.into(),
+        undelivered: u64::from(*undelivered),
         unanswered: unanswered.map(time),
-        is_taken_over,
+        is_taken_over: *is_taken_over,
     }
 }
 
@@ -373,7 +379,7 @@ impl Sender<(Ids, Ids)> for &RefCell<Replay<'_>> {
         {
             let mut replay = self.borrow_mut();
             if let Some(sent) = replay.again() {
-                return Ok(settled(operation, sent));
+                return Ok(settled(operation, &sent));
             }
             replay.actor.is_sending = true;
             let all = if is_add { rows.1 } else { rows.0 };
@@ -414,7 +420,7 @@ impl Sender<(Ids, Ids)> for &RefCell<Replay<'_>> {
         replay.actor.history.push((Call::Wait(0), sent.clone(), now));
         replay.at += 1;
         replay.actor.is_sending = false;
-        Ok(settled(operation, sent))
+        Ok(settled(operation, &sent))
     }
 }
 

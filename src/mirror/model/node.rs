@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use super::actor::{Actor, Answer, Call, Ticks};
+use super::actor::{Actor, Answer, Call, End, Ticks};
 use super::world::{Ids, Key, Late, Rows, State, World, ids};
 use super::{Contract, breaks};
 use crate::mirror::warehouse::Renamed;
@@ -169,7 +169,7 @@ impl Node {
                 let answer = self.step(index, way, ticks);
                 Rc::make_mut(&mut self.actors[index]).answer(ticks, answer, self.world.now);
             }
-            Event::Crash(index) => Rc::make_mut(&mut self.actors[index]).end = Some(None),
+            Event::Crash(index) => Rc::make_mut(&mut self.actors[index]).end = Some(End::Crashed),
             Event::Tick => self.world.tick(ticks.stale),
             Event::Late(late) => self.world.happen(late),
             Event::Never(late) => self.world.late.retain(|other| *other != late),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
-use super::actor::{Actor, Call, Ticks};
+use super::actor::{Actor, Call, End, Ticks};
 use super::node::{Event, Node, Scenario, Way};
 use super::world::{State, ids};
 use crate::mirror::run::Conclusion;
@@ -24,7 +24,9 @@ struct Mix(u64);
 
 impl Hasher for Mix {
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+        for byte in bytes {
+            self.write_u64((*byte).into());
+        }
     }
 
     fn write_u8(&mut self, number: u8) {
@@ -87,13 +89,15 @@ impl Search {
             self.found.wrong = Some((fault.to_owned(), self.trace.clone()));
             return;
         }
+        let is_new =
+            |search: &mut Self| search.quiet.insert(hash(&Node { actors: Vec::new(), ..node.clone() }, search.ticks));
+        // As if all runs crashed here, and nothing comes late any more.
         if node.world.late.is_empty()
-            && self.quiet.insert(hash(&Node { actors: Vec::new(), ..node.clone() }, self.ticks))
+            && is_new(self)
+            && let Err(fault) = quiet_run(node, self.ticks)
         {
-            if let Err(fault) = quiet_run(node, self.ticks) {
-                self.found.wrong = Some((fault, self.trace.clone()));
-                return;
-            }
+            self.found.wrong = Some((fault, self.trace.clone()));
+            return;
         }
         let mut events = Vec::new();
         node.events(&mut events);
@@ -118,7 +122,7 @@ fn quiet_run(node: &Node, ticks: Ticks) -> Result<(), String> {
     node.actors = vec![Rc::new(Actor::new(QUIET, ticks, node.world.now))];
     for _ in 0..1000 {
         if let Some(end) = &node.actors[0].end {
-            if *end != Some(Conclusion::Committed) {
+            if *end != End::Concluded(Conclusion::Committed) {
                 return Err(format!("a quiet run ended with {end:?}"));
             }
             let wanted = ids(node.world.table);
