@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 mod actor;
 mod node;
+mod replay;
 mod search;
 mod tests;
 mod world;
