@@ -23,6 +23,8 @@ use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputError;
 use td_braze_cohort::input::removals::TooMany;
 use td_braze_cohort::members::operation::{Operation, Operations};
+use td_braze_cohort::mirror::limits::Exceeded;
+use td_braze_cohort::mirror::run::Conclusion;
 use td_braze_cohort::report::Report;
 use td_braze_cohort::retry::Failure;
 use td_braze_cohort::treasure_data::answer::of_answer;
@@ -36,6 +38,7 @@ pub fn sections() -> Vec<Section> {
         ("Braze, or something before it, ends the run", texts(answers())),
         ("The result of a job", texts(jobs())),
         ("A delta that removes too many", texts(removals())),
+        ("A mirror that does not get to its end", texts(mirrors())),
         ("Other ends of a run that has begun", texts(ends())),
         ("A run that went to its end, without everything delivered", incomplete()),
     ]
@@ -134,6 +137,22 @@ fn removals() -> Vec<Stop> {
     deltas.into_iter().map(Stop::TooManyRemovals).collect()
 }
 
+fn mirrors() -> Vec<Stop> {
+    let exceeded = |wanted, by_removals, by_additions| {
+        Conclusion::Exceeded(Exceeded { before: 5000, wanted, left: 1234, entered: 6789, by_removals, by_additions })
+    };
+    let conclusions = [
+        exceeded(10_555, true, true),
+        exceeded(0, true, false),
+        Conclusion::Faster,
+        Conclusion::TakenOver,
+        Conclusion::Undelivered,
+        Conclusion::TooManyRefused,
+        Conclusion::Unknown,
+    ];
+    conclusions.into_iter().map(Stop::Mirror).collect()
+}
+
 fn jobs() -> Vec<Stop> {
     let (id, server) = (|| "4711".to_owned(), || "https://api.treasuredata.com".to_owned());
     let job = Job { id: id(), server: Endpoint::of_sandbox(server()) };
@@ -211,6 +230,7 @@ fn incomplete() -> Vec<String> {
             removals: None,
             seconds: 1.0,
             exit_code: exit.code(),
+            mirror: None,
             dry_run: None,
             job: None,
             ignored_parameters: Vec::new(),
