@@ -1,6 +1,6 @@
 //! In: an address and a body. Out: one bounded answer, or why there is none. It never tries twice, and never follows a redirect.
 //!
-//! Deadlines, proxy, TLS and the pool of connections; only this folder names ureq.
+//! Deadlines, proxy, TLS and the pool of connections; only this folder calls with ureq (the sandbox takes names of statuses and parts of addresses from it).
 
 use std::fmt;
 use std::time::Duration;
