@@ -9,6 +9,7 @@ use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::Location;
 use crate::input::columns::Columns;
+use crate::input::counters::InputCounts;
 use crate::input::error::InputError;
 use crate::input::near_names::listed;
 use crate::input::reader::{Limits, Pass, Reader};
@@ -27,6 +28,9 @@ use super::pipeline::{RunContext, Target, is_stopped, stop_or};
 use super::upload::flags;
 use super::watch::watched;
 
+/// So many rows of the input are looked at.
+const PREVIEW: u64 = 1_000;
+
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
 pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let variable = |name: &str| std::env::var(name).ok();
@@ -34,7 +38,7 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let flags = flags(args.input, Some(false));
     let merged = settings::merge(Some(&args.config), &Environment(variable), flags, variable)?;
     let config = Config::check(&merged.layer, true)?;
-    terminal::print(&format!(
+    terminal::print_line(&format!(
         "settings     ok: {} the cohort {} (shown as {}), {} requests at once",
         match config.operations.column() {
             Some(column) => format!("as column {column} says: remove from, then add to"),
@@ -49,9 +53,9 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let mut failures = Vec::new();
     for (what, step) in steps {
         match step(&mut context) {
-            Ok(found) => terminal::print(&format!("{what:<12} ok: {found}")),
+            Ok(found) => terminal::print_line(&format!("{what:<12} ok: {found}")),
             Err(error) => {
-                terminal::print(&format!("{what:<12} FAILED"));
+                terminal::print_line(&format!("{what:<12} FAILED"));
                 failures.push((what, error));
             }
         }
@@ -79,8 +83,29 @@ fn check_input(context: &mut RunContext) -> Finding {
         .map_err(InputError::from)
         .and_then(|sources| Reader::new(sources, names, limits, Pass::first(&config.operations)))
         .map_err(|error| stop_or(&limiter, error))?;
-    let (name, format) = (reader.name(), reader.format());
-    Ok(format!("{name} ({format}) {}", described(config, reader.columns())))
+    let found = format!("{} ({}) {}", reader.name(), reader.format(), described(config, reader.columns()));
+    let counts = reader.preview(PREVIEW).map_err(|error| stop_or(&limiter, error))?;
+    Ok(format!("{found}; {}", previewed(&counts)))
+}
+
+/// What the first rows give.
+fn previewed(counts: &InputCounts) -> String {
+    let rows = if counts.read_to_end { "all" } else { "the first" };
+    let mut said = format!(
+        "{rows} {} rows: {} used, {} without identifier, {} rejected, identifiers: {}",
+        counts.rows_seen,
+        counts.rows_used,
+        counts.rows_without_identifier,
+        counts.rows_rejected,
+        counts.identifiers()
+    );
+    if counts.rejections() > 0 {
+        said.extend([", cells and rows rejected: ".to_owned(), counts.reasons()]);
+    }
+    if counts.null_words > 0 {
+        said.extend([", words for NULL: ".to_owned(), counts.null_words.to_string()]);
+    }
+    said
 }
 
 /// Asks for the job, once. One that has not ended is waited for by the upload.

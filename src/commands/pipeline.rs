@@ -36,6 +36,7 @@ use crate::retry::{self, Clock, Ending, LimitReached, Monotonic, RateLimiter};
 use crate::sandbox::CohortView;
 use crate::settings::Config;
 use crate::settings::credentials::from_environment;
+use crate::treasure_data::show::JobSummary;
 
 /// How long a step of a check may take. A person waits for its line.
 const MAX_STEP: Duration = Duration::from_secs(10);
@@ -64,12 +65,24 @@ pub struct RunContext {
     pub clock: Arc<dyn Clock>,
     /// Stops whoever is at work.
     pub shutdown: Shutdown,
+    /// The job whose result is read, once it is known.
+    pub job: Option<JobSummary>,
+    /// What this session has uploaded before: the number of the job, and the cohort.
+    pub uploaded: Option<(String, String)>,
 }
 
 impl RunContext {
     /// A run that begins now.
     pub fn new(config: Config, target: Target, session_time: Option<String>) -> Self {
-        Self { config, target, session_time, clock: Arc::new(Monotonic::default()), shutdown: Shutdown::default() }
+        Self {
+            config,
+            target,
+            session_time,
+            clock: Arc::new(Monotonic::default()),
+            shutdown: Shutdown::default(),
+            job: None,
+            uploaded: None,
+        }
     }
 
     /// What all requests to one server have to pass; a signal stops it. At most `max_requests_per_hour`.
@@ -327,6 +340,7 @@ impl RunContext {
             exit_code: 0,
             dry_run,
             ignored_parameters: Vec::new(),
+            job: self.job.clone(),
         };
         let exit = match &stop {
             Some(stop) => stop.exit(),

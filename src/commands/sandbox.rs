@@ -32,7 +32,7 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
         rate_limit: args.rate_limit,
         page: true,
     })?;
-    terminal::print(&sandbox.endpoint());
+    terminal::print_line(&sandbox.endpoint());
     log::info!("set BRAZE_ENDPOINT={0} to upload here; {0}/ shows in a browser what arrives", sandbox.endpoint());
     signals::wait_for_signal().map_err(CommandError::Signals)?;
     sandbox.stop();

@@ -13,6 +13,7 @@ use crate::input::counters::{InputCounts, Rejection};
 use crate::input::formats::Fault;
 use crate::input::near_names::listed;
 use crate::members::operation::Operations;
+use crate::treasure_data::show::JobSummary;
 
 /// What is counted of one of two passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub struct Report {
     pub dry_run: Option<DryRun>,
     /// Names of settings that stand in a workflow where none is read.
     pub ignored_parameters: Vec<String>,
+    /// The job whose result was read.
+    pub job: Option<JobSummary>,
 }
 
 impl Report {
@@ -143,6 +146,9 @@ impl Report {
         if let (Some(object), Some(dry_run)) = (report.as_object_mut(), self.dry_run) {
             object.insert("dry_run".to_owned(), json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
         }
+        if let (Some(object), Some(job)) = (report.as_object_mut(), &self.job) {
+            object.insert("job".to_owned(), job_to_json(job));
+        }
         if let (Some(object), false) = (report.as_object_mut(), self.ignored_parameters.is_empty()) {
             object.insert("ignored_parameters".to_owned(), json!(self.ignored_parameters));
         }
@@ -205,6 +211,9 @@ impl Report {
             lines.push(line("bytes to send", dry_run.bytes));
         }
         lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
+        if let Some(job) = &self.job {
+            lines.push(format!("{:<26}{job}", "job"));
+        }
         if !input.ignored_columns.is_empty() {
             lines.push(format!("{:<26}{}", "ignored columns", listed(&input.ignored_columns)));
         }
@@ -238,6 +247,20 @@ fn grouped(number: u64) -> String {
         comma.into_iter().chain([digit])
     });
     indices.collect()
+}
+
+fn job_to_json(job: &JobSummary) -> Value {
+    let mut object = json!({
+        "id": job.id,
+        "database": job.database,
+        "issued": job.issued,
+        "rows": job.rows,
+        "query": job.query,
+    });
+    if let Some(cohort) = &job.uploaded_before_to {
+        object["uploaded_before_to"] = json!(cohort);
+    }
+    object
 }
 
 /// Those that occurred.

@@ -155,13 +155,13 @@ impl Splitter {
                         && match self.quotes {
                             Quotes::Standard => true,
                             Quotes::None => false,
-                            Quotes::OnOneLine => match self.ends_on_its_line(&bytes[stop + 1..], at_end) {
-                                Some(ends) => ends,
-                                None => {
+                            Quotes::OnOneLine => {
+                                let Some(ends) = self.ends_on_its_line(&bytes[stop + 1..], at_end) else {
                                     self.next = stop;
                                     return Split::More;
-                                }
-                            },
+                                };
+                                ends
+                            }
                         };
                     self.next = stop + 1;
                     self.cell = if self.is_quoted { self.next..self.next } else { self.cell.start..self.next };

@@ -19,7 +19,7 @@ fn run(file: &str) -> Run {
     let run = run.file(file, fs::read(folder().join(file)).unwrap()).arg("--dry-run").arg("--json");
     if file.ends_with(".msgpack") || file.starts_with("arrays") {
         run.set("columns", "[user_ids, device_ids]")
-    } else if file.ends_with(".tsv") {
+    } else if file.contains(".tsv") {
         run.set("quotes", "standard")
     } else {
         run

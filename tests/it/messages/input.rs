@@ -75,13 +75,19 @@ fn headers() -> Vec<HeaderError> {
     let nearest = Some(("user_id".to_owned(), "user_ids".to_owned()));
     vec![
         HeaderError::NoIdentifierColumn { seen: names(&["country"]), wanted: wanted(), nearest: None },
+        HeaderError::NoIdentifierColumn { seen: names(&["u1", "zoe@example.com"]), wanted: wanted(), nearest: None },
         HeaderError::NoIdentifierColumn { seen: seen(), wanted: wanted(), nearest },
         HeaderError::Both { attribute: "external_id".into(), output: "user_ids".into() },
-        HeaderError::NoOperationColumn { name: "what".into(), seen: seen() },
         HeaderError::Missing {
             names: vec!["phone".into()],
             seen: seen(),
             nearest: Some(Box::new(("Phone".into(), "phone".into()))),
+        },
+        HeaderError::NoOperationColumn { name: "what".into(), seen: seen(), nearest: None },
+        HeaderError::NoOperationColumn {
+            name: "what".into(),
+            seen: names(&["user_ids", "What"]),
+            nearest: Some("What".into()),
         },
         HeaderError::Duplicate { name: "user_ids".into() },
         HeaderError::OtherColumns { found: names(&["email"]), wanted: wanted(), first: "part-1.csv".into() },
