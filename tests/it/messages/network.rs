@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
 use rustls::CertificateError;
+use td_braze_cohort::http::{HeaderMap, HeaderValue};
 
 use super::{Section, full, texts};
 use td_braze_cohort::braze::{Refusal, Verdict, classify};
@@ -118,7 +118,8 @@ fn answers() -> Vec<Stop> {
     answers
         .into_iter()
         .map(|(status, body, kind)| {
-            let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            let headers =
+                HeaderMap::from_iter([(td_braze_cohort::http::header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
             match classify(&Ok(Answer { status, headers, body: body.into_bytes() })) {
                 Verdict::Final(refusal) => refused(refusal),
                 other => panic!("{status} ends no run: {other:?}"),
