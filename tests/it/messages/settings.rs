@@ -282,7 +282,6 @@ fn other() -> Vec<CommandError> {
     vec![
         ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }.into(),
         ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
-        CommandError::NoSuchCommand { name: "uplaod".into() },
         CommandError::Init { problem: "braze_gold exists; nothing in it is changed".into() },
         ConfigError::Placeholder {
             name: "cohort_id",
