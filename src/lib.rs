@@ -16,6 +16,7 @@ pub mod report;
 
 pub mod braze;
 pub mod delivery;
+pub mod matching;
 pub mod treasure_data;
 
 pub mod input;
