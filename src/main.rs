@@ -59,6 +59,7 @@ fn run_command(command: Command) -> Result<Exit, CommandError> {
     match command {
         Command::Upload(args) => commands::upload::run(args),
         Command::Check(args) => commands::check::run(args),
+        Command::Match(args) => commands::matching::run(args),
         Command::Operator(args) => commands::operator::run(&args),
         Command::Sandbox(args) => commands::sandbox::run(args),
         Command::Schema => Ok(commands::describe::schema()),

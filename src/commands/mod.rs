@@ -17,6 +17,7 @@ pub mod digdag;
 mod dry_run;
 pub mod exit;
 pub mod job;
+pub mod matching;
 pub mod network;
 pub mod operator;
 pub mod outcome;

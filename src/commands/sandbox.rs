@@ -5,7 +5,7 @@ use crate::commands::cli::SandboxArgs;
 use crate::commands::exit::Exit;
 use crate::commands::signals;
 use crate::sandbox::{self, Options};
-use crate::settings::credentials::{CLIENT_SECRET, PARTNER_API_KEY};
+use crate::settings::credentials::{CLIENT_SECRET, PARTNER_API_KEY, REST_API_KEY};
 use crate::terminal;
 
 /// Runs the command until SIGINT or SIGTERM. The first line of standard output is the address.
@@ -17,6 +17,7 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
         listen: args.listen,
         client_secret: key(CLIENT_SECRET, "sandbox-client-secret"),
         partner_api_key: key(PARTNER_API_KEY, "sandbox-partner-key"),
+        rest_api_key: key(REST_API_KEY, "sandbox-rest-key"),
         partner: None,
         users: args.users,
         latency: args.latency,

@@ -6,7 +6,7 @@
 use thiserror::Error;
 
 use crate::braze::Refusal;
-use crate::braze::export::{Found, PERMISSION};
+use crate::braze::export::Found;
 use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
 
 mod asker;
@@ -27,19 +27,14 @@ pub struct Options {
 }
 
 /// Why Braze does not answer.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MatchError {
     /// It refuses the key.
-    #[error(
-        "Braze refused the REST API key ({said}): BRAZE_REST_API_KEY has to be a REST API key of this workspace, at this endpoint, with the \
-         permission {PERMISSION}; if its IP addresses are limited, with that of this machine"
-    )]
     Key {
         /// What was said.
         said: String,
     },
     /// It refuses, or something before it does.
-    #[error("Braze does not answer whom it knows: {refusal:?}")]
     Refused {
         /// What was said.
         refusal: Refusal,
@@ -47,7 +42,6 @@ pub enum MatchError {
         address: String,
     },
     /// One request failed again and again, while others did not.
-    #[error("Braze did not answer whom it knows ({said}), so nothing is known of the others; run it again later")]
     GivenUp {
         /// What was said the last time.
         said: String,

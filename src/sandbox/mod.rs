@@ -21,6 +21,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 mod answer;
+mod export;
 mod http;
 mod limit;
 mod refusal;
@@ -42,7 +43,7 @@ use service::Service;
 use store::Store;
 use users::KnownUsers;
 
-/// What the sandbox listens on, what it accepts, and how it misbehaves. It has no `Debug`, as it holds both keys.
+/// What the sandbox listens on, what it accepts, and how it misbehaves. It has no `Debug`, as it holds the keys.
 #[derive(Clone)]
 pub struct Options {
     /// A loopback address; port 0 takes any free one.
@@ -51,6 +52,8 @@ pub struct Options {
     pub client_secret: String,
     /// The partner key that requests have to carry.
     pub partner_api_key: String,
+    /// The REST API key that questions about users have to carry.
+    pub rest_api_key: String,
     /// The partner's path segment; any other one is answered with 404. `None` takes every partner.
     pub partner: Option<String>,
     /// A CSV file with one known user a row: `external_id`, `device_id`, and every other column an alias label.
@@ -100,6 +103,7 @@ pub fn start(options: Options) -> Result<Sandbox, Error> {
     let listener = TcpListener::bind(listen).map_err(|source| Error::Listen { listen, source })?;
     let service = Service::new(service::Settings {
         credentials: Credentials { partner_api_key: options.partner_api_key, client_secret: options.client_secret },
+        rest_api_key: options.rest_api_key,
         partner: options.partner,
         latency: options.latency,
         fail_every: options.fail_every,

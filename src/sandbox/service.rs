@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::answer::Answer;
+use super::export;
 use super::http::Head;
 use super::limit::{RateLimit, RateWindow, Standing};
 use super::refusal::Refusal;
@@ -18,6 +19,7 @@ use super::store::{Change, CohortView, Operation, Store};
 /// What the service accepts and how it behaves.
 pub struct Settings {
     pub credentials: Credentials,
+    pub rest_api_key: String,
     pub partner: Option<String>,
     pub latency: Duration,
     pub fail_every: Option<NonZeroU64>,
@@ -28,6 +30,7 @@ pub struct Settings {
 /// Braze's side of the cohort API, without a socket.
 pub struct Service {
     credentials: Credentials,
+    rest_api_key: String,
     partner: Option<String>,
     latency: Duration,
     started: Instant,
@@ -64,6 +67,8 @@ enum Route {
     Naming,
     /// `POST /partners/{partner}/cohorts/users`: adds and removes members.
     Users,
+    /// `POST /users/export/ids`: whether users are known.
+    Export,
     /// `GET /cohorts`: all cohorts, without their members.
     Cohorts,
     /// `GET /cohorts/ID`: one cohort with its members.
@@ -83,6 +88,7 @@ fn route(method: &str, path: &str, partner: Option<&str>) -> Result<Route, Refus
     let (allow, route) = match segments[..] {
         ["partners", name, "cohorts"] if serves(name) => ("POST", Route::Naming),
         ["partners", name, "cohorts", "users"] if serves(name) => ("POST", Route::Users),
+        ["users", "export", "ids"] => ("POST", Route::Export),
         ["cohorts"] => ("GET", Route::Cohorts),
         ["cohorts", id] => ("GET", Route::Cohort(decoded(id).ok_or(Refusal::NotFound)?)),
         ["stats"] => ("GET", Route::Stats),
@@ -97,6 +103,7 @@ impl Service {
         let window = settings.rate_limit.map(RateWindow::new);
         Self {
             credentials: settings.credentials,
+            rest_api_key: settings.rest_api_key,
             partner: settings.partner,
             latency: settings.latency,
             started: Instant::now(),
@@ -122,7 +129,7 @@ impl Service {
         });
         let (passed, standing) = lock(&self.gate).pass(self.started.elapsed());
         let applied = passed.and(route).and_then(|route| self.apply(&route, head, body));
-        let mut answer = applied.map_or_else(Answer::from, |()| Answer::message(201, "success"));
+        let mut answer = applied.unwrap_or_else(Answer::from);
         answer.headers.extend(standing.into_iter().flat_map(rate_limit_headers));
         self.recorder.count(|stats| stats.count_answer(answer.status));
         pause(self.latency);
@@ -149,7 +156,7 @@ impl Service {
         lock(&self.store).cohort(id)
     }
 
-    fn apply(&self, route: &Route, head: &Head, body: &[u8]) -> Result<(), Refusal> {
+    fn apply(&self, route: &Route, head: &Head, body: &[u8]) -> Result<Answer, Refusal> {
         if !head.is_json {
             return Err(Refusal::ContentType);
         }
@@ -162,9 +169,13 @@ impl Service {
                 let (added, removed) = count(&users.changes);
                 self.recorder.count(|stats| stats.count_batch(added, removed));
             }
+            Route::Export => {
+                export::check_key(head.bearer.as_deref(), &self.rest_api_key, &self.credentials)?;
+                return export::answer(&document, lock(&self.store).known());
+            }
             Route::Cohorts | Route::Cohort(_) | Route::Stats => return Err(Refusal::NotFound),
         }
-        Ok(())
+        Ok(Answer::message(201, "success"))
     }
 
     fn inspect(&self, route: &Route) -> Answer {
@@ -174,7 +185,7 @@ impl Service {
                 self.cohort(id).map_or_else(|| Refusal::NotFound.into(), |cohort| Answer::json(200, &cohort))
             }
             Route::Stats => Answer::json(200, &self.stats()),
-            Route::Naming | Route::Users => Refusal::MethodNotAllowed { allow: "POST" }.into(),
+            Route::Naming | Route::Users | Route::Export => Refusal::MethodNotAllowed { allow: "POST" }.into(),
         }
     }
 }

@@ -88,6 +88,11 @@ impl Store {
         Self { known, cohorts: BTreeMap::new() }
     }
 
+    /// The users that are known; none if everybody is.
+    pub fn known(&self) -> Option<&KnownUsers> {
+        self.known.as_ref()
+    }
+
     /// Creates or renames the cohort.
     pub fn name(&mut self, naming: &Naming) {
         let cohort = self.cohorts.entry(naming.cohort_id.to_owned()).or_default();

@@ -5,6 +5,15 @@ use std::io::Read;
 
 use super::store::Identifier;
 
+/// What is known of a user.
+pub struct Profile<'a> {
+    /// In the order of the file.
+    pub number: usize,
+    pub external_id: Option<&'a str>,
+    /// Labels and names.
+    pub aliases: Vec<(&'a str, &'a str)>,
+}
+
 /// All users. As in Braze, an identified user (one with an external ID) is found by it and by its aliases, but not by
 /// device ID; an anonymous one by device ID and by its aliases.
 #[derive(Default)]
@@ -13,6 +22,8 @@ pub struct KnownUsers {
     users: Vec<Identifier<String>>,
     external_ids: HashMap<String, usize>,
     device_ids: HashMap<String, usize>,
+    /// Devices of identified users, by which nobody is found.
+    identified_device_ids: HashMap<String, usize>,
     aliases: HashMap<String, HashMap<String, usize>>,
 }
 
@@ -54,8 +65,10 @@ impl KnownUsers {
         let mut identifiers: Vec<_> = cells.map(|(column, cell)| identifier(column, cell)).collect();
         identifiers.sort_by_key(precedence);
         let identified = matches!(identifiers.first(), Some(Identifier::ExternalId(_)));
+        let mut devices = Vec::new();
         if identified {
-            identifiers.retain(|identifier| !matches!(identifier, Identifier::DeviceId(_)));
+            let is_device = |identifier: &mut Identifier<String>| matches!(identifier, Identifier::DeviceId(_));
+            devices.extend(identifiers.extract_if(.., is_device));
         }
         let mut user = self.users.len();
         let mut taken = 0;
@@ -70,7 +83,30 @@ impl KnownUsers {
                 self.users.push(identifier);
             }
         }
+        for device in devices {
+            if let Identifier::DeviceId(id) = device {
+                self.identified_device_ids.entry(id).or_insert(user);
+            }
+        }
         taken
+    }
+
+    /// What is known of whoever has this identifier. Here identified users are found by their device as well.
+    pub fn profile(&self, identifier: Identifier<&str>) -> Option<Profile<'_>> {
+        let user = match identifier {
+            Identifier::ExternalId(id) => self.external_ids.get(id),
+            Identifier::DeviceId(id) => self.device_ids.get(id).or_else(|| self.identified_device_ids.get(id)),
+            Identifier::Alias { label, name } => self.aliases.get(label)?.get(name),
+        };
+        let user = *user?;
+        let external_id = match self.users.get(user)? {
+            Identifier::ExternalId(id) => Some(id.as_str()),
+            Identifier::DeviceId(_) | Identifier::Alias { .. } => None,
+        };
+        let aliases = self.aliases.iter().flat_map(|(label, names)| {
+            names.iter().filter(move |(_, owner)| **owner == user).map(move |(name, _)| (label.as_str(), name.as_str()))
+        });
+        Some(Profile { number: user, external_id, aliases: aliases.collect() })
     }
 
     /// Makes the identifier the user's, unless it belongs to someone; returns whose it is.

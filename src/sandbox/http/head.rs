@@ -13,6 +13,8 @@ pub struct Head {
     pub path: String,
     /// Whether the body is said to be JSON.
     pub is_json: bool,
+    /// What stands behind `Bearer` in the one `Authorization` header.
+    pub bearer: Option<String>,
     /// Whether the client takes another answer on this connection.
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue`.
@@ -52,11 +54,16 @@ impl Head {
             method: request.method.unwrap_or_default().to_owned(),
             path: path(request.path.unwrap_or_default()).to_owned(),
             is_json: headers.all("content-type").any(is_json),
+            bearer: headers.all("authorization").find_map(bearer),
             keep_alive: !headers.lists("connection", "close") && (is_1_1 || headers.lists("connection", "keep-alive")),
             expects_continue: is_1_1 && headers.lists("expect", "100-continue"),
             length: headers.length(is_1_1)?,
         })
     }
+}
+
+fn bearer(value: &[u8]) -> Option<String> {
+    std::str::from_utf8(value).ok()?.strip_prefix("Bearer ").map(str::to_owned)
 }
 
 /// The path of a target, which a proxy's client sends as a whole URL.

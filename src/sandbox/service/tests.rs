@@ -8,6 +8,7 @@ use super::*;
 fn service(fail_every: u64, rate_limit: Option<&str>) -> Service {
     Service::new(Settings {
         credentials: Credentials { partner_api_key: "partner-key".into(), client_secret: "import-key".into() },
+        rest_api_key: "rest-key".into(),
         partner: Some("td".to_owned()),
         latency: Duration::from_secs(7),
         fail_every: NonZeroU64::new(fail_every),
@@ -21,6 +22,7 @@ fn send(service: &Service, method: &str, path: &str, body: &Value) -> Answer {
         method: method.to_owned(),
         path: path.to_owned(),
         is_json: true,
+        bearer: Some("rest-key".to_owned()),
         keep_alive: true,
         expects_continue: false,
         length: Length::Known(0),
