@@ -144,7 +144,9 @@ mod tests {
 
     fn batch(kind: Kind, identifiers: &[&str]) -> Batch {
         let mut batch = Batch::new(Operation::Add);
-        identifiers.iter().for_each(|identifier| batch.push(kind, identifier.as_bytes()));
+        for identifier in identifiers {
+            batch.push(kind, identifier.as_bytes());
+        }
         batch
     }
 

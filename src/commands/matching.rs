@@ -124,10 +124,10 @@ impl Matching {
             &self.limiter,
             || {},
             || {
-                let mut asker = Asker::new(&self.http, &self.limiter, &self.endpoint, &self.key, &self.labels);
-                let mut asked = asker.ask(samples)?;
+                let mut questions = Asker::new(&self.http, &self.limiter, &self.endpoint, &self.key, &self.labels);
+                let mut asked = questions.ask(samples)?;
                 if is_to_explain(&asked.figures) {
-                    asker.explain(&mut asked)?;
+                    questions.explain(&mut asked)?;
                 }
                 Ok::<_, crate::retry::Stopped>(asked)
             },
@@ -153,7 +153,9 @@ fn unknown_file(config: &Config, path: Option<&Path>) -> Result<Failures, Failur
 fn keep_unknown(file: &Failures, asked: &Asked) -> Result<(), FailuresError> {
     for (figures, unknown) in asked.figures.kinds.iter().zip(&asked.unknown) {
         let mut batch = Batch::new(Operation::Add);
-        unknown.iter().for_each(|identifier| batch.push(figures.kind, identifier));
+        for identifier in unknown {
+            batch.push(figures.kind, identifier);
+        }
         file.take(&batch, "unknown to Braze")?;
     }
     file.finish().map(drop)

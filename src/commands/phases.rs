@@ -45,11 +45,13 @@ pub fn look_at(
     let reading = Arc::clone(limiter);
     thread::spawn(move || {
         let removals = reader.judge(|batch| {
-            sampler.iter_mut().for_each(|sampler| sampler.take(batch));
+            if let Some(sampler) = &mut sampler {
+                sampler.take(batch);
+            }
             !reading.is_stopped()
         });
-        let samples = sampler.map_or_else(Vec::new, Sampler::finish);
-        said.send(removals.map(|removals| FirstLook { removals, samples }))
+        let look = |removals| FirstLook { removals, samples: sampler.map_or_else(Vec::new, Sampler::finish) };
+        said.send(removals.map(look))
     });
     loop {
         match heard.recv_timeout(TICK) {

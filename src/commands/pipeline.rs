@@ -250,10 +250,10 @@ fn read_and_send(
             None
         }
         LaterPasses::Same(later) => {
-            upload.send_judged(reader, later);
+            upload.send_judged(reader, *later);
             None
         }
-        LaterPasses::Both { removals, additions } => Some(upload.send_both(reader, removals, additions)),
+        LaterPasses::Both { removals, additions } => Some(upload.send_both(reader, *removals, *additions)),
     };
     if let (true, Some(limits), Some(phase)) = (is_dry, config.input.removal_limits, &removals)
         && let Err(error) = limits.check(phase.identifiers)

@@ -98,7 +98,9 @@ impl<'a, S: From<MatchError>> Asker<'a, S> {
                 break;
             }
             let mut batch = Batch::new(Operation::Add);
-            part.iter().for_each(|identifier| batch.push(kind, identifier));
+            for identifier in part {
+                batch.push(kind, identifier);
+            }
             found.extend(self.ask_one(&batch)?);
         }
         Ok(found)

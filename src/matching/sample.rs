@@ -130,7 +130,9 @@ mod tests {
         let mut sampler = Sampler::new(size, 1);
         for part in identifiers.chunks(batch_size) {
             let mut batch = Batch::new(Operation::Add);
-            part.iter().for_each(|(kind, identifier)| batch.push(*kind, identifier.as_bytes()));
+            for (kind, identifier) in part {
+                batch.push(*kind, identifier.as_bytes());
+            }
             sampler.take(&batch);
         }
         sampler.finish()

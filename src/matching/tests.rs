@@ -5,7 +5,7 @@ fn figures(counts: [u32; 4], seen: u64) -> KindFigures {
     let sample = Sample { kind: Kind::UserId, identifiers: Vec::new(), seen, is_all: false };
     let [known, identified, unknown, cannot_tell] = counts;
     let sampled = counts.iter().sum();
-    KindFigures { known, identified, unknown, cannot_tell, sampled, ..KindFigures::new(&sample, &[], &[]) }
+    KindFigures { sampled, known, identified, unknown, cannot_tell, ..KindFigures::new(&sample, &[], &[]) }
 }
 
 #[rstest]

@@ -62,7 +62,6 @@ impl Variant {
             Self::Trimmed => identifier.trim().to_owned(),
             Self::LowerCase => identifier.to_lowercase(),
             Self::UpperCase if kind == Kind::DeviceId => identifier.to_uppercase(),
-            Self::UpperCase => return None,
             Self::WithoutFraction => {
                 let (whole, fraction) = identifier.split_once('.')?;
                 let is_nothing = !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0');
@@ -72,7 +71,7 @@ impl Variant {
                 let digits = identifier.trim_start_matches('0');
                 if digits.is_empty() { "0".to_owned() } else { digits.to_owned() }
             }
-            Self::WithoutLeadingZeros => return None,
+            Self::UpperCase | Self::WithoutLeadingZeros => return None,
         };
         (written != identifier && !written.is_empty()).then_some(written)
     }

@@ -27,13 +27,13 @@ pub enum LaterPasses {
     /// Nothing: it is sent as it is read.
     None,
     /// It was only looked at, and is sent now.
-    Same(LaterPass),
+    Same(Box<LaterPass>),
     /// It was judged, as each row says its operation.
     Both {
         /// First.
-        removals: LaterPass,
+        removals: Box<LaterPass>,
         /// When all removals are settled; it is to go on counting where they ended.
-        additions: LaterPass,
+        additions: Box<LaterPass>,
     },
 }
 
@@ -46,7 +46,7 @@ pub fn open(
     is_looked_at: bool,
 ) -> Result<(Reader, LaterPasses), InputError> {
     let first = |sources| Reader::new(sources, names, limits, Pass::first(operations));
-    let later = |pass, sources| LaterPass { pass, sources, names: names.clone(), limits };
+    let later = |pass, sources| Box::new(LaterPass { pass, sources, names: names.clone(), limits });
     match operations {
         Operations::One(operation) if is_looked_at => {
             let [looked_at, sent] = sources.repeated()?;

@@ -233,7 +233,8 @@ fn credentials() -> Vec<String> {
     let partner_key = from_environment(|name| (name == "BRAZE_CLIENT_SECRET").then(|| "a-key-of-a-test".to_owned()));
     assert!(matches!(&partner_key, Err(ConfigError::Credential { .. })));
     let td_key = td_api_key(|_| None).unwrap_err();
-    messages.extend(texts([partner_key.unwrap_err(), td_key, ConfigError::CredentialOnCommandLine]));
+    let rest_key = rest_api_key(|_| None).unwrap_err();
+    messages.extend(texts([partner_key.unwrap_err(), td_key, rest_key, ConfigError::CredentialOnCommandLine]));
     messages
 }
 
