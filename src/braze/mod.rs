@@ -224,14 +224,14 @@ fn names_members(said: &str) -> bool {
     ["alias", "userid", "externalid", "deviceid"].iter().any(|word| letters.contains(word))
 }
 
-/// What Braze says, redacted and in one line. Texts that may repeat identifiers are left out: only `message` is read, never
+/// What Braze says, redacted. Texts that may repeat identifiers are left out: only `message` is read, never
 /// `errors`.
 fn said(answer: &Answer) -> String {
     let message = serde_json::from_slice::<Value>(&answer.body)
         .ok()
         .and_then(|body| body.get("message").and_then(Value::as_str).map(str::to_owned))
         .unwrap_or_else(|| "no message".to_owned());
-    redacted(&message).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    redacted(&message)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::commands::outcome::{Api, Stop};
 use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::columns::Columns;
+use crate::input::near_names::listed;
 use crate::input::source::Input;
 use crate::input::{Location, ReadableInput};
 use crate::matching::sample::SampleSize;
@@ -33,7 +34,7 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let flags = flags(args.input, Some(false));
     let merged = settings::merge(Some(&args.config), &Environment(variable), flags, variable)?;
     let config = Config::check(&merged.layer, true)?;
-    terminal::print(&format!(
+    terminal::print_line(&format!(
         "settings     ok: {} the cohort {} (shown as {}), {} requests at once",
         match config.operations.column() {
             Some(column) => format!("as column {column} says: remove from, then add to"),
@@ -49,9 +50,9 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let mut failures = Vec::new();
     for (what, step) in steps.into_iter().take(if is_asked { 3 } else { 2 }) {
         match step(&mut context) {
-            Ok(found) => terminal::print(&format!("{what:<12} ok: {found}")),
+            Ok(found) => terminal::print_line(&format!("{what:<12} ok: {found}")),
             Err(error) => {
-                terminal::print(&format!("{what:<12} FAILED"));
+                terminal::print_line(&format!("{what:<12} FAILED"));
                 failures.push((what, error));
             }
         }
@@ -85,7 +86,8 @@ fn check_job(context: &mut RunContext, id: &str) -> Finding {
     let Some((names, rows)) = job.ended else {
         return Ok(format!("job {id} is {}; an upload waits for it to end", job.status));
     };
-    let found = context.config.input.names.find(&names);
+    let wanted = &context.config.input.names;
+    let found = wanted.find(&names).and_then(|found| wanted.complete(&found, &names).map(|()| found));
     let columns = found.map_err(|error| Stop::JobHeader { id: id.to_owned(), error: Box::new(error) })?;
     let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
     Ok(format!("job {id} ({}, rows: {rows}) {}", job.status, described(&context.config, &columns)))
@@ -106,7 +108,11 @@ fn described(config: &Config, columns: &Columns) -> String {
         names => format!("; no column {}", names.join(", ")),
     };
     let operation = config.operations.column().map_or_else(String::new, |name| format!("; operation: {name}"));
-    format!("has {} columns, of which identifiers: {}{operation}{missing}", columns.width, kinds.join(", "))
+    let near = match columns.near.as_slice() {
+        [] => String::new(),
+        misses => format!("; ignored: {}", listed(misses)),
+    };
+    format!("has {} columns, of which identifiers: {}{operation}{missing}{near}", columns.width, kinds.join(", "))
 }
 
 /// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.

@@ -10,7 +10,8 @@ use super::CommandError;
 use super::job;
 use super::network::network;
 use super::phases::look_at;
-use super::pipeline::{RunContext, Target, open_once, start_sandbox};
+use super::pipeline::{RunContext, Target, open_once};
+use super::sandbox::Embedded;
 use super::upload::flags;
 use super::watch::watched;
 use crate::commands::cli::MatchArgs;
@@ -53,9 +54,9 @@ pub fn run(args: MatchArgs) -> Result<Exit, CommandError> {
     let merged = settings::merge(Some(&args.config), &Environment(variable), flags, variable)?;
     let config = Config::check(&merged.layer, !args.sandbox)?;
     let file = unknown_file(&config, args.unknown.as_deref())?;
-    let (endpoint, key, _sandbox) = if args.sandbox {
-        let (sandbox, _, key) = start_sandbox(args.users)?;
-        (Endpoint::of_sandbox(sandbox.endpoint()), key, Some(sandbox))
+    let (endpoint, key, _embedded) = if args.sandbox {
+        let embedded = Embedded::start(args.users, false)?;
+        (Endpoint::of_sandbox(embedded.sandbox.endpoint()), embedded.rest_api_key.clone(), Some(embedded))
     } else {
         (config.required_endpoint()?.clone(), rest_api_key(variable)?, None)
     };

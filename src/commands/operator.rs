@@ -1,5 +1,7 @@
 //! `td-braze-cohort operator RUNNER [NAME] INPUT.json OUTPUT.json`
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use log::{info, warn};
@@ -11,10 +13,12 @@ use super::{CommandError, parent};
 use crate::commands::cli::OperatorArgs;
 use crate::commands::digdag;
 use crate::commands::exit::Exit;
-use crate::secret::redacted;
 use crate::settings::setting::names;
 use crate::settings::{self, Config, template};
 use crate::terminal;
+
+/// INPUT.json may be so long. It holds all parameters of a workflow, which are a few kilobytes.
+const MAX_INPUT_BYTES: u64 = 16 << 20;
 
 /// Runs the command. A failure stands in OUTPUT.json, where Digdag looks for it, and in the log.
 pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
@@ -29,15 +33,17 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
         std::fs::write(output, result.to_string())
             .map_err(|error| CommandError::CannotWrite { what: output.display().to_string(), error })
     };
+    // Before OUTPUT.json is opened, which may be the same file.
+    let parameters = read_parameters(input);
     // Before anything is sent: a place that cannot be written is found out now, and a kill leaves a failure.
     write(&digdag::failure(Exit::Defect, "the upload did not come to its end"))?;
     parent::watch();
-    let (exit, problem, result) = match upload(input) {
+    let (exit, problem, result) = match parameters.and_then(upload) {
         Ok((exit, None, report)) => (exit, None, digdag::success(&report)),
-        Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &redacted(&problem))),
+        Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &terminal::line(&problem))),
         Err(error) => {
             let (exit, problem) = (error.exit(), error.to_string());
-            (exit, Some(problem.clone()), digdag::failure(exit, &redacted(&problem)))
+            (exit, Some(problem.clone()), digdag::failure(exit, &terminal::line(&problem)))
         }
     };
     if let Some(problem) = problem {
@@ -48,8 +54,7 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
 }
 
 /// Uploads as the parameters say: exit code, problem if any, account.
-fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
-    let parameters = read_parameters(input)?;
+fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value), CommandError> {
     let sorted = digdag::sort(&parameters)?;
     let session_time = parameters.get("session_time").and_then(Value::as_str).map(str::to_owned);
     let parameters = Value::Object(parameters);
@@ -72,7 +77,13 @@ fn upload(input: &Path) -> Result<(Exit, Option<String>, Value), CommandError> {
 
 fn read_parameters(path: &Path) -> Result<Map<String, Value>, CommandError> {
     let unusable = |problem: String| CommandError::Protocol { what: path.display().to_string(), problem };
-    let text = std::fs::read(path).map_err(|error| unusable(format!("cannot be read: {error}")))?;
+    let mut text = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut text))
+        .map_err(|error| unusable(format!("cannot be read: {error}")))?;
+    if text.len() as u64 > MAX_INPUT_BYTES {
+        return Err(unusable(format!("is longer than {} MiB: leave some parameters out", MAX_INPUT_BYTES >> 20)));
+    }
     parameters_of(&text).map_err(unusable)
 }
 

@@ -1,7 +1,5 @@
 //! A run, from checked settings to its report: the one way that an upload, a dry run and the operator share.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use super::job;
 use super::matching::Matching;
 use super::network::network;
 use super::phases::Upload;
+use super::sandbox::Embedded;
 use crate::braze::Addresses;
 use crate::braze::body::{BodyWriter, Credentials};
 use crate::commands::exit::Exit;
@@ -37,7 +36,7 @@ use crate::members::operation::{Operation, Operations};
 use crate::report::progress::Progress;
 use crate::report::{DryRun, PhaseReport, Report};
 use crate::retry::{self, Clock, Ending, LimitReached, Monotonic, RateLimiter};
-use crate::sandbox::{self, CohortView, Sandbox};
+use crate::sandbox::CohortView;
 use crate::secret::Secret;
 use crate::settings::Config;
 use crate::settings::credentials::{from_environment, rest_api_key};
@@ -51,8 +50,8 @@ const MAX_STEP_OUTAGE: Duration = Duration::from_secs(4);
 pub enum Target {
     /// To Braze.
     Braze,
-    /// To a sandbox inside this process, which may know these users.
-    Sandbox(Option<PathBuf>),
+    /// To a sandbox inside this process.
+    Sandbox(Arc<Embedded>),
     /// Nowhere.
     DryRun,
 }
@@ -165,10 +164,10 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
             let endpoint = context.config.required_endpoint()?.clone();
             upload(&mut context, &endpoint, &credentials, key)
         }
-        Target::Sandbox(users) => {
-            let (sandbox, credentials, key) = start_sandbox(users.clone())?;
-            let key = context.config.matching.min_match.map(|_| key);
-            let outcome = upload(&mut context, &Endpoint::of_sandbox(sandbox.endpoint()), &credentials, key)?;
+        Target::Sandbox(embedded) => {
+            let Embedded { sandbox, credentials, rest_api_key } = &*Arc::clone(embedded);
+            let key = context.config.matching.min_match.map(|_| rest_api_key.clone());
+            let outcome = upload(&mut context, &Endpoint::of_sandbox(sandbox.endpoint()), credentials, key)?;
             Ok(Outcome { sandbox: sandbox.cohort(&context.config.braze.cohort_id), ..outcome })
         }
     }
@@ -263,7 +262,7 @@ fn read_and_send(
     }
     upload.settle(Ending::Run);
     upload.progress.finish();
-    finish_failures(failures, limiter);
+    finish_failures(failures, limiter, &config.operations);
     let input = shared.input().clone();
     Ok(Ended { input, sent: shared.sent(), removals, matched: upload.matched, stop: limiter.take_stop() })
 }
@@ -313,10 +312,19 @@ fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> CommandError {
 }
 
 /// Puts the file of failures in its place.
-fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>) {
+fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
     match failures.finish() {
         Ok(Some((path, count))) => {
-            warn!("{count} identifiers that did not arrive are in {}; upload takes it as input", path.display());
+            let advice = match operations {
+                Operations::One(_) => {
+                    "upload takes it as input, as long as no other run has changed this cohort in between"
+                }
+                // Whoever left meanwhile would come back, and the other way round.
+                Operations::Column(_) => {
+                    "do not upload it: it has removals and additions, and could reverse what later runs deliver. Run the whole input again"
+                }
+            };
+            warn!("{count} identifiers that did not arrive are in {}; {advice}", path.display());
         }
         Ok(None) => {}
         Err(error) => {
@@ -325,25 +333,6 @@ fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>) {
             limiter.stop(Stop::CannotWrite(error));
         }
     }
-}
-
-/// A sandbox with keys of its own: those of the cohort API, and the REST API key.
-pub(super) fn start_sandbox(users: Option<PathBuf>) -> Result<(Sandbox, Credentials, Secret), CommandError> {
-    let random = || Secret::new(format!("sandbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
-    let credentials = Credentials { client_secret: random(), partner_api_key: random() };
-    let key = random();
-    let sandbox = sandbox::start(sandbox::Options {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        client_secret: credentials.client_secret.expose().to_owned(),
-        partner_api_key: credentials.partner_api_key.expose().to_owned(),
-        rest_api_key: key.expose().to_owned(),
-        partner: None,
-        users,
-        latency: Duration::ZERO,
-        fail_every: None,
-        rate_limit: None,
-    })?;
-    Ok((sandbox, credentials, key))
 }
 
 /// What all requests have in common, and the call that comes before all others.

@@ -1,6 +1,7 @@
 //! TLS: whose certificates are trusted, and what is said of one that is not. The certificate is always checked.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::HttpError;
 
+/// Many times all CAs that browsers trust.
+const MAX_FILE_BYTES: u64 = 8 << 20;
+
 /// The CAs whose certificates are trusted.
 #[derive(Clone, Debug)]
 pub struct Trust(Arc<Vec<Certificate<'static>>>);
@@ -23,6 +27,9 @@ pub enum TrustError {
     /// It cannot be read.
     #[error("cannot be read: {0} (paths are relative to the working directory)")]
     Unreadable(#[from] io::Error),
+    /// It is longer than any list of CAs.
+    #[error("is longer than {} MiB: name a file with the certificates alone", MAX_FILE_BYTES >> 20)]
+    TooLong,
     /// It holds no certificate in PEM.
     #[error("holds no certificate in PEM (-----BEGIN CERTIFICATE-----): convert it, or name another file")]
     NoCertificate,
@@ -50,7 +57,10 @@ impl Default for Trust {
 impl Trust {
     /// The standard CAs, and those of a file in PEM.
     pub fn with_file(path: &Path) -> Result<Self, TrustError> {
-        Self::with_pem(&std::fs::read(path)?)
+        let mut pem = Vec::new();
+        // One byte more than may be, so that a device without an end is told from a file that just fits.
+        File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut pem)?;
+        if pem.len() as u64 > MAX_FILE_BYTES { Err(TrustError::TooLong) } else { Self::with_pem(&pem) }
     }
 
     fn with_pem(pem: &[u8]) -> Result<Self, TrustError> {

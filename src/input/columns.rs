@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::input::cells::NullWords;
-use crate::input::near_names::nearest;
+use crate::input::near_names::{NearMiss, near_misses, nearest};
 use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
 
 /// What the columns that matter are called, and what in them names nobody.
@@ -30,6 +30,8 @@ pub struct Columns {
     pub width: usize,
     /// Columns that the settings name and that are not there.
     pub missing: Vec<String>,
+    /// Columns that are ignored, and nearly have the name of one that is not.
+    pub near: Vec<NearMiss>,
 }
 
 /// Why a header cannot be used.
@@ -37,8 +39,8 @@ pub struct Columns {
 pub enum HeaderError {
     /// No column has the exact name of an identifier column.
     #[error(
-        "no identifier column: the result has the columns {}; wanted is at least one of {} (exact names, case and spaces count){}",
-        quoted(.seen), quoted(.wanted), hint(.nearest.as_ref())
+        "no identifier column: the result has {}; wanted is at least one of {} (exact names, case and spaces count){}",
+        shown(.seen), quoted(.wanted), hint(.nearest.as_ref())
     )]
     NoIdentifierColumn {
         /// The columns that are there.
@@ -61,14 +63,29 @@ pub enum HeaderError {
     },
     /// There is nothing that says what is to be done.
     #[error(
-        "no column '{name}', which operation_column names: the result has the columns {} (exact names, case and spaces count)",
-        quoted(.seen)
+        "no column '{name}', which operation_column names: the result has {} (exact names, case and spaces count){}",
+        shown(.seen), near(name, .nearest.as_ref())
     )]
     NoOperationColumn {
         /// As it was set.
         name: String,
         /// The columns that are there.
         seen: Vec<String>,
+        /// The one of them that it resembles.
+        nearest: Option<String>,
+    },
+    /// A column that the settings name and that is not there. Who has the renamed one would silently be left out.
+    #[error(
+        "no column {}, which the settings name: the result has {}{}; write it into the query, or take it out of the settings",
+        quoted(.names), shown(.seen), hint(.nearest.as_deref())
+    )]
+    Missing {
+        /// Those that are not there.
+        names: Vec<String>,
+        /// Those that are.
+        seen: Vec<String>,
+        /// One of these that may be meant, and what for.
+        nearest: Option<Box<(String, String)>>,
     },
     /// Two columns have the same name, which is one that we use.
     #[error("the column '{name}' is there twice: give one of them another name in the query")]
@@ -98,6 +115,50 @@ fn quoted(names: &[String]) -> String {
         return format!("{text} and {} more", names.len() - SHOWN);
     }
     text
+}
+
+/// The columns that are there. Where one of them is no name, the first line may hold somebody's data, and nothing of it is shown.
+fn shown(names: &[String]) -> String {
+    if names.iter().all(|name| is_plausible(name)) {
+        return format!("the columns {}", quoted(names));
+    }
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    let count = if names.len() == 1 { "1 column".to_owned() } else { format!("{} columns", names.len()) };
+    format!(
+        "{count}, not shown as they look like data, not like names (the longest has {longest} letters): is there a header?"
+    )
+}
+
+/// No name of a column is longer.
+const MAX_NAME_LETTERS: usize = 64;
+/// More are in a telephone number, a UUID or an identifier. A date has eight.
+const MAX_DIGITS: usize = 8;
+
+/// Whether a text can be the name of a column, in any script: not an address, a long number or a UUID.
+fn is_plausible(name: &str) -> bool {
+    let is_of_name = |letter: char| match letter {
+        '_' | '-' | '.' | ' ' | '(' | ')' => true,
+        other if other.is_ascii() => other.is_ascii_alphanumeric(),
+        other => !other.is_control() && !other.is_whitespace(),
+    };
+    let digits = name.chars().filter(|letter| letter.is_numeric()).count();
+    let has_letters = name.chars().any(char::is_alphabetic);
+    let is_number = digits > MAX_DIGITS || digits > 4 && !has_letters;
+    !is_long(name) && !is_number && !is_uuid(name) && name.chars().all(is_of_name)
+}
+
+/// One may have few digits.
+fn is_uuid(name: &str) -> bool {
+    let hex = name.chars().filter(char::is_ascii_hexdigit).count();
+    hex == 32 && name.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-')
+}
+
+fn is_long(name: &str) -> bool {
+    name.chars().nth(MAX_NAME_LETTERS).is_some()
+}
+
+fn near(wanted: &str, seen: Option<&String>) -> String {
+    seen.map_or_else(String::new, |seen| format!("; did you mean '{seen}' where the settings say '{wanted}'?"))
 }
 
 fn hint(nearest: Option<&(String, String)>) -> String {
@@ -153,11 +214,19 @@ impl Names {
             return Err(self.no_identifier_column(header));
         }
         let operation = self.operation.as_ref().map(|name| {
-            let missing = || HeaderError::NoOperationColumn { name: name.clone(), seen: header.to_vec() };
+            let missing = || {
+                let wanted = || std::iter::once(name.as_str());
+                let near = header.iter().find(|seen| !is_long(seen) && nearest(seen, wanted()).is_some());
+                HeaderError::NoOperationColumn { name: name.clone(), seen: header.to_vec(), nearest: near.cloned() }
+            };
             place_of(header, name)?.ok_or_else(missing)
         });
         used.sort_unstable_by_key(|(index, _)| *index);
-        Ok(Columns { used, operation: operation.transpose()?, width: header.len(), missing })
+        let operation = operation.transpose()?;
+        let is_ignored = |index: &usize| Some(*index) != operation && !used.iter().any(|(used, _)| used == index);
+        let ignored = (0..header.len()).filter(is_ignored).map(|index| header[index].as_str());
+        let near = near_misses(ignored, &self.wanted());
+        Ok(Columns { used, operation, width: header.len(), missing, near })
     }
 
     /// The columns of objects, each of which may leave keys out: one for each kind, and the operation.
@@ -165,13 +234,34 @@ impl Names {
         let kinds: Vec<_> = Kind::all(self.aliases.len()).collect();
         let operation = self.operation.as_ref().map(|_| kinds.len());
         let width = kinds.len() + usize::from(operation.is_some());
-        Columns { used: kinds.into_iter().enumerate().collect(), operation, width, missing: Vec::new() }
+        Columns {
+            used: kinds.into_iter().enumerate().collect(),
+            operation,
+            width,
+            missing: Vec::new(),
+            near: Vec::new(),
+        }
+    }
+
+    /// The names that columns of identifiers may have.
+    pub fn wanted(&self) -> Vec<String> {
+        self.outputs().into_iter().chain(self.mapping.iter().map(|(attribute, _)| attribute.clone())).collect()
+    }
+
+    /// An error where a header lacks a column that the settings name.
+    pub fn complete(&self, columns: &Columns, header: &[String]) -> Result<(), HeaderError> {
+        if columns.missing.is_empty() {
+            return Ok(());
+        }
+        let (names, seen) = (columns.missing.clone(), header.to_vec());
+        let ignored = header.iter().map(String::as_str);
+        let nearest = near_misses(ignored, &names).into_iter().next().map(|miss| Box::new((miss.seen, miss.wanted)));
+        Err(HeaderError::Missing { names, seen, nearest })
     }
 
     fn no_identifier_column(&self, header: &[String]) -> HeaderError {
-        let mapped = self.mapping.iter().map(|(attribute, _)| attribute.clone());
-        let wanted: Vec<_> = self.outputs().into_iter().chain(mapped).collect();
-        let nearest = header.iter().find_map(|seen| {
+        let wanted = self.wanted();
+        let nearest = header.iter().filter(|seen| !is_long(seen)).find_map(|seen| {
             let found = nearest(seen, wanted.iter().map(String::as_str))?;
             Some((seen.clone(), found.to_owned()))
         });
@@ -226,6 +316,39 @@ mod tests {
     fn a_header_without_any_likeness_lists_what_is_there_and_what_is_wanted() {
         let error = with_aliases(&[]).find(&names(&["a", "b"])).unwrap_err().to_string();
         assert!(error.contains("'a', 'b'") && error.contains("'user_ids', 'device_ids'"), "{error}");
+    }
+
+    #[rstest]
+    #[case::plain("user_name", true)]
+    #[case::made_by_a_query("count(x).day-2026 1", true)]
+    #[case::of_a_day("sum_20260101", true)]
+    #[case::nothing("", true)]
+    #[case::japanese("名前", true)]
+    #[case::arabic("الاسم", true)]
+    #[case::hindi("नाम्", true)]
+    #[case::sixty_four(&"é".repeat(64), true)]
+    #[case::sixty_five(&"é".repeat(65), false)]
+    #[case::address("zqx@example.com", false)]
+    #[case::password_file("root:x:0:0:root:/root:/bin/sh", false)]
+    #[case::number("48151", false)]
+    #[case::telephone("+4915112345678", false)]
+    #[case::longer_number("a123456789", false)]
+    #[case::uuid("abcdefab-cdef-abcd-efab-cdefabcdefab", false)]
+    #[case::escape("a\u{1b}b", false)]
+    #[case::line("a\nb", false)]
+    fn a_name_is_plausible_in_any_script(#[case] name: &str, #[case] is: bool) {
+        assert_eq!(is_plausible(name), is);
+    }
+
+    #[test]
+    fn where_one_name_looks_like_data_none_is_shown_but_a_near_miss() {
+        let header = names(&["zqx_plain", "zqx@example.com", "User_ID"]);
+        let error = with_aliases(&[]).find(&header).unwrap_err().to_string();
+        assert!(error.contains("3 columns") && error.contains("15 letters") && error.contains("'User_ID'"), "{error}");
+        assert!(!error.contains("zqx"), "{error}");
+        let operation = Names { operation: Some("change".to_owned()), ..Names::default() };
+        let error = operation.find(&names(&["user_ids", "zqx@example.com", "Change"])).unwrap_err().to_string();
+        assert!(error.contains("did you mean 'Change'") && !error.contains("zqx"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::delivery::counts::DeliveryCounts;
 use crate::input::cells::Reason;
 use crate::input::counters::{InputCounts, Rejection};
 use crate::input::formats::Fault;
+use crate::input::near_names::listed;
 use crate::matching::Figures;
 use crate::members::operation::Operations;
 
@@ -122,6 +123,8 @@ impl Report {
             "rows_rejected": input.rows_rejected,
             "rows_malformed": malformed,
             "rows_repeating_header": input.rows_repeating_header,
+            "rows_over_lines": input.over_lines.rows,
+            "ignored_columns": input.ignored_columns.iter().map(|miss| &miss.seen).collect::<Vec<_>>(),
             "first_rejections": input.first_rejections.iter().map(Rejection::to_json).collect::<Vec<_>>(),
             "cells_blank": input.cells_blank,
             "null_words": input.null_words,
@@ -193,6 +196,7 @@ impl Report {
             ("cells with outer space".to_owned(), input.cells_with_outer_space),
             ("cells with unseen letters".to_owned(), input.cells_with_invisible_characters),
             ("rows repeating the header".to_owned(), input.rows_repeating_header),
+            ("rows over several lines".to_owned(), input.over_lines.rows),
         ];
         lines.extend(
             malformed
@@ -209,6 +213,9 @@ impl Report {
         }
         lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
         lines.extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
+        if !input.ignored_columns.is_empty() {
+            lines.push(format!("{:<26}{}", "ignored columns", listed(&input.ignored_columns)));
+        }
         if !self.ignored_parameters.is_empty() {
             lines.push(format!("{:<26}{}", "ignored parameters", self.ignored_parameters.join(", ")));
         }

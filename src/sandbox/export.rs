@@ -2,19 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Options;
 use super::answer::Answer;
+use super::identifiers::Identifier;
 use super::refusal::Refusal;
-use super::rules::{Credentials, Document};
-use super::store::Identifier;
+use super::rules::Document;
 use super::users::{KnownUsers, Profile};
 
 const MAX_USERS: usize = 50;
 
 /// The key has to be the REST API key. The two keys of the cohort API are known, but have no permission here.
-pub fn check_key(bearer: Option<&str>, rest_api_key: &str, others: &Credentials) -> Result<(), Refusal> {
+pub fn check_key(bearer: Option<&str>, options: &Options) -> Result<(), Refusal> {
     match bearer {
-        Some(key) if key == rest_api_key => Ok(()),
-        Some(key) if key == others.client_secret || key == others.partner_api_key => Err(Refusal::Permission),
+        Some(key) if key == options.rest_api_key => Ok(()),
+        Some(key) if key == options.client_secret || key == options.partner_api_key => Err(Refusal::Permission),
         _ => Err(Refusal::RestApiKey),
     }
 }
@@ -159,12 +160,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case(Some("rest"), Ok(()))]
-    #[case(Some("import"), Err(Refusal::Permission))]
+    #[case(Some("rest-key"), Ok(()))]
+    #[case(Some("import-key"), Err(Refusal::Permission))]
     #[case(Some("other"), Err(Refusal::RestApiKey))]
     #[case(None, Err(Refusal::RestApiKey))]
     fn only_the_rest_api_key_may_ask(#[case] key: Option<&str>, #[case] expected: Result<(), Refusal>) {
-        let others = Credentials { partner_api_key: "partner".to_owned(), client_secret: "import".to_owned() };
-        assert_eq!(check_key(key, "rest", &others), expected);
+        assert_eq!(check_key(key, &crate::sandbox::tests::options()), expected);
     }
 }

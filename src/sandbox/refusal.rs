@@ -47,13 +47,12 @@ pub enum Refusal {
     TooManyUsers,
     #[error("fields_to_export must be a non-empty array of names of fields")]
     FieldsToExport,
+    #[error("the Host header must be a loopback name, such as 127.0.0.1")]
+    Host,
     #[error("Not Found")]
     NotFound,
     #[error("Method Not Allowed")]
-    MethodNotAllowed {
-        /// The method that this path takes.
-        allow: &'static str,
-    },
+    OnlyPost,
     #[error("Rate limit exceeded")]
     RateLimited,
     #[error("Service Unavailable")]
@@ -65,28 +64,12 @@ impl Refusal {
     pub fn status(self) -> u16 {
         match self {
             Self::PartnerApiKey | Self::ClientSecret | Self::RestApiKey => 401,
-            Self::Permission => 403,
+            Self::Host | Self::Permission => 403,
             Self::NotFound => 404,
-            Self::MethodNotAllowed { .. } => 405,
+            Self::OnlyPost => 405,
             Self::RateLimited => 429,
             Self::Unavailable => 503,
-            Self::ContentType
-            | Self::InvalidJson
-            | Self::CohortId
-            | Self::Name
-            | Self::CreatedAt
-            | Self::CohortChanges
-            | Self::UserIds
-            | Self::DeviceIds
-            | Self::Aliases
-            | Self::ShouldRemove
-            | Self::TooManyIdentifiers
-            | Self::NobodyAskedFor
-            | Self::ExternalIds
-            | Self::UserAliases
-            | Self::DeviceId
-            | Self::TooManyUsers
-            | Self::FieldsToExport => 400,
+            _ => 400,
         }
     }
 }

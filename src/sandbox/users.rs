@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::io::Read;
 
-use super::store::Identifier;
+use super::identifiers::{Identifier, IdentifierMap};
+use super::store::Effect;
 
 /// What is known of a user.
 pub struct Profile<'a> {
@@ -20,11 +21,9 @@ pub struct Profile<'a> {
 pub struct KnownUsers {
     /// The first identifier by which each user is found; it stands for the user.
     users: Vec<Identifier<String>>,
-    external_ids: HashMap<String, usize>,
-    device_ids: HashMap<String, usize>,
-    /// Devices of identified users, by which nobody is found.
-    identified_device_ids: HashMap<String, usize>,
-    aliases: HashMap<String, HashMap<String, usize>>,
+    owners: IdentifierMap<usize>,
+    /// Device IDs of identified users, and whose they are.
+    of_identified: HashMap<String, usize>,
 }
 
 impl KnownUsers {
@@ -42,7 +41,7 @@ impl KnownUsers {
             let row = row?;
             taken += known.add(header.iter().zip(&row).filter(|(_, cell)| !cell.is_empty()));
         }
-        let anonymous = known.users.len() - known.external_ids.len();
+        let anonymous = known.users.len() - known.owners.external_ids.len();
         log::info!("{} known users, {anonymous} of them anonymous", known.users.len());
         if taken > 0 {
             log::warn!("{taken} device IDs or aliases of known users already belong to another user");
@@ -50,20 +49,30 @@ impl KnownUsers {
         Ok(known)
     }
 
-    /// Who is found by this identifier: the one that stands for the user.
-    pub fn find(&self, identifier: Identifier<&str>) -> Option<Identifier<&str>> {
-        let user = match identifier {
-            Identifier::ExternalId(id) => self.external_ids.get(id),
-            Identifier::DeviceId(id) => self.device_ids.get(id),
-            Identifier::Alias { label, name } => self.aliases.get(label)?.get(name),
-        };
-        self.users.get(*user?).map(Identifier::borrowed)
+    /// Who is found by this identifier: the one that stands for the user, or why there is none.
+    pub fn find(&self, identifier: Identifier<&str>) -> Result<Identifier<&str>, Effect> {
+        let user = self.owners.get(identifier).and_then(|user| self.users.get(*user));
+        user.map(Identifier::borrowed).ok_or_else(|| match identifier {
+            Identifier::DeviceId(id) if self.of_identified.contains_key(id) => Effect::DeviceOfIdentified,
+            _ => Effect::NoSuchUser,
+        })
+    }
+
+    /// All identifiers with this text that find somebody, and who stands for the user.
+    pub fn with_text<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (Identifier<&'a str>, Identifier<&'a str>)> {
+        let user = |user: &usize| self.users.get(*user).map(Identifier::borrowed);
+        self.owners.with_text(text).filter_map(move |(identifier, owner)| Some((identifier, user(owner)?)))
     }
 
     /// Adds one row; returns how many of its identifiers already belong to another user.
     fn add<'a>(&mut self, cells: impl Iterator<Item = (&'a str, &'a str)>) -> usize {
         let mut identifiers: Vec<_> = cells.map(|(column, cell)| identifier(column, cell)).collect();
-        identifiers.sort_by_key(precedence);
+        // What stands for a user: its external ID, else its device ID, else its first alias.
+        identifiers.sort_by_key(|identifier| match identifier {
+            Identifier::ExternalId(_) => 0,
+            Identifier::DeviceId(_) => 1,
+            Identifier::Alias { .. } => 2,
+        });
         let identified = matches!(identifiers.first(), Some(Identifier::ExternalId(_)));
         let mut devices = Vec::new();
         if identified {
@@ -85,7 +94,7 @@ impl KnownUsers {
         }
         for device in devices {
             if let Identifier::DeviceId(id) = device {
-                self.identified_device_ids.entry(id).or_insert(user);
+                self.of_identified.entry(id).or_insert(user);
             }
         }
         taken
@@ -93,30 +102,26 @@ impl KnownUsers {
 
     /// What is known of whoever has this identifier. Here identified users are found by their device as well.
     pub fn profile(&self, identifier: Identifier<&str>) -> Option<Profile<'_>> {
-        let user = match identifier {
-            Identifier::ExternalId(id) => self.external_ids.get(id),
-            Identifier::DeviceId(id) => self.device_ids.get(id).or_else(|| self.identified_device_ids.get(id)),
-            Identifier::Alias { label, name } => self.aliases.get(label)?.get(name),
-        };
-        let user = *user?;
-        let external_id = match self.users.get(user)? {
+        let number = *self.owners.get(identifier).or_else(|| match identifier {
+            Identifier::DeviceId(id) => self.of_identified.get(id),
+            Identifier::ExternalId(_) | Identifier::Alias { .. } => None,
+        })?;
+        let external_id = match self.users.get(number)? {
             Identifier::ExternalId(id) => Some(id.as_str()),
             Identifier::DeviceId(_) | Identifier::Alias { .. } => None,
         };
-        let aliases = self.aliases.iter().flat_map(|(label, names)| {
-            names.iter().filter(move |(_, owner)| **owner == user).map(move |(name, _)| (label.as_str(), name.as_str()))
+        let aliases = self.owners.aliases.iter().flat_map(|(label, names)| {
+            let own = names.iter().filter(move |(_, owner)| **owner == number);
+            own.map(move |(name, _)| (label.as_str(), name.as_str()))
         });
-        Some(Profile { number: user, external_id, aliases: aliases.collect() })
+        Some(Profile { number, external_id, aliases: aliases.collect() })
     }
 
     /// Makes the identifier the user's, unless it belongs to someone; returns whose it is.
     fn claim(&mut self, identifier: &Identifier<String>, user: usize) -> usize {
-        let (owners, key) = match identifier {
-            Identifier::ExternalId(id) => (&mut self.external_ids, id),
-            Identifier::DeviceId(id) => (&mut self.device_ids, id),
-            Identifier::Alias { label, name } => (self.aliases.entry(label.clone()).or_default(), name),
-        };
-        *owners.entry(key.clone()).or_insert(user)
+        let identifier = identifier.borrowed();
+        self.owners.insert_new(identifier, user);
+        self.owners.get(identifier).copied().unwrap_or(user)
     }
 }
 
@@ -126,25 +131,6 @@ fn identifier(column: &str, cell: &str) -> Identifier<String> {
         "external_id" => Identifier::ExternalId(cell),
         "device_id" => Identifier::DeviceId(cell),
         label => Identifier::Alias { label: label.to_owned(), name: cell },
-    }
-}
-
-/// What stands for a user: its external ID, else its device ID, else its first alias.
-fn precedence(identifier: &Identifier<String>) -> u8 {
-    match identifier {
-        Identifier::ExternalId(_) => 0,
-        Identifier::DeviceId(_) => 1,
-        Identifier::Alias { .. } => 2,
-    }
-}
-
-impl Identifier<String> {
-    fn borrowed(&self) -> Identifier<&str> {
-        match self {
-            Self::ExternalId(id) => Identifier::ExternalId(id),
-            Self::DeviceId(id) => Identifier::DeviceId(id),
-            Self::Alias { label, name } => Identifier::Alias { label, name },
-        }
     }
 }
 
@@ -179,7 +165,7 @@ mod tests {
             (ExternalId(""), None),
             (email(""), None),
         ] {
-            assert_eq!(known().find(identifier), expected, "{identifier:?}");
+            assert_eq!(known().find(identifier).ok(), expected, "{identifier:?}");
         }
         assert_eq!(known().users.len(), 3);
     }

@@ -1,8 +1,10 @@
-//! In: text. Out: the same, redacted, on standard error (log lines, progress) or standard output (results). It never stops a run.
+//! In: text. Out: the same, redacted and escaped, on standard error (log lines, progress) or standard output (results). It never
+//! stops a run.
 //!
-//! The only place that writes to the terminal.
-//! Everything is redacted on its way out. A closed output never stops a run.
+//! The only place that writes to the terminal, and the only one that escapes: names and messages that others chose come here as they
+//! are. A closed output never stops a run.
 
+mod escape;
 pub mod log_format;
 
 use std::io::{self, IsTerminal, Write};
@@ -41,7 +43,7 @@ pub fn start_logger(default_filter: &str) {
             if record.level().to_level_filter() > LevelFilter::Info && !record.target().starts_with(own) {
                 return Ok(());
             }
-            let line = redacted(&record.args().to_string());
+            let line = line(&record.args().to_string());
             let (time, level) = (out.timestamp_seconds(), record.level());
             if is_json() {
                 return writeln!(out, "{}", json_line(time, level, &line));
@@ -94,9 +96,19 @@ fn without_data(said: &str) -> &str {
     said.split(['`', '"', '\'']).next().unwrap_or_default().trim_end()
 }
 
-/// Writes a result to standard output.
+/// A text as one line that leaves the process: redacted, escaped, at most 8,000 bytes.
+pub fn line(text: &str) -> String {
+    escape::line(&redacted(text))
+}
+
+/// Writes one line of a result to standard output.
+pub fn print_line(text: &str) {
+    print(&line(text));
+}
+
+/// Writes a result to standard output, which may have lines of its own.
 pub fn print(text: &str) {
-    let text = format!("{}\n", redacted(text));
+    let text = format!("{}\n", escape::lines(&redacted(text)));
     let mut out = io::stdout();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         warn!("the result cannot be written to standard output: {error}");
@@ -105,14 +117,14 @@ pub fn print(text: &str) {
 
 /// Says an error, once, to a person.
 pub fn say_error(text: &str) {
-    say(&format!("{ERROR}{text}\n"));
+    say(&format!("{ERROR}{}\n", line(text)));
 }
 
 const ERROR: &str = "error: ";
 
 /// Says a whole text on standard error.
 pub fn say(text: &str) {
-    let text = redacted(text);
+    let text = escape::lines(&redacted(text));
     let text = if is_json() { error_line(&text) } else { text };
     write_error(text.as_bytes());
 }
@@ -126,6 +138,11 @@ fn error_line(text: &str) -> String {
 /// Whether standard error is a terminal, where a bar makes sense.
 pub fn has_bar() -> bool {
     io::stderr().is_terminal() && !is_json()
+}
+
+/// Whether a person is likely to look at both outputs.
+pub fn is_interactive() -> bool {
+    io::stdout().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Starts the bar, again where there was one; `length` in bytes of input, where that is known.

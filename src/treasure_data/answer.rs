@@ -64,12 +64,11 @@ pub fn unintelligible(job: &Job, said: String) -> Failure<JobError> {
     Failure::Unintelligible { said, error }
 }
 
-/// What Treasure Data says, redacted and in one line.
+/// What Treasure Data says, redacted.
 fn said(answer: &Answer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = ["error", "message"].iter().find_map(|name| body.get(name)?.as_str()).unwrap_or("no message");
-    let line: String = redacted(text).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    shortened(&line)
+    shortened(&redacted(text))
 }
 
 #[cfg(test)]
@@ -87,7 +86,7 @@ mod tests {
         of_answer(&job(), &Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() })
     }
 
-    const ERROR: &str = r#"{"error": "said\nso", "severity": "error"}"#;
+    const ERROR: &str = r#"{"error": "said so", "severity": "error"}"#;
 
     #[rstest]
     #[case(401, ERROR, 4, "refused the key (said so): check TD_API_KEY")]

@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::Duration;
 
+use rstest::rstest;
+
 use crate::account::Account;
 use crate::scripted::{Act, Scripted, Seen};
 use crate::support::{Run, assert_untouched, braze, braze_with, terminate, user_ids};
@@ -60,6 +62,16 @@ fn a_terminated_run_keeps_every_identifier_that_it_read_and_did_not_deliver() {
     let delivered = braze.cohort("vip").unwrap().user_ids;
     let all: BTreeSet<_> = failed.iter().chain(&delivered).cloned().collect();
     assert_eq!(all.len() as u64, account.number("/identifiers/total"), "nothing twice, nothing missing");
+}
+
+#[rstest]
+#[case::one_operation("user_ids\ngone-zqx\n", "no other run has changed this cohort in between")]
+#[case::both_operations("user_ids,change\ngone-zqx,remove\nnew-zqx,add\n", "could reverse what later runs deliver")]
+fn it_is_said_whether_the_file_may_be_uploaded_as_it_is(#[case] rows: &str, #[case] words: &str) {
+    let refusing = Scripted::for_members(|_| Act::message("400 Bad Request", "not valid"));
+    let run = Run::upload().set("endpoint", refusing.endpoint()).set("failed_file", "failed.csv").rows(rows);
+    let run = if rows.contains("change") { run.unset("operation").set("operation_column", "change") } else { run };
+    run.exits(5).says(&["identifiers that did not arrive are in failed.csv", words]);
 }
 
 #[test]

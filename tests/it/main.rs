@@ -23,6 +23,7 @@ mod failed_file;
 mod faulty;
 mod formats;
 mod front;
+mod hostile_input;
 mod hostile_settings;
 mod input;
 mod kills;

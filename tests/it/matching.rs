@@ -206,8 +206,9 @@ fn lower_case() -> String {
 #[test]
 fn rows_that_say_their_operation_are_asked_about_in_the_pass_that_judges_them() {
     let braze = knowing(&users());
-    let changes: String =
-        (0..40).map(|n| format!("member-zqx-{n},{}\n", if n % 2 == 0 { "add" } else { "remove" })).collect();
+    let operation = |number| if number % 2 == 0 { "add" } else { "remove" };
+    let changes: Vec<_> = (0..40).map(|number| format!("member-zqx-{number},{}\n", operation(number))).collect();
+    let changes = changes.concat();
     let mixed = || {
         let run = uploading(&braze).unset("operation").unset("aliases").set("operation_column", "change");
         run.set("input", "'-'").stdin(format!("user_ids,change\n{changes}other-zqx,add\n")).arg("--json")

@@ -54,6 +54,8 @@ fn rows() -> Vec<RowsError> {
         RowsError::Compressed { kind: "bzip2" },
         RowsError::Tar,
         RowsError::UnterminatedQuote { line: 12 },
+        RowsError::OpenQuoteOnALine { line: 12 },
+        RowsError::QuotesOfCsv,
         RowsError::TextBehindQuote { line: 12, broken: 14 },
         RowsError::NoColumns { format: Format::Msgpack },
         RowsError::HeaderBesideColumns,
@@ -73,9 +75,20 @@ fn headers() -> Vec<HeaderError> {
     let nearest = Some(("user_id".to_owned(), "user_ids".to_owned()));
     vec![
         HeaderError::NoIdentifierColumn { seen: names(&["country"]), wanted: wanted(), nearest: None },
+        HeaderError::NoIdentifierColumn { seen: names(&["u1", "zoe@example.com"]), wanted: wanted(), nearest: None },
         HeaderError::NoIdentifierColumn { seen: seen(), wanted: wanted(), nearest },
         HeaderError::Both { attribute: "external_id".into(), output: "user_ids".into() },
-        HeaderError::NoOperationColumn { name: "what".into(), seen: seen() },
+        HeaderError::Missing {
+            names: vec!["phone".into()],
+            seen: seen(),
+            nearest: Some(Box::new(("Phone".into(), "phone".into()))),
+        },
+        HeaderError::NoOperationColumn { name: "what".into(), seen: seen(), nearest: None },
+        HeaderError::NoOperationColumn {
+            name: "what".into(),
+            seen: names(&["user_ids", "What"]),
+            nearest: Some("What".into()),
+        },
         HeaderError::Duplicate { name: "user_ids".into() },
         HeaderError::OtherColumns { found: names(&["email"]), wanted: wanted(), first: "part-1.csv".into() },
     ]

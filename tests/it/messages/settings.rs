@@ -221,8 +221,12 @@ fn endpoints() -> Vec<String> {
 }
 
 fn certificates() -> impl Iterator<Item = ConfigError> {
-    let errors =
-        [TrustError::Unreadable(denied()), TrustError::NoCertificate, TrustError::BadCertificate { number: 2 }];
+    let errors = [
+        TrustError::Unreadable(denied()),
+        TrustError::TooLong,
+        TrustError::NoCertificate,
+        TrustError::BadCertificate { number: 2 },
+    ];
     errors.into_iter().map(|error| ConfigError::CaFile { path: "ca.pem".into(), error })
 }
 
