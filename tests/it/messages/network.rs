@@ -22,7 +22,7 @@ use td_braze_cohort::input::columns::HeaderError;
 use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputError;
 use td_braze_cohort::input::removals::TooMany;
-use td_braze_cohort::matching::{MatchError, TooFew};
+use td_braze_cohort::matching::TooFew;
 use td_braze_cohort::members::operation::{Operation, Operations};
 use td_braze_cohort::report::Report;
 use td_braze_cohort::retry::Failure;
@@ -206,12 +206,11 @@ fn matches() -> Vec<Stop> {
     let too_few = |is_none, advice: &str| {
         let (share, low, high) = if is_none { (0.0, 0.0, 1.0) } else { (81.5, 77.4, 85.0) };
         let advice = advice.to_owned();
-        Stop::from(TooFew { name: "email".into(), share, low, high, asked: 400, wanted: 90, is_none, advice })
+        Stop::TooFewKnown(TooFew { name: "email".into(), share, low, high, asked: 400, wanted: 90, is_none, advice })
     };
-    let said = || "Invalid API key".to_owned();
     vec![
-        MatchError::Key { said: said() }.into(),
-        MatchError::GivenUp { said: "status 503".into() }.into(),
+        Stop::RestKey { said: "Invalid API key".into() },
+        Stop::NoAnswer { said: "status 503".into() },
         too_few(false, "38 of the 74 unknown email exist in lower case: write LOWER(email) in the query"),
         too_few(true, "Run match with --unknown to see which ones are unknown"),
     ]
