@@ -8,6 +8,7 @@ use crate::commands::outcome::{Api, Stop};
 use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::columns::Columns;
+use crate::input::counters::InputCounts;
 use crate::input::near_names::listed;
 use crate::input::source::Input;
 use crate::input::{Location, ReadableInput};
@@ -23,9 +24,12 @@ use super::CommandError;
 use super::job;
 use super::matching::Matching;
 use super::network::network;
-use super::pipeline::{RunContext, Target, open_once};
+use super::pipeline::{RunContext, Target, open_once, stop_or};
 use super::upload::flags;
 use super::watch::watched;
+
+/// So many rows of the input are looked at.
+const PREVIEW: u64 = 1_000;
 
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
 pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
@@ -76,8 +80,29 @@ fn check_input(context: &mut RunContext) -> Finding {
     let config = &context.config;
     let readable = ReadableInput { input, format_hint: config.input.format_hint.clone(), expected_rows: None };
     let reader = open_once(config, &readable, &limiter)?;
-    let (name, format) = (reader.name(), reader.format());
-    Ok(format!("{name} ({format}) {}", described(config, reader.columns())))
+    let found = format!("{} ({}) {}", reader.name(), reader.format(), described(config, reader.columns()));
+    let counts = reader.preview(PREVIEW).map_err(|error| stop_or(&limiter, error))?;
+    Ok(format!("{found}; {}", previewed(&counts)))
+}
+
+/// What the first rows give.
+fn previewed(counts: &InputCounts) -> String {
+    let rows = if counts.read_to_end { "all" } else { "the first" };
+    let mut said = format!(
+        "{rows} {} rows: {} used, {} without identifier, {} rejected, identifiers: {}",
+        counts.rows_seen,
+        counts.rows_used,
+        counts.rows_without_identifier,
+        counts.rows_rejected,
+        counts.identifiers()
+    );
+    if counts.rejections() > 0 {
+        said.extend([", cells and rows rejected: ".to_owned(), counts.reasons()]);
+    }
+    if counts.null_words > 0 {
+        said.extend([", words for NULL: ".to_owned(), counts.null_words.to_string()]);
+    }
+    said
 }
 
 /// Asks for the job, once. One that has not ended is waited for by the upload.

@@ -40,6 +40,7 @@ use crate::sandbox::CohortView;
 use crate::secret::Secret;
 use crate::settings::Config;
 use crate::settings::credentials::{from_environment, rest_api_key};
+use crate::treasure_data::show::JobSummary;
 
 /// How long a step of a check may take. A person waits for its line.
 const MAX_STEP: Duration = Duration::from_secs(10);
@@ -68,12 +69,24 @@ pub struct RunContext {
     pub clock: Arc<dyn Clock>,
     /// Stops whoever is at work.
     pub shutdown: Shutdown,
+    /// The job whose result is read, once it is known.
+    pub job: Option<JobSummary>,
+    /// What this session has uploaded before: the number of the job, and the cohort.
+    pub uploaded: Option<(String, String)>,
 }
 
 impl RunContext {
     /// A run that begins now.
     pub fn new(config: Config, target: Target, session_time: Option<String>) -> Self {
-        Self { config, target, session_time, clock: Arc::new(Monotonic::default()), shutdown: Shutdown::default() }
+        Self {
+            config,
+            target,
+            session_time,
+            clock: Arc::new(Monotonic::default()),
+            shutdown: Shutdown::default(),
+            job: None,
+            uploaded: None,
+        }
     }
 
     /// What all requests to one server have to pass; a signal stops it. At most `max_requests_per_hour`.
@@ -307,7 +320,7 @@ fn is_stopped(limiter: &Arc<RateLimiter<Stop>>) -> IsStopped {
 }
 
 /// What ended the look at the input: the stop, if there was one, which shows as an input that cannot be read on.
-fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> CommandError {
+pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> CommandError {
     limiter.take_stop().map_or_else(|| error.into(), CommandError::from)
 }
 
@@ -380,6 +393,7 @@ impl RunContext {
             exit_code: 0,
             dry_run,
             ignored_parameters: Vec::new(),
+            job: self.job.clone(),
         };
         let exit = match &stop {
             Some(stop) => stop.exit(),

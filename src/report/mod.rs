@@ -15,6 +15,7 @@ use crate::input::formats::Fault;
 use crate::input::near_names::listed;
 use crate::matching::Figures;
 use crate::members::operation::Operations;
+use crate::treasure_data::show::JobSummary;
 
 /// What is counted of one of two passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub struct Report {
     pub dry_run: Option<DryRun>,
     /// Names of settings that stand in a workflow where none is read.
     pub ignored_parameters: Vec<String>,
+    /// The job whose result was read.
+    pub job: Option<JobSummary>,
 }
 
 impl Report {
@@ -150,6 +153,9 @@ impl Report {
         if let (Some(object), Some(figures)) = (report.as_object_mut(), &self.matched) {
             object.insert("match".to_owned(), matching::to_json(figures));
         }
+        if let (Some(object), Some(job)) = (report.as_object_mut(), &self.job) {
+            object.insert("job".to_owned(), job_to_json(job));
+        }
         if let (Some(object), false) = (report.as_object_mut(), self.ignored_parameters.is_empty()) {
             object.insert("ignored_parameters".to_owned(), json!(self.ignored_parameters));
         }
@@ -213,6 +219,9 @@ impl Report {
         }
         lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
         lines.extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
+        if let Some(job) = &self.job {
+            lines.push(format!("{:<26}{job}", "job"));
+        }
         if !input.ignored_columns.is_empty() {
             lines.push(format!("{:<26}{}", "ignored columns", listed(&input.ignored_columns)));
         }
@@ -246,6 +255,20 @@ fn grouped(number: u64) -> String {
         comma.into_iter().chain([digit])
     });
     indices.collect()
+}
+
+fn job_to_json(job: &JobSummary) -> Value {
+    let mut object = json!({
+        "id": job.id,
+        "database": job.database,
+        "issued": job.issued,
+        "rows": job.rows,
+        "query": job.query,
+    });
+    if let Some(cohort) = &job.uploaded_before_to {
+        object["uploaded_before_to"] = json!(cohort);
+    }
+    object
 }
 
 /// Those that occurred.

@@ -23,37 +23,17 @@ pub struct Stats {
     pub connections: u64,
     /// The most API requests that were handled at once, from the last byte read to the first byte answered.
     pub max_in_flight: u64,
-    /// API requests answered with 503.
-    pub failed: u64,
-    /// API requests answered with 429.
-    pub rate_limited: u64,
-    /// API requests answered with 401.
-    pub unauthorized: u64,
-    /// Requests answered with 400, also those that were not HTTP.
-    pub bad_requests: u64,
     /// Identifiers of each applied user cohort request, in order of arrival; the first 100,000 requests.
     pub batch_sizes: Vec<u32>,
     /// Identifiers to add in applied requests, as sent: known, unknown and repeated ones.
     pub identifiers_added: u64,
     /// Identifiers to remove in applied requests, as sent.
     pub identifiers_removed: u64,
-    /// API answers by status.
+    /// API answers by status, also those to what was not HTTP.
     pub statuses: BTreeMap<u16, u64>,
 }
 
 impl Stats {
-    /// Counts an API answer.
-    pub fn count_answer(&mut self, status: u16) {
-        *self.statuses.entry(status).or_default() += 1;
-        match status {
-            400 => self.bad_requests += 1,
-            401 => self.unauthorized += 1,
-            429 => self.rate_limited += 1,
-            503 => self.failed += 1,
-            _ => {}
-        }
-    }
-
     /// Counts an applied user cohort request by its identifiers.
     pub fn count_batch(&mut self, added: u32, removed: u32) {
         if self.batch_sizes.len() < MAX_BATCH_SIZES {
@@ -155,7 +135,7 @@ impl Recorder {
     /// Counts and keeps what was answered.
     pub fn answered(&self, record: RequestRecord) {
         let mut recording = self.lock();
-        recording.stats.count_answer(record.status);
+        *recording.stats.statuses.entry(record.status).or_default() += 1;
         recording.recent.push(record);
     }
 
@@ -179,20 +159,6 @@ impl Drop for InFlight<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_are_counted_by_status_and_by_kind() {
-        let mut stats = Stats::default();
-        for status in [201, 201, 400, 401, 404, 429, 503, 503] {
-            stats.count_answer(status);
-        }
-        let counts = [stats.bad_requests, stats.unauthorized, stats.rate_limited, stats.failed];
-        assert_eq!(counts, [1, 1, 1, 2]);
-        assert_eq!(
-            stats.statuses.into_iter().collect::<Vec<_>>(),
-            [(201, 2), (400, 1), (401, 1), (404, 1), (429, 1), (503, 2)]
-        );
-    }
 
     #[test]
     fn batch_sizes_stop_growing_and_totals_do_not() {

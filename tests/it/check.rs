@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
+use rstest::rstest;
+
 use crate::scripted::{Act, Scripted, dead_endpoint};
 use crate::support::{Run, assert_untouched, braze, ends, user_ids};
 
@@ -21,7 +23,7 @@ fn a_check_finds_wrong_credentials() {
     let braze = braze();
     let run = Run::check().to(&braze).env("BRAZE_PARTNER_API_KEY", "hush-wrong-one").rows(user_ids(1)).exits(4);
     run.prints(&["credentials  FAILED", "input        ok"]).hides(&["hush-wrong-one"]);
-    assert_eq!(braze.stats().unauthorized, 1);
+    assert_eq!(braze.stats().statuses[&401], 1);
 }
 
 #[test]
@@ -82,4 +84,44 @@ fn a_check_goes_on_to_the_credentials_where_the_input_is_wrong_and_exits_with_th
     let braze = braze();
     let run = Run::check().to(&braze).env("BRAZE_CLIENT_SECRET", "hush-wrong-one").exits(3);
     run.prints(&["input        FAILED", "credentials  FAILED"]).says(&["members.csv", "BRAZE_CLIENT_SECRET"]);
+}
+
+#[test]
+fn a_check_says_what_the_first_1000_rows_would_give_and_reads_no_more() {
+    let braze = braze();
+    let good = (0..997).map(|number| format!("u{number},x")).collect::<Vec<_>>().join("\n") + "\n";
+    // Behind the first 1,000 rows stands what an upload could not read.
+    let rows = format!("user_ids,name\n{good}null,x\n,x\n12345.0,x\n\"u\"tail,x\n");
+    let run = Run::check().to(&braze).rows(rows).exits(0);
+    run.prints(&["the first 1000 rows: 997 used, 2 without identifier, 1 rejected, identifiers: 997", "float 1"])
+        .prints(&["words for NULL: 1"]);
+    assert_eq!(braze.stats().identifiers_added, 0);
+}
+
+#[test]
+fn a_check_says_so_where_the_rows_have_no_identifier() {
+    let braze = braze();
+    Run::check()
+        .to(&braze)
+        .rows("user_ids,name\n,a\n,b\n")
+        .exits(0)
+        .prints(&["all 2 rows: 0 used, 2 without identifier"]);
+}
+
+#[rstest]
+#[case::every_row_broken("user_ids,change\nu1\n", "not one has an identifier")]
+#[case::a_word("user_ids,change\nu1,add\nu2,insert\n", "\"insert\"")]
+#[case::one_operation("user_ids,change\nu1,add\n2.0,remove\n", "each row that says remove is rejected")]
+fn a_check_fails_where_an_upload_of_these_rows_would(#[case] rows: &str, #[case] words: &str) {
+    let braze = braze();
+    let run = Run::check().to(&braze).unset("operation").set("operation_column", "change").rows(rows).exits(3);
+    run.prints(&["input        FAILED"]).says(&[words]);
+    assert_eq!(braze.stats().identifiers_added, 0);
+}
+
+#[test]
+fn a_check_keeps_to_the_limit_of_rejections() {
+    let braze = braze();
+    let rows = format!("user_ids\n{}u1\n", "1.0\n".repeat(11));
+    Run::check().to(&braze).rows(rows).exits(3).says(&["11 cells and rows rejected (float 11)"]);
 }

@@ -86,7 +86,7 @@ fn the_sandbox_fails_is_slow_and_limits_the_rate_when_told_to() {
     let started = Started::new(sandbox(&["--fail-every", "3", "--latency", "1ms", "--rate-limit", "100/1"]));
     let account =
         Run::upload().set("endpoint", &started.endpoint).rows(user_ids(3000)).arg("--json").exits(0).account();
-    let failed = started.get("/stats")["failed"].as_u64().unwrap();
+    let failed = started.get("/stats")["statuses"]["503"].as_u64().unwrap();
     assert!(failed > 0);
     account.has(&[("/delivered", 3000), ("/retries", failed)]);
     started.ends();

@@ -61,7 +61,7 @@ fn a_wrong_credential_ends_the_run_before_any_member_is_sent(#[case] variable: &
     let run = run.rows(user_ids(2999) + "member-zqx\r\n").exits(4);
     run.says(&[word]).hides(&["hush-wrong-one", "member-zqx"]);
     let stats = braze.stats();
-    assert_eq!((stats.naming_requests, stats.users_requests, stats.unauthorized), (1, 0, 1));
+    assert_eq!((stats.naming_requests, stats.users_requests, stats.statuses[&401]), (1, 0, 1));
 }
 
 #[test]

@@ -177,6 +177,30 @@ impl Reader {
         Ok(self.counter.removals)
     }
 
+    /// Reads at most so many rows, and judges them as if they were all. Returns their counts.
+    pub fn preview(mut self, rows: u64) -> Result<InputCounts, InputError> {
+        while self.counter.counts.rows_seen < rows {
+            match self.source.advance() {
+                Ok(true) => {
+                    self.counter.count_row(self.source.row(), &self.source.layout, &mut |_, _| {});
+                }
+                Ok(false) if self.next_part()? => {}
+                Ok(false) => {
+                    self.counter.counts.read_to_end = true;
+                    break;
+                }
+                Err(error) => return Err(self.source.unreadable(error)),
+            }
+        }
+        if !self.counter.counts.read_to_end {
+            self.end_source();
+        }
+        self.check_unusable()?;
+        self.check_limit()?;
+        self.warn_at_end();
+        Ok(self.counter.counts)
+    }
+
     /// Whether the end was reached.
     fn read_rows<P>(
         &mut self,

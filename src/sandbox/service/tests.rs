@@ -112,7 +112,7 @@ fn a_refused_request_changes_nothing_and_repeats_nothing_secret() {
     assert_eq!(send(&service, "POST", "/partners/other/cohorts", &good).status, 404);
     assert_eq!(service.cohort("c"), None);
     let stats = service.stats();
-    assert_eq!((stats.unauthorized, stats.bad_requests), (1, 2));
+    assert_eq!((stats.statuses[&401], stats.statuses[&400]), (1, 2));
     assert_eq!((stats.users_requests, stats.naming_requests, stats.batch_sizes), (2, 1, vec![]));
 }
 
@@ -122,7 +122,7 @@ fn every_nth_request_fails_and_is_not_applied() {
     let answers = ["a", "b", "c", "d"].map(|id| add(&service, id));
     assert_eq!(statuses(&answers), [201, 503, 201, 503]);
     assert_eq!(members(&service), ["a", "c"]);
-    assert_eq!(service.stats().failed, 2);
+    assert_eq!(service.stats().statuses[&503], 2);
 }
 
 #[test]

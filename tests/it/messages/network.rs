@@ -229,6 +229,7 @@ fn incomplete() -> Vec<String> {
             seconds: 1.0,
             exit_code: exit.code(),
             dry_run: None,
+            job: None,
             ignored_parameters: Vec::new(),
         };
         Outcome { report, stop, exit, sandbox: None }.problem().unwrap()
