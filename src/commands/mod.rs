@@ -16,6 +16,7 @@ pub mod digdag;
 mod dry_run;
 pub mod exit;
 pub mod job;
+pub mod matching;
 pub mod mirror;
 pub mod network;
 pub mod operator;
