@@ -27,6 +27,8 @@ pub struct TaskParameters {
     pub config: Option<PathBuf>,
     /// Names of settings that stand outside of the map, where none is read.
     pub outside: Vec<String>,
+    /// What an upload of this session has stored: the number of its job, and its cohort.
+    pub uploaded: Option<(String, String)>,
 }
 
 /// Sorts the parameters. A task's own, the workflow's and `-p` arrive in one map and cannot be told apart, so only the map of our
@@ -42,6 +44,8 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
             return Err(ConfigError::UnknownKey { origin: Origin::Parameter, message });
         }
     };
+    let stored = |path: &str| map.get(LAST_UPLOAD)?.pointer(path)?.as_str().map(str::to_owned);
+    sorted.uploaded = stored("/job/id").zip(stored("/cohort_id"));
     // `braze_cohort.dry_run` as one name, which is weaker than the map, as `-p` is.
     let flat = parameters
         .iter()

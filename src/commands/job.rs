@@ -1,6 +1,6 @@
 //! A Treasure Data job as the input: fetched before anything else, and from then on an input like any other.
 
-use log::info;
+use log::{info, warn};
 
 use super::CommandError;
 use super::network::network;
@@ -20,7 +20,7 @@ use crate::settings::credentials::{td_api_key, td_server};
 use crate::settings::{Config, ConfigError};
 use crate::treasure_data::Job;
 use crate::treasure_data::fetch::{Client, Received};
-use crate::treasure_data::show::JobInfo;
+use crate::treasure_data::show::{JobInfo, JobSummary};
 
 /// Treasure Data names no limit; this only keeps a defect from asking without end.
 const MAX_REQUESTS_PER_HOUR: u64 = 100_000;
@@ -47,7 +47,8 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
     let limiter = context.limiter((Api::TreasureData, job.server.to_string()), MAX_REQUESTS_PER_HOUR)?;
     let input::Options { expected_rows, names, .. } = &context.config.input;
     let client = Client::new(&job, &key, &http, &limiter);
-    let wanted = Wanted { job: &job, rows: *expected_rows, names };
+    let uploaded_before_to = uploaded_before_to(context, &job.id);
+    let wanted = Wanted { job: &job, rows: *expected_rows, names, uploaded_before_to };
     let (received, mut progress) = (Received::default(), DownloadProgress::default());
     let show = || {
         let (bytes, whole) = received.so_far();
@@ -55,7 +56,15 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
     };
     let fetched = watched(&http, &limiter, show, || fetch(&client, wanted, &received));
     progress.finish();
-    fetched.and_then(Result::ok).ok_or_else(|| stop_of(&limiter))
+    let (readable, summary) = fetched.and_then(Result::ok).ok_or_else(|| stop_of(&limiter))?;
+    context.job = Some(summary);
+    Ok(readable)
+}
+
+/// The cohort to which this session has uploaded the job's result already, if it is another one.
+fn uploaded_before_to(context: &RunContext, id: &str) -> Option<String> {
+    let (job, cohort) = context.uploaded.as_ref()?;
+    (job == id && *cohort != context.config.braze.cohort_id).then(|| cohort.clone())
 }
 
 /// Asks once for the job.
@@ -92,20 +101,31 @@ fn access(config: &Config, id: &str) -> Result<Access, ConfigError> {
 }
 
 /// What the result must be like, so that it is worth fetching.
-#[derive(Clone, Copy)]
 struct Wanted<'a> {
     job: &'a Job,
     rows: Option<u64>,
     names: &'a Names,
+    uploaded_before_to: Option<String>,
 }
 
 /// Waits for the job to end and fetches its result, if it can be used.
-fn fetch(client: &Client<'_, Stop>, wanted: Wanted<'_>, received: &Received) -> Result<ReadableInput, Stopped> {
-    let Wanted { job, rows: expected, names } = wanted;
+fn fetch(
+    client: &Client<'_, Stop>,
+    wanted: Wanted<'_>,
+    received: &Received,
+) -> Result<(ReadableInput, JobSummary), Stopped> {
+    let Wanted { job, rows: expected, names, uploaded_before_to } = wanted;
     let shown = client.wait_for_end()?;
     let columns = usable_columns(job, &shown, expected, names).map_err(|stop| client.refuse(stop))?;
-    let rows = shown.rows.map_or_else(|| "an unknown number of".to_owned(), |rows| rows.to_string());
-    info!("{} has {rows} rows of {} columns; its result is being fetched", job.name(), columns.len());
+    let summary = JobSummary { uploaded_before_to, ..shown.summary(job) };
+    info!("job {summary}");
+    if let Some(cohort) = &summary.uploaded_before_to {
+        warn!(
+            "this session has uploaded the result of {} to the cohort {cohort} already: is it the job that is meant? (After a resume, or behind \
+             another query, ${{td.last_job_id}} is that of another task)",
+            job.name()
+        );
+    }
     let (file, size) = client.download(received)?;
     info!("the result of {} is here: {size} bytes", job.name());
     let format_hint = FormatHint {
@@ -115,7 +135,7 @@ fn fetch(client: &Client<'_, Stop>, wanted: Wanted<'_>, received: &Received) -> 
         ..FormatHint::default()
     };
     let input = Input::Fetched(Fetched::new(&job.name(), file, size));
-    Ok(ReadableInput { input, format_hint, expected_rows: shown.rows.or(expected) })
+    Ok((ReadableInput { input, format_hint, expected_rows: shown.rows.or(expected) }, summary))
 }
 
 fn usable_columns(job: &Job, shown: &JobInfo, expected: Option<u64>, names: &Names) -> Result<Vec<String>, Stop> {

@@ -69,7 +69,8 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
         warn!("not read as settings, as they stand outside of the workflow's map {}: {outside}", digdag::MAP);
     }
     let target = if config.dry_run { Target::DryRun } else { Target::Braze };
-    let mut outcome = pipeline::run(RunContext::new(config, target, session_time))?;
+    let context = RunContext { uploaded: sorted.uploaded, ..RunContext::new(config, target, session_time) };
+    let mut outcome = pipeline::run(context)?;
     outcome.report.ignored_parameters = sorted.outside;
     terminal::print(&as_text(&outcome));
     Ok((outcome.exit, outcome.problem(), outcome.report.to_json()))

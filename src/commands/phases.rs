@@ -11,8 +11,8 @@ use crate::commands::outcome::Stop;
 use crate::delivery::failed_file::Failures;
 use crate::delivery::{self, Plan, Shared};
 use crate::http::Post;
-use crate::input::reader::Reader;
 use crate::input::reader::passes::LaterPasses;
+use crate::input::reader::{Judged, Reader};
 use crate::report::PhaseReport;
 use crate::report::progress::Progress;
 use crate::retry::{Ending, RateLimiter, Stopped};
@@ -59,7 +59,11 @@ impl Upload<'_> {
 
     /// Judges the input, and sends the removals, then the additions. Returns what belongs to the removals.
     pub fn send_both(&mut self, reader: Reader, later: LaterPasses) -> PhaseReport {
-        match self.judge(reader).and_then(|()| Ok(later.removals.begin()?)) {
+        let mut judged = Judged::default();
+        match self.judge(reader).and_then(|found| {
+            judged = found;
+            Ok(later.removals.begin()?)
+        }) {
             Ok(reader) if !self.limiter.is_stopped() => self.send(reader),
             Ok(_) => {}
             Err(stop) => self.limiter.stop(stop),
@@ -70,7 +74,9 @@ impl Upload<'_> {
             warn!("{undelivered} identifiers are not removed, so nobody is added");
             return removals;
         }
-        self.settle(Ending::Phase);
+        if judged.additions > 0 {
+            self.settle(Ending::Phase);
+        }
         if !self.limiter.is_stopped() {
             self.plan.first_call = None;
             let counted = self.shared.input().clone();
@@ -84,11 +90,11 @@ impl Upload<'_> {
 
     /// Reads all of the input before anything of it is sent. On a thread that is not joined, as it may be stuck in a read that
     /// never ends.
-    fn judge(&mut self, reader: Reader) -> Result<(), Stop> {
+    fn judge(&mut self, reader: Reader) -> Result<Judged, Stop> {
         let (said, heard) = bounded(1);
         let limiter = Arc::clone(self.limiter);
         thread::spawn(move || said.send(reader.judge(|| !limiter.is_stopped())));
-        let removals = loop {
+        let judged = loop {
             match heard.recv_timeout(TICK) {
                 Ok(judged) => break judged?,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -96,11 +102,12 @@ impl Upload<'_> {
             }
             self.limiter.check_limit();
             if self.limiter.is_stopped() {
-                break 0;
+                break Judged::default();
             }
             self.progress.show(self.shared.sent());
         };
         let limits = self.config.input.removal_limits.filter(|_| !self.is_dry);
-        limits.map_or(Ok(()), |limits| limits.check(removals)).map_err(Stop::TooManyRemovals)
+        limits.map_or(Ok(()), |limits| limits.check(judged.removals)).map_err(Stop::TooManyRemovals)?;
+        Ok(judged)
     }
 }

@@ -36,6 +36,7 @@ use crate::retry::{self, Clock, Ending, LimitReached, Monotonic, RateLimiter};
 use crate::sandbox::CohortView;
 use crate::settings::Config;
 use crate::settings::credentials::from_environment;
+use crate::treasure_data::show::JobSummary;
 
 /// How long a step of a check may take. A person waits for its line.
 const MAX_STEP: Duration = Duration::from_secs(10);
@@ -64,12 +65,24 @@ pub struct RunContext {
     pub clock: Arc<dyn Clock>,
     /// Stops whoever is at work.
     pub shutdown: Shutdown,
+    /// The job whose result is read, once it is known.
+    pub job: Option<JobSummary>,
+    /// What this session has uploaded before: the number of the job, and the cohort.
+    pub uploaded: Option<(String, String)>,
 }
 
 impl RunContext {
     /// A run that begins now.
     pub fn new(config: Config, target: Target, session_time: Option<String>) -> Self {
-        Self { config, target, session_time, clock: Arc::new(Monotonic::default()), shutdown: Shutdown::default() }
+        Self {
+            config,
+            target,
+            session_time,
+            clock: Arc::new(Monotonic::default()),
+            shutdown: Shutdown::default(),
+            job: None,
+            uploaded: None,
+        }
     }
 
     /// What all requests to one server have to pass; a signal stops it. At most `max_requests_per_hour`.
@@ -175,11 +188,11 @@ fn upload(context: &mut RunContext, endpoint: &Endpoint, credentials: &Credentia
 }
 
 /// What is counted when a run has ended.
-struct Ended {
-    input: InputCounts,
-    sent: DeliveryCounts,
-    removals: Option<PhaseReport>,
-    stop: Option<Stop>,
+pub(super) struct Ended {
+    pub input: InputCounts,
+    pub sent: DeliveryCounts,
+    pub removals: Option<PhaseReport>,
+    pub stop: Option<Stop>,
 }
 
 /// Finds the input, reads it, and hands it to `post`. What stops it before there is anything to count is an end like any other.
@@ -260,7 +273,7 @@ pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> Command
 }
 
 /// Puts the file of failures in its place.
-fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
+pub(super) fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
     match failures.finish() {
         Ok(Some((path, count))) => {
             let advice = match operations {
@@ -309,7 +322,7 @@ fn created_at(session_time: Option<&str>) -> String {
 }
 
 impl RunContext {
-    fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
+    pub(super) fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
         let Ended { input, sent, removals, stop } = ended;
         // What a dry run hands over goes nowhere.
         let is_dry = dry_run.is_some();
@@ -325,16 +338,22 @@ impl RunContext {
             removals,
             seconds: self.clock.now().as_secs_f64(),
             exit_code: 0,
+            mirror: None,
             dry_run,
             ignored_parameters: Vec::new(),
+            job: self.job.clone(),
         };
         let exit = match &stop {
             Some(stop) => stop.exit(),
             None if is_dry => Exit::Success,
             None if report.undelivered() > 0 => Exit::TryAgain,
-            None if report.sent.refused > 0 => Exit::Refused,
+            None if report.sent.refused > self.config.delivery.max_refused => Exit::Refused,
             None => Exit::Success,
         };
+        if exit == Exit::Success && report.sent.refused > 0 {
+            let (refused, limit) = (report.sent.refused, self.config.delivery.max_refused);
+            warn!("Braze refused {refused} identifiers, which max_refused ({limit}) allows");
+        }
         report.exit_code = exit.code();
         Outcome { report, stop, exit, sandbox: None }
     }

@@ -1,11 +1,15 @@
 //! What `job/show` says of a job. Pure.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use super::{Job, JobError};
 
 /// More columns than any query has.
 const MAX_COLUMNS: usize = 10_000;
+/// Enough of a query to tell it from others.
+const MAX_QUERY: usize = 80;
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,39 @@ pub struct JobInfo {
     pub status: Status,
     /// The rows of its result, where that is known.
     pub rows: Option<u64>,
+    /// In which database its query ran.
+    pub database: Option<String>,
+    /// When it was issued, as Treasure Data writes it.
+    pub issued: Option<String>,
+    /// The first line of its query that is not blank, at most [`MAX_QUERY`] letters of it.
+    pub query: Option<String>,
     schema: Value,
+}
+
+/// A job for people, who can see by it whether it is the one that is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSummary {
+    /// Its number.
+    pub id: String,
+    /// See [`JobInfo::database`].
+    pub database: Option<String>,
+    /// See [`JobInfo::issued`].
+    pub issued: Option<String>,
+    /// See [`JobInfo::rows`].
+    pub rows: Option<u64>,
+    /// See [`JobInfo::query`].
+    pub query: Option<String>,
+    /// Another cohort to which this session has uploaded it already.
+    pub uploaded_before_to: Option<String>,
+}
+
+impl fmt::Display for JobSummary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
+        let rows = self.rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
+        let (database, issued, query) = (known(&self.database), known(&self.issued), known(&self.query));
+        write!(formatter, "{} (database {database}, issued {issued}, rows {rows}): {query}", self.id)
+    }
 }
 
 impl JobInfo {
@@ -64,7 +100,28 @@ impl JobInfo {
             _ => None,
         };
         let schema = object.remove("hive_result_schema").unwrap_or_default();
-        Ok(Self { status, rows, schema })
+        let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+        let line = text("query").and_then(|query| query.lines().map(str::trim).find(|line| !line.is_empty()));
+        Ok(Self {
+            status,
+            rows,
+            database: text("database").map(str::to_owned),
+            issued: text("created_at").map(str::to_owned),
+            query: line.map(|line| line.chars().take(MAX_QUERY).collect()),
+            schema,
+        })
+    }
+
+    /// For people.
+    pub fn summary(&self, job: &Job) -> JobSummary {
+        JobSummary {
+            id: job.id.clone(),
+            database: self.database.clone(),
+            issued: self.issued.clone(),
+            rows: self.rows,
+            query: self.query.clone(),
+            uploaded_before_to: None,
+        }
     }
 
     /// Whether it has a result; an error where it never will.

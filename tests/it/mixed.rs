@@ -204,6 +204,15 @@ fn a_wait_beyond_the_end_of_the_run_ends_it() {
 }
 
 #[test]
+fn removals_that_no_addition_follows_are_not_waited_for() {
+    let (server, _) = with_a_late_removal(Duration::ZERO);
+    // A wait would go beyond the end of the run, and end it.
+    let run = mixed(Run::upload()).set("endpoint", server.endpoint()).set("grace", "1h").set("max_duration", "30m");
+    let run = run.rows("user_ids,change\nu1,remove\n").arg("--json").exits(0);
+    run.account().has(&[("/rows_read", 1), ("/by_operation/remove/delivered", 1), ("/retries", 1)]);
+}
+
+#[test]
 fn nobody_is_added_where_removals_are_given_up() {
     // So many are refused that the rest of their batch is given up.
     let server = Scripted::for_members(|_| Act::message("400 Bad Request", "user_ids are not valid"));

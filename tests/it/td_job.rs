@@ -70,9 +70,38 @@ fn a_job_that_still_runs_is_waited_for() {
     });
     let braze = braze();
     let run = td.feeds(Run::upload().to(&braze)).exits(0);
-    run.says(&["job 4711 is queued", "job 4711 is running", "job 4711 has 10 rows"]);
+    run.says(&[
+        "job 4711 is queued",
+        "job 4711 is running",
+        "job 4711 (database unknown, issued unknown, rows 10): SELECT 1",
+    ]);
     assert_eq!(held(&braze), expected(10));
     assert_eq!(td.asked().len(), 4);
+}
+
+#[rstest]
+#[case::another_cohort("silver", true)]
+#[case::the_same_cohort("vip", false)]
+fn the_job_is_named_and_one_that_went_into_another_cohort_is_warned_of(#[case] cohort: &str, #[case] is_warned: bool) {
+    let mut shown = success(10);
+    shown["database"] = json!("marketing");
+    shown["created_at"] = json!("2026-11-25 23:00:01 UTC");
+    shown["query"] = json!(format!("\n  SELECT id AS user_ids -- {}\nFROM members", "x".repeat(100)));
+    let bytes = gzip(&user_ids(10));
+    let td = Td::start(move |asked| if asked.is_show { Reply::json(&shown) } else { Reply::whole(&bytes) });
+    let braze = braze();
+    let settings = json!({
+        "cohort_id": "vip", "operation": "add", "job_id": JOB, "endpoint": braze.endpoint(),
+        "last_upload": {"cohort_id": cohort, "job": {"id": JOB}},
+    });
+    let run = Run::operator(&settings).env("TD_API_KEY", TD_KEY).env("TD_API_SERVER", td.endpoint()).exits(0);
+    let run =
+        run.says(&["job 4711 (database marketing, issued 2026-11-25 23:00:01 UTC, rows 10): SELECT id AS user_ids"]);
+    assert_eq!(run.stderr.contains("to the cohort silver already"), is_warned, "{run}");
+    let report = &run.output()["store_params"]["braze_cohort"]["last_upload"]["job"];
+    assert_eq!((&report["database"], &report["rows"]), (&json!("marketing"), &json!(10)));
+    assert_eq!(report["query"].as_str().unwrap().chars().count(), 80);
+    assert_eq!(report.get("uploaded_before_to"), is_warned.then(|| json!("silver")).as_ref());
 }
 
 #[rstest]

@@ -364,15 +364,15 @@ mod tests {
     fn a_guess_goes_on_where_it_ended() {
         let row = [[0xdc, 0, 9].as_slice(), &[1, 0xa2, b'a', b'b', 0x92, 2, 3, 0xc0, 5, 6, 7, 0x81, 1, 2, 9]].concat();
         let (mut guesser, mut passed) = (Guesser::default(), Vec::new());
-        let guesses: Vec<_> = (1..=row.len())
+        let looks: Vec<_> = (1..=row.len())
             .map(|end| {
                 let guess = guesser.look(&row[..end]);
                 passed.push(guesser.passed);
                 guess
             })
             .collect();
-        assert!(guesses[..row.len() - 1].iter().all(|guess| *guess == Guess::Cut), "{guesses:?}");
-        assert_eq!(guesses.last(), Some(&Guess::OneRow));
+        assert!(looks[..row.len() - 1].iter().all(|guess| *guess == Guess::Cut), "{looks:?}");
+        assert_eq!(looks.last(), Some(&Guess::OneRow));
         // Nothing is looked at again but a value that was cut.
         assert_eq!(passed, [0, 0, 3, 4, 4, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]);
         assert_eq!(guesser.look(&[row.as_slice(), &row[..1]].concat()), Guess::TwoRows);

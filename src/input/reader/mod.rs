@@ -83,6 +83,15 @@ impl Pass {
     }
 }
 
+/// The identifiers of an input that was judged to be usable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Those that are to be removed.
+    pub removals: u64,
+    /// Those that are to be added.
+    pub additions: u64,
+}
+
 /// An input whose columns are known and usable.
 pub struct Reader {
     sources: Sources,
@@ -167,10 +176,11 @@ impl Reader {
         result.map(|_| ())
     }
 
-    /// Reads to the end, or as long as it is wanted, to see whether all of it can be used. Returns the identifiers that are to be removed.
-    pub fn judge(mut self, is_wanted: impl Fn() -> bool) -> Result<u64, InputError> {
+    /// Reads to the end, or as long as it is wanted, to see whether all of it can be used. Returns what the later passes will send.
+    pub fn judge(mut self, is_wanted: impl Fn() -> bool) -> Result<Judged, InputError> {
         self.read_rows(&|_| {}, &mut |_| is_wanted(), &mut |_| {})?;
-        Ok(self.counter.removals)
+        let (removals, identifiers) = (self.counter.removals, self.counter.counts.identifiers());
+        Ok(Judged { removals, additions: identifiers.saturating_sub(removals) })
     }
 
     /// Reads at most so many rows, and judges them as if they were all. Returns their counts.
