@@ -2,7 +2,7 @@
 //! it early is in the limiter.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -21,6 +21,10 @@ pub const MAX_SHOW_BYTES: usize = 1024 * 1024;
 /// How often a job that has not ended is mentioned in the log.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 const BUFFER_BYTES: usize = 64 * 1024;
+/// How often the room on the disk is looked at, in bytes that were written.
+const LOOK_EVERY: u64 = 16 << 20;
+/// So much of the disk is left to others, in bytes, by a result that is longer than [`LOOK_EVERY`].
+const LEFT_TO_OTHERS: u64 = 64 << 20;
 
 /// How far the download has come, in bytes, for whoever watches. A length of zero is not known.
 #[derive(Debug, Default)]
@@ -136,6 +140,8 @@ impl<'a, S: From<JobError>> Client<'a, S> {
         let whole = stream.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
         let mut file = tempfile::tempfile().map_err(|error| self.cannot_keep(error))?;
         let (mut size, mut buffer) = (0, vec![0; BUFFER_BYTES]);
+        let mut next_look = LOOK_EVERY;
+        has_room(&file, whole.unwrap_or_default()).map_err(|error| self.cannot_keep(error))?;
         loop {
             received.set(size, whole);
             if self.limiter.is_stopped() {
@@ -147,6 +153,10 @@ impl<'a, S: From<JobError>> Client<'a, S> {
                 Ok(count) => {
                     file.write_all(&buffer[..count]).map_err(|error| self.cannot_keep(error))?;
                     size += count as u64;
+                    if size >= next_look {
+                        next_look = size + LOOK_EVERY;
+                        has_room(&file, LOOK_EVERY + LEFT_TO_OTHERS).map_err(|error| self.cannot_keep(error))?;
+                    }
                 }
                 Err(error) => return Err(self.broke_off(size, &error.to_string())),
             }
@@ -176,10 +186,16 @@ impl<'a, S: From<JobError>> Client<'a, S> {
         self.refuse(error.into())
     }
 
-    fn cannot_keep(&self, error: std::io::Error) -> Failure<JobError> {
+    fn cannot_keep(&self, error: io::Error) -> Failure<JobError> {
         let folder = std::env::temp_dir().display().to_string();
         Failure::Final(JobError::CannotKeep { id: self.job.id.clone(), folder, error })
     }
+}
+
+/// An error where the disk of a file has no room for so many more bytes.
+fn has_room(file: &File, bytes: u64) -> io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
 }
 
 impl Received {

@@ -204,3 +204,18 @@ fn a_web_page_is_no_result(#[case] lines: &[(&'static str, &str)], #[case] page:
     let Some(Stop::Job(error @ JobError::NotTreasureData { .. })) = ran.stop else { panic!("{:?}", ran.stop) };
     assert!(error.to_string().contains("web page"), "{error}");
 }
+
+#[test]
+fn a_result_that_is_longer_than_the_disk_is_not_begun() {
+    let announced = headers(&[("content-length", "1000000000000000000")]);
+    let ran = fetch(vec![show("success"), Reply::Broken(200, announced, b"beginning".to_vec())]);
+    let Some(Stop::Job(JobError::CannotKeep { error, .. })) = ran.stop else { panic!("{:?}", ran.stop) };
+    assert_eq!((error.kind(), ran.asked.len()), (io::ErrorKind::StorageFull, 2));
+}
+
+#[test]
+fn the_room_of_a_disk_is_known() {
+    let file = tempfile::tempfile().unwrap();
+    assert!(has_room(&file, 1).is_ok());
+    assert_eq!(has_room(&file, u64::MAX).unwrap_err().kind(), io::ErrorKind::StorageFull);
+}
