@@ -14,6 +14,8 @@ pub mod settings;
 
 pub mod report;
 
+pub mod mirror;
+
 pub mod braze;
 pub mod delivery;
 pub mod treasure_data;

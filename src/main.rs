@@ -61,9 +61,7 @@ fn run_command(command: Command) -> Result<Exit, CommandError> {
         Command::Check(args) => commands::check::run(args),
         Command::Operator(args) => commands::operator::run(&args),
         Command::Sandbox(args) => commands::sandbox::run(args),
-        Command::Schema => Ok(commands::describe::schema()),
-        Command::Completions(args) => Ok(commands::describe::completions(args.shell)),
-        Command::Man(args) => commands::describe::manual(args.command.as_deref()),
+        Command::Schema => Ok(commands::schema::run()),
     }
 }
 

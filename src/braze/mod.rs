@@ -236,8 +236,8 @@ fn said(answer: &Answer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use crate::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+    use crate::http::{HeaderMap, HeaderName, HeaderValue};
     use rstest::rstest;
 
     fn answered(status: u16, body: &str) -> Verdict {

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use clap_complete::Shell;
 
 use crate::sandbox::RateLimit;
 use crate::settings::parse_duration;
@@ -56,14 +55,6 @@ pub enum Command {
     #[command(after_help = "Example: td-braze-cohort schema > config.schema.json\n\
         and in the first line of the config file: # yaml-language-server: $schema=config.schema.json")]
     Schema,
-    /// Print what makes a shell complete commands and flags
-    #[command(
-        after_help = "Example: td-braze-cohort completions bash > ~/.local/share/bash-completion/completions/td-braze-cohort"
-    )]
-    Completions(CompletionsArgs),
-    /// Print the manual page, of the whole or of one command
-    #[command(hide = true, after_help = "Example: td-braze-cohort man upload > td-braze-cohort-upload.1")]
-    Man(ManArgs),
 }
 
 const MORE: &str = "\
@@ -94,20 +85,6 @@ Exit codes:
   73        a file that must be written cannot be written
   75        not everything was delivered; try again later
   130, 143  stopped by SIGINT, SIGTERM";
-
-/// What `completions` is asked for.
-#[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// Which shell
-    pub shell: Shell,
-}
-
-/// What `man` is asked for.
-#[derive(Debug, Args)]
-pub struct ManArgs {
-    /// Which command; the whole where none is named
-    pub command: Option<String>,
-}
 
 /// Flags of `upload`.
 #[derive(Debug, Args)]

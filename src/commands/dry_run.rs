@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
+use crate::http::HeaderMap;
+use crate::http::header::CONTENT_LENGTH;
 
 use crate::braze::Addresses;
 use crate::braze::body::{BodyWriter, Credentials};

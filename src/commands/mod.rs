@@ -12,11 +12,11 @@ use crate::settings::ConfigError;
 
 pub mod check;
 pub mod cli;
-pub mod describe;
 pub mod digdag;
 mod dry_run;
 pub mod exit;
 pub mod job;
+pub mod mirror;
 pub mod network;
 pub mod operator;
 pub mod outcome;
@@ -24,6 +24,7 @@ pub mod parent;
 mod phases;
 pub mod pipeline;
 pub mod sandbox;
+pub mod schema;
 pub mod signals;
 pub mod upload;
 mod watch;
@@ -40,12 +41,6 @@ pub enum CommandError {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] crate::sandbox::Error),
-    /// A manual page is asked for that does not exist.
-    #[error("there is no command '{name}' to print the manual page of; td-braze-cohort --help lists them")]
-    NoSuchCommand {
-        /// As it was given.
-        name: String,
-    },
     /// A file of Digdag's protocol cannot be used.
     #[error("{what} {problem}")]
     Protocol {
@@ -83,7 +78,7 @@ impl CommandError {
     /// The exit code of a command that failed so.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Sandbox(_) | Self::NoSuchCommand { .. } | Self::Protocol { .. } => Exit::Usage,
+            Self::Config(_) | Self::Sandbox(_) | Self::Protocol { .. } => Exit::Usage,
             Self::Input(_) => Exit::Input,
             Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,
             Self::Signals(_) => Exit::Defect,

@@ -17,5 +17,7 @@ pub fn network(config: &Config, endpoint: &Endpoint) -> Result<Network, ConfigEr
     } else {
         Proxy::from_environment(endpoint.as_str(), |name| std::env::var(name).ok())?
     };
-    Ok(Network { proxy, trust, deadlines: Deadlines::default() })
+    let Deadlines { connect, .. } = Deadlines::default();
+    let timeout = config.delivery.request_timeout;
+    Ok(Network { proxy, trust, deadlines: Deadlines { connect: connect.min(timeout), send: timeout, answer: timeout } })
 }

@@ -12,6 +12,7 @@ use crate::delivery::failed_file::FailuresError;
 use crate::input::columns::HeaderError;
 use crate::input::error::InputError;
 use crate::input::removals::TooMany;
+use crate::mirror::run::Conclusion;
 use crate::retry::LimitReached;
 use crate::treasure_data::JobError;
 
@@ -126,6 +127,9 @@ pub enum Stop {
     /// A delta that removes too many.
     #[error(transparent)]
     TooManyRemovals(#[from] TooMany),
+    /// A mirror that did not get to its end.
+    #[error("{}", mirror_text(.0))]
+    Mirror(Conclusion),
     /// A file that has to be written.
     #[error("{0}; no further request was begun")]
     CannotWrite(#[from] FailuresError),
@@ -169,12 +173,44 @@ impl Stop {
             },
             Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
             Self::TooManyRemovals(_) => Exit::SafetyLimit,
+            Self::Mirror(conclusion) => of_mirror(conclusion),
             Self::Job(error) => of_job(error),
             Self::Input(_) | Self::JobHeader { .. } | Self::JobRows { .. } => Exit::Input,
             Self::CannotWrite(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,
         }
     }
+}
+
+fn of_mirror(conclusion: &Conclusion) -> Exit {
+    match conclusion {
+        Conclusion::Committed => Exit::Success,
+        Conclusion::Exceeded(_) => Exit::SafetyLimit,
+        Conclusion::TooManyRefused => Exit::Refused,
+        Conclusion::Faster | Conclusion::TakenOver | Conclusion::Undelivered | Conclusion::Unknown => Exit::TryAgain,
+    }
+}
+
+fn mirror_text(conclusion: &Conclusion) -> String {
+    let said = match conclusion {
+        Conclusion::Committed => "the cohort is equal to the table",
+        Conclusion::Exceeded(exceeded) => return exceeded.to_string(),
+        Conclusion::Faster => {
+            "another run of the same cohort began at the same time and was faster; nothing was changed, and the other one goes on"
+        }
+        Conclusion::TakenOver => "taken over by a newer run, which brings the cohort to its end",
+        Conclusion::Undelivered => {
+            "not everything was delivered, so the state is as if the run were still at work; the next run goes on from there"
+        }
+        Conclusion::TooManyRefused => {
+            "Braze refused more than 1,000 identifiers, more than can be kept apart, so nothing is committed: the log says with which \
+             message. Correct the members' table, or leave the kind out that Braze does not take"
+        }
+        Conclusion::Unknown => {
+            "Treasure Data did not say whether the state's table was renamed, and does not show it; the next run finds out"
+        }
+    };
+    said.to_owned()
 }
 
 fn of_job(error: &JobError) -> Exit {

@@ -188,11 +188,11 @@ fn upload(context: &mut RunContext, endpoint: &Endpoint, credentials: &Credentia
 }
 
 /// What is counted when a run has ended.
-struct Ended {
-    input: InputCounts,
-    sent: DeliveryCounts,
-    removals: Option<PhaseReport>,
-    stop: Option<Stop>,
+pub(super) struct Ended {
+    pub input: InputCounts,
+    pub sent: DeliveryCounts,
+    pub removals: Option<PhaseReport>,
+    pub stop: Option<Stop>,
 }
 
 /// Finds the input, reads it, and hands it to `post`. What stops it before there is anything to count is an end like any other.
@@ -273,7 +273,7 @@ pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> Command
 }
 
 /// Puts the file of failures in its place.
-fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
+pub(super) fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
     match failures.finish() {
         Ok(Some((path, count))) => {
             let advice = match operations {
@@ -322,7 +322,7 @@ fn created_at(session_time: Option<&str>) -> String {
 }
 
 impl RunContext {
-    fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
+    pub(super) fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
         let Ended { input, sent, removals, stop } = ended;
         // What a dry run hands over goes nowhere.
         let is_dry = dry_run.is_some();
@@ -338,6 +338,7 @@ impl RunContext {
             removals,
             seconds: self.clock.now().as_secs_f64(),
             exit_code: 0,
+            mirror: None,
             dry_run,
             ignored_parameters: Vec::new(),
             job: self.job.clone(),
@@ -346,9 +347,13 @@ impl RunContext {
             Some(stop) => stop.exit(),
             None if is_dry => Exit::Success,
             None if report.undelivered() > 0 => Exit::TryAgain,
-            None if report.sent.refused > 0 => Exit::Refused,
+            None if report.sent.refused > self.config.delivery.max_refused => Exit::Refused,
             None => Exit::Success,
         };
+        if exit == Exit::Success && report.sent.refused > 0 {
+            let (refused, limit) = (report.sent.refused, self.config.delivery.max_refused);
+            warn!("Braze refused {refused} identifiers, which max_refused ({limit}) allows");
+        }
         report.exit_code = exit.code();
         Outcome { report, stop, exit, sandbox: None }
     }

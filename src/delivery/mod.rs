@@ -39,6 +39,8 @@ use worker::Worker;
 
 /// More batches than this need not be ready: reading one takes a thousandth of a request.
 const MAX_QUEUE: usize = 16;
+/// So many refused identifiers are kept, to be told to whoever keeps a state.
+const MAX_REFUSED_PARTS: usize = 1001;
 /// How long requests in flight may still take once the run is stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// How long a stopped run waits for the reader to hand over what it has just read.
@@ -61,6 +63,10 @@ pub struct Options {
     pub max_duration: Duration,
     /// How long a request that was never answered may still take effect.
     pub grace: Duration,
+    /// So many identifiers may be refused in a run that ends well.
+    pub max_refused: u64,
+    /// How long sending a request, and answering it, may take each.
+    pub request_timeout: Duration,
     /// Requests in any hour.
     pub max_requests_per_hour: u64,
 }
@@ -113,6 +119,8 @@ pub struct Shared {
     is_over: AtomicBool,
     delivered: AtomicU64,
     refused: AtomicU64,
+    /// One identifier each.
+    refused_parts: Mutex<Vec<Batch>>,
     requests: AtomicU64,
     retries: AtomicU64,
 }
@@ -126,6 +134,11 @@ impl Shared {
     /// What was read, as of the latest full batch.
     pub fn input(&self) -> MutexGuard<'_, InputCounts> {
         self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was refused first, one identifier each.
+    pub fn refused_parts(&self) -> MutexGuard<'_, Vec<Batch>> {
+        self.refused_parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hand_over(&self) -> MutexGuard<'_, ()> {

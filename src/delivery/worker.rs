@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::{debug, warn};
 
-use super::{DeliveryError, Plan, Shared};
+use super::{DeliveryError, MAX_REFUSED_PARTS, Plan, Shared};
 use crate::braze::redact::without_identifiers;
 use crate::braze::{Refusal, Verdict, classify};
 use crate::delivery::failed_file::Failures;
@@ -100,7 +100,19 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
         let count = part.len() as u64;
         warn!("Braze refused {count} identifiers: {said}");
         self.shared.refused.fetch_add(count, Ordering::Relaxed);
+        self.remember(part);
         self.keep(part, &format!("refused: {said}"));
+    }
+
+    /// Keeps the identifiers of a refused part, one each.
+    fn remember(&self, part: &Batch) {
+        let mut parts = self.shared.refused_parts();
+        let room = MAX_REFUSED_PARTS.saturating_sub(parts.len());
+        for (kind, identifier) in part.identifiers().take(room) {
+            let mut one = Batch::alone(part.operation());
+            one.push(kind, identifier);
+            parts.push(one);
+        }
     }
 
     /// Keeps what did not arrive for later. A file that cannot take it ends the run.

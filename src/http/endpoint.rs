@@ -4,8 +4,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::Uri;
 use thiserror::Error;
+use ureq::http::Uri;
 
 /// A checked base address: scheme, host and port, without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]

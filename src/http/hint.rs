@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::HeaderMap;
+use ureq::http::HeaderMap;
 
 use crate::retry::QuotaHint;
 
@@ -80,8 +80,8 @@ fn epoch_seconds(time: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use rstest::rstest;
+    use ureq::http::HeaderValue;
 
     /// Mon, 23 Nov 2026 12:00:00 GMT
     const NOON: u64 = 1_795_435_200;
@@ -107,7 +107,9 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = pairs.iter();
-        pairs.map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .map(|(name, value)| (ureq::http::HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[rstest]

@@ -1,15 +1,16 @@
 //! In: an address and a body. Out: one bounded answer, or why there is none. It never tries twice, and never follows a redirect.
 //!
-//! Deadlines, proxy, TLS and the pool of connections; only this folder names ureq.
+//! Deadlines, proxy, TLS and the pool of connections; only this folder calls with ureq (the sandbox takes names of statuses and parts of addresses from it).
 
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, Uri, Version};
 use thiserror::Error;
 use ureq::Agent;
 use ureq::config::Config;
+use ureq::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+pub use ureq::http::{HeaderMap, HeaderName, HeaderValue, header};
+use ureq::http::{Response, Uri, Version};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
 use crate::retry::Unanswered;
@@ -95,7 +96,7 @@ pub enum BodyFraming {
 impl Answer {
     /// How its body was framed.
     pub fn framing(&self) -> BodyFraming {
-        let mut codings = self.headers.get_all(TRANSFER_ENCODING).iter().map(http::HeaderValue::as_bytes);
+        let mut codings = self.headers.get_all(TRANSFER_ENCODING).iter().map(ureq::http::HeaderValue::as_bytes);
         match (codings.next(), codings.next()) {
             (None, _) if self.headers.contains_key(CONTENT_LENGTH) => BodyFraming::Length,
             (None, _) => BodyFraming::UntilClose,

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use http::Uri;
 use thiserror::Error;
 use ureq::ProxyProtocol;
+use ureq::http::Uri;
 
 /// The variables that name a proxy, the first that is set counts. `HTTP_PROXY` is for addresses without encryption, which
 /// are only ever this machine's.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use http::HeaderMap;
+use ureq::http::HeaderMap;
 
 #[cfg(doc)]
 use super::Deadlines;

@@ -38,6 +38,11 @@ impl Batch {
         self.entries.len()
     }
 
+    /// An empty one for a few identifiers.
+    pub fn alone(operation: Operation) -> Self {
+        Self { operation, bytes: Vec::new(), entries: Vec::new() }
+    }
+
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -63,7 +68,7 @@ impl Batch {
     /// Two halves, the first not the larger; for a batch of two or more neither is empty.
     pub fn halves(&self) -> (Self, Self) {
         let middle = self.len() / 2;
-        let empty = || Self { operation: self.operation, bytes: Vec::new(), entries: Vec::new() };
+        let empty = || Self::alone(self.operation);
         let mut halves = (empty(), empty());
         for (index, (kind, identifier)) in self.identifiers().enumerate() {
             let half = if index < middle { &mut halves.0 } else { &mut halves.1 };

@@ -1,7 +1,7 @@
 //! What happens to the members.
 
 /// Add the identifiers to the cohort, or remove them from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// `should_remove: false`
     Add,

@@ -13,6 +13,7 @@ use crate::input::counters::{InputCounts, Rejection};
 use crate::input::formats::Fault;
 use crate::input::near_names::listed;
 use crate::members::operation::Operations;
+use crate::mirror::warehouse::Counts;
 use crate::treasure_data::show::JobSummary;
 
 /// What is counted of one of two passes.
@@ -68,6 +69,8 @@ pub struct Report {
     pub seconds: f64,
     /// The process's exit code; 0 if everything was done.
     pub exit_code: u8,
+    /// What a mirror had to do, where it is one and found out.
+    pub mirror: Option<Counts>,
     /// Set where nothing was to be sent.
     pub dry_run: Option<DryRun>,
     /// Names of settings that stand in a workflow where none is read.
@@ -149,6 +152,9 @@ impl Report {
         if let (Some(object), Some(job)) = (report.as_object_mut(), &self.job) {
             object.insert("job".to_owned(), job_to_json(job));
         }
+        if let (Some(object), Some(counts)) = (report.as_object_mut(), self.mirror) {
+            object.insert("mirror".to_owned(), mirror_json(counts));
+        }
         if let (Some(object), false) = (report.as_object_mut(), self.ignored_parameters.is_empty()) {
             object.insert("ignored_parameters".to_owned(), json!(self.ignored_parameters));
         }
@@ -206,6 +212,7 @@ impl Report {
         );
         lines.push(line("requests", self.sent.requests));
         lines.push(line("retries", self.sent.retries));
+        lines.extend(self.mirror.into_iter().flat_map(mirror_counts).map(|(name, count)| line(name, count)));
         if let Some(dry_run) = self.dry_run {
             lines.push(line("batches to send", dry_run.batches));
             lines.push(line("bytes to send", dry_run.bytes));
@@ -229,6 +236,7 @@ impl Report {
             ("no_identifiers", _) => {
                 return format!("{} rows, none with an identifier; no member was sent", grouped(self.input.rows_read));
             }
+            ("delivered", _) if self.sent.refused > 0 => "all but what Braze refused was delivered",
             ("delivered", 0) => "the input has no identifiers, no member was sent",
             ("delivered", _) => "everything was delivered",
             _ if self.sent.requests == 0 => "nothing was sent",
@@ -237,6 +245,25 @@ impl Report {
         };
         said.to_owned()
     }
+}
+
+/// What a mirror counts, in identifiers.
+fn mirror_counts(counts: Counts) -> [(&'static str, u64); 7] {
+    let Counts { before, wanted, entered, left, refreshed, beside, additions, .. } = counts;
+    [
+        ("wanted before", before),
+        ("wanted now", wanted),
+        ("entered", entered),
+        ("left", left),
+        ("refreshed", refreshed),
+        ("sent beside a removal", beside),
+        ("unchanged", wanted.saturating_sub(additions)),
+    ]
+}
+
+fn mirror_json(counts: Counts) -> Value {
+    let entries = mirror_counts(counts).map(|(name, count)| (name.replace(' ', "_"), json!(count)));
+    Value::Object(entries.into_iter().collect())
 }
 
 /// A number with a comma before each three digits.

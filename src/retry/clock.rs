@@ -1,7 +1,7 @@
 //! Time, and waiting for it: monotonic, and replaceable, so that hours of pauses are tested in moments.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often waiters were woken so far.
 pub type Wakes = u64;
@@ -10,6 +10,11 @@ pub type Wakes = u64;
 pub trait Clock: Send + Sync {
     /// The time since the start of the run; never goes back, whatever the wall clock does.
     fn now(&self) -> Duration;
+    /// The same, with the time in which the machine slept, as far as the wall clock shows it. Never goes back, and is never behind
+    /// [`Self::now`].
+    fn with_sleep(&self) -> Duration {
+        self.now()
+    }
     /// How often waiters were woken. To be taken before looking at what one would wait for, so that no wake is missed.
     fn wakes(&self) -> Wakes;
     /// Waits until somebody has woken the waiters since `seen`, or the time has come.
@@ -25,6 +30,9 @@ pub trait Clock: Send + Sync {
 /// The system's monotonic clock.
 pub struct Monotonic {
     started: Instant,
+    wall_started: SystemTime,
+    /// So far the wall clock has been ahead.
+    slept: Mutex<Duration>,
     state: Mutex<State>,
     woken: Condvar,
 }
@@ -37,7 +45,13 @@ struct State {
 
 impl Default for Monotonic {
     fn default() -> Self {
-        Self { started: Instant::now(), state: Mutex::default(), woken: Condvar::new() }
+        Self {
+            started: Instant::now(),
+            wall_started: wall_clock(),
+            slept: Mutex::default(),
+            state: Mutex::default(),
+            woken: Condvar::new(),
+        }
     }
 }
 
@@ -47,9 +61,26 @@ impl Monotonic {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "it is what shows that the machine slept")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// How much a machine has slept: the wall clock is ahead by so much, or was at some time.
+fn slept(before: Duration, monotonic: Duration, wall: Duration) -> Duration {
+    before.max(wall.saturating_sub(monotonic))
+}
+
 impl Clock for Monotonic {
     fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn with_sleep(&self) -> Duration {
+        let mut before = self.slept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (monotonic, wall) = (self.now(), wall_clock().duration_since(self.wall_started).unwrap_or_default());
+        *before = slept(*before, monotonic, wall);
+        monotonic + *before
     }
 
     fn wakes(&self) -> Wakes {
@@ -107,6 +138,17 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::thread;
+
+    #[test]
+    fn a_wall_clock_that_was_ahead_counts_as_sleep_for_ever() {
+        let seconds = Duration::from_secs;
+        assert_eq!(slept(Duration::ZERO, seconds(10), seconds(70)), seconds(60));
+        assert_eq!(slept(seconds(60), seconds(11), seconds(2)), seconds(60));
+        assert_eq!(slept(Duration::ZERO, seconds(11), seconds(2)), Duration::ZERO);
+        let clock = Monotonic::default();
+        let now = clock.now();
+        assert!(clock.with_sleep() >= now);
+    }
 
     #[test]
     fn a_wait_ends_at_its_time() {

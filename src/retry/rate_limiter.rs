@@ -73,6 +73,8 @@ struct State<S> {
     last_timeout: Option<Duration>,
     last_break: Option<Duration>,
     last_told: Option<Duration>,
+    /// No request begins from then on ([`Clock::with_sleep`]).
+    permitted_until: Option<Duration>,
 }
 
 /// The limiter has been stopped; nothing more may be sent.
@@ -89,7 +91,15 @@ impl<S> RateLimiter<S> {
         let Limits { max_outage, max_requests_per_hour, max_duration } = limits;
         let pacing = Pacing::new(max_outage, max_requests_per_hour);
         let last_failure = "nothing was sent yet".to_owned();
-        let state = State { pacing, stop: None, last_failure, last_timeout: None, last_break: None, last_told: None };
+        let state = State {
+            pacing,
+            stop: None,
+            last_failure,
+            last_timeout: None,
+            last_break: None,
+            last_told: None,
+            permitted_until: None,
+        };
         Self { state: Mutex::new(state), clock, max_duration, stop_for: Box::new(stop_for) }
     }
 
@@ -115,6 +125,12 @@ impl<S> RateLimiter<S> {
             if now >= self.max_duration {
                 self.halt(&mut state, LimitReached::Deadline { limit: self.max_duration });
                 return Err(Stopped);
+            }
+            if state.permitted_until.is_some_and(|until| self.clock.with_sleep() >= until) {
+                let seen = self.clock.wakes();
+                drop(state);
+                self.clock.wait(seen, Some(self.max_duration));
+                continue;
             }
             let until = match state.pacing.ask(now, delay) {
                 Admission::Go => return Ok(state.pacing.begin(now)),
@@ -184,27 +200,63 @@ impl<S> RateLimiter<S> {
     /// how long it still takes; never, if there is nothing to wait for. A wait beyond the end of the run ends it now.
     pub fn settle(&self, ending: Ending, grace: Duration, mut show: impl FnMut(Duration)) -> Result<(), Stopped> {
         loop {
-            let mut state = self.lock();
-            if state.stop.is_some() {
-                return Err(Stopped);
-            }
+            let state = self.lock();
             let last = match ending {
                 Ending::Phase => state.last_timeout.max(state.last_break),
                 Ending::Run => state.last_timeout,
             };
-            let now = self.now();
-            let Some(until) = last.map(|last| last.saturating_add(grace)).filter(|until| *until > now) else {
-                return Ok(());
-            };
-            if until > self.max_duration {
-                self.halt(&mut state, LimitReached::Deadline { limit: self.max_duration });
-                return Err(Stopped);
-            }
-            let seen = self.clock.wakes();
             drop(state);
-            show(until.saturating_sub(now));
-            self.clock.wait(seen, Some(until.min(now + SHOW_EVERY)));
+            let until = last.map_or(Duration::ZERO, |last| last.saturating_add(grace));
+            if !self.wait_a_little(until, &mut show)? {
+                return Ok(());
+            }
         }
+    }
+
+    /// Waits. `show` is told now and then how long it still takes. A wait beyond the end of the run ends it now.
+    pub fn wait(&self, time: Duration, mut show: impl FnMut(Duration)) -> Result<(), Stopped> {
+        let until = self.now().saturating_add(time);
+        while self.wait_a_little(until, &mut show)? {}
+        Ok(())
+    }
+
+    /// Whether there was anything left to wait for.
+    fn wait_a_little(&self, until: Duration, show: &mut impl FnMut(Duration)) -> Result<bool, Stopped> {
+        let mut state = self.lock();
+        if state.stop.is_some() {
+            return Err(Stopped);
+        }
+        let now = self.now();
+        if until <= now {
+            return Ok(false);
+        }
+        if until > self.max_duration {
+            self.halt(&mut state, LimitReached::Deadline { limit: self.max_duration });
+            return Err(Stopped);
+        }
+        let seen = self.clock.wakes();
+        drop(state);
+        show(until.saturating_sub(now));
+        self.clock.wait(seen, Some(until.min(now + SHOW_EVERY)));
+        Ok(true)
+    }
+
+    /// Requests begin until then ([`Self::with_sleep`]) and no longer, unless it is told a later time. Who never tells one is not limited.
+    pub fn permit_until(&self, until: Duration) {
+        let mut state = self.lock();
+        state.permitted_until = state.permitted_until.max(Some(until));
+        self.clock.wake();
+    }
+
+    /// The time since the start of the run, in which the machine may have slept.
+    pub fn with_sleep(&self) -> Duration {
+        self.clock.with_sleep()
+    }
+
+    /// When the last try ended that was never answered, and may have been heard all the same.
+    pub fn last_unanswered(&self) -> Option<Duration> {
+        let state = self.lock();
+        state.last_timeout.max(state.last_break)
     }
 
     /// Ends the run: no request begins any more. The first reason counts.

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use ::http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
+use ureq::http::StatusCode;
 
 use super::refusal::Refusal;
 

@@ -3,9 +3,9 @@
 use std::io::{self, BufRead, Read};
 use std::net::IpAddr;
 
-use ::http::Uri;
-use ::http::uri::Authority;
 use thiserror::Error;
+use ureq::http::Uri;
+use ureq::http::uri::Authority;
 
 const MAX_HEADERS: usize = 100;
 /// The most bytes that a request's head may have.

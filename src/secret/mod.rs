@@ -4,12 +4,12 @@
 //! Braze's own answers can hold the client secret (its 401 for a partner that is not enabled echoes it), and a library's
 //! error can hold a URL. So redaction works by value, over the whole text, before anything shortens it.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aho_corasick::AhoCorasick;
 use percent_encoding::percent_decode_str;
-use secrecy::{ExposeSecret, SecretString};
 
 pub(crate) mod encodings;
 
@@ -17,19 +17,25 @@ pub(crate) mod encodings;
 pub const REDACTED: &str = "[redacted]";
 
 /// A credential. It has no `Display`, and its `Debug` shows nothing.
-#[derive(Clone, Debug)]
-pub struct Secret(SecretString);
+#[derive(Clone)]
+pub struct Secret(String);
 
 impl Secret {
     /// Takes a credential in, and has it redacted in every text from here on.
     pub fn new(value: String) -> Self {
         remember(&value);
-        Self(SecretString::from(value))
+        Self(value)
     }
 
     /// The credential itself, for the body of a request and nothing else.
     pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(REDACTED)
     }
 }
 

@@ -152,6 +152,7 @@ impl Config {
         values.check_required(needs_endpoint)?;
         let operations = values.operations()?;
         let allow_endpoint = values.list(Key::AllowEndpoint)?;
+        let request_timeout = values.required_duration(Key::RequestTimeout)?;
         Ok(Self {
             braze: braze::Options {
                 cohort_id: values.required_text(Key::CohortId)?,
@@ -172,7 +173,9 @@ impl Config {
                 failed_file: values.path(Key::FailedFile)?,
                 max_outage: values.required_duration(Key::MaxOutage)?,
                 max_duration: values.required_duration(Key::MaxDuration)?,
-                grace: values.required_duration(Key::Grace)?,
+                grace: values.duration(Key::Grace)?.unwrap_or(2 * request_timeout),
+                max_refused: values.required_whole(Key::MaxRefused)?,
+                request_timeout,
                 max_requests_per_hour: values.required_whole(Key::MaxRequestsPerHour)?,
             },
             operations,

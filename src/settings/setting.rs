@@ -281,10 +281,24 @@ settings! {
         examples: &["6h"],
         doc: "how long the run may take",
     }
+    MaxRefused {
+        name: "max_refused",
+        kind: ValueKind::Whole(0, u64::MAX),
+        unset: Unset::Default("0"),
+        examples: &["10"],
+        doc: "so many identifiers may be refused by Braze in a run that ends with 0 all the same; beyond it ends with 5",
+    }
+    RequestTimeout {
+        name: "request_timeout",
+        kind: ValueKind::Duration,
+        unset: Unset::Default("60s"),
+        examples: &["30s"],
+        doc: "how long sending a request may take, and its answer; connecting takes 10 s at most",
+    }
     Grace {
         name: "grace",
         kind: ValueKind::Duration,
-        unset: Unset::Default("2m"),
+        unset: Unset::Means("twice `request_timeout`"),
         examples: &["5m"],
         doc: "how long a request that was never answered may still take effect: so long is waited after the last one of them, \
               before additions that follow removals, and after a timeout at the end of the run",

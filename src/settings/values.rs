@@ -88,8 +88,12 @@ impl Values {
         self.whole(key)?.ok_or_else(|| missing(vec![key]))
     }
 
+    pub fn duration(&self, key: Key) -> Result<Option<Duration>, ConfigError> {
+        self.get(key, parse_duration)
+    }
+
     pub fn required_duration(&self, key: Key) -> Result<Duration, ConfigError> {
-        self.get(key, parse_duration)?.ok_or_else(|| missing(vec![key]))
+        self.duration(key)?.ok_or_else(|| missing(vec![key]))
     }
 
     pub fn flag(&self, key: Key) -> Result<bool, ConfigError> {

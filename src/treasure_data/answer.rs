@@ -74,8 +74,8 @@ fn said(answer: &Answer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::HeaderMap;
     use crate::http::endpoint::Endpoint;
-    use http::HeaderMap;
     use rstest::rstest;
 
     fn job() -> Job {

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
+use crate::http::HeaderMap;
+use crate::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use log::info;
 
 use super::show::{JobInfo, Status};

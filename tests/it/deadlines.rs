@@ -277,7 +277,7 @@ fn an_early_refusal_counts_over_tls_too() {
 fn a_body_without_a_length_is_whole_if_tls_says_farewell() {
     let answer = b"HTTP/1.1 200 OK\r\n\r\n{}";
     let read = |http: &Http, address: &str| {
-        let stream = http.get(address, &http::HeaderMap::new(), Patience::EachPiece).unwrap();
+        let stream = http.get(address, &td_braze_cohort::http::HeaderMap::new(), Patience::EachPiece).unwrap();
         stream.body.read_up_to(MAX_ANSWER_BYTES)
     };
     assert_eq!(answered_over_tls(answer, true, read).unwrap(), b"{}");
@@ -334,7 +334,7 @@ fn an_answer_that_breaks_off_is_none(#[case] answer: &str) {
 
 /// Reads a streamed body to its end.
 fn got(server: SocketAddr, patience: Patience) -> Result<Vec<u8>, HttpError> {
-    let mut stream = http().get(&format!("http://{server}/"), &http::HeaderMap::new(), patience)?;
+    let mut stream = http().get(&format!("http://{server}/"), &td_braze_cohort::http::HeaderMap::new(), patience)?;
     let (mut all, mut buffer) = (Vec::new(), [0; 16]);
     loop {
         match stream.body.read(&mut buffer)? {
@@ -386,6 +386,7 @@ fn a_redirect_is_an_answer_and_is_not_followed() {
     let elsewhere = server(|mut connection| {
         connection.write_all(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
     });
-    let stream = http().get(&format!("http://{elsewhere}/"), &http::HeaderMap::new(), Patience::Whole).unwrap();
+    let stream =
+        http().get(&format!("http://{elsewhere}/"), &td_braze_cohort::http::HeaderMap::new(), Patience::Whole).unwrap();
     assert_eq!(stream.status, 302);
 }

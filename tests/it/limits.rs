@@ -162,6 +162,17 @@ fn each_poison_identifier_costs_at_most_twenty_requests_and_no_other_is_lost(#[c
     assert!(extra <= 20 * poison.len(), "{extra} extra requests");
 }
 
+#[rstest]
+#[case::fewer("1", 5)]
+#[case::as_many("2", 0)]
+fn so_many_may_be_refused_as_max_refused_says(#[case] limit: &str, #[case] status: i32) {
+    let server = refusing(|number| number == 7 || number == 707);
+    let run = Run::upload().set("endpoint", server.endpoint()).set("max_refused", limit);
+    let run = run.rows(user_ids(1_000)).arg("--json").exits(status);
+    run.account().has(&[("/delivered", 998), ("/refused", 2), ("/undelivered", 0)]);
+    assert_eq!(run.stderr.contains("which max_refused (2) allows"), status == 0, "{}", run.stderr);
+}
+
 #[test]
 fn a_batch_of_poison_costs_at_most_two_hundred_requests_and_the_rest_of_it_is_undelivered() {
     let server = refusing(|number| number < 1_000 && number % 3 == 0);

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use fastrand::Rng;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use rstest::rstest;
 use serde_json::Value;
 use td_braze_cohort::commands::exit::Exit;
@@ -18,6 +17,7 @@ use td_braze_cohort::delivery::counts::DeliveryCounts;
 use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
+use td_braze_cohort::http::{HeaderMap, HeaderName, HeaderValue};
 use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::members::operation::Operation;
 use td_braze_cohort::retry::{Clock, RateLimiter};

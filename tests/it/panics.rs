@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use http::HeaderMap;
 use rstest::rstest;
 use serde_json::Value;
 use td_braze_cohort::commands::exit::Exit;
@@ -13,6 +12,7 @@ use td_braze_cohort::commands::outcome::{Api, Stop};
 use td_braze_cohort::commands::pipeline;
 use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Shared};
+use td_braze_cohort::http::HeaderMap;
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
 use td_braze_cohort::input::source::{Sources, interrupt};

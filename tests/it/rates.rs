@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use http::{HeaderMap, HeaderValue};
 use rstest::rstest;
 use td_braze_cohort::delivery::counts::DeliveryCounts;
 use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
+use td_braze_cohort::http::{HeaderMap, HeaderValue};
 use td_braze_cohort::members::operation::Operation;
 use td_braze_cohort::retry::{Clock, Ending};
 

@@ -257,7 +257,8 @@ struct Taking;
 
 impl Post for Taking {
     fn post(&self, _: &str, _: &[u8]) -> Result<Answer, HttpError> {
-        let headers = [(http::header::CONTENT_LENGTH, http::HeaderValue::from_static("2"))];
+        let headers =
+            [(td_braze_cohort::http::header::CONTENT_LENGTH, td_braze_cohort::http::HeaderValue::from_static("2"))];
         Ok(Answer { status: 201, headers: headers.into_iter().collect(), body: b"{}".to_vec() })
     }
 

@@ -49,7 +49,7 @@ impl Read for Break {
 }
 
 fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-    lines.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+    lines.iter().map(|(name, value)| (crate::http::HeaderName::from_static(name), value.parse().unwrap())).collect()
 }
 
 fn show(status: &str) -> Reply {

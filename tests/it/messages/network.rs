@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
 use rustls::CertificateError;
+use td_braze_cohort::http::{HeaderMap, HeaderValue};
 
 use super::{Section, full, texts};
 use td_braze_cohort::braze::{Refusal, Verdict, classify};
@@ -23,6 +23,8 @@ use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputError;
 use td_braze_cohort::input::removals::TooMany;
 use td_braze_cohort::members::operation::{Operation, Operations};
+use td_braze_cohort::mirror::limits::Exceeded;
+use td_braze_cohort::mirror::run::Conclusion;
 use td_braze_cohort::report::Report;
 use td_braze_cohort::retry::Failure;
 use td_braze_cohort::treasure_data::answer::of_answer;
@@ -36,6 +38,7 @@ pub fn sections() -> Vec<Section> {
         ("Braze, or something before it, ends the run", texts(answers())),
         ("The result of a job", texts(jobs())),
         ("A delta that removes too many", texts(removals())),
+        ("A mirror that does not get to its end", texts(mirrors())),
         ("Other ends of a run that has begun", texts(ends())),
         ("A run that went to its end, without everything delivered", incomplete()),
     ]
@@ -115,7 +118,8 @@ fn answers() -> Vec<Stop> {
     answers
         .into_iter()
         .map(|(status, body, kind)| {
-            let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            let headers =
+                HeaderMap::from_iter([(td_braze_cohort::http::header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
             match classify(&Ok(Answer { status, headers, body: body.into_bytes() })) {
                 Verdict::Final(refusal) => refused(refusal),
                 other => panic!("{status} ends no run: {other:?}"),
@@ -132,6 +136,22 @@ fn removals() -> Vec<Stop> {
         TooMany::NotAsAllowed { removals: 7, allowed: 6 },
     ];
     deltas.into_iter().map(Stop::TooManyRemovals).collect()
+}
+
+fn mirrors() -> Vec<Stop> {
+    let exceeded = |wanted, by_removals, by_additions| {
+        Conclusion::Exceeded(Exceeded { before: 5000, wanted, left: 1234, entered: 6789, by_removals, by_additions })
+    };
+    let conclusions = [
+        exceeded(10_555, true, true),
+        exceeded(0, true, false),
+        Conclusion::Faster,
+        Conclusion::TakenOver,
+        Conclusion::Undelivered,
+        Conclusion::TooManyRefused,
+        Conclusion::Unknown,
+    ];
+    conclusions.into_iter().map(Stop::Mirror).collect()
 }
 
 fn jobs() -> Vec<Stop> {
@@ -211,6 +231,7 @@ fn incomplete() -> Vec<String> {
             removals: None,
             seconds: 1.0,
             exit_code: exit.code(),
+            mirror: None,
             dry_run: None,
             job: None,
             ignored_parameters: Vec::new(),

@@ -282,7 +282,6 @@ fn other() -> Vec<CommandError> {
     vec![
         ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }.into(),
         ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
-        CommandError::NoSuchCommand { name: "uplaod".into() },
         CommandError::CannotWrite { what: "output.json".into(), error: full() },
         CommandError::Signals(denied()),
     ]

@@ -1,0 +1,230 @@
+//! A small Braze and a small warehouse: three identifiers, two users, and time in ticks.
+
+use super::{Contract, breaks};
+
+/// A set of identifiers, a bit each.
+pub type Ids = u8;
+/// A set of rows: bit `m` is the row whose identifiers are `m`.
+pub type Rows = u8;
+
+pub const A: Ids = 1;
+pub const B: Ids = 2;
+pub const C: Ids = 4;
+
+/// Rows, each a set of identifiers.
+pub const fn rows(list: &[Ids]) -> Rows {
+    let (mut set, mut at) = (0, 0);
+    while at < list.len() {
+        set |= 1 << list[at];
+        at += 1;
+    }
+    set
+}
+
+fn each(rows: Rows) -> impl Iterator<Item = Ids> {
+    (1..8).filter(move |row| rows & 1 << row != 0)
+}
+
+/// All identifiers of some rows.
+pub fn ids(rows: Rows) -> Ids {
+    each(rows).fold(0, |all, row| all | row)
+}
+
+fn where_rows(rows: Rows, keep: impl Fn(Ids) -> bool) -> Rows {
+    each(rows).filter(|row| keep(*row)).fold(0, |kept, row| kept | 1 << row)
+}
+
+/// A table of the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct State {
+    pub rows: Rows,
+    pub wanted: Ids,
+    pub confirmed: Ids,
+    /// To be sent again all the same.
+    pub due: Ids,
+}
+
+impl State {
+    /// Everything is done.
+    pub fn of(table: Rows) -> Self {
+        Self { rows: table, wanted: ids(table), confirmed: ids(table), due: 0 }
+    }
+
+    pub fn removals(self) -> Ids {
+        ids(self.rows) & !self.wanted
+    }
+
+    pub fn additions(self) -> Ids {
+        self.wanted & (!self.confirmed | self.due)
+    }
+
+    /// What job 1 makes.
+    pub fn next_odd(top: Option<Self>, table: Rows, due: Ids) -> Self {
+        let top = top.unwrap_or_default();
+        let wanted = ids(table);
+        let removed = ids(top.rows) & !wanted;
+        let kept = where_rows(top.rows, |row| row & removed != 0);
+        let mates = if breaks(Contract::RowMatesAreUnconfirmed) { 0 } else { ids(kept) };
+        let stays = if breaks(Contract::RemovedStaysUntilDone) { 0 } else { kept };
+        let removed = if breaks(Contract::RemovedIsUnconfirmed) { 0 } else { removed };
+        let confirmed = top.confirmed & !removed & !(mates & wanted);
+        Self { rows: table | stays, wanted, confirmed, due: due & confirmed & wanted }
+    }
+
+    /// What job 3 makes.
+    pub fn next_even(self, refused_removals: Ids, refused_additions: Ids) -> Self {
+        let keeps = |row: Ids| row & !self.wanted == 0 || row & refused_removals != 0;
+        let is_lost = breaks(Contract::RefusedRemovalStays);
+        let rows = where_rows(self.rows, |row| if is_lost { row & !self.wanted == 0 } else { keeps(row) });
+        Self { rows, wanted: self.wanted, confirmed: self.wanted & !refused_additions, due: 0 }
+    }
+}
+
+/// What a table is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    Version(u8),
+    Work(u8),
+}
+
+/// Something that was asked for without an answer, and may still happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Late {
+    /// Until then (a tick).
+    Request {
+        is_add: bool,
+        id: Ids,
+        until: u32,
+    },
+    Rename {
+        from: Key,
+        to: u8,
+    },
+    Delete(Key),
+}
+
+/// Who knows what, and what is underway.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The user of each identifier that Braze knows.
+    pub users: [Option<u8>; 3],
+    pub now: u32,
+    /// The members' table, and what it becomes.
+    pub table: Rows,
+    pub next_table: Option<Rows>,
+    /// Sorted by name; a name, an ID, what is in it.
+    pub tables: Vec<(Key, u8, State)>,
+    /// What lists showed until a tick.
+    pub past: Vec<(u32, Vec<(u8, u8)>)>,
+    pub late: Vec<Late>,
+    /// What is sent again by the next run that reads the table.
+    pub due: Ids,
+    /// Users.
+    pub cohort: u8,
+    /// So much may still go wrong.
+    pub faults: u8,
+}
+
+impl World {
+    pub fn versions(&self) -> Vec<(u8, u8)> {
+        let version = |(key, id, _): &(Key, u8, State)| match key {
+            Key::Version(number) => Some((*number, *id)),
+            Key::Work(_) => None,
+        };
+        self.tables.iter().filter_map(version).collect()
+    }
+
+    pub fn top(&self) -> Option<(u8, State)> {
+        let version = |(key, _, state): &(Key, u8, State)| match key {
+            Key::Version(number) => Some((*number, *state)),
+            Key::Work(_) => None,
+        };
+        self.tables.iter().filter_map(version).max_by_key(|(number, _)| *number)
+    }
+
+    pub fn find(&self, key: Key) -> Option<(u8, State)> {
+        self.tables.iter().find(|(name, ..)| *name == key).map(|(_, id, state)| (*id, *state))
+    }
+
+    /// Changes the tables; what the list showed before is kept.
+    fn change(&mut self, how: impl FnOnce(&mut Vec<(Key, u8, State)>)) {
+        let before = self.versions();
+        how(&mut self.tables);
+        self.tables.sort_unstable_by_key(|(key, ..)| *key);
+        if self.versions() != before {
+            self.past.retain(|(_, list)| *list != before);
+            self.past.push((self.now, before));
+        }
+    }
+
+    pub fn make(&mut self, key: Key, id: u8, state: State) {
+        self.change(|tables| tables.push((key, id, state)));
+    }
+
+    pub fn delete(&mut self, key: Key) {
+        self.change(|tables| tables.retain(|(name, ..)| *name != key));
+    }
+
+    /// Whether it was done.
+    pub fn rename(&mut self, from: Key, to: u8) -> bool {
+        let Some((id, state)) = self.find(from) else { return false };
+        let to = Key::Version(to);
+        if self.find(to).is_some() && !breaks(Contract::RenameOverwritesNothing) {
+            return false;
+        }
+        self.change(|tables| {
+            tables.retain(|(name, ..)| *name != from && *name != to);
+            tables.push((to, id, state));
+        });
+        true
+    }
+
+    pub fn users_of(&self, ids: Ids) -> u8 {
+        let user = |at: usize| self.users[at].filter(|_| ids & 1 << at != 0);
+        (0..3).filter_map(user).fold(0, |users, user| users | 1 << user)
+    }
+
+    pub fn request(&mut self, is_add: bool, id: Ids) {
+        let users = self.users_of(id);
+        self.cohort = if is_add { self.cohort | users } else { self.cohort & !users };
+    }
+
+    pub fn put_off(&mut self, late: Late) {
+        if !self.late.contains(&late) {
+            self.late.push(late);
+            self.late.sort_unstable();
+        }
+    }
+
+    pub fn happen(&mut self, late: Late) {
+        self.late.retain(|other| *other != late);
+        match late {
+            Late::Request { is_add, id, .. } => self.request(is_add, id),
+            Late::Rename { from, to } => _ = self.rename(from, to),
+            Late::Delete(key) => self.delete(key),
+        }
+    }
+
+    /// A tick passes, and with it what can happen no more.
+    pub fn tick(&mut self, stale: u32) {
+        self.now += 1;
+        let now = self.now;
+        self.late.retain(|late| !matches!(late, Late::Request { until, .. } if *until <= now));
+        self.past.retain(|(until, _)| until + stale >= now);
+    }
+
+    /// What is wrong with it, if anything is.
+    pub fn fault(&self) -> Option<&'static str> {
+        let (rows, confirmed) = self.top().map_or((0, 0), |(_, state)| (state.rows, state.confirmed));
+        let is_even = self.top().is_none_or(|(number, _)| number % 2 == 0);
+        if is_even && self.late.iter().any(|late| matches!(late, Late::Request { .. })) {
+            Some("a request may take effect after a version is committed")
+        } else if self.users_of(confirmed) & !self.cohort != 0 {
+            Some("what is confirmed is not in the cohort")
+        } else if self.cohort & !self.users_of(ids(rows)) != 0 {
+            Some("what is in the cohort is not in the version")
+        } else {
+            None
+        }
+    }
+}

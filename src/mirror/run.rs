@@ -1,0 +1,291 @@
+//! The order of steps. Versions of the state are numbered tables, and the highest counts: odd, a run is at work; even, it is done.
+//! Once it has its number, a version never changes. Two bounds hold at every moment, for users that Braze knew when they were last sent:
+//!
+//! - What is confirmed in the highest version is in the cohort: what a run may take out is unconfirmed in its odd version, before the
+//!   first request, and confirmed again in the even one, when nothing of it can take effect late.
+//! - Whatever is in the cohort from us is in the highest version: what a run brings in is in its odd version before the first request.
+//!
+//! So any run can go on from whatever another left. The newest wins without a clock: a number above the highest can be taken by one
+//! run only, and the others see it when they look; who does not see it yet sends nothing that the newer one has not waited for.
+
+use std::time::Duration;
+
+use crate::members::operation::Operation;
+use crate::mirror::guard::{Guard, keeps};
+use crate::mirror::limits::{Exceeded, Limits};
+use crate::mirror::warehouse::{
+    Changes, Counts, Listing, Look, MAX_REFUSED, Name, Refused, Renamed, Sender, Settled, Table, Times, Warehouse,
+};
+
+/// So often a run begins anew when the version that it reads is deleted by a newer one, and a rename is tried that is not answered.
+const TRIES: u32 = 3;
+
+/// What a run is to keep to.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How many may enter and leave.
+    pub limits: Limits,
+    /// How long things may take.
+    pub times: Times,
+}
+
+/// What a run has found out so far, however it ends.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// The highest version when it began; none on a first run.
+    pub top: Option<u64>,
+    /// What there was to do, once it is known.
+    pub counts: Option<Counts>,
+    /// What Braze refused.
+    pub refused: Vec<Refused>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// The cohort is equal to the table, but for what was refused, and the state says so.
+    Committed,
+    /// More would enter or leave than is allowed. Nothing was changed.
+    Exceeded(Exceeded),
+    /// Another run began at the same time, and was faster. Nothing was changed.
+    Faster,
+    /// A newer run has taken over.
+    TakenOver,
+    /// Not everything could be delivered, so nothing is committed.
+    Undelivered,
+    /// More was refused than can be kept apart, so nothing is committed.
+    TooManyRefused,
+    /// A rename was not answered, and cannot be seen. If it is [`Self::Committed`] in truth, the next run finds out.
+    Unknown,
+}
+
+/// Carries out one run. Each step leaves what the next run needs, so an error may end it anywhere.
+pub fn run<W, S>(warehouse: &mut W, sender: &mut S, rules: &Rules, record: &mut Record) -> Result<Conclusion, W::Error>
+where
+    W: Warehouse,
+    S: Sender<W::Rows, Error = W::Error>,
+{
+    let Some((top, work)) = begin(warehouse, record)? else { return Ok(Conclusion::Faster) };
+    let changes = warehouse.changes(&work)?;
+    let counts = changes.counts;
+    record.counts = Some(counts);
+    if let Err(exceeded) = rules.limits.judge(counts, top.is_none()) {
+        warehouse.delete(&work)?;
+        return Ok(Conclusion::Exceeded(exceeded));
+    }
+    let was_at_work = top.is_some_and(|top| top % 2 == 1);
+    let is_quiet = counts.removals == 0 && counts.additions == 0 && !(was_at_work && keeps(Guard::QuietOnlyOnEven));
+    if is_quiet && !keeps(Guard::QuietRunsTakeOdd) {
+        return commit(warehouse, rules.times, &work, next_odd(top) + 1);
+    }
+    let number = next_odd(top);
+    if was_at_work && !keeps(Guard::TakeoverWaitsAfterRename) {
+        warehouse.wait(takeover(rules.times))?;
+    }
+    let ours = match take(warehouse, rules.times, &work, number)? {
+        Taken::Ours(ours) => ours,
+        Taken::Another => return Ok(Conclusion::Faster),
+        Taken::Unknown => return Ok(Conclusion::Unknown),
+    };
+    let watch = Watch { ours, times: rules.times, since: warehouse.now() };
+    if is_quiet {
+        return if watch.confirm(warehouse)? {
+            commit(warehouse, rules.times, &watch.ours, number + 1)
+        } else {
+            Ok(Conclusion::TakenOver)
+        };
+    }
+    if was_at_work && keeps(Guard::TakeoverWaitsAfterRename) {
+        warehouse.wait(takeover(rules.times))?;
+    }
+    for operation in [Operation::Remove, Operation::Add] {
+        if let Some(early) = phase(warehouse, sender, &watch, operation, &changes, record)? {
+            return Ok(early);
+        }
+    }
+    let refused: &[Refused] = if keeps(Guard::RefusedIsTold) { &record.refused } else { &[] };
+    let Some(next) = warehouse.commit(&watch.ours, refused)? else { return Ok(Conclusion::TakenOver) };
+    commit(warehouse, rules.times, &next, number + 1)
+}
+
+/// The highest version, and the table of what it becomes; none if it was deleted under our hands, again and again.
+fn begin<W: Warehouse>(warehouse: &mut W, record: &mut Record) -> Result<Option<(Option<u64>, Table)>, W::Error> {
+    for _ in 0..TRIES {
+        let listing = warehouse.tables()?;
+        clean(warehouse, &listing)?;
+        let top = highest(&listing);
+        record.top = top.and_then(number_of);
+        if top.is_none() {
+            warehouse.try_facts()?;
+        }
+        if let Some(work) = warehouse.build(top)? {
+            return Ok(Some((record.top, work)));
+        }
+    }
+    Ok(None)
+}
+
+/// Sends what is to be removed, or added, and waits until none of it can take effect any more. Why the run ends with it, if it does.
+fn phase<W, S>(
+    warehouse: &mut W,
+    sender: &mut S,
+    watch: &Watch,
+    operation: Operation,
+    changes: &Changes<W::Rows>,
+    record: &mut Record,
+) -> Result<Option<Conclusion>, W::Error>
+where
+    W: Warehouse,
+    S: Sender<W::Rows, Error = W::Error>,
+{
+    let Settled { refused, undelivered, unanswered, is_taken_over } =
+        sender.send(operation, &changes.rows, &mut || watch.look(warehouse))?;
+    record.refused.extend(refused);
+    let (completeness, grace) = match operation {
+        Operation::Remove => (Guard::RemovalsComplete, Guard::GraceAfterRemovals),
+        Operation::Add => (Guard::AdditionsComplete, Guard::GraceAfterAdditions),
+    };
+    if is_taken_over {
+        return Ok(Some(Conclusion::TakenOver));
+    }
+    if record.refused.len() > MAX_REFUSED {
+        return Ok(Some(Conclusion::TooManyRefused));
+    }
+    if undelivered > 0 && keeps(completeness) {
+        return Ok(Some(Conclusion::Undelivered));
+    }
+    if let Some(ended) = unanswered.filter(|_| keeps(grace)) {
+        warehouse.wait((ended + watch.times.grace).saturating_sub(warehouse.now()))?;
+    }
+    Ok(None)
+}
+
+/// Gives a finished table its even number.
+fn commit<W: Warehouse>(warehouse: &mut W, times: Times, table: &Table, number: u64) -> Result<Conclusion, W::Error> {
+    match take(warehouse, times, table, number)? {
+        Taken::Ours(_) => {
+            let listing = warehouse.tables()?;
+            clean(warehouse, &listing)?;
+            Ok(Conclusion::Committed)
+        }
+        Taken::Another => Ok(Conclusion::TakenOver),
+        Taken::Unknown => Ok(Conclusion::Unknown),
+    }
+}
+
+/// Deletes what no run needs any more. The highest version stays, and it cannot be another's that is being made: that is higher.
+fn clean<W: Warehouse>(warehouse: &mut W, listing: &Listing) -> Result<(), W::Error> {
+    let highest = highest(listing).filter(|_| keeps(Guard::HighestIsKept));
+    for table in listing.leftovers.iter().chain(listing.versions.iter().filter(|table| Some(*table) != highest)) {
+        warehouse.delete(table)?;
+    }
+    Ok(())
+}
+
+/// Whose a number is.
+enum Taken {
+    Ours(Table),
+    Another,
+    Unknown,
+}
+
+/// Renames a table to a number. After a lost answer only the tables say whose it is.
+fn take<W: Warehouse>(warehouse: &mut W, times: Times, table: &Table, number: u64) -> Result<Taken, W::Error> {
+    let ours = Table { name: Name::Version(number), id: table.id };
+    for attempt in 0..TRIES {
+        match warehouse.rename(table, number)? {
+            Renamed::Done => return Ok(Taken::Ours(ours)),
+            Renamed::Refused if attempt == 0 => return Ok(Taken::Another),
+            Renamed::Unknown if !keeps(Guard::LostRenameIsNotDone) => return Ok(Taken::Ours(ours)),
+            Renamed::Refused | Renamed::Unknown => {}
+        }
+        let ended = warehouse.now();
+        loop {
+            let listing = warehouse.tables()?;
+            if let Some(found) = listing.versions.iter().find(|found| found.name == ours.name) {
+                return Ok(if is_same(found, &ours) { Taken::Ours(ours) } else { Taken::Another });
+            }
+            if highest(&listing).and_then(number_of) > Some(number) {
+                return Ok(Taken::Another);
+            }
+            if listing.asked > ended + times.stale {
+                break;
+            }
+            warehouse.wait(times.stale)?;
+        }
+    }
+    Ok(Taken::Unknown)
+}
+
+/// Looks after our number.
+struct Watch {
+    ours: Table,
+    times: Times,
+    /// When it became ours.
+    since: Duration,
+}
+
+impl Watch {
+    /// What the tables say to a sender.
+    fn look<W: Warehouse>(&self, warehouse: &mut W) -> Result<Look, W::Error> {
+        let listing = warehouse.tables()?;
+        let is_above = highest(&listing).and_then(number_of) > number_of(&self.ours);
+        let is_shown = listing.versions.iter().any(|found| is_same(found, &self.ours)) || !keeps(Guard::LookShowsOurs);
+        // A version that a list has to show by now, and does not, was deleted.
+        let is_gone = !is_shown && listing.asked > self.since + self.times.stale;
+        Ok(if is_above && keeps(Guard::NewerVersionStops) || is_gone {
+            Look::TakenOver
+        } else if is_shown {
+            let time = if keeps(Guard::PermissionEnds) { self.times.request_timeout } else { Duration::MAX / 2 };
+            Look::Until(listing.asked + time)
+        } else {
+            Look::Unclear
+        })
+    }
+
+    /// Whether the number is still ours.
+    fn confirm<W: Warehouse>(&self, warehouse: &mut W) -> Result<bool, W::Error> {
+        loop {
+            match self.look(warehouse)? {
+                Look::Until(_) => return Ok(true),
+                Look::TakenOver => return Ok(false),
+                Look::Unclear => warehouse.wait(self.times.stale)?,
+            }
+        }
+    }
+}
+
+/// How long a run that was at work may still change the cohort after our number can be seen: its last good look began before
+/// that, its last request began `request_timeout` after the look at most, and may take effect `grace` after its end.
+fn takeover(times: Times) -> Duration {
+    let part = |guard, time| if keeps(guard) { time } else { Duration::ZERO };
+    part(Guard::TakeoverWaitsForLook, times.request_timeout)
+        + part(Guard::TakeoverWaitsForRequests, times.longest_try)
+        + part(Guard::TakeoverWaitsForStaleList, times.stale)
+        + part(Guard::TakeoverWaitsForGrace, times.grace)
+}
+
+/// A number is free again when its table was deleted, so a name alone says nothing.
+fn is_same(found: &Table, ours: &Table) -> bool {
+    found.name == ours.name && (found.id == ours.id || !keeps(Guard::TablesAreKnownById))
+}
+
+fn highest(listing: &Listing) -> Option<&Table> {
+    listing.versions.iter().max_by_key(|table| number_of(table))
+}
+
+fn number_of(table: &Table) -> Option<u64> {
+    match table.name {
+        Name::Version(number) => Some(number),
+        Name::Work(_) => None,
+    }
+}
+
+/// The first odd number above the highest.
+fn next_odd(top: Option<u64>) -> u64 {
+    match top {
+        None => 1,
+        Some(top) if keeps(Guard::NextNumberIsOdd) => top + 1 + top % 2,
+        Some(top) => top + 1,
+    }
+}
