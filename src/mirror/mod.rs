@@ -9,6 +9,7 @@
 mod guard;
 pub mod limits;
 pub mod run;
+pub mod sql;
 pub mod warehouse;
 
 #[cfg(test)]
