@@ -10,6 +10,7 @@ use crate::http::Http;
 use crate::input::Location;
 use crate::input::columns::Columns;
 use crate::input::error::InputError;
+use crate::input::near_names::listed;
 use crate::input::reader::{Limits, Pass, Reader};
 use crate::input::source::{Input, Sources};
 use crate::members::batch::CAPACITY;
@@ -88,7 +89,8 @@ fn check_job(context: &mut RunContext, id: &str) -> Finding {
     let Some((names, rows)) = job.ended else {
         return Ok(format!("job {id} is {}; an upload waits for it to end", job.status));
     };
-    let found = context.config.input.names.find(&names);
+    let wanted = &context.config.input.names;
+    let found = wanted.find(&names).and_then(|found| wanted.complete(&found, &names).map(|()| found));
     let columns = found.map_err(|error| Stop::JobHeader { id: id.to_owned(), error: Box::new(error) })?;
     let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
     Ok(format!("job {id} ({}, rows: {rows}) {}", job.status, described(&context.config, &columns)))
@@ -109,7 +111,11 @@ fn described(config: &Config, columns: &Columns) -> String {
         names => format!("; no column {}", names.join(", ")),
     };
     let operation = config.operations.column().map_or_else(String::new, |name| format!("; operation: {name}"));
-    format!("has {} columns, of which identifiers: {}{operation}{missing}", columns.width, kinds.join(", "))
+    let near = match columns.near.as_slice() {
+        [] => String::new(),
+        misses => format!("; ignored: {}", listed(misses)),
+    };
+    format!("has {} columns, of which identifiers: {}{operation}{missing}{near}", columns.width, kinds.join(", "))
 }
 
 /// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.

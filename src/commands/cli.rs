@@ -49,7 +49,8 @@ pub enum Command {
     /// Run a stand-in for Braze's cohort API on this machine
     #[command(after_help = "Example: td-braze-cohort sandbox --listen 127.0.0.1:4000 --users users.csv\n\
         It accepts the credentials of its environment (BRAZE_CLIENT_SECRET, BRAZE_PARTNER_API_KEY), or else\n\
-        sandbox-client-secret and sandbox-partner-key. Look at GET /cohorts, /cohorts/ID and /stats.")]
+        sandbox-client-secret and sandbox-partner-key. Its address shows in a browser what arrived;\n\
+        the same as JSON is at /cohorts, /cohorts/ID, /requests, /search?identifier=TEXT and /stats.")]
     Sandbox(SandboxArgs),
     /// Print the JSON Schema of the config file, with which editors check and complete it
     #[command(after_help = "Example: td-braze-cohort schema > config.schema.json\n\
@@ -110,6 +111,7 @@ pub struct ManArgs {
 
 /// Flags of `upload`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct UploadArgs {
     /// The settings, YAML
     pub config: PathBuf,
@@ -128,6 +130,9 @@ pub struct UploadArgs {
     /// The users that the sandbox knows: CSV with `external_id`, `device_id`, other columns are aliases
     #[arg(long, value_name = "PATH", requires = "sandbox")]
     pub users: Option<PathBuf>,
+    /// Show in a browser what arrives at the sandbox, and stay after the run until Ctrl-C; nothing in CI or without a terminal
+    #[arg(long, requires = "sandbox")]
+    pub open: bool,
 }
 
 /// Flags of `check`.

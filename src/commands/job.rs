@@ -108,7 +108,12 @@ fn fetch(client: &Client<'_, Stop>, wanted: Wanted<'_>, received: &Received) -> 
     info!("{} has {rows} rows of {} columns; its result is being fetched", job.name(), columns.len());
     let (file, size) = client.download(received)?;
     info!("the result of {} is here: {size} bytes", job.name());
-    let format_hint = FormatHint { format: Some(Format::Msgpack), columns: Some(columns), may_be_empty: true };
+    let format_hint = FormatHint {
+        format: Some(Format::Msgpack),
+        columns: Some(columns),
+        may_be_empty: true,
+        ..FormatHint::default()
+    };
     let input = Input::Fetched(Fetched::new(&job.name(), file, size));
     Ok(ReadableInput { input, format_hint, expected_rows: shown.rows.or(expected) })
 }
@@ -118,8 +123,8 @@ fn usable_columns(job: &Job, shown: &JobInfo, expected: Option<u64>, names: &Nam
     let id = job.id.clone();
     match (shown.rows, expected) {
         (Some(found), Some(expected)) if found != expected => Err(Stop::JobRows { id, found, expected }),
-        _ => match names.find(&columns) {
-            Ok(_) => Ok(columns),
+        _ => match names.find(&columns).and_then(|found| names.complete(&found, &columns)) {
+            Ok(()) => Ok(columns),
             Err(error) => Err(Stop::JobHeader { id, error: Box::new(error) }),
         },
     }

@@ -1,7 +1,5 @@
 //! A run, from checked settings to its report: the one way that an upload, a dry run and the operator share.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +10,7 @@ use super::dry_run::{self, Nowhere};
 use super::job;
 use super::network::network;
 use super::phases::Upload;
+use super::sandbox::Embedded;
 use crate::braze::Addresses;
 use crate::braze::body::{BodyWriter, Credentials};
 use crate::commands::exit::Exit;
@@ -34,8 +33,7 @@ use crate::members::operation::{Operation, Operations};
 use crate::report::progress::Progress;
 use crate::report::{DryRun, PhaseReport, Report};
 use crate::retry::{self, Clock, Ending, LimitReached, Monotonic, RateLimiter};
-use crate::sandbox::{self, CohortView, Sandbox};
-use crate::secret::Secret;
+use crate::sandbox::CohortView;
 use crate::settings::Config;
 use crate::settings::credentials::from_environment;
 
@@ -48,8 +46,8 @@ const MAX_STEP_OUTAGE: Duration = Duration::from_secs(4);
 pub enum Target {
     /// To Braze.
     Braze,
-    /// To a sandbox inside this process, which may know these users.
-    Sandbox(Option<PathBuf>),
+    /// To a sandbox inside this process.
+    Sandbox(Arc<Embedded>),
     /// Nowhere.
     DryRun,
 }
@@ -160,10 +158,9 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
             let endpoint = context.config.required_endpoint()?.clone();
             upload(&mut context, &endpoint, &credentials)
         }
-        Target::Sandbox(users) => {
-            let credentials = sandbox_credentials();
-            let sandbox = start_sandbox(&credentials, users.clone())?;
-            let outcome = upload(&mut context, &Endpoint::of_sandbox(sandbox.endpoint()), &credentials)?;
+        Target::Sandbox(embedded) => {
+            let Embedded { sandbox, credentials } = &*Arc::clone(embedded);
+            let outcome = upload(&mut context, &Endpoint::of_sandbox(sandbox.endpoint()), credentials)?;
             Ok(Outcome { sandbox: sandbox.cohort(&context.config.braze.cohort_id), ..outcome })
         }
     }
@@ -284,24 +281,6 @@ fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations:
             limiter.stop(Stop::CannotWrite(error));
         }
     }
-}
-
-fn sandbox_credentials() -> Credentials {
-    let random = || Secret::new(format!("sandbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
-    Credentials { client_secret: random(), partner_api_key: random() }
-}
-
-fn start_sandbox(credentials: &Credentials, users: Option<PathBuf>) -> Result<Sandbox, CommandError> {
-    Ok(sandbox::start(sandbox::Options {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        client_secret: credentials.client_secret.expose().to_owned(),
-        partner_api_key: credentials.partner_api_key.expose().to_owned(),
-        partner: None,
-        users,
-        latency: Duration::ZERO,
-        fail_every: None,
-        rate_limit: None,
-    })?)
 }
 
 /// What all requests have in common, and the call that comes before all others.

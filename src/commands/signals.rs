@@ -62,6 +62,13 @@ impl Shutdown {
     }
 }
 
+impl Drop for Shutdown {
+    /// The run is over: there is nothing left to stop.
+    fn drop(&mut self) {
+        lock(&self.state).limiters.clear();
+    }
+}
+
 fn listen(state: &Arc<Mutex<State>>) -> io::Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
     for (signal, exit) in [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)] {
@@ -89,6 +96,9 @@ fn stop_all(state: &Mutex<State>, signal: i32) {
         HEARD.store(true, Ordering::Relaxed);
         let mut state = lock(state);
         state.heard = Some(signal);
+        if state.limiters.is_empty() {
+            return;
+        }
         state.limiters.iter().for_each(|limiter| limiter.stop(reason(signal)));
     }
     let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
@@ -103,8 +113,11 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for the first of both signals.
+/// Waits for the first of both signals, unless a run has heard one already.
 pub fn wait_for_signal() -> io::Result<()> {
-    Signals::new([SIGINT, SIGTERM])?.forever().next();
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    if !is_heard() {
+        signals.forever().next();
+    }
     Ok(())
 }

@@ -1,9 +1,13 @@
 //! `td-braze-cohort upload CONFIG.yml`
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::CommandError;
 use super::pipeline::{self, Outcome, RunContext, Target};
+use super::sandbox::Embedded;
+use super::signals;
 use crate::commands::cli::UploadArgs;
 use crate::commands::exit::Exit;
 use crate::sandbox::CohortView;
@@ -22,16 +26,31 @@ pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
         flags(args.input, args.dry_run.then_some(true)),
         variable,
     )?;
+    // A job of a CI or of a workflow must not wait for a person.
+    let is_watched = args.open && terminal::is_interactive() && variable("CI").is_none_or(|value| value.is_empty());
+    if args.open && !is_watched {
+        log::info!("--open does nothing in CI, and nothing without a terminal");
+    }
     let config = Config::check(&merged.layer, !args.sandbox)?;
     let target = match (config.dry_run, args.sandbox) {
         (true, _) => Target::DryRun,
-        (_, true) => Target::Sandbox(args.users),
+        (_, true) => Target::Sandbox(Arc::new(Embedded::start(args.users, is_watched)?)),
         _ => Target::Braze,
     };
+    let page = match &target {
+        Target::Sandbox(embedded) if is_watched => Some(Arc::clone(embedded)),
+        _ => None,
+    };
+    if let Some(page) = &page {
+        page.open();
+    }
     let outcome = pipeline::run(RunContext::new(config, target, variable("session_time")))?;
     terminal::print(&if args.json { as_json(&outcome).to_string() } else { as_text(&outcome) });
     if let Some(problem) = outcome.problem() {
         terminal::say_error(&problem);
+    }
+    if let Some(page) = page.filter(|_| !signals::is_heard()) {
+        page.keep()?;
     }
     Ok(outcome.exit)
 }

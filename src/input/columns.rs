@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::input::cells::NullWords;
-use crate::input::near_names::nearest;
+use crate::input::near_names::{NearMiss, near_misses, nearest};
 use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
 
 /// What the columns that matter are called, and what in them names nobody.
@@ -30,6 +30,8 @@ pub struct Columns {
     pub width: usize,
     /// Columns that the settings name and that are not there.
     pub missing: Vec<String>,
+    /// Columns that are ignored, and nearly have the name of one that is not.
+    pub near: Vec<NearMiss>,
 }
 
 /// Why a header cannot be used.
@@ -69,6 +71,19 @@ pub enum HeaderError {
         name: String,
         /// The columns that are there.
         seen: Vec<String>,
+    },
+    /// A column that the settings name and that is not there. Who has the renamed one would silently be left out.
+    #[error(
+        "no column {}, which the settings name: the result has the columns {}{}; write it into the query, or take it out of the settings",
+        quoted(.names), quoted(.seen), hint(.nearest.as_deref())
+    )]
+    Missing {
+        /// Those that are not there.
+        names: Vec<String>,
+        /// Those that are.
+        seen: Vec<String>,
+        /// One of these that may be meant, and what for.
+        nearest: Option<Box<(String, String)>>,
     },
     /// Two columns have the same name, which is one that we use.
     #[error("the column '{name}' is there twice: give one of them another name in the query")]
@@ -157,7 +172,11 @@ impl Names {
             place_of(header, name)?.ok_or_else(missing)
         });
         used.sort_unstable_by_key(|(index, _)| *index);
-        Ok(Columns { used, operation: operation.transpose()?, width: header.len(), missing })
+        let operation = operation.transpose()?;
+        let is_ignored = |index: &usize| Some(*index) != operation && !used.iter().any(|(used, _)| used == index);
+        let ignored = (0..header.len()).filter(is_ignored).map(|index| header[index].as_str());
+        let near = near_misses(ignored, &self.wanted());
+        Ok(Columns { used, operation, width: header.len(), missing, near })
     }
 
     /// The columns of objects, each of which may leave keys out: one for each kind, and the operation.
@@ -165,12 +184,33 @@ impl Names {
         let kinds: Vec<_> = Kind::all(self.aliases.len()).collect();
         let operation = self.operation.as_ref().map(|_| kinds.len());
         let width = kinds.len() + usize::from(operation.is_some());
-        Columns { used: kinds.into_iter().enumerate().collect(), operation, width, missing: Vec::new() }
+        Columns {
+            used: kinds.into_iter().enumerate().collect(),
+            operation,
+            width,
+            missing: Vec::new(),
+            near: Vec::new(),
+        }
+    }
+
+    /// The names that columns of identifiers may have.
+    pub fn wanted(&self) -> Vec<String> {
+        self.outputs().into_iter().chain(self.mapping.iter().map(|(attribute, _)| attribute.clone())).collect()
+    }
+
+    /// An error where a header lacks a column that the settings name.
+    pub fn complete(&self, columns: &Columns, header: &[String]) -> Result<(), HeaderError> {
+        if columns.missing.is_empty() {
+            return Ok(());
+        }
+        let (names, seen) = (columns.missing.clone(), header.to_vec());
+        let ignored = header.iter().map(String::as_str);
+        let nearest = near_misses(ignored, &names).into_iter().next().map(|miss| Box::new((miss.seen, miss.wanted)));
+        Err(HeaderError::Missing { names, seen, nearest })
     }
 
     fn no_identifier_column(&self, header: &[String]) -> HeaderError {
-        let mapped = self.mapping.iter().map(|(attribute, _)| attribute.clone());
-        let wanted: Vec<_> = self.outputs().into_iter().chain(mapped).collect();
+        let wanted = self.wanted();
         let nearest = header.iter().find_map(|seen| {
             let found = nearest(seen, wanted.iter().map(String::as_str))?;
             Some((seen.clone(), found.to_owned()))

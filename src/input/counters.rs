@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::input::cells::Reason;
 use crate::input::formats::Fault;
+use crate::input::formats::delimited::OverLines;
+use crate::input::near_names::NearMiss;
 use crate::members::identifier::Kind;
 
 /// Where something was rejected.
@@ -53,6 +55,10 @@ pub struct InputCounts {
     pub cells_with_invisible_characters: u64,
     /// Rows that repeat the header; they are no data rows.
     pub rows_repeating_header: u64,
+    /// Rows that have more than one line.
+    pub over_lines: OverLines,
+    /// Columns that are ignored, and nearly have the name of one that is not.
+    pub ignored_columns: Vec<NearMiss>,
     /// The first places of each reason for a rejection.
     pub first_rejections: Vec<Rejection>,
     /// External IDs.
@@ -79,6 +85,22 @@ impl InputCounts {
     /// Rejected cells, and rows that are no rows.
     pub fn rejections(&self) -> u64 {
         self.cells_rejected.iter().sum::<u64>() + self.rows_malformed.iter().sum::<u64>()
+    }
+
+    /// Adds what a source had of rows with more than one line.
+    pub fn count_over_lines(&mut self, source: OverLines) {
+        let rows = self.over_lines.rows + source.rows;
+        let longest = if source.longest > self.over_lines.longest { source } else { self.over_lines };
+        self.over_lines = OverLines { rows, ..longest };
+    }
+
+    /// Adds near misses that are not there yet.
+    pub fn add_ignored_columns(&mut self, misses: &[NearMiss]) {
+        for miss in misses {
+            if !self.ignored_columns.contains(miss) {
+                self.ignored_columns.push(miss.clone());
+            }
+        }
     }
 
     /// How many cells and rows were rejected for which reason, for a message.

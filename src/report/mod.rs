@@ -11,6 +11,7 @@ use crate::delivery::counts::DeliveryCounts;
 use crate::input::cells::Reason;
 use crate::input::counters::{InputCounts, Rejection};
 use crate::input::formats::Fault;
+use crate::input::near_names::listed;
 use crate::members::operation::Operations;
 
 /// What is counted of one of two passes.
@@ -118,6 +119,8 @@ impl Report {
             "rows_rejected": input.rows_rejected,
             "rows_malformed": malformed,
             "rows_repeating_header": input.rows_repeating_header,
+            "rows_over_lines": input.over_lines.rows,
+            "ignored_columns": input.ignored_columns.iter().map(|miss| &miss.seen).collect::<Vec<_>>(),
             "first_rejections": input.first_rejections.iter().map(Rejection::to_json).collect::<Vec<_>>(),
             "cells_blank": input.cells_blank,
             "null_words": input.null_words,
@@ -186,6 +189,7 @@ impl Report {
             ("cells with outer space".to_owned(), input.cells_with_outer_space),
             ("cells with unseen letters".to_owned(), input.cells_with_invisible_characters),
             ("rows repeating the header".to_owned(), input.rows_repeating_header),
+            ("rows over several lines".to_owned(), input.over_lines.rows),
         ];
         lines.extend(
             malformed
@@ -201,6 +205,9 @@ impl Report {
             lines.push(line("bytes to send", dry_run.bytes));
         }
         lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
+        if !input.ignored_columns.is_empty() {
+            lines.push(format!("{:<26}{}", "ignored columns", listed(&input.ignored_columns)));
+        }
         if !self.ignored_parameters.is_empty() {
             lines.push(format!("{:<26}{}", "ignored parameters", self.ignored_parameters.join(", ")));
         }

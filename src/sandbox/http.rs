@@ -1,14 +1,14 @@
-//! Reading requests off a connection: HTTP/1.0 and 1.1, with a known length or in chunks.
+//! Reading requests off a connection: HTTP/1.0 and 1.1 with a known length.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
+use std::net::IpAddr;
 
+use ::http::Uri;
+use ::http::uri::Authority;
 use thiserror::Error;
 
-mod head;
-
-pub use head::{Head, Length};
-
-/// The most bytes that a request's head may have, and separately its chunk lines and trailers.
+const MAX_HEADERS: usize = 100;
+/// The most bytes that a request's head may have.
 const MAX_HEAD: usize = 64 * 1024;
 /// The most bytes that a request's body may have.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -19,74 +19,102 @@ pub enum RequestError {
     /// The client went away or stalled: there is nobody to answer.
     #[error("the connection ended within a request: {0}")]
     Io(#[from] io::Error),
-    #[error("malformed request: {0}")]
-    Malformed(&'static str),
-    #[error("the request's head is longer than 64 KiB")]
-    HeadTooLarge,
-    #[error("the request's body is longer than 16 MiB")]
-    BodyTooLarge,
+    /// What to answer before closing.
+    #[error("{message}")]
+    Refused { status: u16, message: &'static str },
 }
 
-impl RequestError {
-    /// The status to answer before closing.
-    pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Io(_) => None,
-            Self::Malformed(_) => Some(400),
-            Self::HeadTooLarge => Some(431),
-            Self::BodyTooLarge => Some(413),
+const fn refused(status: u16, message: &'static str) -> RequestError {
+    RequestError::Refused { status, message }
+}
+
+const LENGTH_REQUIRED: RequestError = refused(411, "send the body's length: Transfer-Encoding is not supported");
+const BODY_TOO_LARGE: RequestError = refused(413, "the request's body is longer than 16 MiB");
+const HEAD_TOO_LARGE: RequestError =
+    refused(431, "the request's head is longer than 64 KiB, or has more than 100 headers");
+
+/// What the rest of the sandbox needs of a request's head.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Head {
+    pub method: String,
+    /// The target's path as it was sent, and what follows its `?`.
+    pub path: String,
+    pub query: String,
+    /// Whether the client found its way here by a name of this machine's own. A page of another site can make a browser
+    /// send requests here under that site's name.
+    pub is_loopback_host: bool,
+    /// Whether the body is said to be JSON.
+    pub is_json: bool,
+    /// Whether the client takes another answer on this connection.
+    pub keep_alive: bool,
+    /// How many bytes the body has.
+    pub length: usize,
+}
+
+impl Head {
+    /// Reads one from a connection. `None` is the connection's end, between requests.
+    ///
+    /// # Errors
+    /// The connection ended within the head, or what came is not HTTP/1, or over a limit.
+    pub fn read(reader: &mut impl BufRead) -> Result<Option<Self>, RequestError> {
+        read_head(reader)?.map(|bytes| Self::parse(&bytes)).transpose()
+    }
+
+    /// Parses a whole head, from the request line to the empty line.
+    fn parse(bytes: &[u8]) -> Result<Self, RequestError> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(bytes) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
+            _ => return Err(refused(400, "malformed request line or headers")),
         }
+        let target: Uri = request.path.unwrap_or_default().parse().map_err(|_| refused(400, "malformed target"))?;
+        let method = request.method.unwrap_or_default().to_owned();
+        let headers = Headers(request.headers);
+        Ok(Self {
+            path: target.path().to_owned(),
+            query: target.query().unwrap_or_default().to_owned(),
+            is_loopback_host: headers.only("host").is_some_and(is_loopback),
+            is_json: headers.all("content-type").any(is_json),
+            // The answer to HEAD has no body, so what is sent of one must end with the connection.
+            keep_alive: request.version == Some(1) && !headers.lists("connection", "close") && method != "HEAD",
+            length: headers.length()?,
+            method,
+        })
+    }
+
+    /// Reads the body that follows into `body`, which is emptied first.
+    ///
+    /// # Errors
+    /// The connection ended within the body, or it is over the limit.
+    pub fn read_body(&self, reader: &mut impl Read, body: &mut Vec<u8>) -> Result<(), RequestError> {
+        body.clear();
+        if self.length > MAX_BODY {
+            return Err(BODY_TOO_LARGE);
+        }
+        let read = reader.by_ref().take(self.length as u64).read_to_end(body)?;
+        if read == self.length { Ok(()) } else { Err(ended()) }
     }
 }
 
-/// Reads the head of a request. `None` is the end of the connection, between requests.
-///
-/// # Errors
-/// The connection ended within the head, or what came is not HTTP or over a limit.
-pub fn read_head(reader: &mut impl BufRead) -> Result<Option<Head>, RequestError> {
-    read_head_bytes(reader)?.map(|bytes| Head::parse(&bytes)).transpose()
-}
-
-/// Reads what follows a head into `body`, which is emptied first. `interim` takes the `100 Continue` that a client may wait
-/// for before it sends its body.
-///
-/// # Errors
-/// The connection ended within the body, or it is malformed or over a limit.
-pub fn read_body(
-    reader: &mut impl BufRead,
-    interim: &mut impl Write,
-    head: &Head,
-    body: &mut Vec<u8>,
-) -> Result<(), RequestError> {
-    body.clear();
-    if matches!(head.length, Length::Known(length) if length > MAX_BODY) {
-        return Err(RequestError::BodyTooLarge);
-    }
-    if head.expects_continue && head.length != Length::Known(0) {
-        interim.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
-    }
-    match head.length {
-        Length::Known(length) => read_exactly(reader, length, body),
-        Length::Chunked => read_chunks(reader, body),
-    }
-}
-
-fn read_head_bytes(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>, RequestError> {
+/// Reads up to the empty line. Empty lines before a request are allowed.
+fn read_head(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>, RequestError> {
     // A TLS handshake has no line end to wait for.
     match reader.fill_buf()?.first() {
         None => return Ok(None),
         Some(first) if first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n') => {}
-        Some(_) => {
-            return Err(RequestError::Malformed("this is not HTTP (https:// on a plain port?)"));
-        }
+        Some(_) => return Err(refused(400, "this is not HTTP (https:// on a plain port?)")),
     }
     let mut head = Vec::new();
     let mut begun = false;
     loop {
         let start = head.len();
-        read_line(reader, &mut head)?;
-        // Empty lines before a request are allowed; after it one ends its head.
-        let blank = is_blank(&head[start..]);
+        reader.by_ref().take((MAX_HEAD - start) as u64).read_until(b'\n', &mut head)?;
+        if !head[start..].ends_with(b"\n") {
+            return Err(if head.len() == MAX_HEAD { HEAD_TOO_LARGE } else { ended() });
+        }
+        let blank = head[start..].iter().all(|byte| matches!(byte, b'\r' | b'\n'));
         if blank && begun {
             return Ok(Some(head));
         }
@@ -94,60 +122,59 @@ fn read_head_bytes(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>, Request
     }
 }
 
-fn is_blank(lines: &[u8]) -> bool {
-    lines.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
-}
-
-/// Appends one line with its end.
-fn read_line(reader: &mut impl BufRead, lines: &mut Vec<u8>) -> Result<(), RequestError> {
-    let room = (MAX_HEAD - lines.len()) as u64;
-    let read = reader.by_ref().take(room).read_until(b'\n', lines)?;
-    if read > 0 && lines.ends_with(b"\n") {
-        return Ok(());
-    }
-    Err(if lines.len() == MAX_HEAD { RequestError::HeadTooLarge } else { ended() })
-}
-
-fn read_exactly(reader: &mut impl Read, length: usize, body: &mut Vec<u8>) -> Result<(), RequestError> {
-    let read = reader.by_ref().take(length as u64).read_to_end(body)?;
-    if read == length { Ok(()) } else { Err(ended()) }
-}
-
-fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> Result<(), RequestError> {
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        read_line(reader, &mut line)?;
-        let Ok(httparse::Status::Complete((_, size))) = httparse::parse_chunk_size(&line) else {
-            return Err(RequestError::Malformed("chunk size"));
-        };
-        if size == 0 {
-            return read_trailers(reader);
-        }
-        let room = MAX_BODY - body.len();
-        let size = usize::try_from(size).ok().filter(|size| *size <= room).ok_or(RequestError::BodyTooLarge)?;
-        read_exactly(reader, size, body)?;
-        line.clear();
-        read_line(reader, &mut line)?;
-        if !is_blank(&line) {
-            return Err(RequestError::Malformed("a chunk is longer than its size"));
-        }
-    }
-}
-
-fn read_trailers(reader: &mut impl BufRead) -> Result<(), RequestError> {
-    let mut trailers = Vec::new();
-    loop {
-        let start = trailers.len();
-        read_line(reader, &mut trailers)?;
-        if is_blank(&trailers[start..]) {
-            return Ok(());
-        }
-    }
-}
-
 fn ended() -> RequestError {
     RequestError::Io(io::ErrorKind::UnexpectedEof.into())
+}
+
+fn is_json(content_type: &[u8]) -> bool {
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
+
+/// Whether it is a loopback name, with a port or without, and nothing else.
+fn is_loopback(host: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(host) else { return false };
+    let name = authority.host();
+    let is_whole =
+        authority.as_str() == name || authority.as_str() == format!("{name}:{}", authority.port_u16().unwrap_or(0));
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    is_whole && (name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback()))
+}
+
+struct Headers<'a>(&'a [httparse::Header<'a>]);
+
+impl<'a> Headers<'a> {
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+    }
+
+    /// The header's value, if it is there once.
+    fn only(&self, name: &'static str) -> Option<&'a [u8]> {
+        let mut values = self.all(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// Whether one of the header's comma-separated values is this one.
+    fn lists(&self, name: &'static str, value: &str) -> bool {
+        let mut values = self.all(name).flat_map(|line| line.split(|byte| *byte == b','));
+        values.any(|candidate| candidate.trim_ascii().eq_ignore_ascii_case(value.as_bytes()))
+    }
+
+    /// The body's length. Digits only: `parse` alone would take a sign.
+    fn length(&self) -> Result<usize, RequestError> {
+        if self.all("transfer-encoding").next().is_some() {
+            return Err(LENGTH_REQUIRED);
+        }
+        if self.all("content-length").next().is_none() {
+            return Ok(0);
+        }
+        let digits = self.only("content-length").and_then(|value| str::from_utf8(value).ok()).unwrap_or_default();
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(refused(400, "malformed Content-Length"));
+        }
+        // Only digits are left, so the one way to fail is to be too big.
+        digits.parse().map_err(|_| BODY_TOO_LARGE)
+    }
 }
 
 #[cfg(test)]

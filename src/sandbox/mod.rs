@@ -7,6 +7,7 @@
 //! server ──> http ──> service ──> rules ──> store          service ──> answer ──> server
 //!  sockets    bytes -> request     a document -> changes     members              one write
 //!                        │ gate: rate limit, every n-th request fails
+//!                        └ a GET ──> inspect: the page, and the JSON that it shows
 //! ```
 //! Everything but `server` and the socket end of `http` and `answer` is pure or a lock around something pure.
 
@@ -22,24 +23,28 @@ use thiserror::Error;
 
 mod answer;
 mod http;
+mod identifiers;
+mod inspect;
 mod limit;
+mod page;
+mod recent;
 mod refusal;
 mod rules;
 mod server;
 mod service;
 mod stats;
-mod stop;
 mod store;
 mod users;
+mod views;
 
+pub use identifiers::Named;
 pub use limit::{RateLimit, RateLimitError};
 pub use stats::Stats;
-pub use store::{Alias, CohortView};
+pub use store::{Effect, Operation};
+pub use views::{Alias, Applied, CohortView, Totals};
 
-use rules::Credentials;
 use server::Server;
 use service::Service;
-use store::Store;
 use users::KnownUsers;
 
 /// What the sandbox listens on, what it accepts, and how it misbehaves. It has no `Debug`, as it holds both keys.
@@ -62,6 +67,8 @@ pub struct Options {
     pub fail_every: Option<NonZeroU64>,
     /// How many API requests a window lets through; the others are answered with 429 and not applied.
     pub rate_limit: Option<RateLimit>,
+    /// Whether it serves the page and the JSON behind it, which show everything to everyone on this machine.
+    pub page: bool,
 }
 
 /// Why the sandbox could not start.
@@ -98,15 +105,7 @@ pub fn start(options: Options) -> Result<Sandbox, Error> {
     }
     let known = options.users.as_deref().map(read_users).transpose()?;
     let listener = TcpListener::bind(listen).map_err(|source| Error::Listen { listen, source })?;
-    let service = Service::new(service::Settings {
-        credentials: Credentials { partner_api_key: options.partner_api_key, client_secret: options.client_secret },
-        partner: options.partner,
-        latency: options.latency,
-        fail_every: options.fail_every,
-        rate_limit: options.rate_limit,
-        store: Store::new(known),
-    });
-    let server = Server::start(listener, service).map_err(|source| Error::Thread { source })?;
+    let server = Server::start(listener, Service::new(options, known)).map_err(|source| Error::Thread { source })?;
     log::info!("the sandbox listens on {}", server.address());
     Ok(Sandbox { server })
 }
@@ -131,11 +130,6 @@ impl Sandbox {
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
         self.server.service().stats()
-    }
-
-    /// Blocks until the sandbox is stopped.
-    pub fn wait(&self) {
-        self.server.wait();
     }
 
     /// Closes the listener and cuts every connection. Stopping again has no effect.

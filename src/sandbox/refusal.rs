@@ -31,13 +31,12 @@ pub enum Refusal {
     ShouldRemove,
     #[error("Only 1,000 user_ids, device_ids, and aliases allowed per request")]
     TooManyIdentifiers,
+    #[error("the Host header must be a loopback name, such as 127.0.0.1")]
+    Host,
     #[error("Not Found")]
     NotFound,
     #[error("Method Not Allowed")]
-    MethodNotAllowed {
-        /// The method that this path takes.
-        allow: &'static str,
-    },
+    OnlyPost,
     #[error("Rate limit exceeded")]
     RateLimited,
     #[error("Service Unavailable")]
@@ -49,21 +48,12 @@ impl Refusal {
     pub fn status(self) -> u16 {
         match self {
             Self::PartnerApiKey | Self::ClientSecret => 401,
+            Self::Host => 403,
             Self::NotFound => 404,
-            Self::MethodNotAllowed { .. } => 405,
+            Self::OnlyPost => 405,
             Self::RateLimited => 429,
             Self::Unavailable => 503,
-            Self::ContentType
-            | Self::InvalidJson
-            | Self::CohortId
-            | Self::Name
-            | Self::CreatedAt
-            | Self::CohortChanges
-            | Self::UserIds
-            | Self::DeviceIds
-            | Self::Aliases
-            | Self::ShouldRemove
-            | Self::TooManyIdentifiers => 400,
+            _ => 400,
         }
     }
 }

@@ -6,20 +6,16 @@
 use jiff::{Timestamp, civil::DateTime};
 use serde_json::{Map, Value};
 
+use super::Options;
+use super::identifiers::Identifier;
 use super::refusal::Refusal;
-use super::store::{Change, Identifier, Operation};
+use super::store::{Change, Operation};
 
 /// Braze's limit of `user_ids`, `device_ids` and `aliases` combined a request.
 const MAX_IDENTIFIERS: usize = 1_000;
 
 /// A whole body, which is one JSON object. A repeated key counts by its last value; what is not known is not looked at.
 pub type Document = Map<String, Value>;
-
-/// The two keys that every request has to carry in its body.
-pub struct Credentials {
-    pub partner_api_key: String,
-    pub client_secret: String,
-}
 
 /// A cohort's name, checked.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,8 +33,8 @@ pub struct Users<'a> {
 }
 
 /// Checks a request to the cohort name endpoint.
-pub fn naming<'a>(document: &'a Document, credentials: &Credentials) -> Result<Naming<'a>, Refusal> {
-    authorize(document, credentials)?;
+pub fn naming<'a>(document: &'a Document, options: &Options) -> Result<Naming<'a>, Refusal> {
+    authorize(document, options)?;
     Ok(Naming {
         cohort_id: cohort_id(document)?,
         name: text(document, "name").filter(|name| !name.is_empty()).ok_or(Refusal::Name)?,
@@ -47,8 +43,8 @@ pub fn naming<'a>(document: &'a Document, credentials: &Credentials) -> Result<N
 }
 
 /// Checks a request to the user cohort endpoint.
-pub fn users<'a>(document: &'a Document, credentials: &Credentials) -> Result<Users<'a>, Refusal> {
-    authorize(document, credentials)?;
+pub fn users<'a>(document: &'a Document, options: &Options) -> Result<Users<'a>, Refusal> {
+    authorize(document, options)?;
     let cohort_id = cohort_id(document)?;
     let parts = document.get("cohort_changes").and_then(Value::as_array).ok_or(Refusal::CohortChanges)?;
     let mut changes = Vec::new();
@@ -65,11 +61,11 @@ fn text<'a>(object: &'a Document, key: &str) -> Option<&'a str> {
     object.get(key)?.as_str()
 }
 
-fn authorize(document: &Document, credentials: &Credentials) -> Result<(), Refusal> {
-    if text(document, "partner_api_key") != Some(&credentials.partner_api_key) {
+fn authorize(document: &Document, options: &Options) -> Result<(), Refusal> {
+    if text(document, "partner_api_key") != Some(&options.partner_api_key) {
         return Err(Refusal::PartnerApiKey);
     }
-    if text(document, "client_secret") != Some(&credentials.client_secret) {
+    if text(document, "client_secret") != Some(&options.client_secret) {
         return Err(Refusal::ClientSecret);
     }
     Ok(())

@@ -1,19 +1,15 @@
 //! The sockets: a listener, one thread a connection, and an end to all of it that cannot hang.
 
+use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::answer::{Answer, Framing, deliver};
-use super::http::{RequestError, read_body, read_head};
+use super::answer::Answer;
+use super::http::{Head, RequestError};
 use super::service::Service;
-use super::stop::StopSignal;
-
-mod connections;
-
-use connections::Connections;
 
 /// How long a connection may be silent, between requests as within one.
 const IDLE: Duration = Duration::from_mins(5);
@@ -21,7 +17,7 @@ const IDLE: Duration = Duration::from_mins(5);
 const WRITE: Duration = Duration::from_mins(1);
 /// How long to wait where the system has no socket to give.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
-/// How long stopping waits for a thread that does not end, before it leaves it alone.
+/// How long stopping tries to wake the listener's thread, before it leaves it alone.
 const STOP: Duration = Duration::from_secs(5);
 /// How long, and how many bytes, a refused client may go on sending so that it can read why.
 const LINGER: Duration = Duration::from_secs(2);
@@ -33,9 +29,16 @@ const BUFFER: usize = 64 * 1024;
 pub struct Server {
     address: SocketAddr,
     service: Service,
-    stop: StopSignal,
-    connections: Arc<Connections>,
+    open: Mutex<Open>,
     acceptor: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The connections that are open, so that they can be cut.
+#[derive(Default)]
+struct Open {
+    is_stopped: bool,
+    opened: u64,
+    sockets: HashMap<u64, Arc<TcpStream>>,
 }
 
 impl Server {
@@ -44,13 +47,8 @@ impl Server {
     /// # Errors
     /// The system gives no address or no thread.
     pub fn start(listener: TcpListener, service: Service) -> io::Result<Arc<Self>> {
-        let server = Arc::new(Self {
-            address: listener.local_addr()?,
-            service,
-            stop: StopSignal::default(),
-            connections: Arc::default(),
-            acceptor: Mutex::new(None),
-        });
+        let address = listener.local_addr()?;
+        let server = Arc::new(Self { address, service, open: Mutex::default(), acceptor: Mutex::new(None) });
         let accepting = Arc::clone(&server);
         let acceptor = thread::Builder::new().name("sandbox".to_owned()).spawn(move || accepting.accept(&listener))?;
         *server.acceptor.lock().unwrap_or_else(PoisonError::into_inner) = Some(acceptor);
@@ -67,48 +65,62 @@ impl Server {
         &self.service
     }
 
-    /// Blocks until it is stopped.
-    pub fn wait(&self) {
-        self.stop.wait();
+    /// Cuts all connections and closes the listener. What they had begun to answer is not waited for.
+    pub fn stop(&self) {
+        {
+            let mut open = self.open();
+            open.is_stopped = true;
+            // It fails only where the client has cut it already.
+            open.sockets.values().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
+        }
+        let acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Nothing but a connection wakes `accept`. Where none can be made, waiting for the thread would hang.
+        if let Some(acceptor) = acceptor
+            && TcpStream::connect_timeout(&self.address, STOP).is_ok()
+            && acceptor.join().is_err()
+        {
+            log::error!("the sandbox's listener panicked");
+        }
     }
 
-    /// Closes the listener, cuts all connections and waits for their threads, 5 s at most.
-    pub fn stop(&self) {
-        self.stop.stop();
-        let acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(acceptor) = acceptor {
-            // Nothing but a connection wakes `accept`. Where none can be made, waiting for the thread would hang.
-            if TcpStream::connect_timeout(&self.address, STOP).is_ok() && acceptor.join().is_err() {
-                log::error!("the sandbox's listener panicked");
-            }
-        }
-        self.connections.cut(STOP);
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        loop {
-            let accepted = listener.accept();
-            if self.stop.is_stopped() {
-                return;
-            }
-            let opened = accepted.and_then(|(socket, _)| self.open(socket));
-            if let Err(error) = opened {
-                log::warn!("cannot take a connection: {error}");
-                self.stop.pause(ACCEPT_AGAIN);
+        for socket in listener.incoming() {
+            match socket.and_then(|socket| self.begin(socket)) {
+                Ok(is_stopped) if is_stopped => return,
+                Ok(_) => {}
+                Err(error) => {
+                    log::warn!("cannot take a connection: {error}");
+                    thread::sleep(ACCEPT_AGAIN);
+                }
             }
         }
     }
 
-    fn open(self: &Arc<Self>, socket: TcpStream) -> io::Result<()> {
-        let connection = self.connections.open(socket);
-        let server = Arc::clone(self);
+    /// Serves a connection on a thread of its own; returns whether the server is stopped instead.
+    fn begin(self: &Arc<Self>, socket: TcpStream) -> io::Result<bool> {
+        let socket = Arc::new(socket);
+        let number = {
+            let mut open = self.open();
+            if open.is_stopped {
+                return Ok(true);
+            }
+            open.opened += 1;
+            let number = open.opened;
+            open.sockets.insert(number, Arc::clone(&socket));
+            number
+        };
         self.service.count_connection();
+        let closing = Closing { server: Arc::clone(self), number };
         thread::Builder::new().name("sandbox-connection".to_owned()).spawn(move || {
-            if let Err(error) = server.serve(connection.socket()) {
+            if let Err(error) = closing.server.serve(&socket) {
                 log::debug!("a connection ended: {error}");
             }
         })?;
-        Ok(())
+        Ok(false)
     }
 
     /// Answers one request after the other until either side ends the connection.
@@ -119,18 +131,18 @@ impl Server {
         let mut reader = BufReader::with_capacity(BUFFER, socket);
         let mut body = Vec::new();
         loop {
-            let head = match read_head(&mut reader) {
+            let read = Head::read(&mut reader)
+                .and_then(|head| head.map(|head| head.read_body(&mut reader, &mut body).map(|()| head)).transpose());
+            let head = match read {
                 Ok(Some(head)) => head,
                 Ok(None) => return Ok(()),
                 Err(error) => return self.refuse(&mut reader, socket, error),
             };
-            if let Err(error) = read_body(&mut reader, &mut socket, &head, &mut body) {
-                return self.refuse(&mut reader, socket, error);
-            }
-            let answer = self.service.answer(&head, &body, |latency| self.stop.pause(latency));
-            log::info!("{} {} ({} bytes) -> {}", head.method, head.path, body.len(), answer.status);
-            let framing = Framing { keep_alive: head.keep_alive, head_only: head.method == "HEAD" };
-            deliver(&mut socket, &answer, framing)?;
+            let answer = self.service.answer(&head, &body, thread::sleep);
+            // A page asks every second.
+            let level = if head.method == "GET" { log::Level::Debug } else { log::Level::Info };
+            log::log!(level, "{} {} ({} bytes) -> {}", head.method, head.path, body.len(), answer.status);
+            answer.deliver(&mut socket, head.keep_alive)?;
             if !head.keep_alive {
                 return Ok(());
             }
@@ -138,16 +150,27 @@ impl Server {
     }
 
     fn refuse(&self, reader: &mut impl Read, mut socket: &TcpStream, error: RequestError) -> Result<(), RequestError> {
-        let Some(status) = error.status() else {
+        let RequestError::Refused { status, message } = error else {
             return Err(error);
         };
-        self.service.count_unreadable(status);
-        let answer = Answer::message(status, &error.to_string());
-        deliver(&mut socket, &answer, Framing { keep_alive: false, head_only: false })?;
+        self.service.count_unreadable(status, message);
+        Answer::message(status, message).deliver(&mut socket, false)?;
         // Closing with bytes unread resets the connection, and the client may lose the answer over it.
         socket.shutdown(Shutdown::Write)?;
         socket.set_read_timeout(Some(LINGER))?;
         io::copy(&mut reader.take(LINGER_BYTES), &mut io::sink())?;
         Err(error)
+    }
+}
+
+/// Forgets a connection when its thread ends, however it does; with the last hold on it the socket closes.
+struct Closing {
+    server: Arc<Server>,
+    number: u64,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.server.open().sockets.remove(&self.number);
     }
 }

@@ -2,35 +2,26 @@
 
 use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use percent_encoding::percent_decode_str;
-use serde_json::json;
 
+use super::Options;
 use super::answer::Answer;
 use super::http::Head;
-use super::limit::{RateLimit, RateWindow, Standing};
+use super::inspect;
+use super::limit::{RateWindow, Standing};
+use super::recent::{Page, shortened};
 use super::refusal::Refusal;
-use super::rules::{self, Credentials};
-use super::stats::{Recorder, Stats};
-use super::store::{Change, CohortView, Operation, Store};
-
-/// What the service accepts and how it behaves.
-pub struct Settings {
-    pub credentials: Credentials,
-    pub partner: Option<String>,
-    pub latency: Duration,
-    pub fail_every: Option<NonZeroU64>,
-    pub rate_limit: Option<RateLimit>,
-    pub store: Store,
-}
+use super::rules;
+use super::stats::{Recorder, RequestRecord, Stats};
+use super::store::{Change, Operation, Store};
+use super::users::KnownUsers;
+use super::views::CohortView;
 
 /// Braze's side of the cohort API, without a socket.
 pub struct Service {
-    credentials: Credentials,
-    partner: Option<String>,
-    latency: Duration,
-    started: Instant,
+    options: Options,
     gate: Mutex<Gate>,
     store: Mutex<Store>,
     recorder: Recorder,
@@ -57,76 +48,70 @@ impl Gate {
     }
 }
 
-/// What a method and a path ask for.
-#[derive(Debug, PartialEq, Eq)]
-enum Route {
+/// What Braze's API is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
     /// `POST /partners/{partner}/cohorts`: creates or renames a cohort.
     Naming,
     /// `POST /partners/{partner}/cohorts/users`: adds and removes members.
     Users,
-    /// `GET /cohorts`: all cohorts, without their members.
-    Cohorts,
-    /// `GET /cohorts/ID`: one cohort with its members.
-    Cohort(String),
-    /// `GET /stats`: what was counted.
-    Stats,
 }
 
-/// Finds the route. If `partner` is set, the path of any other partner is not found.
-fn route(method: &str, path: &str, partner: Option<&str>) -> Result<Route, Refusal> {
-    let decoded = |segment: &str| percent_decode_str(segment).decode_utf8().map(String::from).ok();
-    let serves = |segment: &str| match partner {
-        None => !segment.is_empty(),
-        Some(partner) => decoded(segment).as_deref() == Some(partner),
-    };
+/// The call that a path belongs to, and its partner. If `wanted` is set, the path of any other partner is not found.
+fn call(path: &str, wanted: Option<&str>) -> Option<(Call, String)> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let (allow, route) = match segments[..] {
-        ["partners", name, "cohorts"] if serves(name) => ("POST", Route::Naming),
-        ["partners", name, "cohorts", "users"] if serves(name) => ("POST", Route::Users),
-        ["cohorts"] => ("GET", Route::Cohorts),
-        ["cohorts", id] => ("GET", Route::Cohort(decoded(id).ok_or(Refusal::NotFound)?)),
-        ["stats"] => ("GET", Route::Stats),
-        _ => return Err(Refusal::NotFound),
+    let (partner, call) = match segments[..] {
+        ["partners", partner, "cohorts"] => (partner, Call::Naming),
+        ["partners", partner, "cohorts", "users"] => (partner, Call::Users),
+        _ => return None,
     };
-    if method == allow { Ok(route) } else { Err(Refusal::MethodNotAllowed { allow }) }
+    let partner = percent_decode_str(partner).decode_utf8().ok()?.into_owned();
+    let is_served = wanted.map_or(!partner.is_empty(), |wanted| wanted == partner);
+    is_served.then_some((call, partner))
 }
 
 impl Service {
     /// A service that has seen no request yet.
-    pub fn new(settings: Settings) -> Self {
-        let window = settings.rate_limit.map(RateWindow::new);
-        Self {
-            credentials: settings.credentials,
-            partner: settings.partner,
-            latency: settings.latency,
-            started: Instant::now(),
-            gate: Mutex::new(Gate { window, fail_every: settings.fail_every, passed: 0 }),
-            store: Mutex::new(settings.store),
-            recorder: Recorder::default(),
-        }
+    pub fn new(options: Options, known: Option<KnownUsers>) -> Self {
+        let window = options.rate_limit.map(RateWindow::new);
+        let gate = Mutex::new(Gate { window, fail_every: options.fail_every, passed: 0 });
+        Self { options, gate, store: Mutex::new(Store::new(known)), recorder: Recorder::new() }
     }
 
     /// Answers one request. A GET is a look inside: it passes no gate and is not counted.
     ///
     /// `pause` waits out the latency. A request is applied before it, so a client that gives up has been heard nevertheless.
     pub fn answer(&self, head: &Head, body: &[u8], pause: impl FnOnce(Duration)) -> Answer {
-        let route = route(&head.method, &head.path, self.partner.as_deref());
+        let call = call(&head.path, self.options.partner.as_deref());
         if head.method == "GET" {
-            return route.map_or_else(Answer::from, |route| self.inspect(&route));
+            return self.look(head, call.is_some());
         }
-        let _in_flight = self.recorder.enter();
-        self.recorder.count(|stats| match route {
-            Ok(Route::Naming) => stats.naming_requests += 1,
-            Ok(Route::Users) => stats.users_requests += 1,
-            _ => {}
+        let call = call.ok_or(Refusal::NotFound);
+        let call = if head.method == "POST" { call } else { call.and(Err(Refusal::OnlyPost)) };
+        let (_in_flight, mut record) = self.recorder.enter(&head.method, &head.path, body.len());
+        self.recorder.count(|stats| match call {
+            Ok((Call::Naming, _)) => stats.naming_requests += 1,
+            Ok((Call::Users, _)) => stats.users_requests += 1,
+            Err(_) => {}
         });
-        let (passed, standing) = lock(&self.gate).pass(self.started.elapsed());
-        let applied = passed.and(route).and_then(|route| self.apply(&route, head, body));
-        let mut answer = applied.map_or_else(Answer::from, |()| Answer::message(201, "success"));
+        let (passed, standing) = lock(&self.gate).pass(self.recorder.elapsed());
+        let applied = passed.and(call).and_then(|(call, partner)| self.apply(call, &partner, head, body, &mut record));
+        record.message = applied.map_or_else(|refusal| refusal.to_string(), |()| "success".to_owned());
+        let mut answer = applied.map_or_else(Answer::from, |()| Answer::message(201, &record.message));
         answer.headers.extend(standing.into_iter().flat_map(rate_limit_headers));
-        self.recorder.count(|stats| stats.count_answer(answer.status));
-        pause(self.latency);
+        record.status = answer.status;
+        self.recorder.answered(record);
+        pause(self.options.latency);
         answer
+    }
+
+    fn look(&self, head: &Head, is_call: bool) -> Answer {
+        match (is_call, self.options.page, head.is_loopback_host) {
+            (true, ..) => Refusal::OnlyPost.into(),
+            (_, false, _) => Refusal::NotFound.into(),
+            (.., false) => Refusal::Host.into(),
+            _ => inspect::answer(head, &self.store, &self.recorder),
+        }
     }
 
     /// Counts a new connection.
@@ -135,8 +120,9 @@ impl Service {
     }
 
     /// Counts the answer to something that could not be read as a request.
-    pub fn count_unreadable(&self, status: u16) {
-        self.recorder.count(|stats| stats.count_answer(status));
+    pub fn count_unreadable(&self, status: u16, message: &str) {
+        let (_in_flight, record) = self.recorder.enter("", "", 0);
+        self.recorder.answered(RequestRecord { status, message: message.to_owned(), ..record });
     }
 
     /// What was counted so far.
@@ -146,36 +132,37 @@ impl Service {
 
     /// The cohort with this ID.
     pub fn cohort(&self, id: &str) -> Option<CohortView> {
-        lock(&self.store).cohort(id)
+        lock(&self.store).cohort(id, Page::ALL)
     }
 
-    fn apply(&self, route: &Route, head: &Head, body: &[u8]) -> Result<(), Refusal> {
+    fn apply(
+        &self,
+        call: Call,
+        partner: &str,
+        head: &Head,
+        body: &[u8],
+        record: &mut RequestRecord,
+    ) -> Result<(), Refusal> {
         if !head.is_json {
             return Err(Refusal::ContentType);
         }
         let document = serde_json::from_slice(body).map_err(|_| Refusal::InvalidJson)?;
-        match route {
-            Route::Naming => lock(&self.store).name(&rules::naming(&document, &self.credentials)?),
-            Route::Users => {
-                let users = rules::users(&document, &self.credentials)?;
-                lock(&self.store).apply(&users);
-                let (added, removed) = count(&users.changes);
-                self.recorder.count(|stats| stats.count_batch(added, removed));
+        let cohort_id = match call {
+            Call::Naming => {
+                let naming = rules::naming(&document, &self.options)?;
+                lock(&self.store).name(partner, &naming);
+                naming.cohort_id
             }
-            Route::Cohorts | Route::Cohort(_) | Route::Stats => return Err(Refusal::NotFound),
-        }
+            Call::Users => {
+                let users = rules::users(&document, &self.options)?;
+                lock(&self.store).apply(partner, record.request, &users);
+                (record.add, record.remove) = count(&users.changes);
+                self.recorder.count(|stats| stats.count_batch(record.add, record.remove));
+                users.cohort_id
+            }
+        };
+        record.cohort_id = Some(shortened(cohort_id));
         Ok(())
-    }
-
-    fn inspect(&self, route: &Route) -> Answer {
-        match route {
-            Route::Cohorts => Answer::json(200, &json!({ "cohorts": lock(&self.store).cohorts() })),
-            Route::Cohort(id) => {
-                self.cohort(id).map_or_else(|| Refusal::NotFound.into(), |cohort| Answer::json(200, &cohort))
-            }
-            Route::Stats => Answer::json(200, &self.stats()),
-            Route::Naming | Route::Users => Refusal::MethodNotAllowed { allow: "POST" }.into(),
-        }
     }
 }
 
@@ -196,7 +183,8 @@ fn rate_limit_headers(standing: Standing) -> [(&'static str, String); 3] {
     ]
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What it protects is whole at every moment, so a panic elsewhere takes nothing away.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::recent::{Page, Recent, shortened};
+
 const MAX_BATCH_SIZES: usize = 100_000;
+/// How many requests are kept.
+const RECENT_REQUESTS: usize = 1_000;
 
 /// Counts since the start; no GET is in any of them but `connections`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -59,22 +64,65 @@ impl Stats {
     }
 }
 
-/// The stats that all connections share.
-#[derive(Default)]
+/// An API request and its answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RequestRecord {
+    /// Requests are numbered from 1 as they arrive.
+    pub request: u64,
+    /// When it arrived, in seconds since the sandbox started.
+    pub seconds: f64,
+    /// Empty if it could not be read.
+    pub method: String,
+    /// Empty if it could not be read.
+    pub path: String,
+    /// `None` if it was refused before anyone looked.
+    pub cohort_id: Option<String>,
+    /// The body's length.
+    pub bytes: usize,
+    /// Identifiers to add, as sent; 0 if it was refused.
+    pub add: u32,
+    /// Identifiers to remove, as sent; 0 if it was refused.
+    pub remove: u32,
+    pub status: u16,
+    /// What was answered.
+    pub message: String,
+}
+
+/// The stats and the last requests, which all connections share.
 pub struct Recorder {
+    started: Instant,
     recording: Mutex<Recording>,
 }
 
-#[derive(Default)]
 struct Recording {
+    requests: u64,
     in_flight: u64,
     stats: Stats,
+    recent: Recent<RequestRecord>,
 }
 
 impl Recorder {
+    /// The sandbox starts now.
+    pub fn new() -> Self {
+        let recent = Recent::new(RECENT_REQUESTS);
+        let recording = Recording { requests: 0, in_flight: 0, stats: Stats::default(), recent };
+        Self { started: Instant::now(), recording: Mutex::new(recording) }
+    }
+
+    /// The time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// The counts so far.
     pub fn stats(&self) -> Stats {
         self.lock().stats.clone()
+    }
+
+    /// How many requests there were, and this part of the last 1,000, the newest first.
+    pub fn requests(&self, page: Page) -> (u64, Vec<RequestRecord>) {
+        let recording = self.lock();
+        (recording.requests, page.of(recording.recent.iter()).cloned().collect())
     }
 
     /// Counts in place; keep it short, everyone waits for it.
@@ -82,12 +130,33 @@ impl Recorder {
         count(&mut self.lock().stats);
     }
 
-    /// An API request is in flight until the guard is dropped.
-    pub fn enter(&self) -> InFlight<'_> {
+    /// An API request is in flight until the guard is dropped. Returns its record, to be filled in.
+    pub fn enter(&self, method: &str, path: &str, bytes: usize) -> (InFlight<'_>, RequestRecord) {
+        let seconds = self.elapsed().as_secs_f64();
         let mut recording = self.lock();
+        recording.requests += 1;
         recording.in_flight += 1;
         recording.stats.max_in_flight = recording.stats.max_in_flight.max(recording.in_flight);
-        InFlight { recorder: self }
+        let record = RequestRecord {
+            request: recording.requests,
+            seconds,
+            method: shortened(method),
+            path: shortened(path),
+            cohort_id: None,
+            bytes,
+            add: 0,
+            remove: 0,
+            status: 0,
+            message: String::new(),
+        };
+        (InFlight { recorder: self }, record)
+    }
+
+    /// Counts and keeps what was answered.
+    pub fn answered(&self, record: RequestRecord) {
+        let mut recording = self.lock();
+        recording.stats.count_answer(record.status);
+        recording.recent.push(record);
     }
 
     fn lock(&self) -> MutexGuard<'_, Recording> {
@@ -137,9 +206,10 @@ mod tests {
 
     #[test]
     fn the_most_in_flight_is_kept() {
-        let recorder = Recorder::default();
-        drop((recorder.enter(), recorder.enter()));
-        drop(recorder.enter());
+        let recorder = Recorder::new();
+        let enter = || recorder.enter("POST", "/", 0).0;
+        drop((enter(), enter()));
+        drop(enter());
         assert_eq!(recorder.stats().max_in_flight, 2);
     }
 }

@@ -1,25 +1,30 @@
 //! Cohorts and their members. Adding and removing are set operations.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use serde::Serialize;
 
+use super::identifiers::{Identifier, IdentifierMap};
+use super::recent::{Page, Recent, shortened};
 use super::rules::{Naming, Users};
 use super::users::KnownUsers;
+use super::views::{Alias, Applied, CohortSummary, CohortView, Membership, Totals, Unmatched};
+
+/// How many changes of each cohort are kept, and how many that matched no user.
+const RECENT_CHANGES: usize = 100;
+const RECENT_UNMATCHED: usize = 1_000;
+/// The most that a search finds of each kind.
+const MAX_FOUND: usize = 1_000;
 
 /// What a change does with its identifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
+    /// It is to be a member.
     Add,
+    /// It is to be none.
     Remove,
-}
-
-/// One identifier, by its kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Identifier<S> {
-    ExternalId(S),
-    DeviceId(S),
-    Alias { label: S, name: S },
 }
 
 /// One identifier to add or to remove.
@@ -29,42 +34,22 @@ pub struct Change<'a> {
     pub identifier: Identifier<&'a str>,
 }
 
-/// A cohort as it is at one moment. Each member is listed exactly once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CohortView {
-    /// Its ID, as requests gave it.
-    pub cohort_id: String,
-    /// What Braze shows it as; `None` where members came before a name.
-    pub name: Option<String>,
-    /// As the latest naming request gave it.
-    pub created_at: Option<String>,
-    /// The number of members.
-    pub members: usize,
-    /// External IDs, sorted.
-    pub user_ids: Vec<String>,
-    /// Device IDs, sorted. With known users: of members without an external ID.
-    pub device_ids: Vec<String>,
-    /// Aliases, sorted. With known users: of members with neither of the other two.
-    pub aliases: Vec<Alias>,
-    /// With known users: identifiers that were to be added and matched nobody, counted each time.
-    pub unknown: u64,
-}
-
-/// A user alias.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Alias {
-    /// Which alias it is, such as `email`.
-    pub alias_label: String,
-    /// Its value for this user.
-    pub alias_name: String,
-}
-
-/// A cohort without its members' identifiers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CohortSummary {
-    pub cohort_id: String,
-    pub name: Option<String>,
-    pub members: usize,
+/// What came of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// A new member.
+    Added,
+    /// Added, and a member before.
+    AlreadyMember,
+    /// A member no more.
+    Removed,
+    /// Removed, and no member before.
+    NotMember,
+    /// No known user has the identifier.
+    NoSuchUser,
+    /// The known user with this device ID has an external ID, so it is not found by device.
+    DeviceOfIdentified,
 }
 
 /// All cohorts.
@@ -73,13 +58,30 @@ pub struct Store {
     cohorts: BTreeMap<String, Cohort>,
 }
 
-/// With known users each member stands here under the one identifier that stands for its user.
-#[derive(Default)]
 struct Cohort {
     name: Option<String>,
+    partner: String,
     created_at: Option<String>,
-    members: Members,
+    /// Since which request each is one. With known users each member is here under the one identifier that stands for
+    /// its user.
+    members: IdentifierMap<u64>,
     unknown: u64,
+    unmatched: Recent<Applied>,
+    changes: Recent<Applied>,
+}
+
+impl Default for Cohort {
+    fn default() -> Self {
+        Self {
+            name: None,
+            partner: String::new(),
+            created_at: None,
+            members: IdentifierMap::default(),
+            unknown: 0,
+            unmatched: Recent::new(RECENT_UNMATCHED),
+            changes: Recent::new(RECENT_CHANGES),
+        }
+    }
 }
 
 impl Store {
@@ -89,99 +91,134 @@ impl Store {
     }
 
     /// Creates or renames the cohort.
-    pub fn name(&mut self, naming: &Naming) {
+    pub fn name(&mut self, partner: &str, naming: &Naming) {
         let cohort = self.cohorts.entry(naming.cohort_id.to_owned()).or_default();
+        partner.clone_into(&mut cohort.partner);
         cohort.name = Some(naming.name.to_owned());
         cohort.created_at = Some(naming.created_at.to_owned());
     }
 
-    /// Applies all changes in order. A cohort that was never named is created without a name.
-    pub fn apply(&mut self, users: &Users) {
+    /// Applies all changes of a request in order. A cohort that was never named is created without a name.
+    pub fn apply(&mut self, partner: &str, request: u64, users: &Users) {
         let cohort = self.cohorts.entry(users.cohort_id.to_owned()).or_default();
-        for change in &users.changes {
-            let member = match &self.known {
-                Some(known) => known.find(change.identifier),
-                None => Some(change.identifier),
+        partner.clone_into(&mut cohort.partner);
+        for (index, change) in users.changes.iter().enumerate() {
+            let found = self.known.as_ref().map_or(Ok(change.identifier), |known| known.find(change.identifier));
+            let effect = match (change.operation, found) {
+                (Operation::Add, Ok(member)) if cohort.members.insert_new(member, request) => Effect::Added,
+                (Operation::Add, Ok(_)) => Effect::AlreadyMember,
+                (Operation::Remove, Ok(member)) if cohort.members.remove(member) => Effect::Removed,
+                (Operation::Remove, Ok(_)) => Effect::NotMember,
+                (operation, Err(reason)) => {
+                    cohort.unknown += u64::from(operation == Operation::Add);
+                    reason
+                }
             };
-            match (change.operation, member) {
-                (Operation::Add, Some(member)) => cohort.members.insert(member),
-                (Operation::Add, None) => cohort.unknown += 1,
-                (Operation::Remove, Some(member)) => cohort.members.remove(member),
-                (Operation::Remove, None) => {}
+            let applied = || Applied {
+                request,
+                operation: change.operation,
+                identifier: change.identifier.named(shortened),
+                effect,
+            };
+            if found.is_err() {
+                cohort.unmatched.push(applied());
+            }
+            // Those before would be pushed out at once.
+            if index + RECENT_CHANGES >= users.changes.len() {
+                cohort.changes.push(applied());
             }
         }
     }
 
-    /// The cohort with this ID.
-    pub fn cohort(&self, id: &str) -> Option<CohortView> {
-        let cohort = self.cohorts.get(id)?;
-        Some(CohortView {
-            cohort_id: id.to_owned(),
+    /// The cohort with this ID, and this part of each of its lists.
+    pub fn cohort(&self, id: &str, page: Page) -> Option<CohortView> {
+        let (id, cohort) = self.cohorts.get_key_value(id)?;
+        let members = &cohort.members;
+        let mut view = CohortView {
+            cohort_id: id.clone(),
             name: cohort.name.clone(),
+            partner: cohort.partner.clone(),
             created_at: cohort.created_at.clone(),
-            members: cohort.members.len(),
-            user_ids: sorted(&cohort.members.external_ids),
-            device_ids: sorted(&cohort.members.device_ids),
-            aliases: cohort.members.sorted_aliases(),
+            members: members.len(),
             unknown: cohort.unknown,
-        })
+            totals: Totals {
+                user_ids: members.external_ids.len(),
+                device_ids: members.device_ids.len(),
+                aliases: members.alias_count(),
+                unmatched: cohort.unmatched.len(),
+                changes: cohort.changes.len(),
+            },
+            user_ids: page.of(members.external_ids.keys()).cloned().collect(),
+            device_ids: page.of(members.device_ids.keys()).cloned().collect(),
+            aliases: aliases(&members.aliases, page),
+            unmatched: page.of(cohort.unmatched.iter()).cloned().collect(),
+            changes: page.of(cohort.changes.iter()).cloned().collect(),
+        };
+        if page == Page::ALL {
+            view.user_ids.sort_unstable();
+            view.device_ids.sort_unstable();
+            view.aliases.sort_unstable();
+        }
+        Some(view)
     }
 
-    /// All cohorts, by ID.
-    pub fn cohorts(&self) -> Vec<CohortSummary> {
+    /// How many cohorts there are, and this part of them by ID.
+    pub fn cohorts(&self, page: Page) -> (usize, Vec<CohortSummary>) {
         let summary = |(id, cohort): (&String, &Cohort)| CohortSummary {
             cohort_id: id.clone(),
             name: cohort.name.clone(),
+            partner: cohort.partner.clone(),
             members: cohort.members.len(),
+            unknown: cohort.unknown,
         };
-        self.cohorts.iter().map(summary).collect()
+        (self.cohorts.len(), page.of(self.cohorts.iter()).map(summary).collect())
+    }
+
+    /// Which cohorts an identifier is in, of any kind and label; the first 1,000.
+    pub fn memberships(&self, text: &str) -> Vec<Membership> {
+        let found = self.cohorts.iter().flat_map(|(id, cohort)| {
+            let membership = move |identifier: Identifier<&str>, member: Identifier<&str>| {
+                Some(Membership {
+                    cohort_id: id.clone(),
+                    name: cohort.name.clone(),
+                    identifier: identifier.named(str::to_owned),
+                    member: member.named(str::to_owned),
+                    since_request: *cohort.members.get(member)?,
+                })
+            };
+            let known = self.known.iter().flat_map(|known| known.with_text(text));
+            let own = self.known.is_none().then(|| cohort.members.with_text(text)).into_iter().flatten();
+            known
+                .chain(own.map(|(member, _)| (member, member)))
+                .filter_map(move |(as_sent, member)| membership(as_sent, member))
+        });
+        found.take(MAX_FOUND).collect()
+    }
+
+    /// The kept changes of this identifier that matched no user; the first 1,000.
+    pub fn unmatched(&self, text: &str) -> Vec<Unmatched> {
+        let text = shortened(text);
+        let found = self.cohorts.iter().flat_map(|(id, cohort)| {
+            let changes = cohort.unmatched.iter().filter(|change| change.identifier.identifier == text);
+            changes.map(|change| Unmatched { cohort_id: id.clone(), change: change.clone() })
+        });
+        found.take(MAX_FOUND).collect()
     }
 }
 
-/// A set of identifiers; an alias is one by its label and its name.
-#[derive(Default)]
-struct Members {
-    external_ids: HashSet<String>,
-    device_ids: HashSet<String>,
-    aliases: BTreeMap<String, HashSet<String>>,
-}
-
-impl Members {
-    fn insert(&mut self, member: Identifier<&str>) {
-        let (set, text) = match member {
-            Identifier::ExternalId(id) => (&mut self.external_ids, id),
-            Identifier::DeviceId(id) => (&mut self.device_ids, id),
-            Identifier::Alias { label, name } => (self.aliases.entry(label.to_owned()).or_default(), name),
-        };
-        if !set.contains(text) {
-            set.insert(text.to_owned());
-        }
+/// This part of all aliases. Whole labels are skipped at once.
+fn aliases(by_label: &BTreeMap<String, IndexMap<String, u64>>, page: Page) -> Vec<Alias> {
+    let (mut skip, mut left) = (page.offset, page.limit.unwrap_or(usize::MAX));
+    let mut aliases = Vec::new();
+    for (label, names) in by_label {
+        let part = Page { offset: skip, limit: Some(left) };
+        let before = aliases.len();
+        let alias = |name: &String| Alias { alias_label: label.clone(), alias_name: name.clone() };
+        aliases.extend(part.of(names.keys()).map(alias));
+        skip = skip.saturating_sub(names.len());
+        left -= aliases.len() - before;
     }
-
-    fn remove(&mut self, member: Identifier<&str>) {
-        match member {
-            Identifier::ExternalId(id) => self.external_ids.remove(id),
-            Identifier::DeviceId(id) => self.device_ids.remove(id),
-            Identifier::Alias { label, name } => self.aliases.get_mut(label).is_some_and(|names| names.remove(name)),
-        };
-    }
-
-    fn len(&self) -> usize {
-        let aliases: usize = self.aliases.values().map(HashSet::len).sum();
-        self.external_ids.len() + self.device_ids.len() + aliases
-    }
-
-    fn sorted_aliases(&self) -> Vec<Alias> {
-        let alias = |label: &String, name| Alias { alias_label: label.clone(), alias_name: name };
-        let labelled = |(label, names)| sorted(names).into_iter().map(move |name| alias(label, name));
-        self.aliases.iter().flat_map(labelled).collect()
-    }
-}
-
-fn sorted(set: &HashSet<String>) -> Vec<String> {
-    let mut sorted: Vec<String> = set.iter().cloned().collect();
-    sorted.sort_unstable();
-    sorted
+    aliases
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-fn options() -> Options {
+pub fn options() -> Options {
     Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         client_secret: "import-key".to_owned(),
@@ -16,6 +16,7 @@ fn options() -> Options {
         latency: Duration::ZERO,
         fail_every: None,
         rate_limit: None,
+        page: true,
     }
 }
 
@@ -76,12 +77,10 @@ fn stopping_cuts_what_is_open_and_closes_the_listener() {
         std::thread::yield_now();
     }
     let address = sandbox.server.address();
-    std::thread::scope(|scope| {
-        scope.spawn(|| sandbox.wait());
-        sandbox.stop();
-        sandbox.stop();
-    });
+    sandbox.stop();
+    sandbox.stop();
     drop(sandbox);
+    assert_eq!(waiting.read(&mut [0; 1]).unwrap(), 0);
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(TcpStream::connect(address).is_err());
 }

@@ -1,9 +1,10 @@
 //! The users that the sandbox knows, where it knows any: who is found by which identifier.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io::Read;
 
-use super::store::Identifier;
+use super::identifiers::{Identifier, IdentifierMap};
+use super::store::Effect;
 
 /// All users. As in Braze, an identified user (one with an external ID) is found by it and by its aliases, but not by
 /// device ID; an anonymous one by device ID and by its aliases.
@@ -11,9 +12,9 @@ use super::store::Identifier;
 pub struct KnownUsers {
     /// The first identifier by which each user is found; it stands for the user.
     users: Vec<Identifier<String>>,
-    external_ids: HashMap<String, usize>,
-    device_ids: HashMap<String, usize>,
-    aliases: HashMap<String, HashMap<String, usize>>,
+    owners: IdentifierMap<usize>,
+    /// Device IDs of identified users.
+    of_identified: HashSet<String>,
 }
 
 impl KnownUsers {
@@ -31,7 +32,7 @@ impl KnownUsers {
             let row = row?;
             taken += known.add(header.iter().zip(&row).filter(|(_, cell)| !cell.is_empty()));
         }
-        let anonymous = known.users.len() - known.external_ids.len();
+        let anonymous = known.users.len() - known.owners.external_ids.len();
         log::info!("{} known users, {anonymous} of them anonymous", known.users.len());
         if taken > 0 {
             log::warn!("{taken} device IDs or aliases of known users already belong to another user");
@@ -39,23 +40,39 @@ impl KnownUsers {
         Ok(known)
     }
 
-    /// Who is found by this identifier: the one that stands for the user.
-    pub fn find(&self, identifier: Identifier<&str>) -> Option<Identifier<&str>> {
-        let user = match identifier {
-            Identifier::ExternalId(id) => self.external_ids.get(id),
-            Identifier::DeviceId(id) => self.device_ids.get(id),
-            Identifier::Alias { label, name } => self.aliases.get(label)?.get(name),
-        };
-        self.users.get(*user?).map(Identifier::borrowed)
+    /// Who is found by this identifier: the one that stands for the user, or why there is none.
+    pub fn find(&self, identifier: Identifier<&str>) -> Result<Identifier<&str>, Effect> {
+        let user = self.owners.get(identifier).and_then(|user| self.users.get(*user));
+        user.map(Identifier::borrowed).ok_or_else(|| match identifier {
+            Identifier::DeviceId(id) if self.of_identified.contains(id) => Effect::DeviceOfIdentified,
+            _ => Effect::NoSuchUser,
+        })
+    }
+
+    /// All identifiers with this text that find somebody, and who stands for the user.
+    pub fn with_text<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (Identifier<&'a str>, Identifier<&'a str>)> {
+        let user = |user: &usize| self.users.get(*user).map(Identifier::borrowed);
+        self.owners.with_text(text).filter_map(move |(identifier, owner)| Some((identifier, user(owner)?)))
     }
 
     /// Adds one row; returns how many of its identifiers already belong to another user.
     fn add<'a>(&mut self, cells: impl Iterator<Item = (&'a str, &'a str)>) -> usize {
         let mut identifiers: Vec<_> = cells.map(|(column, cell)| identifier(column, cell)).collect();
-        identifiers.sort_by_key(precedence);
+        // What stands for a user: its external ID, else its device ID, else its first alias.
+        identifiers.sort_by_key(|identifier| match identifier {
+            Identifier::ExternalId(_) => 0,
+            Identifier::DeviceId(_) => 1,
+            Identifier::Alias { .. } => 2,
+        });
         let identified = matches!(identifiers.first(), Some(Identifier::ExternalId(_)));
         if identified {
-            identifiers.retain(|identifier| !matches!(identifier, Identifier::DeviceId(_)));
+            identifiers.retain(|identifier| match identifier {
+                Identifier::DeviceId(id) => {
+                    self.of_identified.insert(id.clone());
+                    false
+                }
+                _ => true,
+            });
         }
         let mut user = self.users.len();
         let mut taken = 0;
@@ -75,12 +92,9 @@ impl KnownUsers {
 
     /// Makes the identifier the user's, unless it belongs to someone; returns whose it is.
     fn claim(&mut self, identifier: &Identifier<String>, user: usize) -> usize {
-        let (owners, key) = match identifier {
-            Identifier::ExternalId(id) => (&mut self.external_ids, id),
-            Identifier::DeviceId(id) => (&mut self.device_ids, id),
-            Identifier::Alias { label, name } => (self.aliases.entry(label.clone()).or_default(), name),
-        };
-        *owners.entry(key.clone()).or_insert(user)
+        let identifier = identifier.borrowed();
+        self.owners.insert_new(identifier, user);
+        self.owners.get(identifier).copied().unwrap_or(user)
     }
 }
 
@@ -90,25 +104,6 @@ fn identifier(column: &str, cell: &str) -> Identifier<String> {
         "external_id" => Identifier::ExternalId(cell),
         "device_id" => Identifier::DeviceId(cell),
         label => Identifier::Alias { label: label.to_owned(), name: cell },
-    }
-}
-
-/// What stands for a user: its external ID, else its device ID, else its first alias.
-fn precedence(identifier: &Identifier<String>) -> u8 {
-    match identifier {
-        Identifier::ExternalId(_) => 0,
-        Identifier::DeviceId(_) => 1,
-        Identifier::Alias { .. } => 2,
-    }
-}
-
-impl Identifier<String> {
-    fn borrowed(&self) -> Identifier<&str> {
-        match self {
-            Self::ExternalId(id) => Identifier::ExternalId(id),
-            Self::DeviceId(id) => Identifier::DeviceId(id),
-            Self::Alias { label, name } => Identifier::Alias { label, name },
-        }
     }
 }
 
@@ -143,7 +138,7 @@ mod tests {
             (ExternalId(""), None),
             (email(""), None),
         ] {
-            assert_eq!(known().find(identifier), expected, "{identifier:?}");
+            assert_eq!(known().find(identifier).ok(), expected, "{identifier:?}");
         }
         assert_eq!(known().users.len(), 3);
     }

@@ -12,6 +12,7 @@ use crate::input::cells::NullWords;
 use crate::input::columns::Names;
 use crate::input::formats::delimited::MAX_COLUMNS;
 use crate::input::formats::format::{Format, FormatHint};
+use crate::input::formats::splitter::Quotes;
 use crate::input::removals::RemovalLimits;
 use crate::input::source::Input;
 use crate::input::{Location, MaxRejected};
@@ -133,7 +134,8 @@ impl Values {
             );
             return Err(self.bad(Key::Format, &expected));
         }
-        Ok(FormatHint { format, columns, may_be_empty: false })
+        let quotes = self.text(Key::Quotes)?.and_then(|name| Quotes::from_name(&name));
+        Ok(FormatHint { format, columns, quotes, may_be_empty: false })
     }
 
     /// The endpoint. That of the environment is looked at only if it is needed.

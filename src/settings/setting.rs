@@ -3,6 +3,7 @@
 
 use crate::input::cells::NULL_WORDS;
 use crate::input::formats::format::Format;
+use crate::input::formats::splitter::Quotes;
 use crate::input::near_names::nearest;
 use crate::members::operation::Operation;
 
@@ -202,6 +203,14 @@ settings! {
         unset: Unset::Means("recognised"),
         examples: &["csv"],
         doc: "how the rows are written",
+    }
+    Quotes {
+        name: "quotes",
+        kind: ValueKind::OneOf(|| Quotes::NAMED.map(|(name, _)| name).to_vec()),
+        unset: Unset::Means("on one line"),
+        examples: &["standard"],
+        doc: "of TSV: whether a cell that begins with a quote is quoted. Unset, if it ends with one on the same line; `standard`, always, over \
+              several lines too; `none`, never",
     }
     Columns {
         name: "columns",

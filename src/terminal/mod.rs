@@ -128,6 +128,11 @@ pub fn has_bar() -> bool {
     io::stderr().is_terminal() && !is_json()
 }
 
+/// Whether a person is likely to look at both outputs.
+pub fn is_interactive() -> bool {
+    io::stdout().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Starts the bar, again where there was one; `length` in bytes of input, where that is known.
 pub fn start_bar(length: Option<u64>) -> &'static ProgressBar {
     let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(5)));

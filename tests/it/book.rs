@@ -32,12 +32,16 @@ scripts/bench --list                             # as above; names alone
 scripts/bench --big --write-docs                 # as above; writes into the book
 UPDATE_SETTINGS=1 cargo test --locked --lib settings::schema  # as below
 UPDATE_MESSAGES=1 cargo test --locked --test it messages  # writes what the test of this name compares
+scripts/browser --picture                        # writes into the book; scripts/check runs it without the flag
+export BRAZE_ENDPOINT=http://127.0.0.1:4000      # as below
+export BRAZE_CLIENT_SECRET=sandbox-client-secret BRAZE_PARTNER_API_KEY=sandbox-partner-key  # as below
 export BRAZE_ENDPOINT=US-03                      # the sandbox is in the environment
 read -rsp 'data import key: ' BRAZE_CLIENT_SECRET && export BRAZE_CLIENT_SECRET  # as above
 read -rsp 'partner key: ' BRAZE_PARTNER_API_KEY && export BRAZE_PARTNER_API_KEY  # as above
 td-braze-cohort sandbox --users users.csv &      # a fixed port; scripts/smoke starts it on a free one
 digdag run sample_sh.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
 digdag run sample_py.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
+curl 'http://127.0.0.1:4000/search?identifier=ann@example.com'  # as below
 curl http://127.0.0.1:4000/cohorts/sample_members         # scripts/smoke asks the same; its paths: sandbox_command.rs
 ";
 

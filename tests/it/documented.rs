@@ -56,8 +56,10 @@ fn the_example_with_everything_is_taken() {
     let text = reference();
     let example = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let example = example.replace("/etc/ssl/our-proxy.pem", "ca.pem").replace("/var/lib/cohorts/", "");
-    let run = Run::upload().config(&example).file("part-1.csv", "external_id,mail,change\nu1,a@example.com,add\n");
+    let run =
+        Run::upload().config(&example).file("part-1.csv", "external_id,mail,change,phone\nu1,a@example.com,add,\n");
     let run = run.env("td", r#"{"last_job": {"num_records": 1}, "last_results": {"possible": 4, "wanted": 3}}"#);
-    let run = run.file("part-1.csv.gz", crate::formats::gzip(b"external_id,mail,change\nu1,a@example.com,add\n"));
+    let run =
+        run.file("part-1.csv.gz", crate::formats::gzip(b"external_id,mail,change,phone\nu1,a@example.com,add,\n"));
     run.arg("--dry-run").arg("--json").exits(0).account().has(&[("/identifiers/total", 2)]);
 }

@@ -122,6 +122,8 @@ fn the_same_members_arrive_through_every_format_and_compression(#[case] format: 
         let run = if names_columns { run } else { run.set("columns", "[email, user_ids, comment, device_ids]") };
         // A first row with line breaks and commas in it could be anything.
         let run = if (format, names_columns) == ("tsv", false) { run.set("format", "tsv") } else { run };
+        // Its cells have several lines.
+        let run = if format == "tsv" { run.set("quotes", "standard") } else { run };
         let run = run.exits(0);
         let blank = 3 * rows.len() as u64 - 3000;
         run.account().has(&[("/delivered", 3000), ("/cells_blank", blank), ("/rows_rejected", 0)]);
@@ -151,7 +153,7 @@ fn a_key_that_an_object_leaves_out_is_a_null_from_the_first_row_on() {
     let lines = "{\"user_ids\": \"u1\"}\n{\"user_ids\": null, \"email\": \"a@example.com\"}\n{\"user_ids\": \"u3\"}\n";
     let run = Run::upload().to(&braze).set("aliases", "[email, phone]").rows(lines).arg("--json").exits(0);
     run.account().has(&[("/rows_used", 3), ("/cells_blank", 3), ("/delivered", 3), ("/identifiers/aliases/email", 1)]);
-    let warnings: Vec<_> = run.stderr.lines().filter(|line| line.contains("no column")).collect();
+    let warnings: Vec<_> = run.stderr.lines().filter(|line| line.contains("no object has the key")).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("phone") && !warnings[0].contains("email"), "{run}");
 }
 

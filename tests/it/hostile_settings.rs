@@ -10,7 +10,7 @@ use crate::support::{Run, assert_untouched, braze, user_ids};
 /// About 1 GB of address space, which nothing here comes near to. A file that is taken in whole does.
 const LITTLE_MEMORY: &str = r#"ulimit -v 1000000; exec "$0" "$@""#;
 /// Each of them takes milliseconds; a bomb that goes off takes minutes.
-const AT_ONCE: Duration = Duration::from_secs(10);
+const AT_ONCE: Duration = Duration::from_mins(1);
 
 #[track_caller]
 fn is_refused_at_once(run: Run, words: &[&str]) {

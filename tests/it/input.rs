@@ -192,11 +192,69 @@ fn an_identifier_of_1024_bytes_is_the_longest() {
 }
 
 #[test]
-fn a_missing_alias_column_is_one_warning() {
+fn an_alias_that_the_header_lacks_ends_the_run_before_any_request() {
     let braze = braze();
-    let run = Run::upload().to(&braze).set("aliases", "[email, phone]").rows("email\na@example.com\n").exits(0);
-    assert_eq!(run.stderr.lines().filter(|line| line.contains("phone")).count(), 1, "{run}");
-    assert_eq!(braze.cohort("vip").unwrap().aliases.len(), 1);
+    let run = Run::upload().to(&braze).set("aliases", "[email, phone]").rows("email,Phone \na@example.com,1\n");
+    run.exits(3)
+        .says(&["no column 'phone', which the settings name", "did you mean 'phone' where the query says 'Phone '"]);
+    assert_untouched(&braze);
+}
+
+#[rstest]
+#[case::case_and_ids("USER_IDS,email\nu1,a@zqx\n", "\"USER_IDS\" (nearly user_ids)")]
+#[case::a_letter("user_id,email\nu1,a@zqx\n", "\"user_id\" (nearly user_ids)")]
+#[case::a_space("user_ids ,email\nu1,a@zqx\n", "\"user_ids \" (nearly user_ids)")]
+#[case::unseen("user_ids\u{200b},email\nu1,a@zqx\n", "\"user_ids\\u{200b}\" (nearly user_ids)")]
+#[case::two_marks("\u{feff}\u{feff}user_ids,email\nu1,a@zqx\n", "\"\\u{feff}user_ids\" (nearly user_ids)")]
+#[case::objects(
+    "{\"email\": \"a@zqx\"}\n{\"userIds\": \"u1\", \"email\": \"b@zqx\"}\n",
+    "\"userIds\" (nearly user_ids)"
+)]
+fn a_column_that_is_nearly_the_right_one_beside_one_that_is_right_is_named(#[case] rows: &str, #[case] words: &str) {
+    let braze = braze();
+    let run = || Run::upload().to(&braze).set("aliases", "[email]").rows(rows);
+    let ended = run().arg("--json").exits(0).says(&["ignored ", words]);
+    assert_eq!(ended.stderr.matches("(nearly").count(), 1, "{ended}");
+    assert_eq!(ended.account().0["ignored_columns"].as_array().unwrap().len(), 1);
+    run().arg("--dry-run").exits(0).says(&[words]).prints(&["ignored columns"]);
+    if !rows.starts_with('{') {
+        Run::check().to(&braze).set("aliases", "[email]").rows(rows).exits(0).prints(&[words]);
+    }
+}
+
+#[test]
+fn rows_over_several_lines_are_counted_and_the_longest_is_named() {
+    let rows = "user_ids,note\nu1,\"12 inch\nu2,x\nu3,\"\nu4,\"a\nb\"\n";
+    let run = Run::upload().to(&braze()).rows(rows).arg("--json").exits(0);
+    run.says(&["2 rows have more than one line; the longest begins in line 2 and has 3 lines"])
+        .account()
+        .has(&[("/rows_over_lines", 2), ("/delivered", 2)]);
+}
+
+#[test]
+fn in_tsv_a_quote_that_does_not_end_on_its_line_is_plain_text_unless_set_otherwise() {
+    let plain = "user_ids\tnote\nu1\t\"12 inch\n5\"\ta\"b\n\"u3\"\tx\n";
+    let over_lines = "user_ids\tnote\tmore\nu1\t\"a\nb\"\tc\n";
+    let members = |rows: &str, quotes: Option<&str>| {
+        let braze = braze();
+        let run = Run::upload().to(&braze).set("format", "tsv").rows(rows);
+        quotes.iter().fold(run, |run, quotes| run.set("quotes", quotes)).exits(0);
+        braze.cohort("vip").unwrap().user_ids
+    };
+    assert_eq!(members(plain, None), ["5\"", "u1", "u3"]);
+    assert_eq!(members(plain, Some("none")), ["\"u3\"", "5\"", "u1"]);
+    assert_eq!(members(over_lines, Some("standard")), ["u1"]);
+    let braze = braze();
+    let run = Run::upload().to(&braze).set("format", "tsv").rows(over_lines).exits(3);
+    run.says(&["line 2 has too few cells", "quotes: standard"]);
+    Run::upload()
+        .to(&braze)
+        .set("quotes", "none")
+        .rows("user_ids\nu1\n")
+        .exits(3)
+        .says(&["the setting quotes is for tsv"]);
+    Run::upload().to(&braze).set("quotes", "single").rows("user_ids\nu1\n").exits(2).says(&["'standard' or 'none'"]);
+    assert_eq!(braze.stats().identifiers_added, 0);
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn pausing(run: Run) -> (Scripted, Child, TempDir) {
 }
 
 /// A terminal: its other end, and its path.
-fn terminal() -> (File, String) {
+pub fn terminal() -> (File, String) {
     let other_end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     fcntl_setfl(&other_end, OFlags::NONBLOCK).unwrap();
     unlockpt(&other_end).unwrap();

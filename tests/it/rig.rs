@@ -31,7 +31,9 @@ pub fn reader(text: &str, operation: Operation, batch_size: usize, folder: &Path
     fs::write(&input, text).unwrap();
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Percent(100), batch_size };
     let sources = Sources::find(&Input::Files(vec![input]), &FormatHint::default(), &interrupt::never()).unwrap();
-    Reader::new(sources, &names(), limits, Pass::Every(operation)).unwrap()
+    let header = text.lines().next().unwrap_or_default();
+    let aliases = names().aliases.into_iter().filter(|label| header.contains(label)).collect();
+    Reader::new(sources, &Names { aliases, ..Names::default() }, limits, Pass::Every(operation)).unwrap()
 }
 
 /// Sends to nowhere in particular.

@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 use rstest::rstest;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Run, assert_untouched, braze, terminate, user_ids};
+use crate::outputs::terminal;
+use crate::support::{Run, assert_untouched, braze, ends, signal, terminate, user_ids, wait_while_running};
 
 /// A sandbox in a process of its own.
 struct Started {
@@ -26,11 +27,7 @@ impl Started {
     }
 
     fn get(&self, path: &str) -> Value {
-        let mut connection = TcpStream::connect(self.endpoint.strip_prefix("http://").unwrap()).unwrap();
-        write!(connection, "GET {path} HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
-        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        serde_json::from_str(get(&self.endpoint, path, "localhost").split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
     fn ends(mut self) {
@@ -45,6 +42,16 @@ impl Drop for Started {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// A whole answer; empty if nothing listens there.
+fn get(endpoint: &str, path: &str, host: &str) -> String {
+    let mut answer = String::new();
+    if let Ok(mut connection) = TcpStream::connect(endpoint.strip_prefix("http://").unwrap()) {
+        write!(connection, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        connection.read_to_string(&mut answer).unwrap();
+    }
+    answer
 }
 
 fn sandbox(args: &[&str]) -> Run {
@@ -142,4 +149,102 @@ fn an_upload_to_its_own_sandbox_can_be_given_the_known_users() {
         .arg("users.csv")
         .exits(2)
         .says(&["--sandbox"]);
+}
+
+#[test]
+fn the_sandbox_shows_its_page_to_a_browser_on_this_machine_only() {
+    let started = Started::new(sandbox(&[]));
+    let page = get(&started.endpoint, "/", "127.0.0.1:4000");
+    let (head, body) = page.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("Content-Security-Policy: "), "{head}");
+    assert!(body.contains("<title>Braze sandbox</title>") && body.ends_with("</html>\n"), "{body}");
+    for (path, host) in [("/", "rebound.example"), ("/cohorts", "rebound.example"), ("/stats", "")] {
+        let answer = get(&started.endpoint, path, host);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{path} {host}: {answer}");
+    }
+    started.ends();
+}
+
+#[test]
+fn what_the_sandbox_holds_can_be_asked_for_in_parts_and_searched() {
+    let users = "external_id,email\nann,ann@example.com\nbob,\n";
+    let started = Started::new(sandbox(&["--users", "users.csv"]).file("users.csv", users));
+    let run = Run::upload().set("endpoint", &started.endpoint).set("aliases", "email").set("cohort_name", "Gold");
+    run.rows("user_ids,email\nbob,\nmember-zqx,\n,ann@example.com\n").exits(0);
+    let summary = &started.get("/cohorts")["cohorts"][0];
+    assert_eq!((&summary["name"], &summary["partner"]), (&Value::from("Gold"), &Value::from("treasure_data")));
+    let part = started.get("/cohorts/vip?offset=1&limit=1");
+    assert_eq!((&part["user_ids"], &part["totals"]["user_ids"]), (&serde_json::json!(["ann"]), &Value::from(2)));
+    let unmatched = &started.get("/cohorts/vip")["unmatched"][0];
+    assert_eq!((&unmatched["identifier"], &unmatched["effect"]), (&"member-zqx".into(), &"no_such_user".into()));
+    let found = &started.get("/search?identifier=ann%40example.com")["cohorts"][0];
+    assert_eq!((&found["cohort_id"], &found["member"]["identifier"]), (&"vip".into(), &"ann".into()));
+    assert_eq!(found["since_request"], 2);
+    let request = &started.get("/requests")["requests"][0];
+    assert_eq!((&request["add"], &request["status"]), (&Value::from(3), &Value::from(201)));
+    started.ends();
+}
+
+/// A browser that keeps the address that it is given, and the keys that it could see.
+const BROWSER: &str = r#"printf '#!/bin/sh\necho "$1 [$BRAZE_CLIENT_SECRET]" >opened.part && mv opened.part opened\n' >xdg-open
+chmod +x xdg-open
+PATH="$PWD:$PATH" exec "$0" "$@""#;
+
+#[test]
+fn an_upload_to_its_own_sandbox_can_keep_its_page_open() {
+    let (_other_end, terminal) = terminal();
+    let script = format!("{BROWSER} >\"$TERMINAL\" 2>\"$TERMINAL\"");
+    let run =
+        Run::upload().in_shell(&script).env("TERMINAL", &terminal).env("DISPLAY", ":0").env("PATH", "/usr/bin:/bin");
+    let (mut child, directory) = run.rows(user_ids(3)).arg("--sandbox").arg("--open").spawn();
+    let opened = directory.path().join("opened");
+    wait_while_running(&mut child, "it opened a browser", || opened.exists());
+    let opened = std::fs::read_to_string(opened).unwrap();
+    let (link, keys) = opened.trim_end().split_once(' ').unwrap();
+    assert_eq!(keys, "[]");
+    let endpoint = link.strip_suffix('/').unwrap();
+    wait_while_running(&mut child, "its members are shown", || {
+        get(endpoint, "/cohorts/vip", "localhost").contains("\"u2\"")
+    });
+    assert!(get(endpoint, "/cohorts/vip", "rebound.example").starts_with("HTTP/1.1 403 "));
+    signal(&child, "INT");
+    let (code, ended) = ends(child);
+    assert_eq!(code, Some(0), "the run had ended well before");
+    assert!(ended.took < std::time::Duration::from_secs(10), "{:?}", ended.took);
+    assert_eq!(get(endpoint, "/", "localhost"), "");
+}
+
+#[rstest]
+#[case::no_terminal("exec \"$0\" \"$@\"", "")]
+#[case::output_is_piped("exec \"$0\" \"$@\" 2>\"$TERMINAL\"", "")]
+#[case::in_ci("exec \"$0\" \"$@\" >\"$TERMINAL\" 2>\"$TERMINAL\"", "true")]
+fn without_a_person_to_look_an_upload_opens_nothing_and_ends(#[case] script: &str, #[case] ci: &str) {
+    let (_other_end, terminal) = terminal();
+    let script = BROWSER.replace(r#"exec "$0" "$@""#, script);
+    let run =
+        Run::upload().in_shell(&script).env("TERMINAL", &terminal).env("DISPLAY", ":0").env("PATH", "/usr/bin:/bin");
+    let (child, directory) = run.env("CI", ci).rows(user_ids(3)).arg("--sandbox").arg("--open").spawn();
+    assert_eq!(ends(child).0, Some(0));
+    assert!(!directory.path().join("opened").exists());
+}
+
+#[test]
+fn an_upload_to_its_own_sandbox_shows_nobody_its_members() {
+    let run = Run::upload().arg("--sandbox").arg("--input").arg("-");
+    let (mut child, _directory) = run.spawn_with(Stdio::piped());
+    // The log of the tests says where it listens.
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("the sandbox listens on ") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the log has ended");
+    }
+    let (_, address) = line.trim_end().rsplit_once(' ').unwrap();
+    for path in ["/", "/cohorts", "/cohorts/vip", "/requests", "/search?identifier=u1", "/stats"] {
+        let answer = get(&format!("http://{address}"), path, "localhost");
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+    }
+    child.stdin.take().unwrap().write_all(b"user_ids\nu1\n").unwrap();
+    std::io::copy(&mut log, &mut std::io::sink()).unwrap();
+    assert_eq!(ends(child).0, Some(0));
 }

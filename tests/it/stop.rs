@@ -13,6 +13,7 @@ use td_braze_cohort::delivery::failed_file::Failures;
 use td_braze_cohort::delivery::{self, Shared};
 use td_braze_cohort::http::{Answer, HttpError, Post};
 use td_braze_cohort::input::MaxRejected;
+use td_braze_cohort::input::columns::Names;
 use td_braze_cohort::input::formats::format::FormatHint;
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
 use td_braze_cohort::input::source::{Source, Sources};
@@ -270,7 +271,7 @@ fn rows_that_come_when_a_stopped_run_is_over_are_not_counted() {
     let sources = Sources::one(Source::new("late".to_owned(), FormatHint::default(), Box::new(bytes)));
     send.send(user_ids(1000).into_bytes()).unwrap();
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: 1000 };
-    let reader = Reader::new(sources, &rig::names(), limits, Pass::Every(Operation::Add)).unwrap();
+    let reader = Reader::new(sources, &Names::default(), limits, Pass::Every(Operation::Add)).unwrap();
     let limits = retry::Limits {
         max_outage: Duration::from_mins(15),
         max_requests_per_hour: 250_000,

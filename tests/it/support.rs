@@ -41,6 +41,7 @@ pub fn braze_with(change: impl FnOnce(&mut Options)) -> Sandbox {
         latency: Duration::ZERO,
         fail_every: None,
         rate_limit: None,
+        page: false,
     };
     change(&mut options);
     sandbox::start(options).unwrap()

@@ -1,5 +1,5 @@
 //! Values separated by commas, as Digdag's `td>` writes them with `download_file` and as people write them by hand, or by
-//! tabs. Quotes mean the same in both.
+//! tabs.
 //!
 //! What an exact account needs beyond the cells: in a result of one column an empty line is a row (a NULL), and no cell or
 //! row can take more memory than [`MAX_ROW_BYTES`].
@@ -7,7 +7,7 @@
 use std::io::{self, Read};
 
 use super::bytes::Bytes;
-use super::splitter::{Split, Splitter};
+use super::splitter::{Quotes, Split, Splitter};
 use super::{Cells, Fault, Position, Row, RowsError};
 use crate::members::identifier;
 
@@ -32,19 +32,35 @@ pub struct Delimited<R> {
     blank_lines_are_rows: bool,
     /// The last line ended with a carriage return; a line feed that follows belongs to it.
     after_carriage_return: bool,
+    /// How many columns there are.
+    width: usize,
+    over_lines: OverLines,
+}
+
+/// Rows that have more than one line. A quote that nobody meant makes some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OverLines {
+    /// How many.
+    pub rows: u64,
+    /// The line in which the longest begins.
+    pub longest_at: u64,
+    /// How many lines that one has.
+    pub longest: u64,
 }
 
 impl<R: Read> Delimited<R> {
     /// Reads nothing yet.
-    pub fn new(input: Bytes<R>, delimiter: u8) -> Self {
+    pub fn new(input: Bytes<R>, delimiter: u8, quotes: Quotes) -> Self {
         Self {
             input,
-            splitter: Splitter::new(delimiter),
+            splitter: Splitter::new(delimiter, quotes),
             line: 1,
             row_line: 1,
             row_len: 0,
             blank_lines_are_rows: false,
             after_carriage_return: false,
+            width: 0,
+            over_lines: OverLines::default(),
         }
     }
 
@@ -58,13 +74,19 @@ impl<R: Read> Delimited<R> {
             return Err(RowsError::HeaderTooLong);
         }
         let names = row.to_strings();
-        self.blank_lines_are_rows = names.len() == 1;
+        self.without_header(names.len());
         Ok(names)
     }
 
     /// There is no header: the first line is a row of so many columns.
     pub fn without_header(&mut self, columns: usize) {
         self.blank_lines_are_rows = columns == 1;
+        self.width = columns;
+    }
+
+    /// The rows so far that have more than one line, the header included.
+    pub fn over_lines(&self) -> OverLines {
+        self.over_lines
     }
 
     /// Goes to the next row; false at the end of the input.
@@ -120,6 +142,12 @@ impl<R: Read> Delimited<R> {
                     self.line += self.splitter.line_feeds();
                     self.row_len = len;
                     self.input.consume(len);
+                    if self.line > self.row_line + 1 {
+                        self.count_lines();
+                    }
+                    if self.splitter.cells().len() < self.width {
+                        return self.check_short_row();
+                    }
                     return Ok(());
                 }
                 Split::OpenQuote => return Err(RowsError::UnterminatedQuote { line: self.row_line }),
@@ -130,6 +158,27 @@ impl<R: Read> Delimited<R> {
                 Split::More => at_end = self.read_more().map_err(|error| failed(self.row_line, error))?,
             }
         }
+    }
+
+    #[cold]
+    fn count_lines(&mut self) {
+        let ends_with_line_feed = self.input.consumed(self.row_len).last() == Some(&b'\n');
+        let lines = self.splitter.line_feeds() + u64::from(!ends_with_line_feed);
+        if lines > 1 {
+            self.over_lines.rows += 1;
+            if lines > self.over_lines.longest {
+                (self.over_lines.longest, self.over_lines.longest_at) = (lines, self.row_line);
+            }
+        }
+    }
+
+    /// A cell that goes on in the next line, as others write it, would come as two rows.
+    #[cold]
+    fn check_short_row(&self) -> Result<(), RowsError> {
+        if self.splitter.ends_with_an_open_quote(self.input.consumed(self.row_len)) {
+            return Err(RowsError::OpenQuoteOnALine { line: self.row_line });
+        }
+        Ok(())
     }
 
     /// Whether there was nothing more.
@@ -173,7 +222,7 @@ mod tests {
     }
 
     fn delimited(text: &str) -> Delimited<&[u8]> {
-        let mut input = Delimited::new(Bytes::new(text.as_bytes()), b',');
+        let mut input = Delimited::new(Bytes::new(text.as_bytes()), b',', Quotes::Standard);
         input.header().unwrap();
         input
     }
@@ -181,6 +230,56 @@ mod tests {
     fn next<'a>(input: &'a mut Delimited<&[u8]>) -> Row<'a> {
         assert!(input.advance().unwrap());
         input.row()
+    }
+
+    /// The same notation, with tabs.
+    #[rstest]
+    #[case::inches("a\tb\n5\"\ta\"b\n\"12 inch\tx\n", "a|b/5\"|a\"b/\"12 inch|x")]
+    #[case::quoted_on_one_line("a\tb\n\"x\ty\"\t\"1\"\"2\"\n\"\"\t\"z\"\r\n", "a|b/x\ty|1\"2/|z")]
+    #[case::text_behind_a_quote("a\tb\n\"x\"y\tz\n", "a|b/\"x\"y|z")]
+    #[case::quoted_at_the_very_end("a\tb\n1\t\"x\"", "a|b/1|x")]
+    #[case::open_at_the_very_end("a\tb\n1\t\"x", "a|b/1|\"x")]
+    fn a_quoted_cell_of_tsv_ends_on_its_line(#[case] text: &str, #[case] expected: &str) {
+        for step in [1, 2, 1000] {
+            let mut input = Delimited::new(Bytes::new(Dribble(text.as_bytes(), step)), b'\t', Quotes::OnOneLine);
+            let mut read = vec![input.header().unwrap().join("|")];
+            while input.advance().unwrap() {
+                read.push(input.row().to_strings().join("|"));
+            }
+            assert_eq!(read.join("/"), expected, "step {step}");
+        }
+    }
+
+    #[test]
+    fn a_cell_of_tsv_that_goes_on_in_the_next_line_is_an_error_or_read_as_the_setting_says() {
+        let text = "a\tb\n1\t\"x\ny\"\n\"z\nw\"\t2\n";
+        let read = |text: &str, quotes| {
+            let mut input = Delimited::new(Bytes::new(Dribble(text.as_bytes(), 3)), b'\t', quotes);
+            input.header()?;
+            let mut rows = Vec::new();
+            while input.advance()? {
+                rows.push(input.row().to_strings().join("|"));
+            }
+            Ok::<_, RowsError>((rows, input.over_lines()))
+        };
+        let (rows, over_lines) = read(text, Quotes::Standard).unwrap();
+        assert_eq!(rows, ["1|x\ny", "z\nw|2"]);
+        assert_eq!(over_lines, OverLines { rows: 2, longest_at: 2, longest: 2 });
+        assert_eq!(read(text, Quotes::None).unwrap().0, ["1|\"x", "y\"", "\"z", "w\"|2"]);
+        let error = read(text, Quotes::OnOneLine).unwrap_err();
+        assert!(matches!(error, RowsError::OpenQuoteOnALine { line: 4 }), "{error}");
+    }
+
+    #[test]
+    fn a_long_quoted_cell_of_tsv_is_taken_as_it_stands_in_little_memory() {
+        let text = format!("a\tb\n\"{}\"\t1\n2\t3\n", "x".repeat(5_000_000));
+        let mut input = Delimited::new(Bytes::new(Dribble(text.as_bytes(), 100_000)), b'\t', Quotes::OnOneLine);
+        input.header().unwrap();
+        assert!(input.advance().unwrap());
+        assert_eq!((input.row().len(), input.row().cell(1)), (2, b"1".as_slice()));
+        assert!(input.advance().unwrap());
+        assert_eq!(input.row().to_strings(), ["2", "3"]);
+        assert!(input.input.capacity() <= 2 * MAX_ROW_BYTES, "{} bytes are kept", input.input.capacity());
     }
 
     /// Expected: the cells of a row between `|`, the rows between `/`.
@@ -278,7 +377,7 @@ mod tests {
     ) {
         let row = vec![format!("{quote}{}{quote}", "x".repeat(length)); cells].join(",");
         let text = format!("a\r\n{row}\r\n{row}\r\n1\r\n");
-        let mut input = Delimited::new(Bytes::new(Dribble(text.as_bytes(), step)), b',');
+        let mut input = Delimited::new(Bytes::new(Dribble(text.as_bytes(), step)), b',', Quotes::Standard);
         input.header().unwrap();
         for _ in 0..2 {
             assert!(input.advance().unwrap());

@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::RowsError;
 use super::msgpack::{self, Guess};
+use super::splitter::Quotes;
 use crate::input::near_names::nearest;
 
 /// How rows are written.
@@ -86,6 +87,8 @@ pub struct FormatHint {
     pub format: Option<Format>,
     /// The names of the columns, in order, for what has no header.
     pub columns: Option<Vec<String>>,
+    /// Which quotes count in TSV.
+    pub quotes: Option<Quotes>,
     /// The bytes are whole, as a container or an announced length says, so that none at all are a result without rows. A
     /// format with a header is never empty.
     pub may_be_empty: bool,

@@ -4,7 +4,7 @@
 //! [`MAX_LINE_BYTES`](super::bytes::MAX_LINE_BYTES).
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::io::Read;
 
@@ -18,6 +18,9 @@ use super::typed::{Record, What};
 use super::{Fault, Position, Row, RowsError};
 use crate::input::cells::Reason;
 
+/// The most keys that are remembered of those that nobody asks for, and the longest, in bytes.
+const MAX_OTHER_KEYS: usize = 1000;
+const MAX_OTHER_KEY: usize = 64;
 /// So many rejected lines may stand before the first object, which shows what the columns are.
 const MAX_LEADING_FAULTS: usize = 1000;
 /// How deep a value may be nested.
@@ -29,6 +32,7 @@ pub struct Json<R> {
     /// The keys that are looked for; a row has a cell for each.
     wanted: Vec<(String, usize)>,
     columns: usize,
+    other_keys: HashSet<String>,
     line: u64,
     record: Record,
     /// Lines before the first object, which were read to find it.
@@ -47,6 +51,7 @@ impl<R: Read> Json<R> {
             bytes,
             columns: wanted.iter().map(|(_, column)| column + 1).max().unwrap_or_default(),
             wanted,
+            other_keys: HashSet::new(),
             line: 0,
             record: Record::default(),
             leading: VecDeque::new(),
@@ -74,6 +79,13 @@ impl<R: Read> Json<R> {
     pub fn row(&self) -> Row<'_> {
         let (line, fault) = self.latest;
         self.record.row(line, fault)
+    }
+
+    /// The keys of objects so far that are not wanted, in order; at most [`MAX_OTHER_KEYS`].
+    pub fn other_keys(&self) -> Vec<String> {
+        let mut keys: Vec<_> = self.other_keys.iter().cloned().collect();
+        keys.sort_unstable();
+        keys
     }
 
     fn find_first(&mut self) -> Result<Option<Vec<String>>, RowsError> {
@@ -111,6 +123,7 @@ impl<R: Read> Json<R> {
             let line = String::from_utf8_lossy(line);
             let read = Object::read(&line).and_then(|object| {
                 object.fill(&mut self.record, &self.wanted, matches!(line, Cow::Owned(_)))?;
+                object.remember_others(&self.wanted, &mut self.other_keys);
                 look(&object);
                 Ok(())
             });
@@ -160,6 +173,19 @@ impl<'a> Object<'a> {
     /// The keys are shown in messages; one that is longer is none of ours.
     fn keys(&self) -> Vec<String> {
         self.0.iter().map(|(key, _)| key.0.chars().take(KEPT_OF_A_CELL).collect()).collect()
+    }
+
+    /// Remembers the keys that are not wanted, as far as there is room.
+    fn remember_others(&self, wanted: &[(String, usize)], others: &mut HashSet<String>) {
+        for (key, _) in &self.0 {
+            if others.len() < MAX_OTHER_KEYS
+                && key.0.len() <= MAX_OTHER_KEY
+                && !others.contains(key.0.as_ref())
+                && !wanted.iter().any(|(known, _)| *known == key.0)
+            {
+                others.insert(key.0.clone().into_owned());
+            }
+        }
     }
 
     /// Puts the values of the wanted keys into the record.

@@ -9,7 +9,7 @@ pub mod format;
 pub mod json;
 pub mod msgpack;
 pub mod problem;
-mod splitter;
+pub mod splitter;
 pub mod typed;
 
 #[cfg(test)]
@@ -17,11 +17,12 @@ mod tests;
 
 use crate::input::cells::Reason;
 use bytes::Bytes;
-use delimited::Delimited;
+use delimited::{Delimited, OverLines};
 use format::{Format, FormatHint};
 use json::Json;
 use msgpack::Msgpack;
 pub use problem::{Fault, Position, RowsError};
+use splitter::Quotes;
 use typed::{Typed, What};
 
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
@@ -153,8 +154,11 @@ pub fn open<R: Read>(
     }
     match format {
         Format::Csv | Format::Tsv => {
-            let delimiter = if format == Format::Csv { b',' } else { b'\t' };
-            let mut rows = Delimited::new(bytes, delimiter);
+            let mut rows = match (format, format_hint.quotes) {
+                (Format::Csv, None | Some(Quotes::Standard)) => Delimited::new(bytes, b',', Quotes::Standard),
+                (Format::Csv, Some(_)) => return Err(RowsError::QuotesOfCsv),
+                (_, quotes) => Delimited::new(bytes, b'\t', quotes.unwrap_or(Quotes::OnOneLine)),
+            };
             let names = match columns {
                 Some(columns) => {
                     rows.without_header(columns.len());
@@ -205,6 +209,22 @@ fn refuse_other_content(start: &[u8]) -> Result<(), RowsError> {
 }
 
 impl<R: Read> Rows<R> {
+    /// The rows so far that have more than one line.
+    pub fn over_lines(&self) -> OverLines {
+        match self {
+            Self::Delimited(rows) => rows.over_lines(),
+            Self::Json(_) | Self::Msgpack(_) => OverLines::default(),
+        }
+    }
+
+    /// The keys of objects that are none of those that are looked at, up to a limit.
+    pub fn other_keys(&self) -> Vec<String> {
+        match self {
+            Self::Json(rows) => rows.other_keys(),
+            Self::Delimited(_) | Self::Msgpack(_) => Vec::new(),
+        }
+    }
+
     /// Looks at these columns alone, where that spares work.
     pub fn keep(&mut self, columns: &[usize]) {
         if let Self::Msgpack(rows) = self {

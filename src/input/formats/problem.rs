@@ -63,6 +63,18 @@ pub enum RowsError {
         /// Line in which the record begins.
         line: u64,
     },
+    /// A cell of TSV that may go on in the next line.
+    #[error(
+        "line {line} has too few cells, and its last one begins with a quote that does not end there: if cells may have several \
+         lines, set quotes: standard; if quotes are plain text, quotes: none. Nothing of that line was sent"
+    )]
+    OpenQuoteOnALine {
+        /// The line.
+        line: u64,
+    },
+    /// The setting is for TSV.
+    #[error("it is csv, in which quotes always mean the same: the setting quotes is for tsv, leave it out")]
+    QuotesOfCsv,
     /// More text where a cell ended.
     #[error(
         "the record that begins in line {line} breaks in line {broken}, where text stands behind a closing quote: a cell that \

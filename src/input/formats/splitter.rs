@@ -1,6 +1,6 @@
 //! The grammar of separated text (RFC 4180), for commas and tabs alike. A cell is quoted if its first byte is a quote; then it
 //! ends with a quote, quotes in it are doubled, and only a delimiter or the end of the line may follow. A quote anywhere else
-//! is plain text. CR and LF alone end a line as CRLF does.
+//! is plain text. CR and LF alone end a line as CRLF does. [`Quotes`] says which quotes at the beginning of a cell count.
 //!
 //! A record is split where it stands in the buffer, as far as it is there. Doubled quotes become one in place, so that every
 //! cell is a part of the buffer.
@@ -13,9 +13,35 @@ use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS, MAX_ROW_BYTES};
 
 const QUOTE: u8 = b'"';
 
+/// How far a quoted cell is looked through for its end on the same line. A longer one is taken as it stands.
+const MAX_QUOTED_ON_A_LINE: usize = 64 * 1024;
+
+/// Which quotes at the beginning of a cell mean that it is quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quotes {
+    /// All: a quoted cell may have several lines.
+    Standard,
+    /// Those of cells that end, with a quote, on the same line. Treasure Data's command line writes TSV without any quoting, so that
+    /// a cell may begin with a quote that means nothing.
+    OnOneLine,
+    /// None.
+    None,
+}
+
+impl Quotes {
+    /// Those that can be set.
+    pub const NAMED: [(&'static str, Self); 2] = [("standard", Self::Standard), ("none", Self::None)];
+
+    /// As it is set.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMED.into_iter().find(|(known, _)| *known == name).map(|(_, quotes)| quotes)
+    }
+}
+
 /// Splits one record after the other. All places count from where the record begins.
 pub struct Splitter {
     delimiter: u8,
+    quotes: Quotes,
     /// Those that have ended.
     cells: Vec<Range<usize>>,
     /// The text of the cell that it is in.
@@ -50,9 +76,10 @@ pub enum Split {
 
 impl Splitter {
     /// Before the first record.
-    pub fn new(delimiter: u8) -> Self {
+    pub fn new(delimiter: u8, quotes: Quotes) -> Self {
         Self {
             delimiter,
+            quotes,
             cells: Vec::new(),
             cell: 0..0,
             is_quoted: false,
@@ -80,6 +107,16 @@ impl Splitter {
     #[inline]
     pub fn cells(&self) -> &[Range<usize>] {
         &self.cells
+    }
+
+    /// Whether the last cell begins with a quote that counts for nothing here.
+    #[inline]
+    pub fn ends_with_an_open_quote(&self, bytes: &[u8]) -> bool {
+        self.quotes == Quotes::OnOneLine
+            && self.cells.last().is_some_and(|cell| {
+                let cell = &bytes[cell.clone()];
+                cell.first() == Some(&QUOTE) && (cell.len() == 1 || cell.last() != Some(&QUOTE))
+            })
     }
 
     /// The line feeds that were passed in this record.
@@ -114,7 +151,18 @@ impl Splitter {
             match bytes.get(stop) {
                 Some(&QUOTE) => {
                     // The one place that decides whether a quote opens a cell.
-                    self.is_quoted = stop == self.cell.start;
+                    self.is_quoted = stop == self.cell.start
+                        && match self.quotes {
+                            Quotes::Standard => true,
+                            Quotes::None => false,
+                            Quotes::OnOneLine => match self.ends_on_its_line(&bytes[stop + 1..], at_end) {
+                                Some(ends) => ends,
+                                None => {
+                                    self.next = stop;
+                                    return Split::More;
+                                }
+                            },
+                        };
                     self.next = stop + 1;
                     self.cell = if self.is_quoted { self.next..self.next } else { self.cell.start..self.next };
                 }
@@ -123,6 +171,24 @@ impl Splitter {
                     return Split::More;
                 }
                 _ => return self.end(bytes, stop),
+            }
+        }
+    }
+
+    /// Whether a cell that begins in front of these bytes with a quote ends with one on the same line; none where that needs more bytes.
+    #[cold]
+    fn ends_on_its_line(&self, bytes: &[u8], at_end: bool) -> Option<bool> {
+        let mut next = 0;
+        loop {
+            let is_known = at_end || bytes.len() > MAX_QUOTED_ON_A_LINE;
+            let Some(found) = memchr3(QUOTE, b'\n', b'\r', &bytes[next..]) else { return is_known.then_some(false) };
+            if bytes[next + found] != QUOTE {
+                return Some(false);
+            }
+            match bytes.get(next + found + 1) {
+                Some(&QUOTE) => next += found + 2,
+                Some(&byte) => return Some(byte == self.delimiter || matches!(byte, b'\n' | b'\r')),
+                None => return is_known.then_some(at_end),
             }
         }
     }

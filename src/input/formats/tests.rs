@@ -36,7 +36,12 @@ fn cells(row: Row<'_>) -> Read {
 fn read(content: &[u8], step: usize, format: Format, columns: Option<&[&str]>) -> Result<Vec<Read>, RowsError> {
     let columns = columns.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
     let width = columns.as_ref().map_or(100, Vec::len);
-    let format_hint = FormatHint { format: Some(format), columns, may_be_empty: true };
+    let format_hint = FormatHint {
+        format: Some(format),
+        columns,
+        may_be_empty: true,
+        quotes: Some(super::splitter::Quotes::Standard),
+    };
     let mut opened = open(Dribble(content, step), "-", &format_hint, vec![("id".to_owned(), 0), ("é".to_owned(), 1)])?;
     opened.rows.keep(&(0..width).collect::<Vec<_>>());
     let mut rows = Vec::new();

@@ -11,6 +11,7 @@ use crate::input::columns::{Columns, Names};
 use crate::input::counters::InputCounts;
 use crate::input::error::InputError;
 use crate::input::formats::format::Format;
+use crate::input::near_names::listed;
 use crate::input::source::Sources;
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
@@ -102,9 +103,6 @@ impl Reader {
         let source = OpenSource::open(first, names, are_several)?;
         for other in sources.ahead() {
             OpenSource::open(other?, names, are_several)?.fits(&source, names)?;
-        }
-        if source.format != Format::Jsonl && !pass.is_quiet() {
-            warn_of_missing(&source.columns.missing);
         }
         let (counter, batch) = (RowCounter::new(names, pass), Batch::new(pass.operation()));
         let mut reader = Self { sources, source, names: names.clone(), limits, pass, counter, batch };
@@ -224,6 +222,7 @@ impl Reader {
     /// Goes on to the next file; false where there is none.
     fn next_part(&mut self) -> Result<bool, InputError> {
         self.source.unmodified()?;
+        self.end_source();
         let Some(source) = self.sources.open_next() else { return Ok(false) };
         let source = OpenSource::open(source?, &self.names, true)?;
         source.fits(&self.source, &self.names)?;
@@ -237,6 +236,23 @@ impl Reader {
             info!("{} is read as {}", self.source.name, self.source.format);
         }
         self.source.columns.used.iter().for_each(|(_, kind)| self.counter.show(*kind));
+        let is_sparse = self.source.layout.is_sparse;
+        let near: Vec<_> =
+            self.source.columns.near.iter().filter(|_| !is_sparse && !self.pass.is_quiet()).cloned().collect();
+        if near.iter().any(|miss| !self.counter.counts.ignored_columns.contains(miss)) {
+            warn!("ignored columns: {}; if one is meant, write SELECT ... AS with that name", listed(&near));
+        }
+        if self.pass.is_first() {
+            self.counter.counts.add_ignored_columns(&near);
+        }
+    }
+
+    /// Counts what is known when a source was read to its end.
+    fn end_source(&mut self) {
+        if self.pass.is_first() {
+            self.counter.counts.count_over_lines(self.source.over_lines());
+            self.counter.counts.add_ignored_columns(&self.source.near(&self.names));
+        }
     }
 
     fn check_rejections(&self) -> Result<(), InputError> {
@@ -283,18 +299,34 @@ impl Reader {
         if let Some(expected) = self.limits.expected_rows.filter(|expected| *expected != found) {
             return Err(InputError::ExpectedRows { name: self.name().to_owned(), found, expected });
         }
-        if self.source.format == Format::Jsonl && !self.pass.is_quiet() {
-            let kinds = Kind::all(self.names.aliases.len()).skip(2).zip(&self.names.aliases);
-            let missing = kinds.filter(|(kind, _)| !self.counter.is_shown(*kind)).map(|(_, label)| label.clone());
-            warn_of_missing(&missing.collect::<Vec<_>>());
+        if !self.pass.is_quiet() {
+            self.warn_at_end();
         }
         Ok(())
     }
-}
 
-fn warn_of_missing(names: &[String]) {
-    if !names.is_empty() {
-        warn!("no column {}: the settings name it, and it is not in the result of the query", names.join(", "));
+    /// What nobody can know for sure, and what only shows when all objects were read.
+    fn warn_at_end(&self) {
+        let InputCounts { over_lines, ignored_columns, .. } = &self.counter.counts;
+        if over_lines.rows > 0 {
+            warn!(
+                "{} rows have more than one line; the longest begins in line {} and has {} lines. Where that is not meant, a cell begins \
+                 with a quote that is not doubled",
+                over_lines.rows, over_lines.longest_at, over_lines.longest
+            );
+        }
+        let keys: Vec<_> = self.source.near(&self.names).into_iter().filter(|_| self.source.layout.is_sparse).collect();
+        if !keys.is_empty() {
+            warn!("ignored keys: {}; if one is meant, give it that name", listed(&keys));
+        }
+        let kinds = Kind::all(self.names.aliases.len()).skip(2).zip(&self.names.aliases);
+        let missing = kinds.filter(|(kind, _)| !self.counter.is_shown(*kind)).map(|(_, label)| label.as_str());
+        let missing: Vec<_> = missing.filter(|_| self.source.format == Format::Jsonl).collect();
+        if !missing.is_empty() {
+            let near = ignored_columns.iter().find(|miss| missing.contains(&miss.wanted.as_str()));
+            let near = near.map_or_else(String::new, |miss| format!("; there is {:?}", miss.seen));
+            warn!("no object has the key {}, which the settings name{near}", missing.join(", "));
+        }
     }
 }
 

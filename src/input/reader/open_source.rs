@@ -2,8 +2,10 @@
 
 use crate::input::columns::{Columns, HeaderError, Names};
 use crate::input::error::InputError;
+use crate::input::formats::delimited::OverLines;
 use crate::input::formats::format::Format;
 use crate::input::formats::{self, Position, Row, Rows, RowsError};
+use crate::input::near_names::{NearMiss, near_misses};
 use crate::input::source::compressed::Unpacked;
 use crate::input::source::files::Watch;
 use crate::input::source::{Source, SourceError};
@@ -81,6 +83,9 @@ impl OpenSource {
             None => Columns::default(),
         };
         let is_sparse = format == Format::Jsonl;
+        if let (Some(seen), false) = (&seen, is_sparse) {
+            names.complete(&columns, seen).map_err(|error| header(&name, error))?;
+        }
         let Columns { used, operation, width, .. } = if is_sparse { names.of_objects() } else { columns.clone() };
         rows.keep(&used.iter().map(|(index, _)| *index).chain(operation).collect::<Vec<_>>());
         let file = is_one_of_several.then(|| name.clone());
@@ -120,6 +125,18 @@ impl OpenSource {
     #[inline]
     pub fn row(&self) -> Row<'_> {
         self.rows.row()
+    }
+
+    /// The rows so far that have more than one line.
+    pub fn over_lines(&self) -> OverLines {
+        self.rows.over_lines()
+    }
+
+    /// Ignored columns whose names are nearly those of columns that are not; of objects, as far as they were read.
+    pub fn near(&self, names: &Names) -> Vec<NearMiss> {
+        let keys = self.rows.other_keys();
+        let of_keys = near_misses(keys.iter().map(String::as_str), &names.wanted());
+        self.columns.near.iter().filter(|_| !self.layout.is_sparse).cloned().chain(of_keys).collect()
     }
 
     /// Why the rows cannot be read on.

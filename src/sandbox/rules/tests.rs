@@ -1,10 +1,7 @@
 use serde_json::json;
 
 use super::*;
-
-fn credentials() -> Credentials {
-    Credentials { partner_api_key: "partner-key".into(), client_secret: "import-key".into() }
-}
+use crate::sandbox::tests::options;
 
 /// A good request of either kind, with some keys replaced; null takes a key away.
 fn document(replaced: &Value) -> Document {
@@ -20,12 +17,12 @@ fn document(replaced: &Value) -> Document {
 }
 
 fn refused_naming(replaced: &Value) -> Option<(u16, String)> {
-    let refusal = naming(&document(replaced), &credentials()).err()?;
+    let refusal = naming(&document(replaced), &options()).err()?;
     Some((refusal.status(), refusal.to_string()))
 }
 
 fn refused_users(replaced: &Value) -> Option<(u16, String)> {
-    let refusal = users(&document(replaced), &credentials()).err()?;
+    let refusal = users(&document(replaced), &options()).err()?;
     Some((refusal.status(), refusal.to_string()))
 }
 
@@ -175,5 +172,5 @@ fn changes_keep_the_order_of_the_array() {
         change(Operation::Add, Identifier::ExternalId("a")),
         change(Operation::Add, Identifier::Alias { label: "l", name: "n" }),
     ];
-    assert_eq!(users(&document, &credentials()), Ok(Users { cohort_id: "c", changes: expected }));
+    assert_eq!(users(&document, &options()), Ok(Users { cohort_id: "c", changes: expected }));
 }

@@ -1,30 +1,25 @@
 use std::cell::Cell;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::super::http::Length;
 use super::*;
+use crate::sandbox::tests::options;
 
 fn service(fail_every: u64, rate_limit: Option<&str>) -> Service {
-    Service::new(Settings {
-        credentials: Credentials { partner_api_key: "partner-key".into(), client_secret: "import-key".into() },
+    let options = Options {
         partner: Some("td".to_owned()),
         latency: Duration::from_secs(7),
         fail_every: NonZeroU64::new(fail_every),
         rate_limit: rate_limit.map(|limit| limit.parse().unwrap()),
-        store: Store::new(None),
-    })
+        ..options()
+    };
+    Service::new(options, None)
 }
 
 fn send(service: &Service, method: &str, path: &str, body: &Value) -> Answer {
-    let head = Head {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        is_json: true,
-        keep_alive: true,
-        expects_continue: false,
-        length: Length::Known(0),
-    };
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let (owned, path, query) = (method.to_owned(), path.to_owned(), query.to_owned());
+    let head = Head { method: owned, path, query, is_json: true, is_loopback_host: true, ..Head::default() };
     let paused = Cell::new(Duration::ZERO);
     let answer = service.answer(&head, body.to_string().as_bytes(), |latency| paused.set(latency));
     assert_eq!(paused.get().is_zero(), method == "GET", "an API answer takes its time");
@@ -49,33 +44,41 @@ fn members(service: &Service) -> Vec<String> {
 }
 
 #[test]
-fn routes_are_found_by_method_and_path() {
-    let cohort = |id: &str| Ok(Route::Cohort(id.to_owned()));
-    let not_found = || Err(Refusal::NotFound);
-    let only = |allow| Err(Refusal::MethodNotAllowed { allow });
-    for (method, path, partner, expected) in [
-        ("POST", "/partners/td/cohorts", None, Ok(Route::Naming)),
-        ("POST", "/partners/td/cohorts/users", None, Ok(Route::Users)),
-        ("POST", "/partners/td/cohorts", Some("td"), Ok(Route::Naming)),
-        ("POST", "/partners/t%64/cohorts/users", Some("td"), Ok(Route::Users)),
-        ("POST", "/partners/td/cohorts", Some("other"), not_found()),
-        ("POST", "/partners//cohorts", None, not_found()),
-        ("POST", "/partners/td/cohorts/", None, not_found()),
-        ("POST", "/partners/td/cohorts/users/1", None, not_found()),
-        ("POST", "/", None, not_found()),
-        ("OPTIONS", "*", None, not_found()),
-        ("GET", "/partners/td/cohorts", None, only("POST")),
-        ("PUT", "/partners/td/cohorts/users", None, only("POST")),
-        ("GET", "/partners/td/cohorts", Some("other"), not_found()),
-        ("GET", "/cohorts", Some("td"), Ok(Route::Cohorts)),
-        ("GET", "/cohorts/a%2Fb%20c%C3%A9", None, cohort("a/b cé")),
-        ("GET", "/cohorts/%ff", None, not_found()),
-        ("GET", "/cohorts/100%", None, cohort("100%")),
-        ("GET", "/stats", None, Ok(Route::Stats)),
-        ("DELETE", "/stats", None, only("GET")),
+fn calls_are_found_by_path_and_partner() {
+    let found = |call, partner: &str| Some((call, partner.to_owned()));
+    for (path, partner, expected) in [
+        ("/partners/td/cohorts", None, found(Call::Naming, "td")),
+        ("/partners/td/cohorts/users", None, found(Call::Users, "td")),
+        ("/partners/td/cohorts", Some("td"), found(Call::Naming, "td")),
+        ("/partners/t%64/cohorts/users", Some("td"), found(Call::Users, "td")),
+        ("/partners/td/cohorts", Some("other"), None),
+        ("/partners//cohorts", None, None),
+        ("/partners/%ff/cohorts", None, None),
+        ("/partners/td/cohorts/", None, None),
+        ("/partners/td/cohorts/users/1", None, None),
+        ("/", None, None),
+        ("*", None, None),
     ] {
-        assert_eq!(route(method, path, partner), expected, "{method} {path} as {partner:?}");
+        assert_eq!(call(path, partner), expected, "{path} as {partner:?}");
     }
+}
+
+#[test]
+fn other_methods_are_refused_and_change_nothing() {
+    let service = service(9, None);
+    let body = json!({
+        "partner_api_key": "partner-key", "client_secret": "import-key", "cohort_id": "c", "cohort_changes": [],
+    });
+    for (method, path, status) in [
+        ("PUT", "/partners/td/cohorts/users", 405),
+        ("DELETE", "/partners/td/cohorts", 405),
+        ("POST", "/cohorts", 404),
+        ("DELETE", "/stats", 404),
+        ("HEAD", "/", 404),
+    ] {
+        assert_eq!(send(&service, method, path, &body).status, status, "{method} {path}");
+    }
+    assert_eq!(service.cohort("c"), None);
 }
 
 #[test]
@@ -128,12 +131,12 @@ fn a_rate_limit_refuses_and_says_so_in_every_answer() {
     let service = service(2, Some("2/3600"));
     let answers = ["a", "b", "c"].map(|id| add(&service, id));
     assert_eq!(statuses(&answers), [201, 503, 429]);
-    let remaining: Vec<_> = answers.iter().map(|answer| answer.headers[1].1.as_str()).collect();
+    let remaining: Vec<_> = answers.iter().map(|answer| answer.headers[2].1.as_str()).collect();
     assert_eq!(remaining, ["1", "0", "0"]);
-    let names: Vec<_> = answers[2].headers.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = answers[2].headers[1..].iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"]);
     assert_eq!(answers[2].body, br#"{"message":"Rate limit exceeded"}"#);
-    let reset: u64 = answers[2].headers[2].1.parse().unwrap();
+    let reset: u64 = answers[2].headers[3].1.parse().unwrap();
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     assert!((3_590..=3_601).contains(&(reset - now)), "{reset} at {now}");
     assert_eq!(members(&service), ["a"]);
@@ -143,15 +146,75 @@ fn a_rate_limit_refuses_and_says_so_in_every_answer() {
 fn a_look_inside_passes_no_gate_and_is_not_counted() {
     let service = service(1, Some("1/3600"));
     for (path, status, body) in [
-        ("/cohorts", 200, json!({"cohorts": []})),
+        ("/cohorts", 200, json!({"total": 0, "cohorts": []})),
         ("/cohorts/c", 404, json!({"message": "Not Found"})),
         ("/cohorts/%zz", 404, json!({"message": "Not Found"})),
         ("/cohorts/a%2", 404, json!({"message": "Not Found"})),
+        ("/cohorts/%ff", 404, json!({"message": "Not Found"})),
         ("/nothing", 404, json!({"message": "Not Found"})),
+        ("/search", 404, json!({"message": "Not Found"})),
+        ("/search?identifier=x%26", 200, json!({"identifier": "x&", "cohorts": [], "unmatched": []})),
+        ("/requests", 200, json!({"total": 0, "requests": []})),
         ("/partners/td/cohorts", 405, json!({"message": "Method Not Allowed"})),
         ("/stats", 200, serde_json::to_value(Stats::default()).unwrap()),
     ] {
         let answer = send(&service, "GET", path, &json!(null));
         assert_eq!((answer.status, serde_json::from_slice(&answer.body).ok()), (status, Some(body)), "{path}");
+    }
+}
+
+fn looked_at(service: &Service, path: &str) -> Value {
+    serde_json::from_slice(&send(service, "GET", path, &json!(null)).body).unwrap()
+}
+
+#[test]
+fn a_look_inside_shows_what_arrived_a_page_at_a_time() {
+    let service = service(3, None);
+    for id in ["a/b é", "b", "c"] {
+        add(&service, id);
+    }
+    let cohort = looked_at(&service, "/cohorts/c?limit=1&offset=1&x=limit=7");
+    assert_eq!((&cohort["user_ids"], &cohort["totals"]["user_ids"]), (&json!(["b"]), &json!(2)));
+    assert_eq!(cohort["changes"].as_array().unwrap().len(), 1);
+    let requests = looked_at(&service, "/requests?limit=2");
+    assert_eq!(requests["total"], 3);
+    let shown = |index: usize| {
+        let request = &requests["requests"][index];
+        ["request", "cohort_id", "add", "remove", "status", "message"].map(|name| request[name].clone())
+    };
+    assert_eq!(json!(shown(0)), json!([3, null, 0, 0, 503, "Service Unavailable"]));
+    assert_eq!(json!(shown(1)), json!([2, "c", 1, 1, 201, "success"]));
+    assert_eq!(requests["requests"][2], Value::Null);
+    let found = looked_at(&service, "/search?identifier=a%2Fb+%C3%A9");
+    assert_eq!(found["cohorts"][0]["since_request"], 1);
+    assert_eq!(looked_at(&service, "/stats?limit=1")["batch_sizes"], json!([2]));
+}
+
+#[test]
+fn the_page_carries_its_policy() {
+    let answer = send(&service(9, None), "GET", "/", &json!(null));
+    let header = |name: &str| &answer.headers.iter().find(|(candidate, _)| *candidate == name).unwrap().1;
+    assert_eq!(header("Content-Type"), "text/html; charset=utf-8");
+    let policy = header("Content-Security-Policy");
+    assert!(policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    assert!(!policy.contains("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="), "the hash of nothing");
+    assert_eq!(header("X-Content-Type-Options"), "nosniff");
+}
+
+#[test]
+fn a_look_inside_is_for_this_machine_and_only_where_there_is_a_page() {
+    let mut service = service(9, None);
+    add(&service, "a");
+    for (page, is_loopback_host, expected) in
+        [(true, true, 200), (true, false, 403), (false, true, 404), (false, false, 404)]
+    {
+        service.options.page = page;
+        for path in ["/", "/cohorts", "/cohorts/c", "/requests", "/search?identifier=a", "/stats"] {
+            let (path, query) = path.split_once('?').unwrap_or((path, ""));
+            let (method, path, query) = ("GET".to_owned(), path.to_owned(), query.to_owned());
+            let head = Head { method, path, query, is_loopback_host, ..Head::default() };
+            let answer = service.answer(&head, b"", |_| ());
+            assert_eq!(answer.status, expected, "{} {page} {is_loopback_host}", head.path);
+        }
     }
 }

@@ -19,6 +19,8 @@ fn run(file: &str) -> Run {
     let run = run.file(file, fs::read(folder().join(file)).unwrap()).arg("--dry-run").arg("--json");
     if file.ends_with(".msgpack") || file.starts_with("arrays") {
         run.set("columns", "[user_ids, device_ids]")
+    } else if file.ends_with(".tsv") {
+        run.set("quotes", "standard")
     } else {
         run
     }

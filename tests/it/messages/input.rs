@@ -54,6 +54,8 @@ fn rows() -> Vec<RowsError> {
         RowsError::Compressed { kind: "bzip2" },
         RowsError::Tar,
         RowsError::UnterminatedQuote { line: 12 },
+        RowsError::OpenQuoteOnALine { line: 12 },
+        RowsError::QuotesOfCsv,
         RowsError::TextBehindQuote { line: 12, broken: 14 },
         RowsError::NoColumns { format: Format::Msgpack },
         RowsError::HeaderBesideColumns,
@@ -76,6 +78,11 @@ fn headers() -> Vec<HeaderError> {
         HeaderError::NoIdentifierColumn { seen: seen(), wanted: wanted(), nearest },
         HeaderError::Both { attribute: "external_id".into(), output: "user_ids".into() },
         HeaderError::NoOperationColumn { name: "what".into(), seen: seen() },
+        HeaderError::Missing {
+            names: vec!["phone".into()],
+            seen: seen(),
+            nearest: Some(Box::new(("Phone".into(), "phone".into()))),
+        },
         HeaderError::Duplicate { name: "user_ids".into() },
         HeaderError::OtherColumns { found: names(&["email"]), wanted: wanted(), first: "part-1.csv".into() },
     ]

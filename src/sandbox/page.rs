@@ -1,0 +1,36 @@
+//! The page: one file, which asks for the JSON of `inspect` and shows it.
+
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::crypto::ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256;
+
+use super::answer::Answer;
+
+const HTML: &str = include_str!("page.html");
+
+/// Only the script and the styles of the page itself run, and only this server is asked.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+        hash("<script>", "</script>"),
+        hash("<style>", "</style>")
+    )
+});
+
+/// The page with its policy.
+pub fn answer() -> Answer {
+    let headers =
+        vec![("Content-Type", "text/html; charset=utf-8".to_owned()), ("Content-Security-Policy", POLICY.clone())];
+    Answer { status: 200, headers, body: HTML.as_bytes().to_vec() }
+}
+
+/// The hash of what stands between two marks, as a policy names it. SHA-256 is borrowed from TLS.
+fn hash(start: &str, end: &str) -> String {
+    let after = HTML.split_once(start).map_or("", |(_, after)| after);
+    let content = after.split_once(end).map_or("", |(content, _)| content);
+    let hash = TLS13_CHACHA20_POLY1305_SHA256.tls13().map(|suite| suite.common.hash_provider.hash(content.as_bytes()));
+    format!("sha256-{}", hash.map(|hash| STANDARD.encode(hash)).unwrap_or_default())
+}
