@@ -48,7 +48,7 @@ def literal(value):
 
 class Engine:
     def __init__(self, address):
-        self.url = f"http://{address}"
+        self.address, self.url = address, f"http://{address}"
         with urllib.request.urlopen(f"{self.url}/v1/info", timeout=30) as answer:
             self.version = int(json.load(answer)["nodeVersion"]["version"])
         self.prefix = "X-Presto-" if self.version <= 350 else "X-Trino-"

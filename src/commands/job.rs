@@ -18,9 +18,9 @@ use crate::retry::{RateLimiter, Stopped};
 use crate::secret::Secret;
 use crate::settings::credentials::{td_api_key, td_server};
 use crate::settings::{Config, ConfigError};
-use crate::treasure_data::Job;
 use crate::treasure_data::fetch::{Client, Received};
 use crate::treasure_data::show::JobInfo;
+use crate::treasure_data::{Job, ResultFormat};
 
 /// Treasure Data names no limit; this only keeps a defect from asking without end.
 const MAX_REQUESTS_PER_HOUR: u64 = 100_000;
@@ -106,7 +106,7 @@ fn fetch(client: &Client<'_, Stop>, wanted: Wanted<'_>, received: &Received) -> 
     let columns = usable_columns(job, &shown, expected, names).map_err(|stop| client.refuse(stop))?;
     let rows = shown.rows.map_or_else(|| "an unknown number of".to_owned(), |rows| rows.to_string());
     info!("{} has {rows} rows of {} columns; its result is being fetched", job.name(), columns.len());
-    let (file, size) = client.download(received)?;
+    let (file, size) = client.download(ResultFormat::Msgpack, received)?;
     info!("the result of {} is here: {size} bytes", job.name());
     let format_hint = FormatHint {
         format: Some(Format::Msgpack),

@@ -56,7 +56,8 @@ pub trait Sender<Rows> {
     /// Why the run ends.
     type Error;
 
-    /// Sends the rows of one operation until each is delivered, refused, or given up; a phase without rows makes no request.
+    /// Sends the rows of one operation until each is delivered, refused, or given up; a phase without rows
+    /// sends no member.
     ///
     /// `look` is called before the first request, and from then on every quarter of [`Times::request_timeout`] while requests are
     /// sent. No request begins beyond the time that it gave last ([`Warehouse::now`]), and none lasts longer than
@@ -68,6 +69,9 @@ pub trait Sender<Rows> {
         look: &mut dyn FnMut() -> Result<Look, Self::Error>,
     ) -> Result<Settled, Self::Error>;
 }
+
+/// The column of the changes that says what is to be done with a row's identifier: `add` or `remove`.
+pub const OPERATION: &str = "cohort_operation";
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
