@@ -218,6 +218,12 @@ pub trait Get: Send + Sync {
     fn get(&self, address: &str, headers: &HeaderMap, patience: Patience) -> Result<Stream, HttpError>;
 }
 
+/// Asks for something that changes something.
+pub trait PostForm: Send + Sync {
+    /// Sends a form, encoded, with these headers; an answer longer than [`MAX_ANSWER_BYTES`] is cut off.
+    fn post_form(&self, address: &str, headers: &HeaderMap, form: &str) -> Result<Answer, HttpError>;
+}
+
 /// Posts and gets over the network.
 pub struct Http {
     agent: Agent,
@@ -316,6 +322,18 @@ impl Query for Http {
             return Err(HttpError::Unintelligible(format!("more than {max_bytes} bytes")));
         }
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes })
+    }
+}
+
+impl PostForm for Http {
+    fn post_form(&self, address: &str, headers: &HeaderMap, form: &str) -> Result<Answer, HttpError> {
+        let mut request = self.agent.post(address).content_type("application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let (parts, body) = self.request(address, || request.send(form))?.into_parts();
+        let body = Body::new(body.into_reader()).read_up_to(MAX_ANSWER_BYTES)?;
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use log::info;
 
 use super::show::{JobInfo, Status};
-use super::{Job, JobError, answer, pause_before_question};
+use super::{Job, JobError, ResultFormat, answer, pause_before_question};
 use crate::http::{Answer, Get, MAX_ANSWER_BYTES, Patience, Stream, begins_html, declares_html};
 use crate::retry::{self, CallError, Failure, MAX_FAILURES, RateLimiter, ResponseMeta, Stopped};
 use crate::secret::Secret;
@@ -44,18 +44,12 @@ pub struct Client<'a, S> {
 impl<'a, S: From<JobError>> Client<'a, S> {
     /// Sends the key with every call; the limiter is to be that of Treasure Data alone.
     pub fn new(job: &'a Job, key: &Secret, get: &'a dyn Get, limiter: &'a RateLimiter<S>) -> Self {
-        let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("*/*"))]);
-        // A key that cannot stand in a header is refused like any wrong one; that it has no control character is known.
-        if let Ok(mut value) = HeaderValue::from_str(&format!("TD1 {}", key.expose())) {
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        Self { job, get, limiter, headers }
+        Self { job, get, limiter, headers: headers_with(key) }
     }
 
-    /// Fetches the whole result into a file without a name: `MessagePack`, compressed, and its size in bytes.
-    pub fn download(&self, received: &Received) -> Result<(File, u64), Stopped> {
-        let address = self.job.result_address();
+    /// Fetches the whole result into a file without a name, and says its size in bytes.
+    pub fn download(&self, format: ResultFormat, received: &Received) -> Result<(File, u64), Stopped> {
+        let address = self.job.result_address(format);
         self.call(&address, Patience::EachPiece, Duration::ZERO, |stream| self.keep(stream, received))
     }
 
@@ -67,11 +61,18 @@ impl<'a, S: From<JobError>> Client<'a, S> {
 
     /// Asks until the job has ended. One that failed stops the run.
     pub fn wait_for_end(&self) -> Result<JobInfo, Stopped> {
+        let shown = self.wait()?;
+        shown.is_done(self.job).map_err(|error| self.stop(error))?;
+        Ok(shown)
+    }
+
+    /// Asks until the job has ended, however it did.
+    pub fn wait(&self) -> Result<JobInfo, Stopped> {
         let (mut questions, mut pause) = (0, Duration::ZERO);
         let mut told: Option<(Status, Duration)> = None;
         loop {
             let shown = self.ask(pause)?;
-            if shown.is_done(self.job).map_err(|error| self.stop(error))? {
+            if !matches!(shown.is_done(self.job), Ok(false)) {
                 return Ok(shown);
             }
             questions += 1;
@@ -196,6 +197,17 @@ impl<'a, S: From<JobError>> Client<'a, S> {
 fn has_room(file: &File, bytes: u64) -> io::Result<()> {
     let disk = rustix::fs::fstatvfs(file)?;
     if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+}
+
+/// What every call sends.
+pub fn headers_with(key: &Secret) -> HeaderMap {
+    let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("*/*"))]);
+    // A key that cannot stand in a header is refused like any wrong one; that it has no control character is known.
+    if let Ok(mut value) = HeaderValue::from_str(&format!("TD1 {}", key.expose())) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    headers
 }
 
 impl Received {

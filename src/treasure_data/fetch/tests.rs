@@ -89,7 +89,9 @@ fn fetch(replies: Vec<Reply>) -> Ran {
     let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
     let key = Secret::new("7/never-to-be-seen".to_owned());
     let client = Client::new(&job, &key, &get, &limiter);
-    let result = client.wait_for_end().and_then(|shown| Ok((client.download(&Received::default())?.0, shown)));
+    let result = client
+        .wait_for_end()
+        .and_then(|shown| Ok((client.download(ResultFormat::Msgpack, &Received::default())?.0, shown)));
     let result = result.ok().map(|(mut file, shown)| {
         file.rewind().unwrap();
         (io::read_to_string(file).unwrap(), shown)

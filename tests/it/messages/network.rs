@@ -192,6 +192,11 @@ fn jobs() -> Vec<Stop> {
             failures: 10,
             last: "the download broke at byte 70000 (the connection broke: end of file)".into(),
         }),
+        Stop::Job(JobError::GaveUp {
+            server: "https://api.treasuredata.com".into(),
+            failures: 10,
+            said: "status 503".into(),
+        }),
         Stop::Job(JobError::CannotKeep { id: id(), folder: "/tmp".into(), error: full() }),
     ]
 }
