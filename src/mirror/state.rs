@@ -82,7 +82,8 @@ fn readable(cohort_id: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().take(HEX_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().take(HEX_BYTES).flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 fn is_hex(text: &str) -> bool {

@@ -1,4 +1,4 @@
-//! What needs an engine is in scripts/mirror_sql.py, which reads what the last test here writes.
+//! What needs an engine is in `scripts/mirror_sql.py`, which reads what the last test here writes.
 
 use std::{env, fs};
 
