@@ -101,7 +101,7 @@ impl RunContext {
         self.start(limits, Stop::of_limiter(server.0, server.1))
     }
 
-    /// The same for one step of a check, which is given up after [`MAX_STEP`].
+    /// The same for one step of a check, which is given up after 10 s.
     pub fn limiter_of_step(&mut self, server: (Api, String)) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
         let max_outage = self.config.delivery.max_outage.min(MAX_STEP_OUTAGE);
         let limits =
