@@ -18,6 +18,7 @@ pub mod mirror;
 
 pub mod braze;
 pub mod delivery;
+pub mod matching;
 pub mod treasure_data;
 
 pub mod input;

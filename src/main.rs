@@ -9,7 +9,7 @@ use td_braze_cohort::commands::{self, CommandError};
 use td_braze_cohort::http::proxy::PROXY_VARIABLES;
 use td_braze_cohort::secret;
 use td_braze_cohort::settings::ConfigError;
-use td_braze_cohort::settings::credentials::{CLIENT_SECRET, PARTNER_API_KEY, TD_API_KEY};
+use td_braze_cohort::settings::credentials;
 use td_braze_cohort::settings::setting::names_a_credential;
 use td_braze_cohort::terminal;
 use td_braze_cohort::terminal::log_format::{self, LogFormat};
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 
 fn run() -> Exit {
     // First of all, so that no message can show one.
-    secret::remember_variables(&[CLIENT_SECRET, PARTNER_API_KEY, TD_API_KEY]);
+    secret::remember_variables(&credentials::ALL);
     secret::remember_passwords_in_addresses(&PROXY_VARIABLES);
     let arguments: Vec<_> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
     let format = LogFormat::wanted(arguments.iter().map(String::as_str), std::env::var(log_format::VARIABLE).ok());
@@ -30,7 +30,7 @@ fn run() -> Exit {
     // Before clap, which would repeat the argument in its message.
     let names_one = |argument: &String| {
         let is_flag = argument.starts_with("--") && names_a_credential(argument.split('=').next().unwrap_or_default());
-        let is_assignment = [CLIENT_SECRET, PARTNER_API_KEY, TD_API_KEY].iter().any(|name| argument.starts_with(name));
+        let is_assignment = credentials::ALL.iter().any(|name| argument.starts_with(name));
         is_flag || is_assignment || secret::holds_a_secret(argument)
     };
     if arguments.iter().any(names_one) {
@@ -59,6 +59,7 @@ fn run_command(command: Command) -> Result<Exit, CommandError> {
     match command {
         Command::Upload(args) => commands::upload::run(args),
         Command::Check(args) => commands::check::run(args),
+        Command::Match(args) => commands::matching::run(args),
         Command::Operator(args) => commands::operator::run(&args),
         Command::Init(args) => commands::init::run(&args),
         Command::Sandbox(args) => commands::sandbox::run(args),

@@ -11,6 +11,7 @@ use crate::http::{Answer, BodyFraming, HttpError, hint};
 use crate::secret::redacted;
 
 pub mod body;
+pub mod export;
 pub mod redact;
 
 /// Which cohort, and where Braze is.

@@ -7,24 +7,24 @@ use crate::commands::exit::Exit;
 use crate::commands::outcome::{Api, Stop};
 use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
-use crate::input::Location;
 use crate::input::columns::Columns;
 use crate::input::counters::InputCounts;
-use crate::input::error::InputError;
 use crate::input::near_names::listed;
-use crate::input::reader::{Limits, Pass, Reader};
-use crate::input::source::{Input, Sources};
-use crate::members::batch::CAPACITY;
+use crate::input::source::Input;
+use crate::input::{Location, ReadableInput};
+use crate::matching::sample::SampleSize;
 use crate::members::identifier::Kind;
-use crate::settings::credentials::from_environment;
+use crate::report::matching::to_text;
+use crate::settings::credentials::{REST_API_KEY, from_environment, rest_api_key};
 use crate::settings::template::Environment;
 use crate::settings::{self, Config};
 use crate::terminal;
 
 use super::CommandError;
 use super::job;
+use super::matching::Matching;
 use super::network::network;
-use super::pipeline::{RunContext, Target, is_stopped, stop_or};
+use super::pipeline::{RunContext, Target, open_once, stop_or};
 use super::upload::flags;
 use super::watch::watched;
 
@@ -49,9 +49,10 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
         config.delivery.thread_count
     ));
     let mut context = RunContext::new(config, Target::Braze, None);
-    let steps: [(&str, Step); 2] = [("input", check_input), ("credentials", check_credentials)];
+    let is_asked = variable(REST_API_KEY).is_some() || context.config.matching.min_match.is_some();
+    let steps: [(&str, Step); 3] = [("input", check_input), ("credentials", check_credentials), ("match", check_match)];
     let mut failures = Vec::new();
-    for (what, step) in steps {
+    for (what, step) in steps.into_iter().take(if is_asked { 3 } else { 2 }) {
         match step(&mut context) {
             Ok(found) => terminal::print_line(&format!("{what:<12} ok: {found}")),
             Err(error) => {
@@ -77,12 +78,8 @@ fn check_input(context: &mut RunContext) -> Finding {
     };
     let limiter = context.limiter_of_step((Api::Braze, "the input".to_owned()))?;
     let config = &context.config;
-    let limits = Limits { expected_rows: None, max_rejected: config.input.max_rejected, batch_size: CAPACITY };
-    let (hint, names) = (&config.input.format_hint, &config.input.names);
-    let reader = Sources::find(&input, hint, &is_stopped(&limiter))
-        .map_err(InputError::from)
-        .and_then(|sources| Reader::new(sources, names, limits, Pass::first(&config.operations)))
-        .map_err(|error| stop_or(&limiter, error))?;
+    let readable = ReadableInput { input, format_hint: config.input.format_hint.clone(), expected_rows: None };
+    let reader = open_once(config, &readable, &limiter)?;
     let found = format!("{} ({}) {}", reader.name(), reader.format(), described(config, reader.columns()));
     let counts = reader.preview(PREVIEW).map_err(|error| stop_or(&limiter, error))?;
     Ok(format!("{found}; {}", previewed(&counts)))
@@ -158,5 +155,21 @@ fn check_credentials(context: &mut RunContext) -> Finding {
     match limiter.take_stop() {
         None => Ok(format!("{endpoint} accepts both keys for the partner {}", config.braze.partner)),
         Some(stop) => Err(stop.into()),
+    }
+}
+
+/// Reads all of the input, and asks Braze about a sample.
+fn check_match(context: &mut RunContext) -> Finding {
+    let key = rest_api_key(|name| std::env::var(name).ok())?;
+    let has_files = matches!(&context.config.input.location, Location::Here(input) if *input != Input::Stdin);
+    if !has_files {
+        return Ok("the input is not read here; td-braze-cohort match asks about it".to_owned());
+    }
+    let endpoint = context.config.required_endpoint()?.clone();
+    let matching = Matching::new(context, &endpoint, key, SampleSize::default())?;
+    let figures = matching.look_and_ask(context)?.figures;
+    match context.config.matching.min_match.and_then(|min_match| figures.too_few(min_match)) {
+        None => Ok(format!("{endpoint} was asked about a sample\n{}", to_text(&figures))),
+        Some(too_few) => Err(Stop::from(too_few).into()),
     }
 }

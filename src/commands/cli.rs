@@ -49,14 +49,19 @@ pub enum Command {
     /// Check settings, the input's header and the credentials, without sending any member
     #[command(after_help = "Example: td-braze-cohort check cohort.yml --input members.csv")]
     Check(CheckArgs),
+    /// Ask Braze how many of a sample of the input it knows, without sending any member
+    #[command(after_help = "Example: td-braze-cohort match cohort.yml --input members.csv\n\
+        Credentials: BRAZE_REST_API_KEY in the environment, a REST API key with the permission users.export.ids.\n\
+        For a trial without Braze: td-braze-cohort match cohort.yml --sandbox --users users.csv")]
+    Match(MatchArgs),
     /// Run an upload as a Digdag operator: `py>` with `python: [td-braze-cohort, operator]`
     #[command(after_help = "Example, in a workflow:\n  \
         +upload:\n    py>: braze_cohort\n    python: [td-braze-cohort, operator]\n    braze_cohort: {config: cohort.yml}")]
     Operator(OperatorArgs),
     /// Run a stand-in for Braze's cohort API on this machine
     #[command(after_help = "Example: td-braze-cohort sandbox --listen 127.0.0.1:4000 --users users.csv\n\
-        It accepts the credentials of its environment (BRAZE_CLIENT_SECRET, BRAZE_PARTNER_API_KEY), or else\n\
-        sandbox-client-secret and sandbox-partner-key. Its address shows in a browser what arrived;\n\
+        It accepts the credentials of its environment (BRAZE_CLIENT_SECRET, BRAZE_PARTNER_API_KEY, BRAZE_REST_API_KEY),\n\
+        or else sandbox-client-secret, sandbox-partner-key and sandbox-rest-key. Its address shows in a browser what arrived;\n\
         the same as JSON is at /cohorts, /cohorts/ID, /requests, /search?identifier=TEXT and /stats.")]
     Sandbox(SandboxArgs),
     /// Print the JSON Schema of the config file, with which editors check and complete it
@@ -72,6 +77,7 @@ Environment:
   BRAZE_CLIENT_SECRET      the data import key
   BRAZE_PARTNER_API_KEY    the partner key
   BRAZE_ENDPOINT           Braze's REST endpoint, where the config file does not say it
+  BRAZE_REST_API_KEY       a REST API key with the permission users.export.ids; for match and min_match
   TD_API_KEY, TD_API_SERVER
                            Treasure Data's key, and its site, where job_id is set
   HTTPS_PROXY, ALL_PROXY, NO_PROXY
@@ -89,7 +95,7 @@ Exit codes:
   3         the input cannot be used
   4         Braze, or Treasure Data, refused the credentials
   5         Braze or Treasure Data, or something in front of them, refused for good; the account says what arrived
-  6         a delta would remove too many; nothing was sent
+  6         a delta would remove too many, or Braze knows too few (min_match); nothing was sent
   73        a file that must be written cannot be written
   75        not everything was delivered; try again later
   130, 143  stopped by SIGINT, SIGTERM";
@@ -178,6 +184,36 @@ pub struct CheckArgs {
     /// The file or pattern whose columns are checked; overrides input and `job_id`
     #[arg(long, value_name = "PATH|PATTERN")]
     pub input: Option<String>,
+}
+
+/// Flags of `match`.
+#[derive(Debug, Args)]
+pub struct MatchArgs {
+    /// The settings, YAML
+    pub config: PathBuf,
+    /// The file to read, a pattern of files, or - for standard input; overrides input and `job_id`
+    #[arg(long, value_name = "PATH|PATTERN|-")]
+    pub input: Option<String>,
+    /// How many identifiers of each kind are asked about [default: 400, of devices 100]
+    #[arg(long, value_name = "N", value_parser = sample)]
+    pub sample: Option<usize>,
+    /// Print the figures as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where the sampled identifiers go that are unknown; CSV, readable by its owner alone
+    #[arg(long, value_name = "PATH")]
+    pub unknown: Option<PathBuf>,
+    /// Ask a stand-in for Braze inside this process; needs no credentials
+    #[arg(long)]
+    pub sandbox: bool,
+    /// The users that the sandbox knows: CSV with `external_id`, `device_id`, other columns are aliases
+    #[arg(long, value_name = "PATH", requires = "sandbox")]
+    pub users: Option<PathBuf>,
+}
+
+fn sample(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=10_000).contains(count));
+    count.ok_or_else(|| "a whole number from 1 to 10000 is wanted".to_owned())
 }
 
 /// What Digdag calls an operator with.

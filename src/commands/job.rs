@@ -18,9 +18,9 @@ use crate::retry::{RateLimiter, Stopped};
 use crate::secret::Secret;
 use crate::settings::credentials::{td_api_key, td_server};
 use crate::settings::{Config, ConfigError};
-use crate::treasure_data::Job;
 use crate::treasure_data::fetch::{Client, Received};
 use crate::treasure_data::show::{JobInfo, JobSummary};
+use crate::treasure_data::{Job, ResultFormat};
 
 /// Treasure Data names no limit; this only keeps a defect from asking without end.
 const MAX_REQUESTS_PER_HOUR: u64 = 100_000;
@@ -126,7 +126,7 @@ fn fetch(
             job.name()
         );
     }
-    let (file, size) = client.download(received)?;
+    let (file, size) = client.download(ResultFormat::Msgpack, received)?;
     info!("the result of {} is here: {size} bytes", job.name());
     let format_hint = FormatHint {
         format: Some(Format::Msgpack),

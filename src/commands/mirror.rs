@@ -53,8 +53,18 @@ where
         ..config.input.names.clone()
     };
     let progress = Progress::new(None, Arc::default());
-    let upload =
-        Upload { config, is_dry: false, plan, post, limiter: &limiter, shared: &shared, failures: &failures, progress };
+    let upload = Upload {
+        config,
+        is_dry: false,
+        plan,
+        post,
+        limiter: &limiter,
+        shared: &shared,
+        failures: &failures,
+        progress,
+        matching: None,
+        matched: None,
+    };
     let mut sender = BrazeSender { upload, names: &names, request_timeout: rules.times.request_timeout };
     let mut record = Record::default();
     let stop = match run(warehouse, &mut sender, rules, &mut record) {
@@ -68,6 +78,7 @@ where
         input: shared.input().clone(),
         sent: shared.sent(),
         removals: None,
+        matched: None,
         stop: stop.or(limiter.take_stop()),
     };
     let mut outcome = context.outcome(ended, None);

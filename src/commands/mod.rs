@@ -17,6 +17,7 @@ mod dry_run;
 pub mod exit;
 pub mod init;
 pub mod job;
+pub mod matching;
 pub mod mirror;
 pub mod network;
 pub mod operator;

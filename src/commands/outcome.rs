@@ -6,14 +6,17 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::braze::Refusal;
+use crate::braze::export::PERMISSION;
 use crate::commands::exit::Exit;
 use crate::delivery::DeliveryError;
 use crate::delivery::failed_file::FailuresError;
 use crate::input::columns::HeaderError;
 use crate::input::error::InputError;
 use crate::input::removals::TooMany;
+use crate::matching::{MatchError, TooFew};
 use crate::mirror::run::Conclusion;
 use crate::retry::LimitReached;
+use crate::settings::credentials::REST_API_KEY;
 use crate::treasure_data::JobError;
 
 /// Who is called.
@@ -130,6 +133,23 @@ pub enum Stop {
     /// A mirror that did not get to its end.
     #[error("{}", mirror_text(.0))]
     Mirror(Conclusion),
+    /// Fewer are known than have to be.
+    #[error(transparent)]
+    TooFewKnown(#[from] TooFew),
+    /// Braze refuses to say whom it knows.
+    #[error(
+        "Braze refused the REST API key ({said}): {REST_API_KEY} has to be a REST API key of this workspace, for this endpoint, with the permission {PERMISSION}; if its IP addresses are limited, with that of this machine. No member was sent"
+    )]
+    RestKey {
+        /// What was said.
+        said: String,
+    },
+    /// One question failed again and again, while others did not.
+    #[error("Braze did not answer whom it knows ({said}), so nothing was sent; run it again later")]
+    NoAnswer {
+        /// What was said the last time.
+        said: String,
+    },
     /// A file that has to be written.
     #[error("{0}; no further request was begun")]
     CannotWrite(#[from] FailuresError),
@@ -145,6 +165,16 @@ impl From<DeliveryError> for Stop {
             DeliveryError::Refused { refusal, address } => Self::Refused { refusal, address },
             DeliveryError::CannotWrite(error) => Self::CannotWrite(error),
             DeliveryError::Defect(what) => Self::Defect(what),
+        }
+    }
+}
+
+impl From<MatchError> for Stop {
+    fn from(error: MatchError) -> Self {
+        match error {
+            MatchError::Key { said } => Self::RestKey { said },
+            MatchError::Refused { refusal, address } => Self::Refused { refusal, address },
+            MatchError::GivenUp { said } => Self::NoAnswer { said },
         }
     }
 }
@@ -171,8 +201,11 @@ impl Stop {
                 Refusal::Configuration(_) => Exit::Usage,
                 Refusal::Request(_) | Refusal::NotFound | Refusal::NotBraze(_) => Exit::Refused,
             },
-            Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } => Exit::TryAgain,
-            Self::TooManyRemovals(_) => Exit::SafetyLimit,
+            Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } | Self::NoAnswer { .. } => {
+                Exit::TryAgain
+            }
+            Self::TooManyRemovals(_) | Self::TooFewKnown(_) => Exit::SafetyLimit,
+            Self::RestKey { .. } => Exit::Credentials,
             Self::Mirror(conclusion) => of_mirror(conclusion),
             Self::Job(error) => of_job(error),
             Self::Input(_) | Self::JobHeader { .. } | Self::JobRows { .. } => Exit::Input,
@@ -221,7 +254,7 @@ fn of_job(error: &JobError) -> Exit {
         JobError::Credentials { .. } => Exit::Credentials,
         JobError::NotTreasureData { .. } | JobError::Refused { .. } => Exit::Refused,
         JobError::Configuration { .. } => Exit::Usage,
-        JobError::Broken { .. } => Exit::TryAgain,
+        JobError::Broken { .. } | JobError::GaveUp { .. } => Exit::TryAgain,
         JobError::CannotKeep { .. } => Exit::CannotWrite,
     }
 }
@@ -276,6 +309,7 @@ mod tests {
     #[case(JobError::Refused { server: text(), said: text() }, 5)]
     #[case(JobError::Configuration { server: text(), said: text() }, 2)]
     #[case(JobError::Broken { id: text(), failures: 10, last: text() }, 75)]
+    #[case(JobError::GaveUp { server: text(), failures: 10, said: text() }, 75)]
     #[case(JobError::CannotKeep { id: text(), folder: text(), error: std::io::ErrorKind::StorageFull.into() }, 73)]
     fn what_keeps_a_result_away_has_its_exit_code(#[case] error: JobError, #[case] code: u8) {
         assert_eq!(Stop::Job(error).exit().code(), code);

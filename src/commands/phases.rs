@@ -7,12 +7,15 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use log::{info, warn};
 
+use super::matching::Matching;
 use crate::commands::outcome::Stop;
 use crate::delivery::failed_file::Failures;
 use crate::delivery::{self, Plan, Shared};
 use crate::http::Post;
-use crate::input::reader::passes::LaterPasses;
+use crate::input::reader::passes::LaterPass;
 use crate::input::reader::{Judged, Reader};
+use crate::matching::Figures;
+use crate::matching::sample::{Sample, Sampler};
 use crate::report::PhaseReport;
 use crate::report::progress::Progress;
 use crate::retry::{Ending, RateLimiter, Stopped};
@@ -20,6 +23,49 @@ use crate::settings::Config;
 
 /// How often progress and a stop are looked at while the input is judged.
 const TICK: Duration = Duration::from_millis(100);
+
+/// What a first look at an input has found.
+#[derive(Default)]
+pub struct FirstLook {
+    /// What is to be sent.
+    pub judged: Judged,
+    /// Those that Braze is asked about, if it is asked.
+    pub samples: Vec<Sample>,
+}
+
+/// Reads all of the input before anything of it is sent. On a thread that is not joined, as it may be stuck in a read that never ends.
+/// If the limiter is stopped nothing is found.
+pub fn look_at(
+    reader: Reader,
+    mut sampler: Option<Sampler>,
+    limiter: &Arc<RateLimiter<Stop>>,
+    mut tick: impl FnMut(),
+) -> Result<FirstLook, Stop> {
+    let (said, heard) = bounded(1);
+    let reading = Arc::clone(limiter);
+    thread::spawn(move || {
+        let judged = reader.judge(|batch| {
+            if let Some(sampler) = &mut sampler {
+                sampler.take(batch);
+            }
+            !reading.is_stopped()
+        });
+        let look = |judged| FirstLook { judged, samples: sampler.map_or_else(Vec::new, Sampler::finish) };
+        said.send(judged.map(look))
+    });
+    loop {
+        match heard.recv_timeout(TICK) {
+            Ok(found) => return Ok(found?),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Stop::Defect("the reader panicked".to_owned())),
+        }
+        limiter.check_limit();
+        if limiter.is_stopped() {
+            return Ok(FirstLook::default());
+        }
+        tick();
+    }
+}
 
 /// What each pass of an upload needs.
 pub struct Upload<'a> {
@@ -32,6 +78,10 @@ pub struct Upload<'a> {
     pub shared: &'a Arc<Shared>,
     pub failures: &'a Arc<Failures>,
     pub progress: Progress,
+    /// Asks Braze first whom it knows.
+    pub matching: Option<&'a Matching>,
+    /// What it said.
+    pub matched: Option<Figures>,
 }
 
 impl Upload<'_> {
@@ -57,17 +107,25 @@ impl Upload<'_> {
         let _: Result<(), Stopped> = self.limiter.settle(ending, self.config.delivery.grace, show);
     }
 
-    /// Judges the input, and sends the removals, then the additions. Returns what belongs to the removals.
-    pub fn send_both(&mut self, reader: Reader, later: LaterPasses) -> PhaseReport {
-        let mut judged = Judged::default();
-        match self.judge(reader).and_then(|found| {
-            judged = found;
-            Ok(later.removals.begin()?)
-        }) {
-            Ok(reader) if !self.limiter.is_stopped() => self.send(reader),
-            Ok(_) => {}
-            Err(stop) => self.limiter.stop(stop),
+    /// Judges the input, and sends what is then read. Returns what was found.
+    pub fn send_judged(&mut self, reader: Reader, later: LaterPass) -> Judged {
+        match self.judge(reader).and_then(|judged| Ok((judged, later.begin()?))) {
+            Ok((judged, reader)) => {
+                if !self.limiter.is_stopped() {
+                    self.send(reader);
+                }
+                judged
+            }
+            Err(stop) => {
+                self.limiter.stop(stop);
+                Judged::default()
+            }
         }
+    }
+
+    /// Judges the input, and sends the removals, then the additions. Returns what belongs to the removals.
+    pub fn send_both(&mut self, reader: Reader, removals: LaterPass, additions: LaterPass) -> PhaseReport {
+        let judged = self.send_judged(reader, removals);
         let removals = PhaseReport { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() };
         let undelivered = removals.undelivered();
         if undelivered > 0 && !self.limiter.is_stopped() {
@@ -80,7 +138,7 @@ impl Upload<'_> {
         if !self.limiter.is_stopped() {
             self.plan.first_call = None;
             let counted = self.shared.input().clone();
-            match later.additions.begin() {
+            match additions.begin() {
                 Ok(reader) => self.send(reader.counting_on(counted)),
                 Err(error) => self.limiter.stop(Stop::Input(error)),
             }
@@ -88,26 +146,19 @@ impl Upload<'_> {
         removals
     }
 
-    /// Reads all of the input before anything of it is sent. On a thread that is not joined, as it may be stuck in a read that
-    /// never ends.
+    /// Reads all of the input, and asks Braze about it if it is to, before anything of it is sent.
     fn judge(&mut self, reader: Reader) -> Result<Judged, Stop> {
-        let (said, heard) = bounded(1);
-        let limiter = Arc::clone(self.limiter);
-        thread::spawn(move || said.send(reader.judge(|| !limiter.is_stopped())));
-        let judged = loop {
-            match heard.recv_timeout(TICK) {
-                Ok(judged) => break judged?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(Stop::Defect("the reader panicked".to_owned())),
-            }
-            self.limiter.check_limit();
-            if self.limiter.is_stopped() {
-                break Judged::default();
-            }
-            self.progress.show(self.shared.sent());
-        };
+        let (shared, progress) = (self.shared, &mut self.progress);
+        let found =
+            look_at(reader, self.matching.map(Matching::sampler), self.limiter, || progress.show(shared.sent()))?;
+        if self.limiter.is_stopped() {
+            return Ok(Judged::default());
+        }
         let limits = self.config.input.removal_limits.filter(|_| !self.is_dry);
-        limits.map_or(Ok(()), |limits| limits.check(judged.removals)).map_err(Stop::TooManyRemovals)?;
-        Ok(judged)
+        limits.map_or(Ok(()), |limits| limits.check(found.judged.removals))?;
+        let Some(matching) = self.matching else { return Ok(found.judged) };
+        let (figures, too_few) = matching.judge(found.samples)?;
+        self.matched = Some(figures);
+        too_few.map_or(Ok(found.judged), |error| Err(error.into()))
     }
 }

@@ -8,6 +8,7 @@ use log::{error, info, warn};
 use super::CommandError;
 use super::dry_run::{self, Nowhere};
 use super::job;
+use super::matching::Matching;
 use super::network::network;
 use super::phases::Upload;
 use super::sandbox::Embedded;
@@ -21,21 +22,25 @@ use crate::delivery::failed_file::Failures;
 use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::endpoint::Endpoint;
 use crate::http::{Http, Post};
+use crate::input::ReadableInput;
 use crate::input::counters::InputCounts;
 use crate::input::error::InputError;
+use crate::input::reader::Judged;
 use crate::input::reader::passes::{self, LaterPasses};
-use crate::input::reader::{Limits, Reader};
+use crate::input::reader::{Limits, Pass, Reader};
 use crate::input::source::Sources;
 use crate::input::source::interrupt::IsStopped;
-use crate::input::{Options, ReadableInput};
+use crate::matching::Figures;
+use crate::matching::sample::SampleSize;
 use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
 use crate::report::progress::Progress;
 use crate::report::{DryRun, PhaseReport, Report};
 use crate::retry::{self, Clock, Ending, LimitReached, Monotonic, RateLimiter};
 use crate::sandbox::CohortView;
+use crate::secret::Secret;
 use crate::settings::Config;
-use crate::settings::credentials::from_environment;
+use crate::settings::credentials::{from_environment, rest_api_key};
 use crate::treasure_data::show::JobSummary;
 
 /// How long a step of a check may take. A person waits for its line.
@@ -96,7 +101,7 @@ impl RunContext {
         self.start(limits, Stop::of_limiter(server.0, server.1))
     }
 
-    /// The same for one step of a check, which is given up after [`MAX_STEP`].
+    /// The same for one step of a check, which is given up after 10 s.
     pub fn limiter_of_step(&mut self, server: (Api, String)) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
         let max_outage = self.config.delivery.max_outage.min(MAX_STEP_OUTAGE);
         let limits =
@@ -163,27 +168,37 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
         Target::DryRun => {
             let nowhere = Nowhere::default();
             let plan = dry_run::plan(&context.config);
-            let ended = deliver(&mut context, &nowhere, plan, "nobody (dry run)")?;
+            let ended = deliver(&mut context, &nowhere, plan, "nobody (dry run)", None)?;
             Ok(context.outcome(ended, Some(nowhere.counted())))
         }
         Target::Braze => {
-            let credentials = from_environment(|name| std::env::var(name).ok())?;
+            let variable = |name: &str| std::env::var(name).ok();
+            let credentials = from_environment(variable)?;
+            let key = context.config.matching.min_match.map(|_| rest_api_key(variable)).transpose()?;
             let endpoint = context.config.required_endpoint()?.clone();
-            upload(&mut context, &endpoint, &credentials)
+            upload(&mut context, &endpoint, &credentials, key)
         }
         Target::Sandbox(embedded) => {
-            let Embedded { sandbox, credentials } = &*Arc::clone(embedded);
-            let outcome = upload(&mut context, &Endpoint::of_sandbox(sandbox.endpoint()), credentials)?;
+            let Embedded { sandbox, credentials, rest_api_key } = &*Arc::clone(embedded);
+            let key = context.config.matching.min_match.map(|_| rest_api_key.clone());
+            let outcome = upload(&mut context, &Endpoint::of_sandbox(sandbox.endpoint()), credentials, key)?;
             Ok(Outcome { sandbox: sandbox.cohort(&context.config.braze.cohort_id), ..outcome })
         }
     }
 }
 
-fn upload(context: &mut RunContext, endpoint: &Endpoint, credentials: &Credentials) -> Result<Outcome, CommandError> {
+/// `key` is there if Braze is asked first whom it knows.
+fn upload(
+    context: &mut RunContext,
+    endpoint: &Endpoint,
+    credentials: &Credentials,
+    key: Option<Secret>,
+) -> Result<Outcome, CommandError> {
+    let matching = key.map(|key| Matching::new(context, endpoint, key, SampleSize::default())).transpose()?;
     let config = &context.config;
     let post = Http::new(config.delivery.thread_count, network(config, endpoint)?);
     let plan = plan(config, endpoint, credentials, context.session_time.as_deref());
-    let ended = deliver(context, &post, plan, endpoint.as_str())?;
+    let ended = deliver(context, &post, plan, endpoint.as_str(), matching.as_ref())?;
     Ok(context.outcome(ended, None))
 }
 
@@ -192,21 +207,34 @@ pub(super) struct Ended {
     pub input: InputCounts,
     pub sent: DeliveryCounts,
     pub removals: Option<PhaseReport>,
+    pub matched: Option<Figures>,
     pub stop: Option<Stop>,
 }
 
 /// Finds the input, reads it, and hands it to `post`. What stops it before there is anything to count is an end like any other.
-fn deliver(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &str) -> Result<Ended, CommandError> {
-    match read_and_send(context, post, plan, name) {
+fn deliver(
+    context: &mut RunContext,
+    post: &dyn Post,
+    plan: Plan,
+    name: &str,
+    matching: Option<&Matching>,
+) -> Result<Ended, CommandError> {
+    match read_and_send(context, post, plan, name, matching) {
         Err(CommandError::Stopped(stop)) => {
             let input = InputCounts::new(context.config.input.names.aliases.len());
-            Ok(Ended { input, sent: DeliveryCounts::default(), removals: None, stop: Some(*stop) })
+            Ok(Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop: Some(*stop) })
         }
         ended => ended,
     }
 }
 
-fn read_and_send(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &str) -> Result<Ended, CommandError> {
+fn read_and_send(
+    context: &mut RunContext,
+    post: &dyn Post,
+    plan: Plan,
+    name: &str,
+    matching: Option<&Matching>,
+) -> Result<Ended, CommandError> {
     context.config.check_files()?;
     let readable = job::locate(context)?;
     let is_dry = matches!(context.target, Target::DryRun);
@@ -214,7 +242,8 @@ fn read_and_send(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &s
     let limiter = context.limiter((Api::Braze, name.to_owned()), hourly)?;
     let config = &context.config;
     info!("reading the columns of {}", readable.input);
-    let (reader, later) = open(config, &readable, &limiter).map_err(|error| stop_or(&limiter, error))?;
+    let (reader, later) =
+        open(config, &readable, &limiter, matching.is_some()).map_err(|error| stop_or(&limiter, error))?;
     let failed_file = config.delivery.failed_file.as_deref().filter(|_| !is_dry);
     let failures = Arc::new(Failures::begin(failed_file, &config.input.names)?);
     let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
@@ -225,14 +254,19 @@ fn read_and_send(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &s
     };
     info!("cohort {} at {name}: {what} in {}", config.braze.cohort_id, reader.name());
     let progress = Progress::new(reader.size(), reader.bytes_read());
+    let (limiter, shared, failures) = (&limiter, &shared, &failures);
     let mut upload =
-        Upload { config, is_dry, plan, post, limiter: &limiter, shared: &shared, failures: &failures, progress };
+        Upload { config, is_dry, plan, post, limiter, shared, failures, progress, matching, matched: None };
     let removals = match later {
-        None => {
+        LaterPasses::None => {
             upload.send(reader);
             None
         }
-        Some(later) => Some(upload.send_both(reader, later)),
+        LaterPasses::Same(later) => {
+            let _: Judged = upload.send_judged(reader, *later);
+            None
+        }
+        LaterPasses::Both { removals, additions } => Some(upload.send_both(reader, *removals, *additions)),
     };
     if let (true, Some(limits), Some(phase)) = (is_dry, config.input.removal_limits, &removals)
         && let Err(error) = limits.check(phase.identifiers)
@@ -242,20 +276,39 @@ fn read_and_send(context: &mut RunContext, post: &dyn Post, plan: Plan, name: &s
     }
     upload.settle(Ending::Run);
     upload.progress.finish();
-    finish_failures(&failures, &limiter, &config.operations);
+    finish_failures(failures, limiter, &config.operations);
     let input = shared.input().clone();
-    Ok(Ended { input, sent: shared.sent(), removals, stop: limiter.take_stop() })
+    Ok(Ended { input, sent: shared.sent(), removals, matched: upload.matched, stop: limiter.take_stop() })
 }
 
 fn open(
     config: &Config,
     readable: &ReadableInput,
     limiter: &Arc<RateLimiter<Stop>>,
-) -> Result<(Reader, Option<LaterPasses>), InputError> {
-    let Options { max_rejected, names, .. } = &config.input;
-    let limits = Limits { expected_rows: readable.expected_rows, max_rejected: *max_rejected, batch_size: CAPACITY };
+    is_looked_at: bool,
+) -> Result<(Reader, LaterPasses), InputError> {
     let sources = Sources::find(&readable.input, &readable.format_hint, &is_stopped(limiter))?;
-    passes::open(sources, names, limits, &config.operations)
+    passes::open(sources, &config.input.names, limits(config, readable), &config.operations, is_looked_at)
+}
+
+/// Opens the input for a look at it alone.
+pub(super) fn open_once(
+    config: &Config,
+    readable: &ReadableInput,
+    limiter: &Arc<RateLimiter<Stop>>,
+) -> Result<Reader, CommandError> {
+    Sources::find(&readable.input, &readable.format_hint, &is_stopped(limiter))
+        .map_err(InputError::from)
+        .and_then(|sources| {
+            let pass = Pass::first(&config.operations);
+            Reader::new(sources, &config.input.names, limits(config, readable), pass)
+        })
+        .map_err(|error| stop_or(limiter, error))
+}
+
+fn limits(config: &Config, readable: &ReadableInput) -> Limits {
+    let max_rejected = config.input.max_rejected;
+    Limits { expected_rows: readable.expected_rows, max_rejected, batch_size: CAPACITY }
 }
 
 /// Whether a signal or the end of the run's time has stopped it.
@@ -323,7 +376,7 @@ fn created_at(session_time: Option<&str>) -> String {
 
 impl RunContext {
     pub(super) fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
-        let Ended { input, sent, removals, stop } = ended;
+        let Ended { input, sent, removals, matched, stop } = ended;
         // What a dry run hands over goes nowhere.
         let is_dry = dry_run.is_some();
         let sent = if is_dry { DeliveryCounts::default() } else { sent };
@@ -336,6 +389,7 @@ impl RunContext {
             input,
             sent,
             removals,
+            matched,
             seconds: self.clock.now().as_secs_f64(),
             exit_code: 0,
             mirror: None,

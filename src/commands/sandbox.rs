@@ -13,7 +13,7 @@ use crate::commands::exit::Exit;
 use crate::commands::signals;
 use crate::sandbox::{self, Options, Sandbox};
 use crate::secret::Secret;
-use crate::settings::credentials::{CLIENT_SECRET, PARTNER_API_KEY, TD_API_KEY};
+use crate::settings::credentials::{self, CLIENT_SECRET, PARTNER_API_KEY, REST_API_KEY};
 use crate::terminal;
 
 /// Runs the command until SIGINT or SIGTERM. The first line of standard output is the address.
@@ -25,6 +25,7 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
         listen: args.listen,
         client_secret: key(CLIENT_SECRET, "sandbox-client-secret"),
         partner_api_key: key(PARTNER_API_KEY, "sandbox-partner-key"),
+        rest_api_key: key(REST_API_KEY, "sandbox-rest-key"),
         partner: None,
         users: args.users,
         latency: args.latency,
@@ -45,6 +46,8 @@ pub struct Embedded {
     pub sandbox: Sandbox,
     /// Made for it.
     pub credentials: Credentials,
+    /// The REST API key.
+    pub rest_api_key: Secret,
 }
 
 impl Embedded {
@@ -52,10 +55,12 @@ impl Embedded {
     pub fn start(users: Option<PathBuf>, page: bool) -> Result<Self, CommandError> {
         let random = || Secret::new(format!("sandbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
         let credentials = Credentials { client_secret: random(), partner_api_key: random() };
+        let rest_api_key = random();
         let sandbox = sandbox::start(Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             client_secret: credentials.client_secret.expose().to_owned(),
             partner_api_key: credentials.partner_api_key.expose().to_owned(),
+            rest_api_key: rest_api_key.expose().to_owned(),
             partner: None,
             users,
             latency: Duration::ZERO,
@@ -63,7 +68,7 @@ impl Embedded {
             rate_limit: None,
             page,
         })?;
-        Ok(Self { sandbox, credentials })
+        Ok(Self { sandbox, credentials, rest_api_key })
     }
 
     /// Opens the page in the browser of the desktop, if there is one, and says where it is.
@@ -75,7 +80,7 @@ impl Embedded {
         if program == "open" || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY") {
             let mut browser = Command::new(program);
             // It outlives this process: it is not meant by Ctrl-C, and has no business with the keys.
-            for name in [CLIENT_SECRET, PARTNER_API_KEY, TD_API_KEY] {
+            for name in credentials::ALL {
                 browser.env_remove(name);
             }
             browser.arg(&link).process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

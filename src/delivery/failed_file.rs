@@ -25,18 +25,25 @@ const HALF_WRITTEN: &str = ".failed_file.";
 
 /// The file cannot be written.
 #[derive(Debug, Error)]
-#[error("the failed_file {} cannot be written: {error} (set failed_file to a place that can be written, or leave it out)", .path.display())]
+#[error("the {name} {} cannot be written: {error} (set {name} to a place that can be written, or leave it out)", .path.display())]
 pub struct FailuresError {
+    /// The setting or flag that names it.
+    pub name: &'static str,
     /// As it was set.
     pub path: PathBuf,
     /// What the system said.
     pub error: io::Error,
 }
 
+/// The setting that names it.
+pub const FAILED_FILE: &str = "failed_file";
+
 /// Takes what did not arrive. Without a path it takes nothing.
 pub struct Failures(Option<Destination>);
 
 struct Destination {
+    /// The setting or flag that names it.
+    name: &'static str,
     /// As it was set.
     path: PathBuf,
     /// Where the links lead to.
@@ -68,14 +75,20 @@ impl Failures {
 
     /// Begins the file, so that a place that cannot be written is found out before the first request.
     pub fn begin(path: Option<&Path>, names: &Names) -> Result<Self, FailuresError> {
+        Self::begin_as(FAILED_FILE, path, names)
+    }
+
+    /// The same for a file that something else names.
+    pub fn begin_as(name: &'static str, path: Option<&Path>, names: &Names) -> Result<Self, FailuresError> {
         let Some(path) = path else { return Ok(Self(None)) };
         let has_operation = names.operation.is_some();
         let mut header: Vec<_> = names.outputs().into_iter().chain(names.operation.clone()).collect();
         let is_taken = header.iter().any(|name| name == REASON);
         header.push(if is_taken { format!("failure_{REASON}") } else { REASON.to_owned() });
         let begun = resolve(path).and_then(|target| Ok((begin_at(&target, &header)?, target)));
-        let (open, target) = begun.map_err(|error| FailuresError { path: path.to_owned(), error })?;
+        let (open, target) = begun.map_err(|error| FailuresError { name, path: path.to_owned(), error })?;
         Ok(Self(Some(Destination {
+            name,
             path: path.to_owned(),
             target,
             header,
@@ -118,7 +131,7 @@ impl Destination {
     }
 
     fn error(&self, error: io::Error) -> FailuresError {
-        FailuresError { path: self.path.clone(), error }
+        FailuresError { name: self.name, path: self.path.clone(), error }
     }
 
     fn write(&self, open: &mut OpenFile, batch: &Batch, reason: &str) -> csv::Result<()> {

@@ -130,15 +130,9 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
             self.shared.retries.fetch_add(u64::from(is_retry), Ordering::Relaxed);
             is_retry = true;
             let outcome = self.post.post(address, body);
-            let meta = match &outcome {
-                Ok(answer) => ResponseMeta {
-                    answered: true,
-                    quota: hint::quota(&answer.headers, hint::WallClock::now()),
-                    unanswered: None,
-                },
-                // The call without members changes nobody's place, however late.
-                Err(error) => ResponseMeta { unanswered: part.and(error.unanswered()), ..ResponseMeta::NOTHING },
-            };
+            let meta = hint::meta(&outcome);
+            // The call without members changes nobody's place, however late.
+            let meta = ResponseMeta { unanswered: part.and(meta.unanswered), ..meta };
             let verdict = classify(&outcome).map_text(|text| without_identifiers(&text, part));
             (meta, end_of_try(verdict, address))
         })

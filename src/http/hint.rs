@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ureq::http::HeaderMap;
 
-use crate::retry::QuotaHint;
+use super::{Answer, HttpError};
+use crate::retry::{QuotaHint, ResponseMeta};
 
 /// A longer pause than a week is no pause but a mistake.
 const ABSURD: Duration = Duration::from_hours(7 * 24);
@@ -51,6 +52,16 @@ pub fn quota(headers: &HeaderMap, local: WallClock) -> Option<QuotaHint> {
     let reset_at = number("x-ratelimit-reset")?;
     let resets_in = sensible(reset_at.checked_sub(now(headers, local))?)?;
     Some(QuotaHint { remaining, resets_in, reset_at })
+}
+
+/// What an answer, or its absence, says to all who call the same server.
+pub fn meta(outcome: &Result<Answer, HttpError>) -> ResponseMeta {
+    match outcome {
+        Ok(answer) => {
+            ResponseMeta { answered: true, quota: quota(&answer.headers, WallClock::now()), unanswered: None }
+        }
+        Err(error) => ResponseMeta { unanswered: error.unanswered(), ..ResponseMeta::NOTHING },
+    }
 }
 
 fn sensible(seconds: u64) -> Option<Duration> {

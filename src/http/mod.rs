@@ -206,10 +206,22 @@ pub trait Post: Send + Sync {
     fn cut(&self);
 }
 
+/// Sends a question and brings the answer.
+pub trait Query: Send + Sync {
+    /// Sends `body`, JSON, to the address with these headers. An answer longer than `max_bytes` is none.
+    fn query(&self, address: &str, headers: &HeaderMap, body: &[u8], max_bytes: usize) -> Result<Answer, HttpError>;
+}
+
 /// Asks for something.
 pub trait Get: Send + Sync {
     /// Asks for the address with these headers. Redirects are answers, and are not followed.
     fn get(&self, address: &str, headers: &HeaderMap, patience: Patience) -> Result<Stream, HttpError>;
+}
+
+/// Asks for something that changes something.
+pub trait PostForm: Send + Sync {
+    /// Sends a form, encoded, with these headers; an answer longer than [`MAX_ANSWER_BYTES`] is cut off.
+    fn post_form(&self, address: &str, headers: &HeaderMap, form: &str) -> Result<Answer, HttpError>;
 }
 
 /// Posts and gets over the network.
@@ -284,23 +296,44 @@ fn success(response: Response<ureq::Body>, exchange: Exchange) -> Result<Respons
 
 impl Post for Http {
     fn post(&self, address: &str, body: &[u8]) -> Result<Answer, HttpError> {
-        let response =
-            self.request(address, || self.agent.post(address).content_type("application/json").send(body))?;
-        let (parts, body) = response.into_parts();
-        // An error page may be long, or break off; its status says enough.
-        let is_success = parts.status.is_success();
-        let bytes = match Body::new(body.into_reader()).read_up_to(MAX_ANSWER_BYTES) {
-            Err(_) if !is_success => Vec::new(),
-            result => result?,
-        };
-        if bytes.len() > MAX_ANSWER_BYTES && is_success {
-            return Err(HttpError::Unintelligible(format!("more than {MAX_ANSWER_BYTES} bytes")));
-        }
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes })
+        self.query(address, &HeaderMap::new(), body, MAX_ANSWER_BYTES)
     }
 
     fn cut(&self) {
         self.agent.clone().shutdown();
+    }
+}
+
+impl Query for Http {
+    fn query(&self, address: &str, headers: &HeaderMap, body: &[u8], max_bytes: usize) -> Result<Answer, HttpError> {
+        let mut request = self.agent.post(address).content_type("application/json");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let response = self.request(address, || request.send(body))?;
+        let (parts, body) = response.into_parts();
+        // An error page may be long, or break off; its status says enough.
+        let is_success = parts.status.is_success();
+        let bytes = match Body::new(body.into_reader()).read_up_to(max_bytes) {
+            Err(_) if !is_success => Vec::new(),
+            result => result?,
+        };
+        if bytes.len() > max_bytes && is_success {
+            return Err(HttpError::Unintelligible(format!("more than {max_bytes} bytes")));
+        }
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes })
+    }
+}
+
+impl PostForm for Http {
+    fn post_form(&self, address: &str, headers: &HeaderMap, form: &str) -> Result<Answer, HttpError> {
+        let mut request = self.agent.post(address).content_type("application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let (parts, body) = self.request(address, || request.send(form))?.into_parts();
+        let body = Body::new(body.into_reader()).read_up_to(MAX_ANSWER_BYTES)?;
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 }
 

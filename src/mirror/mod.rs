@@ -9,6 +9,9 @@
 mod guard;
 pub mod limits;
 pub mod run;
+pub mod sql;
+pub mod state;
+pub mod treasure_data;
 pub mod warehouse;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The account of a run always adds up:
 //! rows read = used + without identifier + rejected; identifiers = delivered + refused + undelivered.
 
+pub mod matching;
 pub mod progress;
 
 use serde_json::{Map, Value, json};
@@ -12,6 +13,7 @@ use crate::input::cells::Reason;
 use crate::input::counters::{InputCounts, Rejection};
 use crate::input::formats::Fault;
 use crate::input::near_names::listed;
+use crate::matching::Figures;
 use crate::members::operation::Operations;
 use crate::mirror::warehouse::Counts;
 use crate::treasure_data::show::JobSummary;
@@ -65,6 +67,8 @@ pub struct Report {
     pub sent: DeliveryCounts,
     /// Of both, what belongs to the removals, where each row says its operation.
     pub removals: Option<PhaseReport>,
+    /// How many of a sample Braze knows, where it was asked first.
+    pub matched: Option<Figures>,
     /// How long it took.
     pub seconds: f64,
     /// The process's exit code; 0 if everything was done.
@@ -149,6 +153,9 @@ impl Report {
         if let (Some(object), Some(dry_run)) = (report.as_object_mut(), self.dry_run) {
             object.insert("dry_run".to_owned(), json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
         }
+        if let (Some(object), Some(figures)) = (report.as_object_mut(), &self.matched) {
+            object.insert("match".to_owned(), matching::to_json(figures));
+        }
         if let (Some(object), Some(job)) = (report.as_object_mut(), &self.job) {
             object.insert("job".to_owned(), job_to_json(job));
         }
@@ -218,6 +225,7 @@ impl Report {
             lines.push(line("bytes to send", dry_run.bytes));
         }
         lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
+        lines.extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
         if let Some(job) = &self.job {
             lines.push(format!("{:<26}{job}", "job"));
         }

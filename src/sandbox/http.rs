@@ -43,6 +43,8 @@ pub struct Head {
     /// Whether the client found its way here by a name of this machine's own. A page of another site can make a browser
     /// send requests here under that site's name.
     pub is_loopback_host: bool,
+    /// What stands behind `Bearer` in `Authorization`.
+    pub bearer: Option<String>,
     /// Whether the body is said to be JSON.
     pub is_json: bool,
     /// Whether the client takes another answer on this connection.
@@ -76,6 +78,7 @@ impl Head {
             path: target.path().to_owned(),
             query: target.query().unwrap_or_default().to_owned(),
             is_loopback_host: headers.only("host").is_some_and(is_loopback),
+            bearer: headers.only("authorization").and_then(bearer),
             is_json: headers.all("content-type").any(is_json),
             // The answer to HEAD has no body, so what is sent of one must end with the connection.
             keep_alive: request.version == Some(1) && !headers.lists("connection", "close") && method != "HEAD",
@@ -124,6 +127,10 @@ fn read_head(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>, RequestError>
 
 fn ended() -> RequestError {
     RequestError::Io(io::ErrorKind::UnexpectedEof.into())
+}
+
+fn bearer(value: &[u8]) -> Option<String> {
+    std::str::from_utf8(value).ok()?.strip_prefix("Bearer ").map(str::to_owned)
 }
 
 fn is_json(content_type: &[u8]) -> bool {

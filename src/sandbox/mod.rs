@@ -22,6 +22,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 mod answer;
+mod export;
 mod http;
 mod identifiers;
 mod inspect;
@@ -47,7 +48,7 @@ use server::Server;
 use service::Service;
 use users::KnownUsers;
 
-/// What the sandbox listens on, what it accepts, and how it misbehaves. It has no `Debug`, as it holds both keys.
+/// What the sandbox listens on, what it accepts, and how it misbehaves. It has no `Debug`, as it holds the keys.
 #[derive(Clone)]
 pub struct Options {
     /// A loopback address; port 0 takes any free one.
@@ -56,6 +57,8 @@ pub struct Options {
     pub client_secret: String,
     /// The partner key that requests have to carry.
     pub partner_api_key: String,
+    /// The REST API key that questions about users have to carry.
+    pub rest_api_key: String,
     /// The partner's path segment; any other one is answered with 404. `None` takes every partner.
     pub partner: Option<String>,
     /// A CSV file with one known user a row: `external_id`, `device_id`, and every other column an alias label.

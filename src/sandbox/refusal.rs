@@ -31,6 +31,22 @@ pub enum Refusal {
     ShouldRemove,
     #[error("Only 1,000 user_ids, device_ids, and aliases allowed per request")]
     TooManyIdentifiers,
+    #[error("Invalid API key")]
+    RestApiKey,
+    #[error("Access denied: this API key has not the permission users.export.ids")]
+    Permission,
+    #[error("external_ids, user_aliases or device_id must be given")]
+    NobodyAskedFor,
+    #[error("external_ids must be an array of strings")]
+    ExternalIds,
+    #[error("user_aliases must be an array of objects with the strings alias_label and alias_name")]
+    UserAliases,
+    #[error("device_id must be a string")]
+    DeviceId,
+    #[error("at most 50 external_ids and 50 user_aliases are allowed per request")]
+    TooManyUsers,
+    #[error("fields_to_export must be a non-empty array of names of fields")]
+    FieldsToExport,
     #[error("the Host header must be a loopback name, such as 127.0.0.1")]
     Host,
     #[error("Not Found")]
@@ -47,8 +63,8 @@ impl Refusal {
     /// The answer's HTTP status.
     pub fn status(self) -> u16 {
         match self {
-            Self::PartnerApiKey | Self::ClientSecret => 401,
-            Self::Host => 403,
+            Self::PartnerApiKey | Self::ClientSecret | Self::RestApiKey => 401,
+            Self::Host | Self::Permission => 403,
             Self::NotFound => 404,
             Self::OnlyPost => 405,
             Self::RateLimited => 429,

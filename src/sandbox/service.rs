@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use super::Options;
 use super::answer::Answer;
+use super::export;
 use super::http::Head;
 use super::inspect;
 use super::limit::{RateWindow, Standing};
@@ -55,6 +56,8 @@ enum Call {
     Naming,
     /// `POST /partners/{partner}/cohorts/users`: adds and removes members.
     Users,
+    /// `POST /users/export/ids`: whether users are known.
+    Export,
 }
 
 /// The call that a path belongs to, and its partner. If `wanted` is set, the path of any other partner is not found.
@@ -63,6 +66,7 @@ fn call(path: &str, wanted: Option<&str>) -> Option<(Call, String)> {
     let (partner, call) = match segments[..] {
         ["partners", partner, "cohorts"] => (partner, Call::Naming),
         ["partners", partner, "cohorts", "users"] => (partner, Call::Users),
+        ["users", "export", "ids"] => return Some((Call::Export, String::new())),
         _ => return None,
     };
     let partner = percent_decode_str(partner).decode_utf8().ok()?.into_owned();
@@ -92,12 +96,12 @@ impl Service {
         self.recorder.count(|stats| match call {
             Ok((Call::Naming, _)) => stats.naming_requests += 1,
             Ok((Call::Users, _)) => stats.users_requests += 1,
-            Err(_) => {}
+            Ok((Call::Export, _)) | Err(_) => {}
         });
         let (passed, standing) = lock(&self.gate).pass(self.recorder.elapsed());
         let applied = passed.and(call).and_then(|(call, partner)| self.apply(call, &partner, head, body, &mut record));
-        record.message = applied.map_or_else(|refusal| refusal.to_string(), |()| "success".to_owned());
-        let mut answer = applied.map_or_else(Answer::from, |()| Answer::message(201, &record.message));
+        record.message = applied.as_ref().map_or_else(ToString::to_string, |_| "success".to_owned());
+        let mut answer = applied.unwrap_or_else(Answer::from);
         answer.headers.extend(standing.into_iter().flat_map(rate_limit_headers));
         record.status = answer.status;
         self.recorder.answered(record);
@@ -142,7 +146,7 @@ impl Service {
         head: &Head,
         body: &[u8],
         record: &mut RequestRecord,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Answer, Refusal> {
         if !head.is_json {
             return Err(Refusal::ContentType);
         }
@@ -160,9 +164,13 @@ impl Service {
                 self.recorder.count(|stats| stats.count_batch(record.add, record.remove));
                 users.cohort_id
             }
+            Call::Export => {
+                export::check_key(head.bearer.as_deref(), &self.options)?;
+                return export::answer(&document, lock(&self.store).known());
+            }
         };
         record.cohort_id = Some(shortened(cohort_id));
-        Ok(())
+        Ok(Answer::message(201, "success"))
     }
 }
 

@@ -85,6 +85,11 @@ impl Default for Cohort {
 }
 
 impl Store {
+    /// The users that are known; none if everybody is.
+    pub fn known(&self) -> Option<&KnownUsers> {
+        self.known.as_ref()
+    }
+
     /// No cohorts yet. Without known users every identifier is a member of its own.
     pub fn new(known: Option<KnownUsers>) -> Self {
         Self { known, cohorts: BTreeMap::new() }

@@ -11,6 +11,7 @@ pub fn options() -> Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         client_secret: "import-key".to_owned(),
         partner_api_key: "partner-key".to_owned(),
+        rest_api_key: "rest-key".to_owned(),
         partner: None,
         users: None,
         latency: Duration::ZERO,

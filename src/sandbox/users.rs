@@ -1,10 +1,19 @@
 //! The users that the sandbox knows, where it knows any: who is found by which identifier.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::Read;
 
 use super::identifiers::{Identifier, IdentifierMap};
 use super::store::Effect;
+
+/// What is known of a user.
+pub struct Profile<'a> {
+    /// In the order of the file.
+    pub number: usize,
+    pub external_id: Option<&'a str>,
+    /// Labels and names.
+    pub aliases: Vec<(&'a str, &'a str)>,
+}
 
 /// All users. As in Braze, an identified user (one with an external ID) is found by it and by its aliases, but not by
 /// device ID; an anonymous one by device ID and by its aliases.
@@ -13,8 +22,8 @@ pub struct KnownUsers {
     /// The first identifier by which each user is found; it stands for the user.
     users: Vec<Identifier<String>>,
     owners: IdentifierMap<usize>,
-    /// Device IDs of identified users.
-    of_identified: HashSet<String>,
+    /// Device IDs of identified users, and whose they are.
+    of_identified: HashMap<String, usize>,
 }
 
 impl KnownUsers {
@@ -44,7 +53,7 @@ impl KnownUsers {
     pub fn find(&self, identifier: Identifier<&str>) -> Result<Identifier<&str>, Effect> {
         let user = self.owners.get(identifier).and_then(|user| self.users.get(*user));
         user.map(Identifier::borrowed).ok_or_else(|| match identifier {
-            Identifier::DeviceId(id) if self.of_identified.contains(id) => Effect::DeviceOfIdentified,
+            Identifier::DeviceId(id) if self.of_identified.contains_key(id) => Effect::DeviceOfIdentified,
             _ => Effect::NoSuchUser,
         })
     }
@@ -65,14 +74,10 @@ impl KnownUsers {
             Identifier::Alias { .. } => 2,
         });
         let identified = matches!(identifiers.first(), Some(Identifier::ExternalId(_)));
+        let mut devices = Vec::new();
         if identified {
-            identifiers.retain(|identifier| match identifier {
-                Identifier::DeviceId(id) => {
-                    self.of_identified.insert(id.clone());
-                    false
-                }
-                _ => true,
-            });
+            let is_device = |identifier: &mut Identifier<String>| matches!(identifier, Identifier::DeviceId(_));
+            devices.extend(identifiers.extract_if(.., is_device));
         }
         let mut user = self.users.len();
         let mut taken = 0;
@@ -87,7 +92,29 @@ impl KnownUsers {
                 self.users.push(identifier);
             }
         }
+        for device in devices {
+            if let Identifier::DeviceId(id) = device {
+                self.of_identified.entry(id).or_insert(user);
+            }
+        }
         taken
+    }
+
+    /// What is known of whoever has this identifier. Here identified users are found by their device as well.
+    pub fn profile(&self, identifier: Identifier<&str>) -> Option<Profile<'_>> {
+        let number = *self.owners.get(identifier).or_else(|| match identifier {
+            Identifier::DeviceId(id) => self.of_identified.get(id),
+            Identifier::ExternalId(_) | Identifier::Alias { .. } => None,
+        })?;
+        let external_id = match self.users.get(number)? {
+            Identifier::ExternalId(id) => Some(id.as_str()),
+            Identifier::DeviceId(_) | Identifier::Alias { .. } => None,
+        };
+        let aliases = self.owners.aliases.iter().flat_map(|(label, names)| {
+            let own = names.iter().filter(move |(_, owner)| **owner == number);
+            own.map(move |(name, _)| (label.as_str(), name.as_str()))
+        });
+        Some(Profile { number, external_id, aliases: aliases.collect() })
     }
 
     /// Makes the identifier the user's, unless it belongs to someone; returns whose it is.

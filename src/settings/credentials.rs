@@ -16,6 +16,18 @@ pub const PARTNER_API_KEY: &str = "BRAZE_PARTNER_API_KEY";
 /// The variable with Treasure Data's key.
 pub const TD_API_KEY: &str = "TD_API_KEY";
 
+/// The variable with a REST API key of the workspace.
+pub const REST_API_KEY: &str = "BRAZE_REST_API_KEY";
+
+/// All variables that hold a credential.
+pub const ALL: [&str; 4] = [CLIENT_SECRET, PARTNER_API_KEY, TD_API_KEY, REST_API_KEY];
+
+/// The names of these variables, for a message.
+pub fn names() -> String {
+    let [several @ .., last] = &ALL;
+    format!("{} and {last}", several.join(", "))
+}
+
 /// Reads both of Braze's keys through `variable`, which looks a variable up.
 pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, ConfigError> {
     let take = |name, whose, secret| take(&variable, name, whose, secret);
@@ -32,6 +44,17 @@ pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Cre
             "braze.partner_api_key",
         )?,
     })
+}
+
+/// Reads the key with which Braze is asked whom it knows.
+pub fn rest_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
+    take(
+        &variable,
+        REST_API_KEY,
+        "a REST API key of the Braze workspace with the one permission users.export.ids, with which Braze is asked whom it knows \
+         (match, min_match): Braze's dashboard makes one under Settings, APIs and Identifiers",
+        "braze.rest_api_key",
+    )
 }
 
 /// Reads Treasure Data's key, which a job's result is fetched with.

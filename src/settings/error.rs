@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::credentials;
 use super::raw::Origin;
 use super::setting::{Key, Unset, names};
 use super::template::TemplateError;
@@ -151,8 +152,8 @@ pub enum ConfigError {
     },
     /// A credential on the command line, where every user of the machine can read it.
     #[error(
-        "credentials do not belong on the command line; they come from the environment alone, as BRAZE_CLIENT_SECRET, \
-         BRAZE_PARTNER_API_KEY and TD_API_KEY"
+        "credentials do not belong on the command line; they come from the environment alone, as {}",
+        credentials::names()
     )]
     CredentialOnCommandLine,
 }

@@ -20,7 +20,7 @@ pub mod yaml;
 use crate::delivery::{self, safe_path};
 use crate::http::endpoint::Endpoint;
 use crate::members::operation::Operations;
-use crate::{braze, input};
+use crate::{braze, input, matching};
 pub use error::ConfigError;
 use raw::{Located, Origin, RawValue, SettingsLayer};
 use setting::{Key, SETTINGS};
@@ -37,6 +37,8 @@ pub struct Config {
     pub braze: braze::Options,
     /// What is read.
     pub input: input::Options,
+    /// What Braze has to know of it.
+    pub matching: matching::Options,
     /// How it is sent.
     pub delivery: delivery::Options,
     /// More hosts that may be called.
@@ -168,6 +170,7 @@ impl Config {
                 max_rejected: values.max_rejected()?,
                 removal_limits: values.removal_limits()?,
             },
+            matching: matching::Options { min_match: values.percent(Key::MinMatch)? },
             delivery: delivery::Options {
                 thread_count: values.required_whole(Key::ThreadCount)?,
                 failed_file: values.path(Key::FailedFile)?,
@@ -193,6 +196,14 @@ impl Config {
 
     /// Whether the failed file is none of the input.
     pub fn check_files(&self) -> Result<(), ConfigError> {
+        match &self.delivery.failed_file {
+            Some(path) if self.reads(path) => Err(ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a file is one of the input.
+    pub fn reads(&self, path: &Path) -> bool {
         // A file that is not there yet is told by its folder.
         let resolved = |path: &Path| {
             let path = safe_path::resolve(path).unwrap_or(path.to_owned());
@@ -201,13 +212,6 @@ impl Config {
             path.canonicalize().or_else(|_: io::Error| in_folder()).unwrap_or_else(|_: io::Error| path.clone())
         };
         // Whatever is wrong with the input is said when it is opened.
-        let inputs = self.input.location.files();
-        let inputs: Vec<_> = inputs.iter().map(|path| resolved(path)).collect();
-        match &self.delivery.failed_file {
-            Some(path) if inputs.contains(&resolved(path)) => {
-                Err(ConfigError::SameFile { first: Key::Input, second: Key::FailedFile })
-            }
-            _ => Ok(()),
-        }
+        self.input.location.files().iter().any(|input| resolved(input) == resolved(path))
     }
 }

@@ -63,6 +63,9 @@ fn values(kind: ValueKind) -> Value {
             if to == u64::MAX { whole } else { with(whole, "maximum", json!(to)) }
         }
         ValueKind::Share => with(number("^[0-9]+$|^(100|[0-9]?[0-9]) *%$"), "minimum", json!(0)),
+        ValueKind::Percent => {
+            json!({"type": ["string", "null"], "pattern": format!("^(100|[0-9]?[0-9]) *%$|{TEMPLATE}")})
+        }
         ValueKind::Duration => json!({"type": ["string", "null"], "pattern": format!("^[0-9]+(ms|s|m|h)$|{TEMPLATE}")}),
         ValueKind::Flag => json!({
             "type": ["boolean", "string", "null"],

@@ -33,6 +33,8 @@ pub enum ValueKind {
     Whole(u64, u64),
     /// A whole number, or a percentage.
     Share,
+    /// A percentage.
+    Percent,
     /// A whole number with a unit.
     Duration,
     /// `true` or `false`.
@@ -261,6 +263,14 @@ settings! {
         examples: &["1200"],
         doc: "exactly so many removals are meant in spite of these limits; for one run",
     }
+    MinMatch {
+        name: "min_match",
+        kind: ValueKind::Percent,
+        unset: Unset::Means("unchecked"),
+        examples: &["80%"],
+        doc: "Braze is asked first about a sample of each kind of identifiers; if fewer than this are known, nothing is sent; needs \
+              `BRAZE_REST_API_KEY`",
+    }
     FailedFile {
         name: "failed_file",
         kind: ValueKind::Path,
@@ -367,6 +377,7 @@ impl Setting {
             ValueKind::Map => format!("a map such as {}", self.examples.join(" or ")),
             ValueKind::Whole(from, to) => whole(from, to),
             ValueKind::Share => "a whole number, or a percentage such as 5%".to_owned(),
+            ValueKind::Percent => "a percentage such as 80%".to_owned(),
             ValueKind::Duration => "a duration such as 30s, 15m or 23h, longer than nothing".to_owned(),
             ValueKind::Flag => "true or false".to_owned(),
         }

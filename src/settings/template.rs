@@ -2,10 +2,8 @@
 
 use thiserror::Error;
 
+use super::credentials;
 use super::raw::RawValue;
-
-/// Variables that hold credentials; no setting can be made of them.
-const CREDENTIALS: [&str; 3] = ["BRAZE_CLIENT_SECRET", "BRAZE_PARTNER_API_KEY", "TD_API_KEY"];
 
 /// Where the values come from: a name, and the path into it.
 pub trait Lookup {
@@ -119,7 +117,7 @@ fn value_of(name: &str, lookup: &dyn Lookup) -> Result<serde_json::Value, Templa
     if !path.iter().all(|part| is_name(part)) {
         return Err(TemplateError::Expression);
     }
-    if path.iter().any(|part| CREDENTIALS.contains(part)) {
+    if path.iter().any(|part| credentials::ALL.contains(part)) {
         return Err(TemplateError::Credential { name: name.to_owned() });
     }
     let value = lookup

@@ -108,12 +108,15 @@ impl Values {
 
     /// A number, or a percentage: that number, and whether it is one of a hundred.
     pub fn share(&self, key: Key) -> Result<Option<(u64, bool)>, ConfigError> {
-        self.get(key, |text| match text.strip_suffix('%') {
-            Some(percent) => {
-                parse_digits(percent.trim()).filter(|percent| *percent <= 100).map(|percent| (percent, true))
-            }
+        self.get(key, |text| match parse_percent(text) {
+            Some(percent) => Some((percent, true)),
             None => parse_digits(text).map(|count| (count, false)),
         })
+    }
+
+    /// So many of a hundred.
+    pub fn percent(&self, key: Key) -> Result<Option<u32>, ConfigError> {
+        self.get(key, |text| parse_percent(text).and_then(|percent| u32::try_from(percent).ok()))
     }
 
     /// A list of texts, or one text with commas.
@@ -239,6 +242,10 @@ fn parse_digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
+fn parse_percent(text: &str) -> Option<u64> {
+    parse_digits(text.strip_suffix('%')?.trim()).filter(|percent| *percent <= 100)
+}
+
 /// `500ms`, `30s`, `15m`, `23h`; not nothing.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (digits, seconds) = match text.trim() {
@@ -345,6 +352,8 @@ mod tests {
     #[case(json!({"partner": "a/b"}), "segment")]
     #[case(json!({"max_rejected": "101%"}), "percentage")]
     #[case(json!({"max_outage": "15"}), "15m")]
+    #[case(json!({"min_match": 80}), "min_match has to be a percentage such as 80%, not '80'")]
+    #[case(json!({"min_match": "101%"}), "percentage")]
     #[case(json!({"max_requests_per_hour": 0}), "at least 1")]
     #[case(json!({"expected_rows": -1}), "whole number")]
     #[case(json!({"job_id": "12a"}), "number of a job, such as ${td.last_job_id}, not '12a'")]

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::ConfigError;
+use super::credentials;
 use super::raw::{Located, Origin, RawValue, SettingsLayer};
 use super::setting::{Key, SETTINGS, names_a_credential};
 
@@ -280,7 +281,8 @@ pub fn unknown_key(name: &str) -> String {
     if names_a_credential(name) {
         return format!(
             "'{name}': credentials do not belong into settings; they come from the environment alone, as \
-             BRAZE_CLIENT_SECRET, BRAZE_PARTNER_API_KEY and TD_API_KEY (in a workflow: _env with ${{secret:...}})"
+             {} (in a workflow: _env with ${{secret:...}})",
+            credentials::names()
         );
     }
     if let Some(key) = Key::nearest(name) {

@@ -2,7 +2,7 @@
 //! it early is in the limiter.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use log::info;
 
 use super::show::{JobInfo, Status};
-use super::{Job, JobError, answer, pause_before_question};
+use super::{Job, JobError, ResultFormat, answer, pause_before_question};
 use crate::http::{Answer, Get, MAX_ANSWER_BYTES, Patience, Stream, begins_html, declares_html};
 use crate::retry::{self, CallError, Failure, MAX_FAILURES, RateLimiter, ResponseMeta, Stopped};
 use crate::secret::Secret;
@@ -21,6 +21,10 @@ pub const MAX_SHOW_BYTES: usize = 1024 * 1024;
 /// How often a job that has not ended is mentioned in the log.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 const BUFFER_BYTES: usize = 64 * 1024;
+/// How often the room on the disk is looked at, in bytes that were written.
+const LOOK_EVERY: u64 = 16 << 20;
+/// So much of the disk is left to others, in bytes, by a result that is longer than [`LOOK_EVERY`].
+const LEFT_TO_OTHERS: u64 = 64 << 20;
 
 /// How far the download has come, in bytes, for whoever watches. A length of zero is not known.
 #[derive(Debug, Default)]
@@ -40,18 +44,12 @@ pub struct Client<'a, S> {
 impl<'a, S: From<JobError>> Client<'a, S> {
     /// Sends the key with every call; the limiter is to be that of Treasure Data alone.
     pub fn new(job: &'a Job, key: &Secret, get: &'a dyn Get, limiter: &'a RateLimiter<S>) -> Self {
-        let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("*/*"))]);
-        // A key that cannot stand in a header is refused like any wrong one; that it has no control character is known.
-        if let Ok(mut value) = HeaderValue::from_str(&format!("TD1 {}", key.expose())) {
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        Self { job, get, limiter, headers }
+        Self { job, get, limiter, headers: headers_with(key) }
     }
 
-    /// Fetches the whole result into a file without a name: `MessagePack`, compressed, and its size in bytes.
-    pub fn download(&self, received: &Received) -> Result<(File, u64), Stopped> {
-        let address = self.job.result_address();
+    /// Fetches the whole result into a file without a name, and says its size in bytes.
+    pub fn download(&self, format: ResultFormat, received: &Received) -> Result<(File, u64), Stopped> {
+        let address = self.job.result_address(format);
         self.call(&address, Patience::EachPiece, Duration::ZERO, |stream| self.keep(stream, received))
     }
 
@@ -63,11 +61,18 @@ impl<'a, S: From<JobError>> Client<'a, S> {
 
     /// Asks until the job has ended. One that failed stops the run.
     pub fn wait_for_end(&self) -> Result<JobInfo, Stopped> {
+        let shown = self.wait()?;
+        shown.is_done(self.job).map_err(|error| self.stop(error))?;
+        Ok(shown)
+    }
+
+    /// Asks until the job has ended, however it did.
+    pub fn wait(&self) -> Result<JobInfo, Stopped> {
         let (mut questions, mut pause) = (0, Duration::ZERO);
         let mut told: Option<(Status, Duration)> = None;
         loop {
             let shown = self.ask(pause)?;
-            if shown.is_done(self.job).map_err(|error| self.stop(error))? {
+            if !matches!(shown.is_done(self.job), Ok(false)) {
                 return Ok(shown);
             }
             questions += 1;
@@ -136,6 +141,8 @@ impl<'a, S: From<JobError>> Client<'a, S> {
         let whole = stream.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
         let mut file = tempfile::tempfile().map_err(|error| self.cannot_keep(error))?;
         let (mut size, mut buffer) = (0, vec![0; BUFFER_BYTES]);
+        let mut next_look = LOOK_EVERY;
+        has_room(&file, whole.unwrap_or_default()).map_err(|error| self.cannot_keep(error))?;
         loop {
             received.set(size, whole);
             if self.limiter.is_stopped() {
@@ -147,6 +154,10 @@ impl<'a, S: From<JobError>> Client<'a, S> {
                 Ok(count) => {
                     file.write_all(&buffer[..count]).map_err(|error| self.cannot_keep(error))?;
                     size += count as u64;
+                    if size >= next_look {
+                        next_look = size + LOOK_EVERY;
+                        has_room(&file, LOOK_EVERY + LEFT_TO_OTHERS).map_err(|error| self.cannot_keep(error))?;
+                    }
                 }
                 Err(error) => return Err(self.broke_off(size, &error.to_string())),
             }
@@ -176,10 +187,27 @@ impl<'a, S: From<JobError>> Client<'a, S> {
         self.refuse(error.into())
     }
 
-    fn cannot_keep(&self, error: std::io::Error) -> Failure<JobError> {
+    fn cannot_keep(&self, error: io::Error) -> Failure<JobError> {
         let folder = std::env::temp_dir().display().to_string();
         Failure::Final(JobError::CannotKeep { id: self.job.id.clone(), folder, error })
     }
+}
+
+/// An error where the disk of a file has no room for so many more bytes.
+fn has_room(file: &File, bytes: u64) -> io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+}
+
+/// What every call sends.
+pub fn headers_with(key: &Secret) -> HeaderMap {
+    let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("*/*"))]);
+    // A key that cannot stand in a header is refused like any wrong one; that it has no control character is known.
+    if let Ok(mut value) = HeaderValue::from_str(&format!("TD1 {}", key.expose())) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    headers
 }
 
 impl Received {

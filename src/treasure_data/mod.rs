@@ -1,5 +1,5 @@
-//! In: the number of a job. Out: what Treasure Data says of it, and its result as a file. It never knows of cohorts or columns' meaning.
-//!
+//! In: the number of a job, or a query; names of tables. Out: what Treasure Data says of them, and a job's result as a file. It never
+//! knows of cohorts or columns' meaning.
 //!
 //! ```text
 //! GET /v3/job/show/ID ──> queued, booting, running: asked again ──> success: columns, number of rows
@@ -17,6 +17,7 @@ pub mod address;
 pub mod answer;
 pub mod fetch;
 pub mod show;
+pub mod tables;
 
 /// A job, and where it is asked for.
 #[derive(Clone, Debug)]
@@ -33,14 +34,32 @@ impl Job {
         format!("{}/v3/job/show/{}", self.server, self.id)
     }
 
-    /// Its result: a `MessagePack` array a row, compressed.
-    pub fn result_address(&self) -> String {
-        format!("{}/v3/job/result/{}?format=msgpack.gz", self.server, self.id)
+    /// Its result.
+    pub fn result_address(&self, format: ResultFormat) -> String {
+        format!("{}/v3/job/result/{}?format={}", self.server, self.id, format.name())
     }
 
     /// For messages.
     pub fn name(&self) -> String {
         format!("job {}", self.id)
+    }
+}
+
+/// How a result comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultFormat {
+    /// A `MessagePack` array a row, compressed.
+    Msgpack,
+    /// A JSON array a line.
+    Json,
+}
+
+impl ResultFormat {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Msgpack => "msgpack.gz",
+            Self::Json => "json",
+        }
     }
 }
 
@@ -146,6 +165,16 @@ pub enum JobError {
         /// The last time.
         last: String,
     },
+    /// A call failed again and again while others got through.
+    #[error("a call to {server} failed {failures} times (last: {said}); run it again later")]
+    GaveUp {
+        /// Who was asked.
+        server: String,
+        /// So often.
+        failures: u32,
+        /// The last time.
+        said: String,
+    },
     /// The temporary file cannot be written.
     #[error(
         "the result of job {id} cannot be kept in a temporary file below {folder}: {error} (set TMPDIR to a folder \
@@ -169,7 +198,10 @@ mod tests {
     fn the_calls_are_those_of_the_job_api() {
         let job = Job { id: "123".to_owned(), server: Endpoint::of_sandbox("https://api.treasuredata.com".to_owned()) };
         assert_eq!(job.show_address(), "https://api.treasuredata.com/v3/job/show/123");
-        assert_eq!(job.result_address(), "https://api.treasuredata.com/v3/job/result/123?format=msgpack.gz");
+        assert_eq!(
+            job.result_address(ResultFormat::Msgpack),
+            "https://api.treasuredata.com/v3/job/result/123?format=msgpack.gz"
+        );
     }
 
     #[test]

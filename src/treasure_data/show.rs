@@ -55,7 +55,7 @@ pub struct JobInfo {
     pub database: Option<String>,
     /// When it was issued, as Treasure Data writes it.
     pub issued: Option<String>,
-    /// The first line of its query that is not blank, at most [`MAX_QUERY`] letters of it.
+    /// The first line of its query that is not blank, at most 80 letters of it.
     pub query: Option<String>,
     schema: Value,
 }

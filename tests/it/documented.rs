@@ -42,9 +42,10 @@ fn the_documented_defaults_are_those_of_the_code() {
         ("partner", config.braze.partner),
         ("max_outage", format!("{}m", config.delivery.max_outage.as_secs() / 60)),
         ("max_duration", format!("{}h", config.delivery.max_duration.as_secs() / 3600)),
-        ("grace", format!("{}m", config.delivery.grace.as_secs() / 60)),
         ("max_requests_per_hour", config.delivery.max_requests_per_hour.to_string()),
+        ("request_timeout", format!("{}s", config.delivery.request_timeout.as_secs())),
     ];
+    assert_eq!(config.delivery.grace, 2 * config.delivery.request_timeout, "documented is twice the other");
     for (key, default) in defaults {
         let said = documented[key].split("; ").nth(1).unwrap_or_default();
         assert!(said == format!("`{default}`"), "{key}: documented is {said:?}, and the default is {default}");

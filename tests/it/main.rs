@@ -29,6 +29,7 @@ mod input;
 mod kills;
 mod limits;
 mod log_format;
+mod matching;
 mod matrix;
 mod messages;
 mod mixed;

@@ -61,6 +61,7 @@ fn the_wall_clock_is_forbidden_but_for_named_exceptions() {
         "commands/outcome.rs",
         "commands/pipeline.rs",
         "http/hint.rs",
+        "retry/clock.rs",
         "sandbox/answer.rs",
         "sandbox/service.rs",
         "terminal/mod.rs",

@@ -18,6 +18,8 @@ use crate::account::Account;
 pub const SECRET: &str = "hush-data-import-key-4711";
 /// The partner key that [`braze`] accepts.
 pub const PARTNER_KEY: &str = "hush-partner-key-4712";
+/// The REST API key that [`braze`] accepts.
+pub const REST_KEY: &str = "hush-rest-api-key-4714";
 /// The key that the stand-in for Treasure Data accepts.
 pub const TD_KEY: &str = "1/hush-td-key-4713";
 
@@ -36,6 +38,7 @@ pub fn braze_with(change: impl FnOnce(&mut Options)) -> Sandbox {
         listen: ([127, 0, 0, 1], 0).into(),
         client_secret: SECRET.to_owned(),
         partner_api_key: PARTNER_KEY.to_owned(),
+        rest_api_key: REST_KEY.to_owned(),
         partner: Some("treasure_data".to_owned()),
         users: None,
         latency: Duration::ZERO,
@@ -78,6 +81,11 @@ impl Run {
     /// `check cohort.yml`, for the same.
     pub fn check() -> Self {
         Self::with_config("check")
+    }
+
+    /// `match cohort.yml`, for the same, with the right key.
+    pub fn asking() -> Self {
+        Self::with_config("match").env("BRAZE_REST_API_KEY", REST_KEY)
     }
 
     fn with_config(command: &str) -> Self {
@@ -214,7 +222,7 @@ impl Run {
         };
         assert_eq!(output.status.code(), Some(code), "{outcome}");
         assert!(code == 0 || !outcome.stderr.trim().is_empty(), "no word about exit code {code}{outcome}");
-        outcome.hides(&[SECRET, PARTNER_KEY, TD_KEY])
+        outcome.hides(&[SECRET, PARTNER_KEY, TD_KEY, REST_KEY])
     }
 
     /// Starts it without waiting. The directory has to be kept as long as it runs.
@@ -367,7 +375,7 @@ impl Outcome {
     pub fn output(&self) -> Value {
         let text = fs::read_to_string(self.path().join("out.json")).expect("out.json was not written");
         assert!(
-            ![SECRET, PARTNER_KEY, TD_KEY].iter().any(|key| text.contains(key)),
+            ![SECRET, PARTNER_KEY, TD_KEY, REST_KEY].iter().any(|key| text.contains(key)),
             "a credential is in out.json: {text}"
         );
         serde_json::from_str(&text).unwrap()

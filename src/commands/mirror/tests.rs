@@ -175,6 +175,7 @@ impl Braze {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             client_secret: "secret-zqx-1".to_owned(),
             partner_api_key: "partner-zqx-1".to_owned(),
+            rest_api_key: "rest-zqx-1".to_owned(),
             partner: None,
             users: Some(users),
             latency: Duration::ZERO,

@@ -9,7 +9,7 @@ use super::bytes::{Bytes, WINDOW};
 use serde::de::IgnoredAny;
 
 use super::RowsError;
-use super::msgpack::{self, Guess};
+use super::msgpack::{self, Guess, Guesser};
 use super::splitter::Quotes;
 use crate::input::near_names::nearest;
 
@@ -116,16 +116,16 @@ fn by_content<R: Read>(bytes: &mut Bytes<R>, columns: Option<usize>) -> io::Resu
 
 /// The first line that is not empty, as far as it is within the window, and whether it is.
 pub fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<(&[u8], bool)> {
-    let (start, end) = loop {
+    // Both go on where they ended, as bytes may come one by one.
+    let (mut start, mut searched) = (0, 0);
+    let end = loop {
         let at_hand = bytes.at_hand();
-        let start = at_hand.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-        let end = start.and_then(|start| Some(start + memchr2(b'\n', b'\r', &at_hand[start..])?));
-        match (start, end) {
-            (Some(start), Some(end)) => break (start, Some(end)),
-            (start, end) if at_hand.len() >= WINDOW || bytes.more()? == 0 => {
-                break (start.unwrap_or_default(), end);
-            }
-            _ => {}
+        start += at_hand[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        searched = searched.max(start);
+        let end = memchr2(b'\n', b'\r', &at_hand[searched..]).map(|end| searched + end);
+        searched = at_hand.len();
+        if end.is_some() || at_hand.len() >= WINDOW || bytes.more()? == 0 {
+            break end;
         }
     };
     let at_hand = bytes.at_hand();
@@ -212,8 +212,9 @@ fn is_tab_separated(line: &[u8], columns: Option<usize>) -> bool {
 /// A whole row of `MessagePack`, and behind it the beginning of another or the end. In other encodings of text, such as
 /// Shift JIS, a letter may begin as a row does.
 fn is_msgpack<R: Read>(bytes: &mut Bytes<R>) -> io::Result<bool> {
+    let mut guesser = Guesser::default();
     loop {
-        let (guess, at_hand) = (msgpack::guess(bytes.at_hand()), bytes.at_hand().len());
+        let (guess, at_hand) = (guesser.look(bytes.at_hand()), bytes.at_hand().len());
         let needs_more = guess != Guess::No && guess != Guess::TwoRows;
         if !needs_more || at_hand >= WINDOW || bytes.more()? == 0 {
             return Ok(match guess {

@@ -81,7 +81,7 @@ impl<R: Read> Json<R> {
         self.record.row(line, fault)
     }
 
-    /// The keys of objects so far that are not wanted, in order; at most [`MAX_OTHER_KEYS`].
+    /// The keys of objects so far that are not wanted, in order; at most 1,000.
     pub fn other_keys(&self) -> Vec<String> {
         let mut keys: Vec<_> = self.other_keys.iter().cloned().collect();
         keys.sort_unstable();

@@ -115,10 +115,15 @@ trait Feed {
     fn pass_values(&mut self, count: u64) -> Result<(), Problem> {
         let mut left = count;
         while left > 0 {
-            let shape = self.shape()?;
-            left = (left - 1).saturating_add(self.pass_head(shape)?);
+            left = (left - 1).saturating_add(self.pass_one()?);
         }
         Ok(())
+    }
+
+    /// Goes over one value but for those within it, and says how many these are.
+    fn pass_one(&mut self) -> Result<u64, Problem> {
+        let shape = self.shape()?;
+        self.pass_head(shape)
     }
 
     /// Goes over a value but for those within it, and says how many these are.
@@ -288,21 +293,45 @@ pub fn may_begin_a_row(byte: u8) -> bool {
     matches!(ValueType::of(byte), ValueType::Array(_))
 }
 
-/// Looks at the first bytes of an input.
-pub fn guess(bytes: &[u8]) -> Guess {
-    let mut rest = Slice(bytes);
-    let (Some(first), Ok(ValueType::Array(length))) = (bytes.first(), rest.shape()) else { return Guess::No };
-    let row = rest.length(length).and_then(|count| {
-        if count > MAX_COLUMNS as u64 {
-            return Err(Problem::Unlikely);
+/// A look at the first bytes of an input, which goes on where it ended: they may come one by one.
+#[derive(Debug, Default)]
+pub struct Guesser {
+    /// So many bytes are whole values, or the row's head.
+    passed: usize,
+    /// So many values the row has still to have; none before its head.
+    left: Option<u64>,
+}
+
+impl Guesser {
+    /// `bytes` begin with those of the last look.
+    pub fn look(&mut self, bytes: &[u8]) -> Guess {
+        let row = self.pass_row(bytes);
+        match (row, bytes.get(self.passed)) {
+            (Ok(()), None) => Guess::OneRow,
+            (Ok(()), next) if next == bytes.first() => Guess::TwoRows,
+            (Err(Problem::End), Some(_)) => Guess::Cut,
+            (Err(Problem::End), None) if self.left.is_some() => Guess::Cut,
+            _ => Guess::No,
         }
-        rest.pass_values(count)
-    });
-    match (row, rest.0.first()) {
-        (Ok(()), None) => Guess::OneRow,
-        (Ok(()), Some(next)) if next == first => Guess::TwoRows,
-        (Err(Problem::End), _) => Guess::Cut,
-        _ => Guess::No,
+    }
+
+    fn pass_row(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        let mut rest = Slice(&bytes[self.passed..]);
+        if self.left.is_none() {
+            let ValueType::Array(length) = rest.shape()? else { return Err(Problem::Unlikely) };
+            let count = rest.length(length)?;
+            if count > MAX_COLUMNS as u64 {
+                return Err(Problem::Unlikely);
+            }
+            self.left = Some(count);
+            self.passed = bytes.len() - rest.0.len();
+        }
+        while let Some(left) = self.left.filter(|left| *left > 0) {
+            let inside = rest.pass_one()?;
+            self.left = Some((left - 1).saturating_add(inside));
+            self.passed = bytes.len() - rest.0.len();
+        }
+        Ok(())
     }
 }
 
@@ -324,5 +353,28 @@ impl Feed for Slice<'_> {
         }
         self.0 = self.0.get(count..).ok_or(Problem::End)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guess_goes_on_where_it_ended() {
+        let row = [[0xdc, 0, 9].as_slice(), &[1, 0xa2, b'a', b'b', 0x92, 2, 3, 0xc0, 5, 6, 7, 0x81, 1, 2, 9]].concat();
+        let (mut guesser, mut passed) = (Guesser::default(), Vec::new());
+        let looks: Vec<_> = (1..=row.len())
+            .map(|end| {
+                let guess = guesser.look(&row[..end]);
+                passed.push(guesser.passed);
+                guess
+            })
+            .collect();
+        assert!(looks[..row.len() - 1].iter().all(|guess| *guess == Guess::Cut), "{looks:?}");
+        assert_eq!(looks.last(), Some(&Guess::OneRow));
+        // Nothing is looked at again but a value that was cut.
+        assert_eq!(passed, [0, 0, 3, 4, 4, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]);
+        assert_eq!(guesser.look(&[row.as_slice(), &row[..1]].concat()), Guess::TwoRows);
     }
 }

@@ -43,6 +43,8 @@ const SURE: u64 = 100;
 pub enum Pass {
     /// All of them, for the same operation.
     Every(Operation),
+    /// The same once more, when they were looked at.
+    Again(Operation),
     /// All of them, for either operation, to see whether they can be used. Nothing is sent.
     Judging,
     /// Those that remove somebody, once the input is judged.
@@ -63,7 +65,7 @@ impl Pass {
     /// What happens to the members, if anything does.
     fn operation(self) -> Operation {
         match self {
-            Self::Every(operation) => operation,
+            Self::Every(operation) | Self::Again(operation) => operation,
             Self::Removals => Operation::Remove,
             Self::Judging | Self::Additions => Operation::Add,
         }
@@ -71,7 +73,7 @@ impl Pass {
 
     /// Whether an earlier pass has told what there is to tell.
     fn is_quiet(self) -> bool {
-        matches!(self, Self::Removals | Self::Additions)
+        matches!(self, Self::Again(_) | Self::Removals | Self::Additions)
     }
 
     fn is_first(self) -> bool {
@@ -176,9 +178,11 @@ impl Reader {
         result.map(|_| ())
     }
 
-    /// Reads to the end, or as long as it is wanted, to see whether all of it can be used. Returns what the later passes will send.
-    pub fn judge(mut self, is_wanted: impl Fn() -> bool) -> Result<Judged, InputError> {
-        self.read_rows(&|_| {}, &mut |_| is_wanted(), &mut |_| {})?;
+    /// Reads to the end, to see whether all of it can be used. Each batch is shown to `look`, which says whether more is wanted. Returns
+    /// what the later passes will send.
+    pub fn judge(mut self, mut look: impl FnMut(&Batch) -> bool) -> Result<Judged, InputError> {
+        self.read_rows(&|_| {}, &mut |batch| look(&batch), &mut |_| {})?;
+        look(&self.batch);
         let (removals, identifiers) = (self.counter.removals, self.counter.counts.identifiers());
         Ok(Judged { removals, additions: identifiers.saturating_sub(removals) })
     }

@@ -1,5 +1,5 @@
-//! The passes over an input: one, or where each row says its operation, one to judge it, one for all removals, and one for all
-//! additions.
+//! The passes over an input: one, or one to look at it and one to send it, or, if each row says its operation, one to judge it, one for
+//! all removals, and one for all additions.
 
 use super::{Limits, Pass, Reader};
 use crate::input::columns::Names;
@@ -22,30 +22,44 @@ impl LaterPass {
     }
 }
 
-/// What follows when the first pass has judged the input to be usable.
-pub struct LaterPasses {
-    /// First.
-    pub removals: LaterPass,
-    /// When all removals are settled; it is to go on counting where they ended.
-    pub additions: LaterPass,
+/// What follows the first pass.
+pub enum LaterPasses {
+    /// Nothing: it is sent as it is read.
+    None,
+    /// It was only looked at, and is sent now.
+    Same(Box<LaterPass>),
+    /// It was judged, as each row says its operation.
+    Both {
+        /// First.
+        removals: Box<LaterPass>,
+        /// When all removals are settled; it is to go on counting where they ended.
+        additions: Box<LaterPass>,
+    },
 }
 
-/// Opens the input for the first pass, and keeps what later ones need.
+/// Opens the input for the first pass, and keeps what later ones need. `is_looked_at` first, before anything of it is sent.
 pub fn open(
     sources: Sources,
     names: &Names,
     limits: Limits,
     operations: &Operations,
-) -> Result<(Reader, Option<LaterPasses>), InputError> {
+    is_looked_at: bool,
+) -> Result<(Reader, LaterPasses), InputError> {
     let first = |sources| Reader::new(sources, names, limits, Pass::first(operations));
+    let later = |pass, sources| Box::new(LaterPass { pass, sources, names: names.clone(), limits });
     match operations {
-        Operations::One(_) => Ok((first(sources)?, None)),
+        Operations::One(operation) if is_looked_at => {
+            let [looked_at, sent] = sources.repeated()?;
+            Ok((first(looked_at)?, LaterPasses::Same(later(Pass::Again(*operation), sent))))
+        }
+        Operations::One(_) => Ok((first(sources)?, LaterPasses::None)),
         Operations::Column(_) => {
-            let [judged, removals, additions] = sources.thrice()?;
-            let later = |pass, sources| LaterPass { pass, sources, names: names.clone(), limits };
-            let rest =
-                LaterPasses { removals: later(Pass::Removals, removals), additions: later(Pass::Additions, additions) };
-            Ok((first(judged)?, Some(rest)))
+            let [judged, removals, additions] = sources.repeated()?;
+            let rest = LaterPasses::Both {
+                removals: later(Pass::Removals, removals),
+                additions: later(Pass::Additions, additions),
+            };
+            Ok((first(judged)?, rest))
         }
     }
 }

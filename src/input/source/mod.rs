@@ -293,15 +293,14 @@ impl Sources {
         Ok(Source { watch, ..Source::new(name, hint, bytes) })
     }
 
-    /// The same sources for three passes. Files and what was fetched are opened for each; what can be read only once is kept by
+    /// The same sources for so many passes. Files and what was fetched are opened for each; what can be read only once is kept by
     /// the first pass, in a file without a name.
-    pub fn thrice(self) -> Result<[Self; 3], SourceError> {
-        let mut passes = [const { VecDeque::new() }; 3];
+    pub fn repeated<const N: usize>(self) -> Result<[Self; N], SourceError> {
+        let mut passes = [const { VecDeque::new() }; N];
         let kept = |name: String, format_hint: FormatHint, spool: &Arc<File>| {
             Waiting::Source(Source::new(name, format_hint, Box::new(SpoolReader::new(Arc::clone(spool)))))
         };
         for waiting in self.waiting {
-            let [first, later @ ..] = &mut passes;
             match waiting {
                 Waiting::File(path, stamp @ Some(_)) => {
                     for pass in &mut passes {
@@ -315,21 +314,21 @@ impl Sources {
                 }
                 Waiting::File(path, None) | Waiting::Pipe(path, _) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
-                    for pass in later {
+                    for pass in &mut passes[1..] {
                         pass.push_back(kept(path.display().to_string(), self.format_hint.clone(), &spool));
                     }
-                    first.push_back(Waiting::Pipe(path, spool));
+                    passes[0].push_back(Waiting::Pipe(path, spool));
                 }
                 Waiting::Source(source) => {
                     let spool = spool::new().map_err(SourceError::Spool)?;
-                    for pass in later {
+                    for pass in &mut passes[1..] {
                         pass.push_back(kept(source.name.clone(), source.format_hint.clone(), &spool));
                     }
-                    first.push_back(Waiting::Source(source.keeping(spool)));
+                    passes[0].push_back(Waiting::Source(source.keeping(spool)));
                 }
             }
         }
-        let size = self.size.map(|size| size * 3);
+        let size = self.size.map(|size| size * N as u64);
         Ok(passes.map(|waiting| Self {
             name: self.name.clone(),
             format_hint: self.format_hint.clone(),
@@ -390,7 +389,7 @@ mod tests {
         file.write_all(b"some rows").unwrap();
         let input = Input::Fetched(Fetched::new("job 7", file, 9));
         let [mut one, mut other, _] =
-            Sources::find(&input, &FormatHint::default(), &interrupt::never()).unwrap().thrice().unwrap();
+            Sources::find(&input, &FormatHint::default(), &interrupt::never()).unwrap().repeated::<3>().unwrap();
         assert_eq!((one.name(), one.size(), one.len()), ("job 7", Some(27), 1));
         let (mut first, mut again) = (one.open_next().unwrap().unwrap(), other.open_next().unwrap().unwrap());
         first.read_exact(&mut [0; 5]).unwrap();

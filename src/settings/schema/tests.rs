@@ -224,6 +224,7 @@ fn documentation(setting: &Setting) -> String {
         ValueKind::Whole(from, u64::MAX) => such_as(&whole(from, u64::MAX)),
         ValueKind::Whole(from, to) => format!("{from} to {to}"),
         ValueKind::Share => such_as("a whole number, or a percentage"),
+        ValueKind::Percent => such_as("a percentage"),
         ValueKind::Duration => such_as("a duration"),
         ValueKind::Flag => "`true` or `false`".to_owned(),
     };

@@ -89,7 +89,9 @@ fn fetch(replies: Vec<Reply>) -> Ran {
     let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
     let key = Secret::new("7/never-to-be-seen".to_owned());
     let client = Client::new(&job, &key, &get, &limiter);
-    let result = client.wait_for_end().and_then(|shown| Ok((client.download(&Received::default())?.0, shown)));
+    let result = client
+        .wait_for_end()
+        .and_then(|shown| Ok((client.download(ResultFormat::Msgpack, &Received::default())?.0, shown)));
     let result = result.ok().map(|(mut file, shown)| {
         file.rewind().unwrap();
         (io::read_to_string(file).unwrap(), shown)
@@ -203,4 +205,19 @@ fn a_web_page_is_no_result(#[case] lines: &[(&'static str, &str)], #[case] page:
     let ran = fetch(vec![show("success"), Reply::Answer(200, headers(lines), page.as_bytes().to_vec())]);
     let Some(Stop::Job(error @ JobError::NotTreasureData { .. })) = ran.stop else { panic!("{:?}", ran.stop) };
     assert!(error.to_string().contains("web page"), "{error}");
+}
+
+#[test]
+fn a_result_that_is_longer_than_the_disk_is_not_begun() {
+    let announced = headers(&[("content-length", "1000000000000000000")]);
+    let ran = fetch(vec![show("success"), Reply::Broken(200, announced, b"beginning".to_vec())]);
+    let Some(Stop::Job(JobError::CannotKeep { error, .. })) = ran.stop else { panic!("{:?}", ran.stop) };
+    assert_eq!((error.kind(), ran.asked.len()), (io::ErrorKind::StorageFull, 2));
+}
+
+#[test]
+fn the_room_of_a_disk_is_known() {
+    let file = tempfile::tempfile().unwrap();
+    assert!(has_room(&file, 1).is_ok());
+    assert_eq!(has_room(&file, u64::MAX).unwrap_err().kind(), io::ErrorKind::StorageFull);
 }

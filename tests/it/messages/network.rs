@@ -22,6 +22,7 @@ use td_braze_cohort::input::columns::HeaderError;
 use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputError;
 use td_braze_cohort::input::removals::TooMany;
+use td_braze_cohort::matching::TooFew;
 use td_braze_cohort::members::operation::{Operation, Operations};
 use td_braze_cohort::mirror::limits::Exceeded;
 use td_braze_cohort::mirror::run::Conclusion;
@@ -39,6 +40,7 @@ pub fn sections() -> Vec<Section> {
         ("The result of a job", texts(jobs())),
         ("A delta that removes too many", texts(removals())),
         ("A mirror that does not get to its end", texts(mirrors())),
+        ("Whom Braze knows", texts(matches())),
         ("Other ends of a run that has begun", texts(ends())),
         ("A run that went to its end, without everything delivered", incomplete()),
     ]
@@ -190,6 +192,11 @@ fn jobs() -> Vec<Stop> {
             failures: 10,
             last: "the download broke at byte 70000 (the connection broke: end of file)".into(),
         }),
+        Stop::Job(JobError::GaveUp {
+            server: "https://api.treasuredata.com".into(),
+            failures: 10,
+            said: "status 503".into(),
+        }),
         Stop::Job(JobError::CannotKeep { id: id(), folder: "/tmp".into(), error: full() }),
     ]
 }
@@ -215,8 +222,22 @@ fn ends() -> Vec<Stop> {
         Stop::Terminated,
         Stop::Deadline { limit: Duration::from_hours(23) },
         Stop::PauseTooLong { pause: Duration::from_mins(90), until: "2026-11-24T01:30:00Z".parse().unwrap() },
-        Stop::CannotWrite(FailuresError { path: "failed.csv".into(), error: full() }),
+        Stop::CannotWrite(FailuresError { name: "failed_file", path: "failed.csv".into(), error: full() }),
         Stop::Defect("a worker panicked".into()),
+    ]
+}
+
+fn matches() -> Vec<Stop> {
+    let too_few = |is_none, advice: &str| {
+        let (share, low, high) = if is_none { (0.0, 0.0, 1.0) } else { (81.5, 77.4, 85.0) };
+        let advice = advice.to_owned();
+        Stop::TooFewKnown(TooFew { name: "email".into(), share, low, high, asked: 400, wanted: 90, is_none, advice })
+    };
+    vec![
+        Stop::RestKey { said: "Invalid API key".into() },
+        Stop::NoAnswer { said: "status 503".into() },
+        too_few(false, "38 of the 74 unknown email exist in lower case: write LOWER(email) in the query"),
+        too_few(true, "Run match with --unknown to see which ones are unknown"),
     ]
 }
 
@@ -229,6 +250,7 @@ fn incomplete() -> Vec<String> {
             input: InputCounts { user_ids: 5000, ..InputCounts::new(0) },
             sent,
             removals: None,
+            matched: None,
             seconds: 1.0,
             exit_code: exit.code(),
             mirror: None,

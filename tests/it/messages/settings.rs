@@ -13,7 +13,7 @@ use td_braze_cohort::http::endpoint::{self, EndpointError};
 use td_braze_cohort::http::proxy::{Proxy, ProxyError};
 use td_braze_cohort::http::tls::TrustError;
 use td_braze_cohort::sandbox::{self, RateLimit};
-use td_braze_cohort::settings::credentials::{from_environment, td_api_key, td_server};
+use td_braze_cohort::settings::credentials::{from_environment, rest_api_key, td_api_key, td_server};
 use td_braze_cohort::settings::raw::{Located, Origin, RawValue, SettingsLayer};
 use td_braze_cohort::settings::setting::Key;
 use td_braze_cohort::settings::template::TemplateError;
@@ -237,7 +237,8 @@ fn credentials() -> Vec<String> {
     let partner_key = from_environment(|name| (name == "BRAZE_CLIENT_SECRET").then(|| "a-key-of-a-test".to_owned()));
     assert!(matches!(&partner_key, Err(ConfigError::Credential { .. })));
     let td_key = td_api_key(|_| None).unwrap_err();
-    messages.extend(texts([partner_key.unwrap_err(), td_key, ConfigError::CredentialOnCommandLine]));
+    let rest_key = rest_api_key(|_| None).unwrap_err();
+    messages.extend(texts([partner_key.unwrap_err(), td_key, rest_key, ConfigError::CredentialOnCommandLine]));
     messages
 }
 
@@ -300,7 +301,8 @@ fn results() -> Vec<String> {
 fn places() -> Vec<String> {
     let device =
         std::io::Error::other("there is a device, pipe or socket and no regular file: give the path of a file");
-    let failed = |path: &str, error| CommandError::Failures(FailuresError { path: path.into(), error });
+    let failed =
+        |path: &str, error| CommandError::Failures(FailuresError { name: "failed_file", path: path.into(), error });
     texts([failed("failed.csv", full()), failed("run/failed.csv", denied()), failed("/dev/null", device)])
 }
 

@@ -1,0 +1,288 @@
+#!/usr/bin/env python3
+"""Tries each statement of a mirror on the real engines: small tables in, rows out, and the rule for text cell by cell.
+
+usage: mirror_sql.py [VERSION...]    (435 and 350 by default)
+
+The statements are those that the program makes: a test writes them to a file.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from sql_engine import LeftOut, SqlError, engine, leave_out, literal, quoted
+
+TOP = Path(__file__).resolve().parent.parent
+TEST = "mirror::sql::tests::what_the_engine_is_to_try_is_written"
+DATABASE = "a b"
+MEMBERS = ['customer "id"', "device_ids", "e'mail", "phone"]
+STATE = ["kind", "value", "row", "confirmed", "wanted"]
+LONG_AGO = 1_000_000_000
+
+
+def tried():
+    """The program's statements, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "statements.json"
+        command = ["cargo", "test", "--locked", "--quiet", "--lib", "--", "--exact", TEST]
+        subprocess.run(command, cwd=TOP, env=os.environ | {"MIRROR_SQL": str(path)}, check=True, stdout=subprocess.DEVNULL)
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+class Tables:
+    """The tables of one engine."""
+
+    def __init__(self, on):
+        self.on = on
+        on.rows(f"CREATE SCHEMA IF NOT EXISTS {quoted(DATABASE)}")
+
+    def name(self, table):
+        return f"{quoted(DATABASE)}.{quoted(table)}"
+
+    def drop(self, *tables):
+        for table in tables:
+            self.on.rows(f"DROP TABLE IF EXISTS {self.name(table)}")
+
+    def make(self, table, columns, rows):
+        """columns: [(name, type)]"""
+        self.drop(table)
+        names = ", ".join(f"CAST({quoted(name)} AS {of}) AS {quoted(name)}" for name, of in columns)
+        values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows or [[None] * len(columns)])
+        aliases = ", ".join(quoted(name) for name, _ in columns)
+        empty = "" if rows else " WHERE false"
+        self.on.rows(f"CREATE TABLE {self.name(table)} AS SELECT {names} FROM (VALUES {values}) AS t ({aliases}){empty}")
+
+    def members(self, *rows, whole="BIGINT"):
+        """Rows of (number, device, mail, phone)."""
+        self.make("members", list(zip(MEMBERS, [whole, "VARCHAR", "VARCHAR", "VARCHAR"])), rows)
+
+    def before(self, *lines):
+        """Lines of a version: (kind, value, row, confirmed, wanted)."""
+        types = ["VARCHAR", "VARCHAR", "BIGINT", "BIGINT", "BIGINT"]
+        self.make("before", list(zip(STATE, types)), lines)
+
+    def run(self, statement):
+        """Makes the table that a statement makes, anew, and gives back its rows."""
+        for table in ["work", "next"]:
+            if f"CREATE TABLE {self.name(table)} AS" in statement:
+                self.drop(table)
+        return self.on.rows(statement)
+
+    def lines(self, table):
+        """{(kind, value): [(confirmed, wanted), ...]} of what has a kind."""
+        found = {}
+        columns = '"kind", "value", "confirmed" IS NOT NULL, "wanted"'
+        for kind, value, *rest in self.on.rows(f"SELECT {columns} FROM {self.name(table)} WHERE \"kind\" <> '' ORDER BY 1, 2, 3, 4"):
+            found.setdefault((kind, value), []).append(tuple(rest))
+        return found
+
+
+def parted(rows):
+    """The counts, and what is to be sent."""
+    counts = {name: int(number) for change, name, number in rows if change == "count"}
+    return counts, sorted(row for row in rows if row[0] != "count")
+
+
+def expect(what, found, expected):
+    if found != expected:
+        raise AssertionError(f"{what}:\n  found    {found}\n  expected {expected}")
+
+
+def counts(**named):
+    names = ["before", "wanted", "entered", "left", "removals", "additions", "refreshed", "beside"]
+    return {name: 0 for name in [*names, "with_identifier", "without_identifier", "rejected"]} | named
+
+
+def changes_of(tables, sql, build, preview=None):
+    """Builds and reads the changes; the dry run has to count the same."""
+    tables.run(sql[build])
+    rows = tables.run(sql["changes"])
+    if preview:
+        expect("the counts of the dry run", parted(tables.run(sql[preview]))[0], parted(rows)[0])
+    return parted(rows)
+
+
+def first_run(tables, sql):
+    tables.members((1, "d1", "o'x@example.com", None), (None, None, None, "\t"), (2, None, "null", "1.5E7"), (2, None, "null", "1.5E7"))
+    found, changes = changes_of(tables, sql, "build_first", "preview_first")
+    expect("counts", found, counts(wanted=4, entered=4, additions=4, with_identifier=3, without_identifier=1, rejected=2))
+    added = [("user_ids", "1"), ("user_ids", "2"), ("device_ids", "d1"), ("e'mail", "o'x@example.com")]
+    expect("changes", changes, sorted(("add", *identifier) for identifier in added))
+    tables.run(sql["commit"])
+    expect("committed", tables.lines("next"), {identifier: [(True, 1)] for identifier in added})
+    expect("rows of the state", tables.on.rows(f'SELECT count(DISTINCT "row"), count(*) FROM {tables.name("next")}'), [(2, 4)])
+
+
+def empty_tables(tables, sql):
+    tables.members()
+    expect("first run", changes_of(tables, sql, "build_first", "preview_first"), (counts(), []))
+    tables.before()
+    expect("later run", changes_of(tables, sql, "build", "preview"), (counts(), []))
+    expect("status", tables.run(sql["status"]), [(None, 0, 0, 0)])
+
+
+def nobody_is_wanted(tables, sql):
+    tables.members()
+    tables.before(("user_ids", "1", 7, LONG_AGO, 1), ("phone", "gone", 7, LONG_AGO, 0))
+    found, changes = changes_of(tables, sql, "build_off", "preview")
+    expect("counts", found, counts(before=1, left=1, removals=2))
+    expect("changes", changes, [("remove", "phone", "gone"), ("remove", "user_ids", "1")])
+
+
+def a_changed_identifier(tables, sql):
+    """(1, old) becomes (1, new); 3 is in two rows of the version, one of which left with its device."""
+    tables.members((1, None, "new", None), (2, None, "same", None), (3, None, None, None), (3, None, None, "p"))
+    now = int(tables.on.rows("SELECT CAST(to_unixtime(now()) AS BIGINT)")[0][0])
+    tables.before(
+        *[("user_ids", "1", 11, now, 1), ("e'mail", "old", 11, now, 1)],
+        *[("user_ids", "2", 12, now, 1), ("e'mail", "same", 12, now, 1)],
+        *[("user_ids", "3", 13, now, 1), ("device_ids", "d3", 13, now, 1), ("user_ids", "3", 14, now, 1), ("phone", "p", 14, now, 1)],
+    )
+    found, changes = changes_of(tables, sql, "build_off", "preview")
+    expect("counts", found, counts(before=7, wanted=6, entered=1, left=2, removals=2, additions=3, beside=2, with_identifier=4))
+    sent = [("remove", "e'mail", "old"), ("remove", "device_ids", "d3"), ("beside", "user_ids", "1"), ("beside", "user_ids", "3"), ("add", "e'mail", "new")]
+    expect("changes", changes, sorted(sent))
+    lines = tables.lines("work")
+    expect("the removed is unconfirmed", (lines["e'mail", "old"], lines["device_ids", "d3"]), ([(False, 0)], [(False, 0)]))
+    expect("its mates are unconfirmed, in each row", (lines["user_ids", "1"], lines["user_ids", "3"]), ([(False, 1)] * 2, [(False, 1)] * 3))
+    expect("the others are confirmed", [lines[key] for key in [("user_ids", "2"), ("e'mail", "same"), ("phone", "p")]], [[(True, 1)]] * 3)
+    tables.run(sql["commit"])
+    wanted = [("user_ids", "1"), ("e'mail", "new"), ("user_ids", "2"), ("e'mail", "same"), ("phone", "p")]
+    expect("committed", tables.lines("next"), {key: [(True, 1)] for key in wanted} | {("user_ids", "3"): [(True, 1)] * 2})
+
+
+def a_run_that_was_killed(tables, sql):
+    """The version before is odd: what it was to remove and add is still to be done, and counts as known."""
+    columns = f'SELECT {", ".join(map(quoted, STATE))}, 0 AS "kept", 1 AS "counted" FROM'
+    tables.members((1, None, "new", None), (4, None, None, None))
+    tables.before(("user_ids", "1", 11, LONG_AGO, 1), ("e'mail", "old", 11, LONG_AGO, 1))
+    tables.run(sql["build_off"])
+    tables.drop("before")
+    tables.on.rows(f"ALTER TABLE {tables.name('work')} RENAME TO {tables.name('before')}")
+    expect("it is one", len(tables.on.rows(f"{columns} {tables.name('before')} WHERE \"kind\" <> ''")), 5)
+    found, changes = changes_of(tables, sql, "build_off", "preview")
+    expect("counts", found, counts(before=3, wanted=3, removals=1, additions=3, beside=1, with_identifier=2))
+    expect("changes", changes, sorted([("remove", "e'mail", "old"), ("beside", "user_ids", "1"), ("add", "e'mail", "new"), ("add", "user_ids", "4")]))
+    # The one that left comes back before it was removed.
+    tables.members((1, None, "old", None))
+    found, changes = changes_of(tables, sql, "build_off", "preview")
+    expect("counts, back", (found["entered"], found["left"]), (0, 2))
+    expect("changes, back", changes, sorted([("add", "e'mail", "old"), ("beside", "user_ids", "1"), ("remove", "e'mail", "new"), ("remove", "user_ids", "4")]))
+
+
+def refused_identifiers(tables, sql):
+    tables.members((12, None, "o'x@example.com", None), (13, None, None, None))
+    tables.before(("phone", "gone", 5, LONG_AGO, 1), ("user_ids", "13", 5, LONG_AGO, 1), ("phone", "left", 6, LONG_AGO, 1))
+    changes_of(tables, sql, "build_off", "preview")
+    tables.run(sql["commit_refused"])
+    expected = {("user_ids", "12"): [(False, 1)], ("e'mail", "o'x@example.com"): [(False, 1)], ("phone", "gone"): [(False, 0)]}
+    expect("committed", tables.lines("next"), expected | {("user_ids", "13"): [(True, 1)] * 2})
+    tables.drop("before")
+    tables.on.rows(f"ALTER TABLE {tables.name('next')} RENAME TO {tables.name('before')}")
+    expect("status", [row[1:] for row in tables.run(sql["status"])], [(3, 1, 2)])
+    _, changes = changes_of(tables, sql, "build_off", "preview")
+    again = [("add", "user_ids", "12"), ("add", "e'mail", "o'x@example.com"), ("remove", "phone", "gone"), ("beside", "user_ids", "13")]
+    expect("the next run tries again", changes, sorted(again))
+
+
+def refresh(tables, sql):
+    """Sent again once in each period, whatever the number of runs; 1,000 spread over it."""
+    people = range(1000)
+    tables.members(*[(number, None, None, None) for number in people])
+    now = int(tables.on.rows("SELECT CAST(to_unixtime(now()) AS BIGINT)")[0][0])
+    for age, least, most in [(0, 0, 2), (100_000, 60, 140), (500_000, 430, 570), (1_000_010, 1000, 1000)]:
+        tables.before(*[("user_ids", str(number), number, now - age, 1) for number in people])
+        found, changes = changes_of(tables, sql, "build", "preview" if age not in (100_000, 500_000) else None)
+        if not (least <= found["refreshed"] <= most and found["refreshed"] == len(changes) == found["additions"]):
+            raise AssertionError(f"confirmed {age} s ago: {found}")
+        expect("what is due stays confirmed until it is sent", {tuple(lines) for lines in tables.lines("work").values()}, {((True, 1),)})
+    expect("off", changes_of(tables, sql, "build_off")[0]["refreshed"], 0)
+    expect("all", changes_of(tables, sql, "build_all")[0]["refreshed"], 1000)
+
+
+def an_unchanged_table(tables, sql):
+    """Twice the same: nothing is sent, and the same rows are the same rows."""
+    rows = [(1, "d", "a", None), (2, None, None, "p"), (1, "d", "a", None)]
+    tables.members(*rows)
+    changes_of(tables, sql, "build_first")
+    tables.run(sql["commit"])
+    tables.drop("before")
+    tables.on.rows(f"ALTER TABLE {tables.name('next')} RENAME TO {tables.name('before')}")
+    tables.members(*reversed(rows))
+    expect("counts", changes_of(tables, sql, "build_off", "preview"), (counts(before=5, wanted=5, with_identifier=3), []))
+    expect("lines", {len(lines) for lines in tables.lines("work").values()}, {1})
+
+
+def a_column_that_became_double(tables, sql):
+    tables.members((1.5, None, None, None), whole="DOUBLE")
+    try:
+        tables.run(sql["build_first"])
+    except SqlError:
+        return
+    raise AssertionError("the job does not fail")
+
+
+def select_all(tables, sql):
+    tables.members((-12, "d", " x ", None))
+    expect("rows", tables.run(sql["select"]), [("-12", "d", " x ", None)])
+
+
+def the_rule_for_text(tables, sql):
+    # Presto 350 takes two lists, one after the other, for JSON.
+    cells = [cell for cell in sql["cells"] if tables.on.version > 350 or cell[0] != "[1][2]"]
+    wrong = []
+    for begin in range(0, len(cells), 200):
+        part = cells[begin : begin + 200]
+        values = ", ".join(f"({number}, {unicode_literal(cell)})" for number, (cell, _) in enumerate(part))
+        found = dict(tables.on.rows(f"SELECT n, {sql['verdict']} FROM (VALUES {values}) AS t (n, \"cell\")"))
+        wrong += [(cell, verdict, found[number]) for number, (cell, verdict) in enumerate(part) if found[number] != verdict]
+    expect("cells that are judged otherwise: (cell, by the reader of files, by SQL)", wrong, [])
+
+
+def unicode_literal(text):
+    """Control characters in a statement's text are for others to try."""
+    escape = lambda letter: "\\\\" if letter == "\\" else letter.replace("'", "''") if " " <= letter <= "~" else f"\\+{ord(letter):06X}"
+    return "U&'" + "".join(map(escape, text)) + "'"
+
+
+CASES = [
+    first_run,
+    empty_tables,
+    nobody_is_wanted,
+    a_changed_identifier,
+    a_run_that_was_killed,
+    refused_identifiers,
+    refresh,
+    an_unchanged_table,
+    a_column_that_became_double,
+    select_all,
+    the_rule_for_text,
+]
+
+
+def main():
+    versions = sys.argv[1:] or ["435", "350"]
+    failed, sql = 0, None
+    try:
+        for version in versions:
+            with engine(version) as on:
+                sql = sql or tried()
+                tables = Tables(on)
+                for case in CASES:
+                    name = case.__name__.replace("_", " ")
+                    try:
+                        case(tables, sql)
+                        print(f"ok      {version}: {name}", flush=True)
+                    except (AssertionError, SqlError) as error:
+                        failed += 1
+                        print(f"FAILED  {version}: {name}: {error}", flush=True)
+    except LeftOut as reason:
+        leave_out(reason)
+    sys.exit(failed != 0)
+
+
+if __name__ == "__main__":
+    main()

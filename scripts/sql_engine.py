@@ -1,0 +1,134 @@
+"""The engine that Treasure Data runs queries on: starts it, and asks it. Standard library only.
+
+It comes from ../shared/trino beside the repository, which needs Java 17 and, for the first time, Maven. ENGINE_PORT_435 (or
+ENGINE_PORT_350) names the port of one that runs already.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+CATALOG = "td"
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "trino"
+
+
+class LeftOut(Exception):
+    """The engine cannot run here; says why."""
+
+
+class SqlError(Exception):
+    """The engine refused a statement."""
+
+
+def leave_out(reason):
+    """Says so, also to scripts/check, and ends this script."""
+    print(f"!!! LEFT OUT: {reason}")
+    if path := os.environ.get("LEFT_OUT"):
+        Path(path).write_text(f"{reason}\n", encoding="utf-8")
+    raise SystemExit(77)
+
+
+def quoted(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value):
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return str(value)
+
+
+class Engine:
+    def __init__(self, address):
+        self.address, self.url = address, f"http://{address}"
+        with urllib.request.urlopen(f"{self.url}/v1/info", timeout=30) as answer:
+            self.version = int(json.load(answer)["nodeVersion"]["version"])
+        self.prefix = "X-Presto-" if self.version <= 350 else "X-Trino-"
+
+    def execute(self, schema, statement):
+        """The columns, as [[name, type], ...], and the rows."""
+        headers = {"User": "td", "Catalog": CATALOG, "Schema": schema, "Time-Zone": "UTC"}
+        headers = {self.prefix + name: value.encode().decode("latin-1") for name, value in headers.items()}
+        request = urllib.request.Request(f"{self.url}/v1/statement", statement.encode(), headers)
+        columns, rows = [], []
+        while True:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                part = json.load(answer)
+            if "error" in part:
+                raise SqlError(f"{part['error']['errorName']}: {part['error']['message']}")
+            columns = part.get("columns", columns)
+            rows += part.get("data", [])
+            if "nextUri" not in part:
+                return [[column["name"], column["type"]] for column in columns], [tuple(row) for row in rows]
+            request = part["nextUri"]
+
+    def rows(self, statement, schema="information_schema"):
+        return self.execute(schema, statement)[1]
+
+    def tables(self, schema):
+        query = f"SELECT table_name FROM information_schema.tables WHERE table_schema = {literal(schema)} ORDER BY 1"
+        return [name for (name,) in self.rows(query)]
+
+
+def statements(text):
+    """What ; separates outside of quotes and comments, without what is empty but for comments."""
+    parts, part, is_empty, at = [], "", True, 0
+    while at < len(text):
+        if text.startswith("--", at):
+            end = text.find("\n", at) + 1 or len(text)
+        elif text.startswith("/*", at):
+            end = text.find("*/", at) + 2
+            end = end if end > 1 else len(text)
+        elif text[at] in "'\"":
+            end = text.find(text[at], at + 1) + 1 or len(text)
+            is_empty = False
+        elif text[at] == ";":
+            if not is_empty:
+                parts.append(part)
+            part, is_empty, at = "", True, at + 1
+            continue
+        else:
+            end = at + 1
+            is_empty = is_empty and text[at].isspace()
+        part, at = part + text[at:end], end
+    return parts if is_empty else [*parts, part]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def engine(version, heap="448m"):
+    """An engine of this version, which ends with the block unless it ran before."""
+    if port := os.environ.get(f"ENGINE_PORT_{version}"):
+        yield Engine(f"127.0.0.1:{port}")
+        return
+    if not (SHARED / "start").exists():
+        raise LeftOut("../shared/trino is not there, which brings the SQL engine")
+    if not shutil.which("java"):
+        raise LeftOut("no java, which the SQL engine needs")
+    home = Path(os.environ.get("TRINO_HOME") or Path.home() / ".cache" / "trino" / str(version))
+    if not (home / "plugin" / "memory").exists():
+        if not shutil.which("mvn"):
+            raise LeftOut("no mvn, which brings the SQL engine")
+        if subprocess.run([SHARED / "fetch", str(version)]).returncode != 0:
+            raise LeftOut("the SQL engine could not be fetched")
+    port = free_port()
+    command = [SHARED / "start", str(version), str(port)]
+    started = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"HEAP": heap}, check=True)
+    pid = int(started.stdout.split()[0])
+    try:
+        yield Engine(f"127.0.0.1:{port}")
+    finally:
+        os.kill(pid, 15)

@@ -1,0 +1,223 @@
+//! In: the identifiers of an input, and who answers for Braze. Out: how many of a sample Braze knows, and how the others are written there.
+//!
+//! One thread and at most [`MAX_REQUESTS`] requests, as their limit is shared with everything else in the workspace. It never sends a
+//! member anywhere, and no identifier leaves it but through [`Asked::unknown`].
+
+use thiserror::Error;
+
+use crate::braze::Refusal;
+use crate::braze::export::Found;
+use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
+
+mod asker;
+mod interval;
+pub mod sample;
+mod variant;
+
+pub use asker::{Asker, MAX_REQUESTS};
+pub use interval::Interval;
+use sample::Sample;
+pub use variant::Variant;
+
+/// What has to be known before anything is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The share of each kind that may be known at least, in percent. None: nothing is asked.
+    pub min_match: Option<u32>,
+}
+
+/// Why Braze does not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MatchError {
+    /// It refuses the key.
+    Key {
+        /// What was said.
+        said: String,
+    },
+    /// It refuses, or something before it does.
+    Refused {
+        /// What was said.
+        refusal: Refusal,
+        /// Which address was called.
+        address: String,
+    },
+    /// One request failed again and again, while others did not.
+    GivenUp {
+        /// What was said the last time.
+        said: String,
+    },
+}
+
+/// Fewer of a kind are known than have to be.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error(
+    "{hint}Braze knows {share:.1} % of {name} ({low:.1} to {high:.1} %, {asked} asked), where min_match says {wanted} %; nothing was sent. {advice}",
+    hint = if *.is_none { OTHER_WORKSPACE } else { "" }
+)]
+pub struct TooFew {
+    /// Which kind.
+    pub name: String,
+    /// In percent.
+    pub share: f64,
+    /// At least, in percent.
+    pub low: f64,
+    /// At most, in percent.
+    pub high: f64,
+    /// How many were asked.
+    pub asked: u32,
+    /// In percent.
+    pub wanted: u32,
+    /// Not a single one is known.
+    pub is_none: bool,
+    /// What to do.
+    pub advice: String,
+}
+
+/// What a share of 0 % may mean.
+pub const OTHER_WORKSPACE: &str =
+    "not a single one of a kind is known, so BRAZE_REST_API_KEY may be a key of another workspace. ";
+
+/// What was found, kind by kind; counts alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// External IDs, aliases, and then devices, as far as the input has them.
+    pub kinds: Vec<KindFigures>,
+    /// Requests, every one.
+    pub requests: u32,
+}
+
+/// What was found of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindFigures {
+    /// Which kind.
+    pub kind: Kind,
+    /// Its column.
+    pub name: String,
+    /// Identifiers in the input, duplicates included.
+    pub seen: u64,
+    /// How many were to be asked about.
+    pub sampled: u32,
+    /// The input has no other ones.
+    is_all: bool,
+    /// Known; of devices, those of anonymous users.
+    pub known: u32,
+    /// Devices of users who have an external ID.
+    pub identified: u32,
+    /// Unknown.
+    pub unknown: u32,
+    /// Those of which the answer contradicts itself.
+    pub cannot_tell: u32,
+    /// How many of the unknown ones were asked again in every other way in which they may be written.
+    pub asked_again: u32,
+    /// How many of them exist when they are written so.
+    pub exist: Vec<(Variant, u32)>,
+}
+
+/// Figures, and the identifiers behind them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The figures.
+    pub figures: Figures,
+    /// Of each kind in the figures, the identifiers that are unknown.
+    pub unknown: Vec<Vec<Box<[u8]>>>,
+}
+
+impl Figures {
+    /// The first kind of which fewer are known than `min_match` percent, whatever the rest of them is.
+    pub fn too_few(&self, min_match: u32) -> Option<TooFew> {
+        let is_below = |kind: &&KindFigures| kind.asked() > 0 && kind.interval().high * 100.0 < f64::from(min_match);
+        let kind = self.kinds.iter().find(is_below)?;
+        let Interval { low, high } = kind.interval();
+        let advice = kind.advice();
+        Some(TooFew {
+            name: kind.name.clone(),
+            share: kind.share() * 100.0,
+            low: low * 100.0,
+            high: high * 100.0,
+            asked: kind.asked(),
+            wanted: min_match,
+            is_none: kind.is_none_known(),
+            advice: if advice.is_empty() {
+                "Run match with --unknown to see which ones are unknown".to_owned()
+            } else {
+                advice.join(". ")
+            },
+        })
+    }
+}
+
+impl KindFigures {
+    fn new(sample: &Sample, labels: &[String], found: &[Found]) -> Self {
+        let of = |wanted| found.iter().fold(0, |count, found| count + u32::from(*found == wanted));
+        let name = match sample.kind {
+            Kind::UserId => USER_IDS,
+            Kind::DeviceId => DEVICE_IDS,
+            Kind::Alias(index) => labels.get(usize::from(index)).map_or("", String::as_str),
+        };
+        Self {
+            kind: sample.kind,
+            name: name.to_owned(),
+            seen: sample.seen,
+            sampled: u32::try_from(sample.identifiers.len()).unwrap_or(u32::MAX),
+            is_all: sample.is_all,
+            known: of(Found::Known),
+            identified: of(Found::Identified),
+            unknown: of(Found::Unknown),
+            cannot_tell: of(Found::CannotTell),
+            asked_again: 0,
+            exist: Vec::new(),
+        }
+    }
+
+    /// How many were asked about.
+    pub fn asked(&self) -> u32 {
+        self.known + self.identified + self.unknown + self.cannot_tell
+    }
+
+    /// How many were answered for.
+    pub fn answered(&self) -> u32 {
+        self.asked() - self.cannot_tell
+    }
+
+    /// The share of those that are known, from 0 to 1.
+    pub fn share(&self) -> f64 {
+        f64::from(self.known) / f64::from(self.answered().max(1))
+    }
+
+    /// Where the share of all of them is. Whatever could not be told may be known or not.
+    pub fn interval(&self) -> Interval {
+        // Without having seen them all only the number with duplicates is known, which makes it rather too wide.
+        let population = if self.is_all { u64::from(self.sampled) } else { self.seen };
+        let of = |known| interval::wilson(known, self.asked(), population);
+        Interval { low: of(self.known).low, high: of(self.known + self.cannot_tell).high }
+    }
+
+    /// So many of all are known, in four digits.
+    pub fn about(&self) -> u64 {
+        let answered = u128::from(self.answered().max(1));
+        let about = (u128::from(self.seen) * u128::from(self.known) + answered / 2) / answered;
+        let unit = 10_u128.pow(about.max(1).ilog10().saturating_sub(3));
+        u64::try_from((about + unit / 2) / unit * unit).unwrap_or(u64::MAX)
+    }
+
+    /// Some were asked about, and not one is known.
+    pub fn is_none_known(&self) -> bool {
+        self.answered() > 0 && self.known + self.identified == 0
+    }
+
+    /// What to change in the query, a sentence each.
+    pub fn advice(&self) -> Vec<String> {
+        let one = |(variant, count): &(Variant, u32)| {
+            let (unknown, written) = (self.unknown, variant.in_query(&self.name));
+            format!(
+                "{count} of the {unknown} unknown {} exist {}: write {written} in the query",
+                self.name,
+                variant.words()
+            )
+        };
+        self.exist.iter().map(one).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
