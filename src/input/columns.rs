@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::input::cells::NullWords;
-use crate::input::near_names::{NearMiss, near_misses, nearest};
+use crate::input::near_names::{Candidates, NearMiss, near_misses};
 use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
 
 /// What the columns that matter are called, and what in them names nobody.
@@ -215,8 +215,8 @@ impl Names {
         }
         let operation = self.operation.as_ref().map(|name| {
             let missing = || {
-                let wanted = || std::iter::once(name.as_str());
-                let near = header.iter().find(|seen| !is_long(seen) && nearest(seen, wanted()).is_some());
+                let mut wanted = Candidates::new(std::iter::once(name.as_str()));
+                let near = header.iter().find(|seen| !is_long(seen) && wanted.closest(seen, 2).is_some());
                 HeaderError::NoOperationColumn { name: name.clone(), seen: header.to_vec(), nearest: near.cloned() }
             };
             place_of(header, name)?.ok_or_else(missing)
@@ -261,8 +261,9 @@ impl Names {
 
     fn no_identifier_column(&self, header: &[String]) -> HeaderError {
         let wanted = self.wanted();
+        let mut candidates = Candidates::new(wanted.iter().map(String::as_str));
         let nearest = header.iter().filter(|seen| !is_long(seen)).find_map(|seen| {
-            let found = nearest(seen, wanted.iter().map(String::as_str))?;
+            let found = candidates.closest(seen, 2)?;
             Some((seen.clone(), found.to_owned()))
         });
         HeaderError::NoIdentifierColumn { seen: header.to_vec(), wanted, nearest }

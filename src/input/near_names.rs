@@ -29,36 +29,61 @@ pub fn listed(misses: &[NearMiss]) -> String {
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
+/// Names that are looked for. So many comparisons letter by letter are made in all, so that many names take no longer.
+pub struct Candidates<'a> {
+    /// Each folded, with its number of letters.
+    names: Vec<(String, usize, &'a str)>,
+    by_fold: HashMap<String, &'a str>,
+    pairs_left: usize,
+}
+
+impl<'a> Candidates<'a> {
+    /// Nothing compared yet.
+    pub fn new(names: impl Iterator<Item = &'a str>) -> Self {
+        let folded = |name: &'a str| {
+            let folded = fold(name);
+            (folded.clone(), folded.chars().count(), name)
+        };
+        let names: Vec<_> = names.map(folded).collect();
+        // Of two that are equal so the first one counts.
+        let by_fold = names.iter().rev().map(|(folded, _, name)| (folded.clone(), *name)).collect();
+        Self { names, by_fold, pairs_left: MAX_PAIRS }
+    }
+
+    /// The one that is most like `name`, where one is like enough: equal but for case, spaces, separators and invisible characters, or
+    /// `most` edits away at most (one, for names of four letters or fewer).
+    pub fn closest(&mut self, name: &str, most: usize) -> Option<&'a str> {
+        let folded = fold(name);
+        if let Some(equal) = self.by_fold.get(&folded) {
+            return Some(equal);
+        }
+        let letters = folded.chars().count();
+        let allowed = if letters <= 4 { 1 } else { most };
+        let mut best: Option<(usize, &'a str)> = None;
+        for (other, _, candidate) in self.names.iter().filter(|(_, count, _)| letters.abs_diff(*count) <= allowed) {
+            self.pairs_left = self.pairs_left.checked_sub(1)?;
+            let distance = strsim::damerau_levenshtein(&folded, other);
+            if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
+                best = Some((distance, candidate));
+            }
+        }
+        best.map(|(_, candidate)| candidate)
+    }
+}
+
 /// Of the seen names those that differ from a wanted one in case, spaces, separators, invisible characters, or one letter.
 pub fn near_misses<'a>(seen: impl Iterator<Item = &'a str>, wanted: &[String]) -> Vec<NearMiss> {
-    let wanted: Vec<_> = wanted.iter().map(|name| (fold(name), name)).collect();
-    let equal: HashMap<_, _> = wanted.iter().map(|(folded, name)| (folded.as_str(), *name)).collect();
-    let mut pairs = 0;
-    let mut is_close = |folded: &str, other: &str| {
-        pairs += 1;
-        pairs <= MAX_PAIRS && folded.len().abs_diff(other.len()) <= 4 && strsim::damerau_levenshtein(folded, other) <= 1
-    };
+    let mut candidates = Candidates::new(wanted.iter().map(String::as_str));
     seen.filter_map(|seen| {
-        let folded = fold(seen);
-        let found = equal
-            .get(folded.as_str())
-            .copied()
-            .or_else(|| wanted.iter().find(|(other, _)| is_close(&folded, other)).map(|(_, name)| *name))?;
-        Some(NearMiss { seen: seen.to_owned(), wanted: found.clone() })
+        let wanted = candidates.closest(seen, 1)?.to_owned();
+        Some(NearMiss { seen: seen.to_owned(), wanted })
     })
     .collect()
 }
 
-/// The candidate that is most like `name`, where one is like enough: equal but for case, spaces and separators, or two
-/// edits away at most (one, for names of four letters or fewer).
+/// The candidate that is most like `name`, two edits away at most.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let folded = fold(name);
-    let allowed = if folded.chars().count() <= 4 { 1 } else { 2 };
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(&folded, &fold(candidate)), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    Candidates::new(candidates).closest(name, 2)
 }
 
 fn fold(name: &str) -> String {
@@ -87,6 +112,13 @@ mod tests {
         let started = std::time::Instant::now();
         assert!(near_misses(seen.iter().map(String::as_str), &wanted).is_empty());
         assert!(nearest("column_x", wanted.iter().map(String::as_str)).is_none());
+        let mut candidates = Candidates::new(wanted.iter().map(String::as_str));
+        assert!(seen.iter().all(|name| candidates.closest(name, 2).is_none()));
+        assert_eq!(
+            candidates.closest("ALIAS-x-0007", 2),
+            Some("alias_x_0007"),
+            "equal but for case, however many there were"
+        );
         assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     }
 
