@@ -55,11 +55,6 @@ impl Shutdown {
         }
         Ok(())
     }
-
-    /// Why the run has to end, where there was a signal.
-    pub fn reason(&self) -> Option<Stop> {
-        lock(&self.state).heard.map(reason)
-    }
 }
 
 impl Drop for Shutdown {

@@ -55,7 +55,7 @@ struct Destination {
 }
 
 enum FileState {
-    OpenFile(Box<OpenFile>),
+    Open(Box<OpenFile>),
     /// It could not be written to its end, and what was written is gone.
     Broken(io::ErrorKind, String),
     /// It is in its place.
@@ -93,7 +93,7 @@ impl Failures {
             target,
             header,
             has_operation,
-            state: Mutex::new(FileState::OpenFile(Box::new(open))),
+            state: Mutex::new(FileState::Open(Box::new(open))),
         })))
     }
 
@@ -101,7 +101,7 @@ impl Failures {
     pub fn take(&self, batch: &Batch, reason: &str) -> Result<(), FailuresError> {
         let Some(destination) = &self.0 else { return Ok(()) };
         let mut state = destination.lock();
-        let FileState::OpenFile(open) = &mut *state else { return Ok(()) };
+        let FileState::Open(open) = &mut *state else { return Ok(()) };
         destination.write(open, batch, reason).map_err(|error| {
             let error = io::Error::from(error);
             *state = FileState::Broken(error.kind(), error.to_string());
@@ -115,7 +115,7 @@ impl Failures {
         let Some(destination) = &self.0 else { return Ok(None) };
         let state = std::mem::replace(&mut *destination.lock(), FileState::Finished);
         let open = match state {
-            FileState::OpenFile(open) => open,
+            FileState::Open(open) => open,
             FileState::Broken(kind, said) => return Err(destination.error(io::Error::new(kind, said))),
             FileState::Finished => return Ok(None),
         };
@@ -137,8 +137,8 @@ impl Destination {
     fn write(&self, open: &mut OpenFile, batch: &Batch, reason: &str) -> csv::Result<()> {
         let last = self.header.len() - 1 - usize::from(self.has_operation);
         for (kind, identifier) in batch.identifiers() {
-            for destination in 0..last {
-                open.writer.write_field(if destination == kind.index() { identifier } else { b"" })?;
+            for column in 0..last {
+                open.writer.write_field(if column == kind.index() { identifier } else { b"" })?;
             }
             if self.has_operation {
                 open.writer.write_field(batch.operation().as_str())?;

@@ -1,8 +1,8 @@
 //! How many of a sample Braze knows, as text and JSON.
 
-use indicatif::HumanCount;
 use serde_json::{Map, Value, json};
 
+use super::grouped;
 use crate::matching::{Figures, Interval, KindFigures, OTHER_WORKSPACE};
 use crate::members::identifier::Kind;
 
@@ -91,8 +91,4 @@ fn kind_to_json(kind: &KindFigures) -> Value {
         object.insert("of_identified_users".to_owned(), json!(kind.identified));
     }
     object
-}
-
-fn grouped(count: u64) -> String {
-    HumanCount(count).to_string()
 }

@@ -6,6 +6,7 @@
 pub mod matching;
 pub mod progress;
 
+use indicatif::HumanCount;
 use serde_json::{Map, Value, json};
 
 use crate::delivery::counts::DeliveryCounts;
@@ -276,12 +277,7 @@ fn mirror_json(counts: Counts) -> Value {
 
 /// A number with a comma before each three digits.
 fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let indices = digits.char_indices().flat_map(|(index, digit)| {
-        let comma = (index > 0 && (digits.len() - index).is_multiple_of(3)).then_some(',');
-        comma.into_iter().chain([digit])
-    });
-    indices.collect()
+    HumanCount(number).to_string()
 }
 
 fn job_to_json(job: &JobSummary) -> Value {
