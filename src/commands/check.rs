@@ -111,8 +111,7 @@ fn check_job(context: &mut RunContext, id: &str) -> Finding {
     let Some((names, rows)) = job.ended else {
         return Ok(format!("job {id} is {}; an upload waits for it to end", job.status));
     };
-    let wanted = &context.config.input.names;
-    let found = wanted.find(&names).and_then(|found| wanted.complete(&found, &names).map(|()| found));
+    let found = context.config.input.names.find_all(&names);
     let columns = found.map_err(|error| Stop::JobHeader { id: id.to_owned(), error: Box::new(error) })?;
     let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
     Ok(format!("job {id} ({}, rows: {rows}) {}", job.status, described(&context.config, &columns)))
@@ -125,7 +124,7 @@ fn described(config: &Config, columns: &Columns) -> String {
         .map(|(_, kind)| match kind {
             Kind::UserId => "user_ids".to_owned(),
             Kind::DeviceId => "device_ids".to_owned(),
-            Kind::Alias(place) => format!("alias {}", config.input.names.aliases[usize::from(*place)]),
+            Kind::Alias(index) => format!("alias {}", config.input.names.aliases[usize::from(*index)]),
         })
         .collect();
     let missing = match columns.missing.as_slice() {
@@ -151,11 +150,12 @@ fn check_credentials(context: &mut RunContext) -> Finding {
     let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
     let plan = Plan { addresses, bodies, thread_count: 1, first_call: Some(first_call) };
     let post = Http::new(1, network(config, &endpoint)?);
-    watched(&post, &limiter, || {}, || delivery::first_call(&plan, &post, &limiter, &Shared::new(0)));
-    match limiter.take_stop() {
-        None => Ok(format!("{endpoint} accepts both keys for the partner {}", config.braze.partner)),
-        Some(stop) => Err(stop.into()),
-    }
+    let call = || {
+        delivery::first_call(&plan, &post, &limiter, &Shared::new(0));
+        Ok(())
+    };
+    watched(&post, &limiter, || {}, call)?;
+    Ok(format!("{endpoint} accepts both keys for the partner {}", config.braze.partner))
 }
 
 /// Reads all of the input, and asks Braze about a sample.

@@ -14,7 +14,7 @@ use crate::input::source::Input;
 use crate::input::source::fetched::Fetched;
 use crate::input::{self, Location, ReadableInput};
 use crate::report::progress::DownloadProgress;
-use crate::retry::{RateLimiter, Stopped};
+use crate::retry::Stopped;
 use crate::secret::Secret;
 use crate::settings::credentials::{td_api_key, td_server};
 use crate::settings::{Config, ConfigError};
@@ -56,7 +56,7 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
     };
     let fetched = watched(&http, &limiter, show, || fetch(&client, wanted, &received));
     progress.finish();
-    let (readable, summary) = fetched.and_then(Result::ok).ok_or_else(|| stop_of(&limiter))?;
+    let (readable, summary) = fetched?;
     context.job = Some(summary);
     Ok(readable)
 }
@@ -72,17 +72,12 @@ pub fn look(context: &mut RunContext, id: &str) -> Result<JobStatus, CommandErro
     let Access { job, key, http } = access(&context.config, id)?;
     let limiter = context.limiter_of_step((Api::TreasureData, job.server.to_string()))?;
     let client = Client::new(&job, &key, &http, &limiter);
-    let info = watched(&http, &limiter, || {}, || client.show()).and_then(Result::ok);
-    let info = info.ok_or_else(|| stop_of(&limiter))?;
+    let info = watched(&http, &limiter, || {}, || client.show())?;
     let status = info.status.name();
     if !info.is_done(&job).map_err(Stop::Job)? {
         return Ok(JobStatus { status, ended: None });
     }
     Ok(JobStatus { status, ended: Some((info.columns(&job).map_err(Stop::Job)?, info.rows)) })
-}
-
-fn stop_of(limiter: &RateLimiter<Stop>) -> CommandError {
-    limiter.take_stop().unwrap_or_else(|| Stop::Defect("the download panicked".to_owned())).into()
 }
 
 /// What it takes to ask Treasure Data.
@@ -143,8 +138,8 @@ fn usable_columns(job: &Job, shown: &JobInfo, expected: Option<u64>, names: &Nam
     let id = job.id.clone();
     match (shown.rows, expected) {
         (Some(found), Some(expected)) if found != expected => Err(Stop::JobRows { id, found, expected }),
-        _ => match names.find(&columns).and_then(|found| names.complete(&found, &columns)) {
-            Ok(()) => Ok(columns),
+        _ => match names.find_all(&columns) {
+            Ok(_) => Ok(columns),
             Err(error) => Err(Stop::JobHeader { id, error: Box::new(error) }),
         },
     }

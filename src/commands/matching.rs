@@ -120,7 +120,7 @@ impl Matching {
     }
 
     fn ask(&self, samples: Vec<Sample>, is_to_explain: impl Fn(&Figures) -> bool + Sync) -> Result<Asked, Stop> {
-        let asked = watched(
+        watched(
             &self.http,
             &self.limiter,
             || {},
@@ -130,15 +130,9 @@ impl Matching {
                 if is_to_explain(&asked.figures) {
                     questions.explain(&mut asked)?;
                 }
-                Ok::<_, crate::retry::Stopped>(asked)
+                Ok(asked)
             },
-        );
-        // A stop while the input was read leaves nothing to ask about.
-        match (self.limiter.take_stop(), asked.and_then(Result::ok)) {
-            (Some(stop), _) => Err(stop),
-            (None, Some(asked)) => Ok(asked),
-            (None, None) => Err(Stop::Defect("the questions panicked".to_owned())),
-        }
+        )
     }
 }
 

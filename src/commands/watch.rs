@@ -7,19 +7,20 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::commands::outcome::Stop;
 use crate::http::{Http, Post};
-use crate::retry::RateLimiter;
+use crate::retry::{RateLimiter, Stopped};
 
 /// How often the time and a stop are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Does the work, and calls `tick` meanwhile. What is in flight is cut when the limiter is stopped. None where the work panicked.
+/// Does the work, and calls `tick` meanwhile. What is in flight is cut when the limiter is stopped. An error says why it was stopped, whether the
+/// work came to its end or not.
 pub fn watched<T: Send>(
     http: &Http,
     limiter: &RateLimiter<Stop>,
     mut tick: impl FnMut(),
-    work: impl FnOnce() -> T + Send,
-) -> Option<T> {
-    thread::scope(|scope| {
+    work: impl FnOnce() -> Result<T, Stopped> + Send,
+) -> Result<T, Stop> {
+    let result = thread::scope(|scope| {
         let (at_work, done) = bounded::<()>(0);
         let worker = scope.spawn(move || {
             let result = work();
@@ -33,6 +34,11 @@ pub fn watched<T: Send>(
                 http.cut();
             }
         }
-        worker.join().ok()
-    })
+        worker.join()
+    });
+    match (limiter.take_stop(), result) {
+        (Some(stop), _) => Err(stop),
+        (None, Ok(Ok(done))) => Ok(done),
+        (None, _) => Err(Stop::Defect("a thread that asked a server panicked".to_owned())),
+    }
 }

@@ -248,12 +248,13 @@ impl Names {
         self.outputs().into_iter().chain(self.mapping.iter().map(|(attribute, _)| attribute.clone())).collect()
     }
 
-    /// An error where a header lacks a column that the settings name.
-    pub fn complete(&self, columns: &Columns, header: &[String]) -> Result<(), HeaderError> {
+    /// The same, and an error where the header lacks a column that the settings name.
+    pub fn find_all(&self, header: &[String]) -> Result<Columns, HeaderError> {
+        let columns = self.find(header)?;
         if columns.missing.is_empty() {
-            return Ok(());
+            return Ok(columns);
         }
-        let (names, seen) = (columns.missing.clone(), header.to_vec());
+        let (names, seen) = (columns.missing, header.to_vec());
         let ignored = header.iter().map(String::as_str);
         let nearest = near_misses(ignored, &names).into_iter().next().map(|miss| Box::new((miss.seen, miss.wanted)));
         Err(HeaderError::Missing { names, seen, nearest })

@@ -11,7 +11,7 @@ use crate::input::columns::{Columns, Names};
 use crate::input::counters::InputCounts;
 use crate::input::error::InputError;
 use crate::input::formats::format::Format;
-use crate::input::near_names::listed;
+use crate::input::near_names::{NearMiss, listed};
 use crate::input::source::Sources;
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
@@ -190,17 +190,11 @@ impl Reader {
     /// Reads at most so many rows, and judges them as if they were all. Returns their counts.
     pub fn preview(mut self, rows: u64) -> Result<InputCounts, InputError> {
         while self.counter.counts.rows_seen < rows {
-            match self.source.advance() {
-                Ok(true) => {
-                    self.counter.count_row(self.source.row(), &self.source.layout, &mut |_, _| {});
-                }
-                Ok(false) if self.next_part()? => {}
-                Ok(false) => {
-                    self.counter.counts.read_to_end = true;
-                    break;
-                }
-                Err(error) => return Err(self.source.unreadable(error)),
+            if !self.advance()? {
+                self.counter.counts.read_to_end = true;
+                break;
             }
+            self.counter.count_row(self.source.row(), &self.source.layout, &mut |_, _| {});
         }
         if !self.counter.counts.read_to_end {
             self.end_source();
@@ -219,13 +213,7 @@ impl Reader {
         leave: &mut impl FnMut(&Batch),
     ) -> Result<bool, InputError> {
         let mut full = Vec::new();
-        loop {
-            match self.source.advance() {
-                Ok(true) => {}
-                Ok(false) if self.next_part()? => continue,
-                Ok(false) => break,
-                Err(error) => return Err(self.source.unreadable(error)),
-            }
+        while self.advance()? {
             let (row, layout) = (self.source.row(), &self.source.layout);
             let has_rejected = self.counter.count_row(row, layout, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
@@ -257,6 +245,19 @@ impl Reader {
         Ok(true)
     }
 
+    /// Goes to the next row, of whichever file; false where there is none.
+    #[inline]
+    fn advance(&mut self) -> Result<bool, InputError> {
+        loop {
+            match self.source.advance() {
+                Ok(true) => return Ok(true),
+                Ok(false) if self.next_part()? => {}
+                Ok(false) => return Ok(false),
+                Err(error) => return Err(self.source.unreadable(error)),
+            }
+        }
+    }
+
     /// Goes on to the next file; false where there is none.
     fn next_part(&mut self) -> Result<bool, InputError> {
         self.source.unmodified()?;
@@ -274,14 +275,21 @@ impl Reader {
             info!("{} is read as {}", self.source.name, self.source.format);
         }
         self.source.columns.used.iter().for_each(|(_, kind)| self.counter.show(*kind));
-        let is_sparse = self.source.layout.is_sparse;
-        let near: Vec<_> =
-            self.source.columns.near.iter().filter(|_| !is_sparse && !self.pass.is_quiet()).cloned().collect();
-        if near.iter().any(|miss| !self.counter.counts.ignored_columns.contains(miss)) {
-            warn!("ignored columns: {}; if one is meant, write SELECT ... AS with that name", listed(&near));
+        // Of objects, the keys of the first one say little.
+        if !self.source.layout.is_sparse {
+            let near = self.source.columns.near.clone();
+            self.note_ignored(&near, "columns", "write SELECT ... AS with that name");
+        }
+    }
+
+    /// Tells of near misses that are new, and keeps them for the report.
+    fn note_ignored(&mut self, near: &[NearMiss], what: &str, way_out: &str) {
+        let is_new = |miss| !self.counter.counts.ignored_columns.contains(miss);
+        if !self.pass.is_quiet() && near.iter().any(is_new) {
+            warn!("ignored {what}: {}; if one is meant, {way_out}", listed(near));
         }
         if self.pass.is_first() {
-            self.counter.counts.add_ignored_columns(&near);
+            self.counter.counts.add_ignored_columns(near);
         }
     }
 
@@ -289,7 +297,8 @@ impl Reader {
     fn end_source(&mut self) {
         if self.pass.is_first() {
             self.counter.counts.count_over_lines(self.source.over_lines());
-            self.counter.counts.add_ignored_columns(&self.source.near(&self.names));
+            let near = self.source.near_keys(&self.names);
+            self.note_ignored(&near, "keys", "give it that name");
         }
     }
 
@@ -352,10 +361,6 @@ impl Reader {
                  with a quote that is not doubled",
                 over_lines.rows, over_lines.longest_at, over_lines.longest
             );
-        }
-        let keys: Vec<_> = self.source.near(&self.names).into_iter().filter(|_| self.source.layout.is_sparse).collect();
-        if !keys.is_empty() {
-            warn!("ignored keys: {}; if one is meant, give it that name", listed(&keys));
         }
         let kinds = Kind::all(self.names.aliases.len()).skip(2).zip(&self.names.aliases);
         let missing = kinds.filter(|(kind, _)| !self.counter.is_shown(*kind)).map(|(_, label)| label.as_str());

@@ -78,14 +78,13 @@ impl OpenSource {
         let (name, watch) = (source.name.clone(), source.watch());
         let opened = Self::open_rows(source, names).map_err(|error| unreadable(&name, &watch, error))?;
         let formats::Opened { mut rows, format, names: seen } = opened.0;
+        let is_sparse = format == Format::Jsonl;
         let columns = match &seen {
-            Some(seen) => names.find(seen).map_err(|error| header(&name, error))?,
+            Some(seen) => {
+                if is_sparse { names.find(seen) } else { names.find_all(seen) }.map_err(|error| header(&name, error))?
+            }
             None => Columns::default(),
         };
-        let is_sparse = format == Format::Jsonl;
-        if let (Some(seen), false) = (&seen, is_sparse) {
-            names.complete(&columns, seen).map_err(|error| header(&name, error))?;
-        }
         let Columns { used, operation, width, .. } = if is_sparse { names.of_objects() } else { columns.clone() };
         rows.keep(&used.iter().map(|(index, _)| *index).chain(operation).collect::<Vec<_>>());
         let file = is_one_of_several.then(|| name.clone());
@@ -132,11 +131,10 @@ impl OpenSource {
         self.rows.over_lines()
     }
 
-    /// Ignored columns whose names are nearly those of columns that are not; of objects, as far as they were read.
-    pub fn near(&self, names: &Names) -> Vec<NearMiss> {
+    /// Of the keys of objects so far that are ignored, those that are nearly those of columns that are not.
+    pub fn near_keys(&self, names: &Names) -> Vec<NearMiss> {
         let keys = self.rows.other_keys();
-        let of_keys = near_misses(keys.iter().map(String::as_str), &names.wanted());
-        self.columns.near.iter().filter(|_| !self.layout.is_sparse).cloned().chain(of_keys).collect()
+        near_misses(keys.iter().map(String::as_str), &names.wanted())
     }
 
     /// Why the rows cannot be read on.
