@@ -168,7 +168,8 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
         Target::DryRun => {
             let nowhere = Nowhere::default();
             let plan = dry_run::plan(&context.config);
-            let ended = deliver(&mut context, &nowhere, plan, "nobody (dry run)", None)?;
+            let recipient = Recipient { post: &nowhere, plan, name: "nobody (dry run)", matching: None };
+            let ended = deliver(&mut context, recipient)?;
             Ok(context.outcome(ended, Some(nowhere.counted())))
         }
         Target::Braze => {
@@ -198,8 +199,19 @@ fn upload(
     let config = &context.config;
     let post = Http::new(config.delivery.thread_count, network(config, endpoint)?);
     let plan = plan(config, endpoint, credentials, context.session_time.as_deref());
-    let ended = deliver(context, &post, plan, endpoint.as_str(), matching.as_ref())?;
+    let recipient = Recipient { post: &post, plan, name: endpoint.as_str(), matching: matching.as_ref() };
+    let ended = deliver(context, recipient)?;
     Ok(context.outcome(ended, None))
+}
+
+/// Who gets the members.
+struct Recipient<'a> {
+    post: &'a dyn Post,
+    plan: Plan,
+    /// For messages.
+    name: &'a str,
+    /// Asks first whom it knows.
+    matching: Option<&'a Matching>,
 }
 
 /// What is counted when a run has ended.
@@ -211,15 +223,9 @@ pub(super) struct Ended {
     pub stop: Option<Stop>,
 }
 
-/// Finds the input, reads it, and hands it to `post`. What stops it before there is anything to count is an end like any other.
-fn deliver(
-    context: &mut RunContext,
-    post: &dyn Post,
-    plan: Plan,
-    name: &str,
-    matching: Option<&Matching>,
-) -> Result<Ended, CommandError> {
-    match read_and_send(context, post, plan, name, matching) {
+/// Finds the input, reads it, and hands it over. What stops it before there is anything to count is an end like any other.
+fn deliver(context: &mut RunContext, recipient: Recipient<'_>) -> Result<Ended, CommandError> {
+    match read_and_send(context, recipient) {
         Err(CommandError::Stopped(stop)) => {
             let input = InputCounts::new(context.config.input.names.aliases.len());
             Ok(Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop: Some(*stop) })
@@ -228,13 +234,8 @@ fn deliver(
     }
 }
 
-fn read_and_send(
-    context: &mut RunContext,
-    post: &dyn Post,
-    plan: Plan,
-    name: &str,
-    matching: Option<&Matching>,
-) -> Result<Ended, CommandError> {
+fn read_and_send(context: &mut RunContext, recipient: Recipient<'_>) -> Result<Ended, CommandError> {
+    let Recipient { post, plan, name, matching } = recipient;
     context.config.check_files()?;
     let readable = job::locate(context)?;
     let is_dry = matches!(context.target, Target::DryRun);
