@@ -2,7 +2,6 @@
 //!
 //! Deadlines, proxy, TLS and the pool of connections; only this folder calls with ureq (the sandbox takes names of statuses and parts of addresses from it).
 
-use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -26,7 +25,7 @@ pub mod tls;
 
 use connect_proxy::ProxyConnector;
 use proxy::Proxy;
-use resolver::{CachingResolver, LookupError};
+use resolver::CachingResolver;
 pub use stream::{Body, Patience, Stream};
 use tcp::{Exchange, TcpConnector};
 use tls::Trust;
@@ -135,9 +134,9 @@ pub enum HttpError {
     /// Refused, unreachable, not found.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// A phase took too long.
+    /// A phase took too long when there was a connection, so the server may have heard something.
     #[error("took too long ({0})")]
-    Timeout(TimedOut),
+    Timeout(String),
     /// The connection broke before the answer was complete.
     #[error("the connection broke: {0}")]
     Broken(String),
@@ -152,45 +151,11 @@ pub enum HttpError {
     Proxy(String),
 }
 
-/// What took too long.
-#[derive(Debug)]
-pub struct TimedOut {
-    what: String,
-    /// There was a connection, so the server may have heard something.
-    is_connected: bool,
-}
-
-impl fmt::Display for TimedOut {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.what)
-    }
-}
-
-impl From<ureq::Timeout> for TimedOut {
-    fn from(phase: ureq::Timeout) -> Self {
-        let is_connected = !matches!(phase, ureq::Timeout::Resolve | ureq::Timeout::Connect);
-        Self { what: phase.to_string(), is_connected }
-    }
-}
-
-/// Something of an answer.
-impl From<&str> for TimedOut {
-    fn from(what: &str) -> Self {
-        Self { what: what.to_owned(), is_connected: true }
-    }
-}
-
-impl From<LookupError> for TimedOut {
-    fn from(error: LookupError) -> Self {
-        Self { what: error.to_string(), is_connected: false }
-    }
-}
-
 impl HttpError {
     /// How a request ended that the server may have heard, in part or in full, without having answered it.
     pub fn unanswered(&self) -> Option<Unanswered> {
         match self {
-            Self::Timeout(late) => late.is_connected.then_some(Unanswered::TimedOut),
+            Self::Timeout(_) => Some(Unanswered::TimedOut),
             // What stands on a kept connection may have been heard before it was closed.
             Self::Stale | Self::Broken(_) | Self::Unintelligible(_) => Some(Unanswered::Broke),
             Self::Unreachable(_) | Self::Certificate(_) | Self::Proxy(_) => None,
@@ -363,7 +328,10 @@ impl From<ureq::Error> for HttpError {
         let text = error.to_string();
         match error {
             Error::Other(other) => other.downcast().map_or_else(|other| Self::Broken(other.to_string()), |ours| *ours),
-            Error::Timeout(phase) => Self::Timeout(phase.into()),
+            Error::Timeout(phase @ (ureq::Timeout::Resolve | ureq::Timeout::Connect)) => {
+                Self::Unreachable(format!("took too long ({phase})"))
+            }
+            Error::Timeout(phase) => Self::Timeout(phase.to_string()),
             Error::Io(error) => match error.kind() {
                 ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted
@@ -395,11 +363,11 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::connecting(ureq::Timeout::Connect.into(), None)]
-    #[case::looking_up(LookupError::TooSlow { name: "rest.example".to_owned() }.into(), None)]
-    #[case::sending(ureq::Timeout::SendBody.into(), Some(Unanswered::TimedOut))]
-    #[case::answering(ureq::Timeout::RecvResponse.into(), Some(Unanswered::TimedOut))]
-    fn what_never_was_connected_is_not_waited_for(#[case] late: TimedOut, #[case] unanswered: Option<Unanswered>) {
-        assert_eq!(HttpError::Timeout(late).unanswered(), unanswered);
+    #[case::connecting(ureq::Timeout::Connect, None)]
+    #[case::looking_up(ureq::Timeout::Resolve, None)]
+    #[case::sending(ureq::Timeout::SendBody, Some(Unanswered::TimedOut))]
+    #[case::answering(ureq::Timeout::RecvResponse, Some(Unanswered::TimedOut))]
+    fn what_never_was_connected_is_not_waited_for(#[case] late: ureq::Timeout, #[case] unanswered: Option<Unanswered>) {
+        assert_eq!(HttpError::from(ureq::Error::Timeout(late)).unanswered(), unanswered);
     }
 }

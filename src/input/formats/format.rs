@@ -11,7 +11,6 @@ use serde::de::IgnoredAny;
 use super::RowsError;
 use super::msgpack::{self, Guess, Guesser};
 use super::splitter::Quotes;
-use crate::input::near_names::nearest;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +42,6 @@ impl Format {
     /// The format of exactly this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)
-    }
-
-    /// The format that a mistyped name resembles.
-    pub fn nearest(name: &str) -> Option<Self> {
-        nearest(name, Self::ALL.into_iter().map(Self::name)).and_then(Self::from_name)
     }
 
     /// Whether nothing in it says what the columns are called.

@@ -13,10 +13,10 @@ use td_braze_cohort::commands::outcome::{Api, Stop};
 use td_braze_cohort::commands::pipeline::Outcome;
 use td_braze_cohort::delivery::counts::DeliveryCounts;
 use td_braze_cohort::delivery::failed_file::FailuresError;
-use td_braze_cohort::http::connect_proxy::{TunnelError, way_out};
+use td_braze_cohort::http::connect_proxy::answered;
 use td_braze_cohort::http::endpoint::Endpoint;
-use td_braze_cohort::http::resolver::LookupError;
-use td_braze_cohort::http::tls::{CertificateRefused, reason};
+use td_braze_cohort::http::resolver::failed;
+use td_braze_cohort::http::tls::untrusted;
 use td_braze_cohort::http::{Answer, HttpError};
 use td_braze_cohort::input::columns::HeaderError;
 use td_braze_cohort::input::counters::InputCounts;
@@ -46,6 +46,8 @@ pub fn sections() -> Vec<Section> {
     ]
 }
 
+const PROXY: &str = "proxy.example.com:3128 (HTTPS_PROXY)";
+
 fn host() -> String {
     "rest.iad-01.braze.com".to_owned()
 }
@@ -55,21 +57,17 @@ fn refused(refusal: Refusal) -> Stop {
 }
 
 fn outages() -> Vec<Stop> {
-    let lookups = [
-        LookupError::Failed { name: host(), said: "Temporary failure in name resolution".into() },
-        LookupError::TooSlow { name: host() },
-    ];
-    let proxy = "proxy.example.com:3128 (HTTPS_PROXY)".to_owned();
-    let tunnel = TunnelError::Unreachable { proxy, problem: "it answered 503 to CONNECT".into() };
+    let unknown = ureq::Error::Io(std::io::Error::other("Temporary failure in name resolution"));
+    let lookups = [unknown, ureq::Error::Timeout(ureq::Timeout::Resolve)];
     let mut errors = vec![
         HttpError::Stale,
         HttpError::Unreachable("Connection refused (os error 111)".into()),
-        HttpError::Unreachable(tunnel.to_string()),
+        answered(PROXY, 503),
         HttpError::Timeout("receive response".into()),
         HttpError::Broken("Connection reset by peer (os error 104)".into()),
         HttpError::Unintelligible("more than 65536 bytes".into()),
     ];
-    errors.extend(lookups.into_iter().map(|error| HttpError::Unreachable(error.to_string())));
+    errors.extend(lookups.iter().map(|error| failed(&host(), error)));
     let outage = |last: String, answered, server| Stop::Outage {
         server,
         address: format!("https://{}", host()),
@@ -78,7 +76,7 @@ fn outages() -> Vec<Stop> {
         last,
     };
     let answered = [Api::Braze, Api::TreasureData].map(|server| outage("status 503".into(), true, server));
-    let last = [outage("took too long (connect)".into(), false, Api::TreasureData)];
+    let last = [outage("cannot be reached: took too long (connect)".into(), false, Api::TreasureData)];
     let errors = errors.into_iter().map(|error| outage(error.to_string(), false, Api::Braze));
     errors.chain(last).chain(answered).collect()
 }
@@ -91,14 +89,13 @@ fn configuration() -> Vec<Stop> {
         CertificateError::NotValidForName,
         CertificateError::Revoked,
     ];
-    let certificates = certificates.map(|problem| {
-        HttpError::Certificate(CertificateRefused { host: host(), reason: reason(&problem) }.to_string())
+    let certificates = certificates.map(|problem| untrusted(&host(), &problem));
+    let proxies = [407, 403, 400].map(|status| answered(PROXY, status));
+    let refusals = certificates.into_iter().chain(proxies).map(|error| match error {
+        HttpError::Certificate(_) | HttpError::Proxy(_) => Refusal::Configuration(error.to_string()),
+        other => panic!("{other} does not end a run"),
     });
-    let proxies = [407, 403, 400].map(|status| {
-        let proxy = "proxy.example.com:3128 (HTTPS_PROXY)".to_owned();
-        HttpError::Proxy(TunnelError::Refused { proxy, status, way_out: way_out(status) }.to_string())
-    });
-    certificates.into_iter().chain(proxies).map(|error| refused(Refusal::Configuration(error.to_string()))).collect()
+    refusals.map(refused).collect()
 }
 
 /// What Braze's, or another's, answers become.
