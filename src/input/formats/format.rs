@@ -9,7 +9,7 @@ use super::bytes::{Bytes, WINDOW};
 use serde::de::IgnoredAny;
 
 use super::RowsError;
-use super::msgpack::{self, Guess, Guesser};
+use super::msgpack::{self, Guess, guess};
 use super::splitter::Quotes;
 
 /// How rows are written.
@@ -206,9 +206,8 @@ fn is_tab_separated(line: &[u8], columns: Option<usize>) -> bool {
 /// A whole row of `MessagePack`, and behind it the beginning of another or the end. In other encodings of text, such as
 /// Shift JIS, a letter may begin as a row does.
 fn is_msgpack<R: Read>(bytes: &mut Bytes<R>) -> io::Result<bool> {
-    let mut guesser = Guesser::default();
     loop {
-        let (guess, at_hand) = (guesser.look(bytes.at_hand()), bytes.at_hand().len());
+        let (guess, at_hand) = (guess(bytes.at_hand()), bytes.at_hand().len());
         let needs_more = guess != Guess::No && guess != Guess::TwoRows;
         if !needs_more || at_hand >= WINDOW || bytes.more()? == 0 {
             return Ok(match guess {
