@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use thiserror::Error;
-use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 pub use ureq::http::{HeaderMap, HeaderName, HeaderValue, header};
 use ureq::http::{Response, Uri, Version};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+use ureq::{Agent, RequestBuilder};
 
 use crate::retry::Unanswered;
 
@@ -248,6 +248,10 @@ impl Http {
     }
 }
 
+fn with_headers<B>(request: RequestBuilder<B>, headers: &HeaderMap) -> RequestBuilder<B> {
+    headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+}
+
 /// A success that cannot be one is none; a refusal is one however it comes.
 fn success(response: Response<ureq::Body>, exchange: Exchange) -> Result<Response<ureq::Body>, HttpError> {
     if !exchange.is_sent {
@@ -271,10 +275,7 @@ impl Post for Http {
 
 impl Query for Http {
     fn query(&self, address: &str, headers: &HeaderMap, body: &[u8], max_bytes: usize) -> Result<Answer, HttpError> {
-        let mut request = self.agent.post(address).content_type("application/json");
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
+        let request = with_headers(self.agent.post(address).content_type("application/json"), headers);
         let response = self.request(address, || request.send(body))?;
         let (parts, body) = response.into_parts();
         // An error page may be long, or break off; its status says enough.
@@ -292,10 +293,7 @@ impl Query for Http {
 
 impl PostForm for Http {
     fn post_form(&self, address: &str, headers: &HeaderMap, form: &str) -> Result<Answer, HttpError> {
-        let mut request = self.agent.post(address).content_type("application/x-www-form-urlencoded");
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
+        let request = with_headers(self.agent.post(address).content_type("application/x-www-form-urlencoded"), headers);
         let (parts, body) = self.request(address, || request.send(form))?.into_parts();
         let body = Body::new(body.into_reader()).read_up_to(MAX_ANSWER_BYTES)?;
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
@@ -304,10 +302,7 @@ impl PostForm for Http {
 
 impl Get for Http {
     fn get(&self, address: &str, headers: &HeaderMap, patience: Patience) -> Result<Stream, HttpError> {
-        let mut request = self.agent.get(address);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
+        let request = with_headers(self.agent.get(address), headers);
         let request = match patience {
             Patience::Whole => request,
             Patience::EachPiece => {
