@@ -6,7 +6,7 @@ use rustls::CertificateError;
 use td_braze_cohort::http::{HeaderMap, HeaderValue};
 
 use super::{Section, full, texts};
-use td_braze_cohort::braze::{Refusal, Verdict, classify};
+use td_braze_cohort::braze::{Refusal, classify};
 use td_braze_cohort::commands::CommandError;
 use td_braze_cohort::commands::exit::Exit;
 use td_braze_cohort::commands::outcome::{Api, Stop};
@@ -119,8 +119,8 @@ fn answers() -> Vec<Stop> {
         .map(|(status, body, kind)| {
             let headers =
                 HeaderMap::from_iter([(td_braze_cohort::http::header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-            match classify(&Ok(Answer { status, headers, body: body.into_bytes() })) {
-                Verdict::Final(refusal) => refused(refusal),
+            match classify(&Ok(Answer { status, headers, body: body.into_bytes() }), None) {
+                Err(Failure::Final(refusal)) => refused(refusal),
                 other => panic!("{status} ends no run: {other:?}"),
             }
         })
