@@ -22,6 +22,7 @@ mod failed_file;
 mod faulty;
 mod formats;
 mod front;
+mod fuzz;
 mod hostile_input;
 mod hostile_settings;
 mod init;
