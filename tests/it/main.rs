@@ -59,3 +59,4 @@ mod td;
 mod td_job;
 mod tls;
 mod virtual_clock;
+mod workflows;
