@@ -77,8 +77,8 @@ impl Identity {
         params.is_ca = is_ca;
         let signer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let signed = CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &signer).unwrap();
-        (signer.pem(), Self::new(&signed, &key))
+        let certificate = CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &signer).unwrap();
+        (signer.pem(), Self::new(&certificate, &key))
     }
 
     fn new(certificate: &rcgen::Certificate, key: &KeyPair) -> Self {

@@ -1,5 +1,7 @@
 //! The fuzz targets' corpora as plain tests, for where the toolchain of the fuzzer is not there.
 
+#![allow(clippy::print_stdout, reason = "it is shown of a test that fails, and names the file")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -33,7 +33,7 @@ pub fn run(data: &[u8]) {
         check_pacing(&outcome);
     }
     // A connection takes a hundred times as long.
-    if form & 7 == 0 {
+    if form.is_multiple_of(8) {
         let [whole, in_pieces] = [None, Some(*seed)].map(|seed| over_the_network(bytes, seed));
         let [one, other] = [&whole, &in_pieces].map(classify);
         assert_eq!(one, other, "pieces change the verdict");
@@ -95,7 +95,9 @@ fn check(verdict: &Verdict, outcome: &Result<Answer, HttpError>) {
         assert!(!pause.is_zero() && *pause <= WEEK, "{pause:?}");
     }
     let mut batch = Batch::new(Operation::Add);
-    IDENTIFIERS.iter().for_each(|identifier| batch.push(Kind::UserId, identifier.as_bytes()));
+    for identifier in IDENTIFIERS {
+        batch.push(Kind::UserId, identifier.as_bytes());
+    }
     let _ = verdict.clone().map_text(|text| {
         let shown = without_identifiers(&text, Some(&batch));
         let lower_case = shown.to_lowercase();
