@@ -175,7 +175,7 @@ settings! {
         name: "ca_file",
         kind: ValueKind::Path,
         examples: &["config/ca.pem"],
-        doc: "certificates (PEM) of further CAs to trust, such as that of a proxy of yours that decrypts; not from a workflow",
+        doc: "certificates (PEM) to trust: of further CAs, such as that of a proxy of yours that decrypts, or a server's own; not from a workflow",
         variable: Some("TD_BRAZE_COHORT_CA_FILE"),
         from_workflow: false,
     }
