@@ -244,7 +244,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     databases = None
     api_key = None
-    jobs, keys, faults = [], {}, []
+    jobs, keys, faults, timers = [], {}, [], []
     lock = threading.Lock()
 
     def do_GET(self):
@@ -266,7 +266,8 @@ class Handler(BaseHTTPRequestHandler):
         do = fault and fault.do
         act = lambda: self.answer(method, parts[1:], self.parameters(address, body), fault)
         if do == "late":
-            threading.Timer(fault.seconds, act).start()
+            self.timers.append(threading.Timer(fault.seconds, act))
+            self.timers[-1].start()
         if do in ("late", "drop"):
             self.close_connection = True
         elif do == "refuse":
@@ -281,7 +282,7 @@ class Handler(BaseHTTPRequestHandler):
     def control(self, method, parts, body):
         if parts == ["faults"]:
             with self.lock:
-                Handler.faults = [Fault(**fault) for fault in json.loads(body)]
+                type(self).faults = [Fault(**fault) for fault in json.loads(body)]
         elif parts == ["jobs"]:
             return [job.shown() | {"domain_key": job.domain_key} for job in self.jobs]
         elif parts[0] == "sql":
