@@ -1,5 +1,8 @@
 //! `td-braze-cohort check CONFIG.yml`: everything that can be found out without sending a member.
 
+use log::info;
+use serde_json::json;
+
 use crate::braze::Addresses;
 use crate::braze::body::BodyWriter;
 use crate::commands::cli::CheckArgs;
@@ -17,14 +20,15 @@ use crate::members::identifier::Kind;
 use crate::report::matching::to_text;
 use crate::settings::credentials::{REST_API_KEY, from_environment, rest_api_key};
 use crate::settings::template::Environment;
-use crate::settings::{self, Config};
+use crate::settings::{self, Config, ConfigError};
 use crate::terminal;
 
 use super::CommandError;
 use super::job::{self, Access};
 use super::matching::Matching;
+use super::mirror::look;
 use super::network::network;
-use super::pipeline::{RunContext, Target, open_once, stop_or};
+use super::pipeline::{MAX_STEP, RunContext, Target, open_once, stop_or};
 use super::table;
 use super::upload::flags;
 use super::watch::watched;
@@ -39,33 +43,62 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let flags = flags(args.input, Some(false));
     let merged = settings::merge(Some(&args.config), &Environment(variable), flags, variable)?;
     let config = Config::check(&merged.layer, true)?;
-    terminal::print_line(&format!(
-        "settings     ok: {} the cohort {} (shown as {}), {} requests at once",
-        match config.operations.column() {
-            Some(column) => format!("as column {column} says: remove from, then add to"),
-            None => config.operations.as_str().to_owned(),
-        },
-        config.braze.cohort_id,
-        config.braze.shown_name(),
-        config.delivery.thread_count
-    ));
     let mut context = RunContext::new(config, Target::Braze, None);
+    if args.status {
+        return status(&mut context, args.json);
+    }
     let is_asked = variable(REST_API_KEY).is_some() || context.config.matching.min_match.is_some();
-    let steps: [(&str, Step); 3] = [("input", check_input), ("credentials", check_credentials), ("match", check_match)];
-    let mut failures = Vec::new();
-    for (what, step) in steps.into_iter().take(if is_asked { 3 } else { 2 }) {
-        match step(&mut context) {
-            Ok(found) => terminal::print_line(&format!("{what:<12} ok: {found}")),
-            Err(error) => {
-                terminal::print_line(&format!("{what:<12} FAILED"));
-                failures.push((what, error));
-            }
+    let of_mirror = context.config.mirror.is_some().then_some(("relied on", check_facts as Step));
+    let of_match = is_asked.then_some(("match", check_match as Step));
+    let steps = [("input", check_input as Step), ("credentials", check_credentials)];
+    let settings = described_settings(&context.config);
+    let (mut failures, mut findings) = (Vec::new(), vec![json!({"step": "settings", "ok": true, "said": settings})]);
+    if !args.json {
+        terminal::print_line(&format!("settings     ok: {settings}"));
+    }
+    for (what, step) in steps.into_iter().chain(of_mirror).chain(of_match) {
+        let found = step(&mut context);
+        let (is_ok, said) = match &found {
+            Ok(found) => (true, found.clone()),
+            Err(error) => (false, error.to_string()),
+        };
+        if !args.json {
+            let (lines, ok) = if is_ok { (said.as_str(), "ok: ") } else { ("FAILED", "") };
+            lines.lines().for_each(|line| terminal::print_line(&format!("{what:<12} {ok}{line}")));
         }
+        findings.push(json!({"step": what, "ok": is_ok, "said": said}));
+        failures.extend(found.err().map(|error| (what, error)));
+    }
+    if args.json {
+        terminal::print(&json!({"version": env!("CARGO_PKG_VERSION"), "findings": findings}).to_string());
     }
     for (what, error) in &failures {
         terminal::say_error(&format!("{what}: {error}"));
     }
     Ok(failures.first().map_or(Exit::Success, |(_, error)| error.exit()))
+}
+
+fn status(context: &mut RunContext, is_json: bool) -> Result<Exit, CommandError> {
+    let Some(options) = context.config.mirror.clone() else { return Err(ConfigError::NoMirror.into()) };
+    let (said, json) = look::status(context, &options)?;
+    terminal::print(&if is_json { json.to_string() } else { said });
+    Ok(Exit::Success)
+}
+
+fn described_settings(config: &Config) -> String {
+    let operation = match config.operations.column() {
+        Some(column) => format!("as column {column} says: remove from, then add to"),
+        None => config.operations.as_str().to_owned(),
+    };
+    let (id, name) = (&config.braze.cohort_id, config.braze.shown_name());
+    format!("{operation} the cohort {id} (shown as {name}), {} requests at once", config.delivery.thread_count)
+}
+
+/// Tries what a mirror relies on.
+fn check_facts(context: &mut RunContext) -> Finding {
+    let Some(options) = context.config.mirror.clone() else { return Ok("no mirror".to_owned()) };
+    info!("two tables are made and deleted, and a job is run; that may take 2 minutes");
+    Ok(look::facts(context, &options)?.join("\n"))
 }
 
 type Step = fn(&mut RunContext) -> Finding;
@@ -78,7 +111,7 @@ fn check_input(context: &mut RunContext) -> Finding {
         Location::Here(Input::Stdin) => return Ok("standard input, which is not read here".to_owned()),
         Location::Here(input) => input,
     };
-    let limiter = context.limiter_of_step((Api::Braze, "the input".to_owned()))?;
+    let limiter = context.limiter_of_step((Api::Braze, "the input".to_owned()), MAX_STEP)?;
     let config = &context.config;
     let readable = ReadableInput { input, format_hint: config.input.format_hint.clone(), expected_rows: None };
     let reader = open_once(config, &readable, &limiter)?;
@@ -122,7 +155,7 @@ fn check_job(context: &mut RunContext, id: &str) -> Finding {
 /// Asks for the table's columns; no row is read.
 fn check_table(context: &mut RunContext, table: &TableName) -> Finding {
     let access = Access::new(&context.config)?;
-    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()))?;
+    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MAX_STEP)?;
     let names = &context.config.input.names;
     let found = watched(&access.http, &limiter, || {}, || table::columns(&access.api(&limiter), table, names))?;
     let kinds: Vec<_> = found.used.iter().map(|column| column.kind.as_str()).collect();
@@ -156,7 +189,7 @@ fn described(config: &Config, columns: &Columns) -> String {
 fn check_credentials(context: &mut RunContext) -> Finding {
     let credentials = from_environment(|name| std::env::var(name).ok())?;
     let endpoint = context.config.required_endpoint()?.clone();
-    let limiter = context.limiter_of_step((Api::Braze, endpoint.to_string()))?;
+    let limiter = context.limiter_of_step((Api::Braze, endpoint.to_string()), MAX_STEP)?;
     let config = &context.config;
     let addresses = Addresses::new(&endpoint, &config.braze.partner);
     let bodies = BodyWriter::new(&credentials, &config.braze.cohort_id, &config.input.names.aliases);

@@ -86,16 +86,6 @@ impl Trust {
     }
 }
 
-/// The server's certificate is not trusted.
-#[derive(Debug, Error)]
-#[error("{host} shows a certificate that is not trusted: {reason}")]
-pub struct CertificateRefused {
-    /// Whose it is, as it was asked for.
-    pub host: String,
-    /// What is wrong with it, and what to do.
-    pub reason: String,
-}
-
 /// The error in plain words, where TLS with this host failed: what is wrong with the certificate, or that there is no TLS at
 /// all.
 pub(super) fn refused(host: &str, error: &ureq::Error) -> Option<HttpError> {
@@ -104,20 +94,19 @@ pub(super) fn refused(host: &str, error: &ureq::Error) -> Option<HttpError> {
         ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
         _ => return None,
     };
-    let reason = match problem {
-        rustls::Error::InvalidCertificate(problem) => reason(problem),
-        rustls::Error::NoCertificatesPresented => "there is none".to_owned(),
+    Some(match problem {
+        rustls::Error::InvalidCertificate(problem) => untrusted(host, problem),
+        rustls::Error::NoCertificatesPresented => HttpError::Certificate(format!("{host} shows no certificate")),
         rustls::Error::InvalidMessage(_) => {
-            return Some(HttpError::Broken(format!("what {host} says is not TLS: is that port for https?")));
+            HttpError::Broken(format!("what {host} says is not TLS: is that port for https?"))
         }
         _ => return None,
-    };
-    Some(HttpError::Certificate(CertificateRefused { host: host.to_owned(), reason }.to_string()))
+    })
 }
 
 /// What is wrong with a certificate, and what to do.
-pub fn reason(problem: &CertificateError) -> String {
-    match problem {
+pub fn untrusted(host: &str, problem: &CertificateError) -> HttpError {
+    let reason = match problem {
         CertificateError::UnknownIssuer => {
             "nobody known here has signed it. Where it is signed by a CA of your own, or by itself, name a PEM file \
              with that certificate: ca_file: PATH"
@@ -139,7 +128,8 @@ pub fn reason(problem: &CertificateError) -> String {
                 .to_owned()
         }
         other => format!("{other} (ca_file: PATH trusts a CA of your own)"),
-    }
+    };
+    HttpError::Certificate(format!("{host} shows a certificate that is not trusted: {reason}"))
 }
 
 #[cfg(test)]
