@@ -8,6 +8,7 @@ The statements are those that the program makes: a test writes them to a file.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -268,6 +269,8 @@ CASES = [
 
 
 def main():
+    # So that the engine ends too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     versions = sys.argv[1:] or ["435", "350"]
     failed, sql = 0, None
     try:
