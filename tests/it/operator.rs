@@ -163,6 +163,51 @@ fn a_dry_run_may_be_a_setting(#[case] in_map: Value, #[case] flat: Value) {
 }
 
 #[test]
+fn a_check_may_be_a_setting_and_sends_no_member() {
+    let braze = braze();
+    let check = |name: &str, setting: Value| {
+        let mut parameters =
+            task(&json!({"cohort_id": "vip", "operation": "add", "input": "members.csv", "dry_run": true}));
+        parameters[name] = setting;
+        Run::workflow(&parameters).env("BRAZE_ENDPOINT", &braze.endpoint()).rows(user_ids(2))
+    };
+    let run = check("braze_cohort.check_only", "true".into()).exits(0).prints(&[
+        "input        ok",
+        "credentials  ok",
+        "cohort vip (add): check only, no member was sent\n",
+    ]);
+    let report = last_upload(&run.output()).has(&[("/rows_read", 0), ("/delivered", 0), ("/exit_code", 0)]);
+    assert_eq!(report.text("/outcome"), "check_only");
+    assert_eq!(report.text("/summary"), "cohort vip (add): check only, no member was sent");
+    let stats = braze.stats();
+    assert_eq!((stats.naming_requests, stats.users_requests, stats.batch_sizes), (0, 1, vec![0]));
+
+    let failing = check("braze_cohort.check_only", "true".into())
+        .env("BRAZE_PARTNER_API_KEY", "hush-wrong-one")
+        .exits(4)
+        .prints(&["input        ok", "credentials  FAILED"]);
+    let output = failing.output();
+    assert_eq!(output["error"]["class"], "CredentialsError");
+    assert!(output["error"]["message"].as_str().unwrap().starts_with("Braze refused the credentials"), "{output}");
+    assert_eq!(braze.stats().identifiers_added, 0);
+}
+
+#[test]
+fn the_report_names_the_partner_and_has_a_summary_of_one_line() {
+    let braze = braze();
+    let settings =
+        json!({"cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": braze.endpoint()});
+    let run = Run::workflow(&task(&settings))
+        .rows(user_ids(2500))
+        .exits(0)
+        .prints(&["partner                   treasure_data\n"]);
+    let report = last_upload(&run.output());
+    assert_eq!(report.text("/partner"), "treasure_data");
+    let summary = "cohort vip (add): everything was delivered; delivered 2,500 of 2,500 identifiers, refused 0";
+    assert_eq!(report.text("/summary"), summary);
+}
+
+#[test]
 fn a_flat_name_is_taken_like_the_map_and_is_weaker() {
     let braze = braze();
     let mut parameters = task(&json!({"cohort_id": "vip", "operation": "add", "input": "members.csv"}));
