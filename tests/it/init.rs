@@ -84,8 +84,8 @@ fn what_is_given_is_filled_in_and_the_rest_is_there() {
     }
     let marked: Vec<_> = said.lines().filter(|line| line.contains("<your ")).map(str::trim).collect();
     let left = [
-        "upload.dig, line 13: database: \"<your database>\"",
-        "upload.dig, line 17: mail_to: \"<your mail address>\"",
+        "upload.dig, line 12: database: \"<your database>\"",
+        "upload.dig, line 16: mail_to: \"<your mail address>\"",
         "queries/members.sql, line 8: \"<your table>\"",
     ];
     assert_eq!(marked, left);
