@@ -5,6 +5,7 @@ use crate::braze::body::BodyWriter;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Api, Stop};
+use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::columns::Columns;
@@ -24,7 +25,7 @@ use super::CommandError;
 use super::job::{self, Access};
 use super::matching::Matching;
 use super::network::network;
-use super::pipeline::{RunContext, Target, open_once, stop_or};
+use super::pipeline::{Ended, Outcome, RunContext, Target, open_once, stop_or};
 use super::table;
 use super::upload::flags;
 use super::watch::watched;
@@ -49,23 +50,45 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
         config.braze.shown_name(),
         config.delivery.thread_count
     ));
-    let mut context = RunContext::new(config, Target::Braze, None);
-    let is_asked = variable(REST_API_KEY).is_some() || context.config.matching.min_match.is_some();
-    let steps: [(&str, Step); 3] = [("input", check_input), ("credentials", check_credentials), ("match", check_match)];
-    let mut failures = Vec::new();
-    for (what, step) in steps.into_iter().take(if is_asked { 3 } else { 2 }) {
-        match step(&mut context) {
-            Ok(found) => terminal::print_line(&format!("{what:<12} ok: {found}")),
-            Err(error) => {
-                terminal::print_line(&format!("{what:<12} FAILED"));
-                failures.push((what, error));
-            }
-        }
-    }
+    let failures = look(&mut RunContext::new(config, Target::Braze, None), terminal::print_line);
     for (what, error) in &failures {
         terminal::say_error(&format!("{what}: {error}"));
     }
     Ok(failures.first().map_or(Exit::Success, |(_, error)| error.exit()))
+}
+
+/// What a run with `check_only` is: a check, whose report counts nothing.
+pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, CommandError> {
+    let mut context = RunContext::new(config, Target::Braze, None);
+    let mut failures = look(&mut context, tell).into_iter();
+    if let Some((_, first)) = failures.next() {
+        for (what, error) in failures {
+            terminal::say_error(&format!("{what}: {error}"));
+        }
+        return Err(first);
+    }
+    let input = InputCounts::new(context.config.input.names.aliases.len());
+    let ended = Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop: None };
+    let mut outcome = context.outcome(ended, None);
+    outcome.report.is_check = true;
+    Ok(outcome)
+}
+
+/// Takes all steps and tells a line of each; returns those that failed.
+fn look(context: &mut RunContext, tell: fn(&str)) -> Vec<(&'static str, CommandError)> {
+    let is_asked = std::env::var(REST_API_KEY).is_ok() || context.config.matching.min_match.is_some();
+    let steps: [(&str, Step); 3] = [("input", check_input), ("credentials", check_credentials), ("match", check_match)];
+    let mut failures = Vec::new();
+    for (what, step) in steps.into_iter().take(if is_asked { 3 } else { 2 }) {
+        match step(context) {
+            Ok(found) => tell(&format!("{what:<12} ok: {found}")),
+            Err(error) => {
+                tell(&format!("{what:<12} FAILED"));
+                failures.push((what, error));
+            }
+        }
+    }
+    failures
 }
 
 type Step = fn(&mut RunContext) -> Finding;
