@@ -292,7 +292,12 @@ impl Report {
         let (total, sent) = (grouped(self.input.identifiers()), self.sent);
         let counts = match self.outcome() {
             "check_only" => String::new(),
-            "dry_run" => format!("; {total} identifiers"),
+            "dry_run" => match self.mirror.as_ref().and_then(|mirror| mirror.counts) {
+                Some(counts) => {
+                    format!("; {} to remove, {} to add", grouped(counts.removals), grouped(counts.additions))
+                }
+                None => format!("; {total} identifiers"),
+            },
             _ => format!(
                 "; delivered {} of {total} identifiers, refused {}",
                 grouped(sent.delivered),
