@@ -12,7 +12,7 @@ use crate::input::columns::Columns;
 use crate::input::counters::InputCounts;
 use crate::input::near_names::listed;
 use crate::input::source::Input;
-use crate::input::{Location, ReadableInput};
+use crate::input::{Location, ReadableInput, TableName};
 use crate::matching::sample::SampleSize;
 use crate::members::identifier::Kind;
 use crate::report::matching::to_text;
@@ -22,10 +22,11 @@ use crate::settings::{self, Config};
 use crate::terminal;
 
 use super::CommandError;
-use super::job;
+use super::job::{self, Access};
 use super::matching::Matching;
 use super::network::network;
 use super::pipeline::{Ended, Outcome, RunContext, Target, open_once, stop_or};
+use super::table;
 use super::upload::flags;
 use super::watch::watched;
 
@@ -96,6 +97,7 @@ type Finding = Result<String, CommandError>;
 fn check_input(context: &mut RunContext) -> Finding {
     let input = match context.config.input.location.clone() {
         Location::Job(id) => return check_job(context, &id),
+        Location::Table(table) => return check_table(context, &table),
         Location::Here(Input::Stdin) => return Ok("standard input, which is not read here".to_owned()),
         Location::Here(input) => input,
     };
@@ -138,6 +140,17 @@ fn check_job(context: &mut RunContext, id: &str) -> Finding {
     let columns = found.map_err(|error| Stop::JobHeader { id: id.to_owned(), error: Box::new(error) })?;
     let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
     Ok(format!("job {id} ({}, rows: {rows}) {}", job.status, described(&context.config, &columns)))
+}
+
+/// Asks for the table's columns; no row is read.
+fn check_table(context: &mut RunContext, table: &TableName) -> Finding {
+    let access = Access::new(&context.config)?;
+    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()))?;
+    let names = &context.config.input.names;
+    let found = watched(&access.http, &limiter, || {}, || table::columns(&access.api(&limiter), table, names))?;
+    let kinds: Vec<_> = found.used.iter().map(|column| column.kind.as_str()).collect();
+    let near = if found.near.is_empty() { String::new() } else { format!("; ignored: {}", listed(&found.near)) };
+    Ok(format!("the table {table} has {} columns, of which are read: {}{near}", found.width, kinds.join(", ")))
 }
 
 fn described(config: &Config, columns: &Columns) -> String {

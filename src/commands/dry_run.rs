@@ -23,7 +23,7 @@ pub(super) struct Nowhere {
 impl Nowhere {
     /// The requests that there would be.
     pub fn counted(&self) -> DryRun {
-        DryRun { batches: self.batches.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+        DryRun { batches: self.batches.load(Ordering::Relaxed), bytes: Some(self.bytes.load(Ordering::Relaxed)) }
     }
 }
 

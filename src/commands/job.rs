@@ -1,25 +1,31 @@
-//! A Treasure Data job as the input: fetched before anything else, and from then on an input like any other.
+//! A Treasure Data job as the input, or one that reads a table: fetched before anything else, and from then on an input like any other.
+
+use std::sync::Arc;
 
 use log::{info, warn};
 
 use super::CommandError;
 use super::network::network;
+use super::table;
 use super::watch::watched;
 use crate::commands::outcome::{Api, Stop};
 use crate::commands::pipeline::RunContext;
 use crate::http::Http;
+use crate::http::endpoint::Endpoint;
 use crate::input::columns::Names;
 use crate::input::formats::format::{Format, FormatHint};
 use crate::input::source::Input;
 use crate::input::source::fetched::Fetched;
-use crate::input::{self, Location, ReadableInput};
+use crate::input::{self, Location, ReadableInput, TableName};
+use crate::mirror::sql::{Column, ColumnType, Refresh, Statements};
 use crate::report::progress::DownloadProgress;
-use crate::retry::Stopped;
+use crate::retry::{RateLimiter, Stopped};
 use crate::secret::Secret;
 use crate::settings::credentials::{td_api_key, td_server};
 use crate::settings::{Config, ConfigError};
 use crate::treasure_data::fetch::{Client, Received};
 use crate::treasure_data::show::{JobInfo, JobSummary};
+use crate::treasure_data::tables::Api as TdApi;
 use crate::treasure_data::{Job, ResultFormat};
 
 /// Treasure Data names no limit; this only keeps a defect from asking without end.
@@ -36,17 +42,23 @@ pub struct JobStatus {
 /// Where the rows are: the files, or the job's result, which is fetched.
 pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
     let input::Options { location, format_hint, expected_rows, .. } = &context.config.input;
-    let id = match location {
-        Location::Job(id) => id,
+    let (id, table) = match location {
         Location::Here(input) => {
             let (input, format_hint) = (input.clone(), format_hint.clone());
             return Ok(ReadableInput { input, format_hint, expected_rows: *expected_rows });
         }
+        Location::Job(id) => (id.clone(), None),
+        Location::Table(table) => (String::new(), Some(table.clone())),
     };
-    let Access { job, key, http } = access(&context.config, id)?;
-    let limiter = context.limiter((Api::TreasureData, job.server.to_string()), MAX_REQUESTS_PER_HOUR)?;
+    let access = Access::new(&context.config)?;
+    let limiter = access.limiter(context)?;
     let input::Options { expected_rows, names, .. } = &context.config.input;
-    let client = Client::new(&job, &key, &http, &limiter);
+    let http = &access.http;
+    let job = match &table {
+        None => access.job(&id),
+        Some(table) => watched(http, &limiter, || {}, || issue(&access.api(&limiter), table, &context.config))?,
+    };
+    let client = Client::new(&job, &access.key, http, &limiter);
     let uploaded_before_to = uploaded_before_to(context, &job.id);
     let wanted = Wanted { job: &job, rows: *expected_rows, names, uploaded_before_to };
     let (received, mut progress) = (Received::default(), DownloadProgress::default());
@@ -54,8 +66,12 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
         let (bytes, whole) = received.so_far();
         progress.show(bytes, whole);
     };
-    let fetched = watched(&http, &limiter, show, || fetch(&client, wanted, &received));
+    let fetched = watched(http, &limiter, show, || fetch(&client, wanted, &received));
     progress.finish();
+    if fetched.is_err() && table.is_some() {
+        // The way that the run had is cut.
+        Access::new(&context.config)?.api(&limiter).kill(&job);
+    }
     let (readable, summary) = fetched?;
     context.job = Some(summary);
     Ok(readable)
@@ -69,10 +85,11 @@ fn uploaded_before_to(context: &RunContext, id: &str) -> Option<String> {
 
 /// Asks once for the job.
 pub fn look(context: &mut RunContext, id: &str) -> Result<JobStatus, CommandError> {
-    let Access { job, key, http } = access(&context.config, id)?;
-    let limiter = context.limiter_of_step((Api::TreasureData, job.server.to_string()))?;
-    let client = Client::new(&job, &key, &http, &limiter);
-    let info = watched(&http, &limiter, || {}, || client.show())?;
+    let access = Access::new(&context.config)?;
+    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()))?;
+    let job = access.job(id);
+    let client = Client::new(&job, &access.key, &access.http, &limiter);
+    let info = watched(&access.http, &limiter, || {}, || client.show())?;
     let status = info.status.name();
     if !info.is_done(&job).map_err(Stop::Job)? {
         return Ok(JobStatus { status, ended: None });
@@ -81,18 +98,57 @@ pub fn look(context: &mut RunContext, id: &str) -> Result<JobStatus, CommandErro
 }
 
 /// What it takes to ask Treasure Data.
-struct Access {
-    job: Job,
+pub(super) struct Access {
+    /// Its API.
+    pub server: Endpoint,
     key: Secret,
-    http: Http,
+    /// The way there.
+    pub http: Http,
 }
 
-fn access(config: &Config, id: &str) -> Result<Access, ConfigError> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let key = td_api_key(variable)?;
-    let server = td_server(&config.allow_endpoint, variable)?;
-    let http = Http::new(1, network(config, &server)?);
-    Ok(Access { job: Job { id: id.to_owned(), server }, key, http })
+impl Access {
+    /// As settings and environment say.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let key = td_api_key(variable)?;
+        let server = td_server(&config.allow_endpoint, variable)?;
+        let http = Http::new(1, network(config, &server)?);
+        Ok(Self { server, key, http })
+    }
+
+    /// What all requests of a run to Treasure Data have to pass.
+    pub fn limiter(&self, context: &mut RunContext) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
+        context.limiter((Api::TreasureData, self.server.to_string()), MAX_REQUESTS_PER_HOUR)
+    }
+
+    /// Its tables and jobs.
+    pub fn api<'a>(&'a self, limiter: &'a RateLimiter<Stop>) -> TdApi<'a, Stop, Http> {
+        TdApi::new(&self.server, &self.key, &self.http, limiter)
+    }
+
+    fn job(&self, id: &str) -> Job {
+        Job { id: id.to_owned(), server: self.server.clone() }
+    }
+}
+
+/// Has a table's members read by a job.
+fn issue(api: &TdApi<'_, Stop, Http>, table: &TableName, config: &Config) -> Result<Job, Stopped> {
+    let columns = table::columns(api, table, &config.input.names)?;
+    // So that the reader sees and tells of them.
+    let near = columns.near.into_iter().map(|miss| Column {
+        name: miss.seen.clone(),
+        kind: miss.seen,
+        column_type: ColumnType::Text,
+    });
+    let statements = Statements {
+        cohort_id: config.braze.cohort_id.clone(),
+        members: table.clone(),
+        columns: columns.used.into_iter().chain(near).collect(),
+        null_words: Vec::new(),
+        refresh: Refresh::Off,
+    };
+    let key = format!("td-braze-cohort-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    api.issue(&table.database, &statements.select(), &key)
 }
 
 /// What the result must be like, so that it is worth fetching.

@@ -1,48 +1,226 @@
-//! A mirror's run over Braze: the changes that the warehouse names, sent by the same delivery as any upload.
+//! A mirror's run: the table and the state in Treasure Data, the changes to Braze.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use log::{info, warn};
 
-use crate::commands::CommandError;
-use crate::commands::outcome::Api;
-use crate::commands::outcome::Stop;
-use crate::commands::phases::Upload;
-use crate::commands::pipeline::{Ended, Outcome, RunContext, finish_failures, is_stopped};
+use super::CommandError;
+use super::job::Access;
+use super::matching::Matching;
+use super::network::network;
+use super::phases::Upload;
+use super::pipeline::{Ended, Outcome, RunContext, Target, finish_failures, plan};
+use super::table;
+use super::watch::cutting;
+use crate::commands::outcome::{Api, Stop};
+use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::failed_file::Failures;
 use crate::delivery::{Plan, Shared};
-use crate::http::Post;
+use crate::http::{Deadlines, Http, Post};
 use crate::input::cells::NullWords;
 use crate::input::columns::Names;
-use crate::input::error::InputError;
-use crate::input::reader::{Limits, Pass, Reader};
-use crate::input::source::Sources;
-use crate::input::{MaxRejected, ReadableInput};
-use crate::members::batch::{Batch, CAPACITY};
-use crate::members::operation::Operation;
-use crate::mirror::run::{Conclusion, Record, Rules, run};
-use crate::mirror::warehouse::{Look, OPERATION, Refused, Sender, Settled, Warehouse};
-use crate::report::progress::Progress;
-use crate::retry::RateLimiter;
+use crate::input::counters::InputCounts;
+use crate::input::near_names::{NearMiss, listed};
+use crate::matching::sample::SampleSize;
+use crate::members::batch::CAPACITY;
+use crate::mirror::run::{self, Record, Rules};
+use crate::mirror::sql::Statements;
+use crate::mirror::state::State;
+use crate::mirror::treasure_data::{self, ChangedRows, STALE, TreasureData};
+use crate::mirror::warehouse::{self, OPERATION, Warehouse};
+use crate::mirror::{self};
+use crate::report::progress::{Progress, finish_steps, show_step};
+use crate::report::{DryRun, MirrorReport};
+use crate::retry::{RateLimiter, Stopped as LimiterStopped};
+use crate::settings::credentials::{from_environment, rest_api_key};
+use crate::settings::{Config, ConfigError};
 
-/// So many looks there are in the time that one of them allows.
-const LOOKS: u32 = 4;
-/// A look that shows nothing good is repeated after this.
-const UNCLEAR_AGAIN: Duration = Duration::from_secs(1);
+mod sender;
 
-/// Carries a mirror's run out: the changes that `warehouse` names go to `post`.
-pub fn mirror<W>(
+use sender::{BrazeSender, Stopped};
+
+/// How a request is sent has so many phases, each with a deadline of its own: looking its name up and connecting; head, body, the
+/// answer's head and body.
+const PHASES: [u32; 2] = [2, 4];
+
+/// Carries out a mirror's run, or counts what it would do.
+pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome, CommandError> {
+    context.config.check_files()?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let endpoint = context.config.required_endpoint()?.clone();
+    let credentials = from_environment(variable)?;
+    let is_dry = match context.target {
+        Target::Braze => false,
+        Target::DryRun => true,
+        Target::Sandbox(_) => return Err(ConfigError::MirrorInSandbox.into()),
+    };
+    let rest_api_key = context.config.matching.min_match.map(|_| rest_api_key(variable)).transpose()?;
+    let asks = rest_api_key.filter(|_| !is_dry);
+    let matching = asks.map(|key| Matching::new(&mut context, &endpoint, key, SampleSize::default())).transpose()?;
+    let access = Access::new(&context.config)?;
+    let limiter = access.limiter(&mut context)?;
+    let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
+    let cohort = [endpoint.as_str(), &context.config.braze.partner, &context.config.braze.cohort_id];
+    let state = state(options, cohort, &credentials.client_secret);
+    let times = RunTimes { limiter: Arc::clone(&limiter) };
+    let rules = rules(&context.config, options);
+    let outcome = cutting(&access.http, &limiter, || {
+        let (statements, near) = match statements(&access, &limiter, &context.config, options) {
+            Ok(found) => found,
+            Err(LimiterStopped) => return Err(limiter.take_stop().map_or_else(stopped, CommandError::from)),
+        };
+        let aliases = context.config.input.names.aliases.clone();
+        let mut warehouse =
+            TreasureData::new(access.api(&limiter), (statements, state, aliases), &times, seconds_since_1970())
+                .adopting(options.key_rotated && !is_dry);
+        let session_time = context.session_time.clone();
+        let make_plan = |config: &Config| plan(config, &endpoint, &credentials, session_time.as_deref());
+        let recipient =
+            Recipient { post: &post, plan: &make_plan, name: endpoint.as_str(), matching: matching.as_ref() };
+        let ended = if is_dry {
+            preview(&mut context, &mut warehouse, &rules)
+        } else {
+            mirror(&mut context, &mut warehouse, &recipient, &rules)
+        };
+        if let Some(job) = warehouse.running() {
+            // The way that the run had is cut.
+            Access::new(&context.config)?.api(&limiter).kill(job);
+        }
+        let (mut outcome, record) = ended?;
+        outcome.report.input.add_ignored_columns(&near);
+        let (counts, is_first, jobs) = (record.counts, record.top.is_none(), warehouse.issued().to_vec());
+        outcome.report.mirror = Some(MirrorReport { counts, is_first, jobs });
+        Ok(outcome)
+    });
+    finish_steps();
+    match outcome {
+        Err(CommandError::Stopped(stop)) => Ok(not_begun(&context, *stop)),
+        other => other,
+    }
+}
+
+/// What a run keeps to.
+fn rules(config: &Config, options: &mirror::Options) -> Rules {
+    let (request_timeout, grace) = (config.delivery.request_timeout, config.delivery.grace);
+    let connecting = Deadlines::default().connect.min(request_timeout);
+    let longest_try = PHASES[0] * connecting + PHASES[1] * request_timeout;
+    let times = warehouse::Times { request_timeout, longest_try, grace, stale: STALE };
+    Rules { limits: options.limits, max_rejected: config.input.max_rejected, times }
+}
+
+/// Where the state is.
+pub(super) fn state(options: &mirror::Options, cohort: [&str; 3], key: &crate::secret::Secret) -> State {
+    let database = options.state_table.as_ref().unwrap_or(&options.table);
+    let name = options.state_table.as_ref().map(|name| name.table.as_str());
+    State::new(&database.database, name, cohort, key)
+}
+
+/// What Treasure Data is asked, by the columns that the table has.
+pub(super) fn statements(
+    access: &Access,
+    limiter: &RateLimiter<Stop>,
+    config: &Config,
+    options: &mirror::Options,
+) -> Result<(Statements, Vec<NearMiss>), LimiterStopped> {
+    let columns = table::columns(&access.api(limiter), &options.table, &config.input.names)?;
+    if !columns.near.is_empty() {
+        warn!("ignored columns: {}; if one is meant, write SELECT ... AS with that name", listed(&columns.near));
+    }
+    let statements = Statements {
+        cohort_id: config.braze.cohort_id.clone(),
+        members: options.table.clone(),
+        columns: columns.used,
+        null_words: config.input.names.null_words.words().to_vec(),
+        refresh: options.refresh,
+    };
+    Ok((statements, columns.near))
+}
+
+fn stopped() -> CommandError {
+    Stop::Defect("the run was stopped, and nobody said why".to_owned()).into()
+}
+
+/// A run that was ended before there was anything to count.
+fn not_begun(context: &RunContext, stop: Stop) -> Outcome {
+    let input = InputCounts::new(context.config.input.names.aliases.len());
+    let sent = DeliveryCounts::default();
+    context.outcome(Ended { input, sent, removals: None, matched: None, stop: Some(stop) }, None)
+}
+
+#[expect(clippy::disallowed_methods, reason = "tables are named after the wall clock's time")]
+pub(super) fn seconds_since_1970() -> u64 {
+    jiff::Timestamp::now().as_second().try_into().unwrap_or_default()
+}
+
+/// The limiter's time.
+pub(super) struct RunTimes {
+    pub limiter: Arc<RateLimiter<Stop>>,
+}
+
+impl treasure_data::Times for RunTimes {
+    fn now(&self) -> Duration {
+        self.limiter.with_sleep()
+    }
+
+    fn wait(&self, time: Duration) -> Result<(), LimiterStopped> {
+        if time > STALE {
+            info!("waiting {} s, in which requests of an earlier run may still take effect", time.as_secs());
+        }
+        self.limiter.wait(time, |_| {})
+    }
+
+    fn begin(&self, step: &str) {
+        show_step(step);
+    }
+}
+
+/// Who gets the changes.
+struct Recipient<'a> {
+    post: &'a dyn Post,
+    plan: &'a dyn Fn(&Config) -> Plan,
+    /// For messages.
+    name: &'a str,
+    /// Asks first whom it knows.
+    matching: Option<&'a Matching>,
+}
+
+/// Counts the changes that `warehouse` names, and makes none.
+fn preview<W>(context: &mut RunContext, warehouse: &mut W, rules: &Rules) -> Result<(Outcome, Record), CommandError>
+where
+    W: Warehouse<Rows = ChangedRows, Error = Stopped>,
+{
+    let mut record = Record::default();
+    let conclusion = run::preview(warehouse, rules, &mut record).map_err(CommandError::Stopped)?;
+    let counts = record.counts.unwrap_or_default();
+    let batches = counts.removals.div_ceil(CAPACITY as u64) + counts.additions.div_ceil(CAPACITY as u64);
+    let input = InputCounts::new(context.config.input.names.aliases.len());
+    let stop = conclusion.map(Stop::Mirror);
+    let ended = Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop };
+    Ok((context.outcome(ended, Some(DryRun { batches, bytes: None })), record))
+}
+
+/// Makes the changes that `warehouse` names.
+fn mirror<W>(
     context: &mut RunContext,
     warehouse: &mut W,
-    (post, plan, name): (&dyn Post, Plan, &str),
+    recipient: &Recipient<'_>,
     rules: &Rules,
 ) -> Result<(Outcome, Record), CommandError>
 where
-    W: Warehouse<Rows = ReadableInput, Error = Stopped>,
+    W: Warehouse<Rows = ChangedRows, Error = Stopped>,
 {
-    let limiter = context.limiter((Api::Braze, name.to_owned()), context.config.delivery.max_requests_per_hour)?;
+    let mut record = Record::default();
+    let planned = match run::plan(warehouse, rules, &mut record) {
+        Ok(ControlFlow::Continue(planned)) => planned,
+        Ok(ControlFlow::Break(conclusion)) => return Ok((not_begun(context, Stop::Mirror(conclusion)), record)),
+        Err(stop) => return Ok((not_begun(context, *stop), record)),
+    };
+    // Those of the state, too, that the settings no longer list.
+    context.config.input.names.aliases.clone_from(&planned.changes.rows.labels);
+    let hourly = context.config.delivery.max_requests_per_hour;
+    let limiter = context.limiter((Api::Braze, recipient.name.to_owned()), hourly)?;
     let config = &context.config;
     let failures = Arc::new(Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names)?);
     let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
@@ -52,162 +230,33 @@ where
         null_words: NullWords::new(Vec::new()),
         ..config.input.names.clone()
     };
-    let progress = Progress::new(None, Arc::default());
     let upload = Upload {
         config,
         is_dry: false,
-        plan,
-        post,
+        plan: (recipient.plan)(config),
+        post: recipient.post,
         limiter: &limiter,
         shared: &shared,
         failures: &failures,
-        progress,
-        matching: None,
+        progress: Progress::new(None, Arc::default()),
+        matching: recipient.matching,
         matched: None,
     };
     let mut sender = BrazeSender { upload, names: &names, request_timeout: rules.times.request_timeout };
-    let mut record = Record::default();
-    let stop = match run(warehouse, &mut sender, rules, &mut record) {
-        Ok(Conclusion::Committed) => None,
+    let ended = match sender.ask(&planned.changes.rows) {
+        Ok(()) => run::carry_out(warehouse, &mut sender, rules, planned, &mut record),
+        Err(stop) => planned.give_up(warehouse).and(Err(stop)),
+    };
+    let stop = match ended {
+        Ok(run::Conclusion::Committed) => None,
         Ok(conclusion) => Some(Stop::Mirror(conclusion)),
         Err(stop) => Some(*stop),
     };
     sender.upload.progress.finish();
     finish_failures(&failures, &limiter, &config.operations);
-    let ended = Ended {
-        input: shared.input().clone(),
-        sent: shared.sent(),
-        removals: None,
-        matched: None,
-        stop: stop.or(limiter.take_stop()),
-    };
-    let mut outcome = context.outcome(ended, None);
-    outcome.report.mirror = record.counts;
-    Ok((outcome, record))
-}
-
-/// Sends changes with an upload's means. Why it stopped, if it did, is what it returns.
-pub struct BrazeSender<'a> {
-    /// The means.
-    pub upload: Upload<'a>,
-    /// What the columns of the changes are called.
-    pub names: &'a Names,
-    /// How long a look allows requests.
-    pub request_timeout: Duration,
-}
-
-/// What a run's error is: the first reason to stop.
-pub type Stopped = Box<Stop>;
-
-impl Sender<ReadableInput> for BrazeSender<'_> {
-    type Error = Stopped;
-
-    fn send(
-        &mut self,
-        operation: Operation,
-        rows: &ReadableInput,
-        look: &mut dyn FnMut() -> Result<Look, Stopped>,
-    ) -> Result<Settled, Stopped> {
-        let limiter = Arc::clone(self.upload.limiter);
-        let (before, refused_before) = (undelivered(self.upload.shared), self.upload.shared.refused_parts().len());
-        limiter.permit_until(Duration::ZERO);
-        let mut eyes = Eyes { limiter: &limiter, every: self.request_timeout / LOOKS, is_taken_over: false };
-        // Nothing is read before the first look.
-        let first = eyes.look(look)?;
-        if !eyes.is_taken_over {
-            let reader = self.open(operation, rows).map_err(|error| Box::new(Stop::Input(error)))?;
-            let upload = &mut self.upload;
-            thread::scope(|scope| {
-                let (at_work, done) = bounded::<()>(0);
-                scope.spawn(move || {
-                    upload.send(reader);
-                    drop(at_work);
-                });
-                eyes.watch(first, &done, look);
-            });
-            self.upload.plan.first_call = None;
-        }
-        if let Some(stop) = limiter.take_stop().filter(|_| !eyes.is_taken_over) {
-            return Err(Box::new(stop));
-        }
-        let shared = self.upload.shared;
-        Ok(Settled {
-            refused: shared.refused_parts().iter().skip(refused_before).flat_map(refused).collect(),
-            undelivered: undelivered(shared) - before,
-            // By the clock that counts sleep, and rather too late than too early.
-            unanswered: limiter.last_unanswered().map(|last| last + limiter.with_sleep().saturating_sub(limiter.now())),
-            is_taken_over: eyes.is_taken_over,
-        })
-    }
-}
-
-impl BrazeSender<'_> {
-    /// The rows of one operation. What a warehouse has judged by the rules for identifiers is not rejected here: one cell would be a
-    /// defect.
-    fn open(&self, operation: Operation, rows: &ReadableInput) -> Result<Reader, InputError> {
-        let limits =
-            Limits { expected_rows: rows.expected_rows, max_rejected: MaxRejected::Count(0), batch_size: CAPACITY };
-        let pass = match operation {
-            Operation::Remove => Pass::Removals,
-            Operation::Add => Pass::Additions,
-        };
-        let sources = Sources::find(&rows.input, &rows.format_hint, &is_stopped(self.upload.limiter))?;
-        let counted = self.upload.shared.input().clone();
-        Ok(Reader::new(sources, self.names, limits, pass)?.counting_on(counted))
-    }
-}
-
-/// Looks at the tables while requests are sent.
-struct Eyes<'a> {
-    limiter: &'a RateLimiter<Stop>,
-    every: Duration,
-    is_taken_over: bool,
-}
-
-impl Eyes<'_> {
-    /// Looks once; says when to look again.
-    fn look(&mut self, look: &mut dyn FnMut() -> Result<Look, Stopped>) -> Result<Duration, Stopped> {
-        match look()? {
-            Look::Until(until) => self.limiter.permit_until(until),
-            Look::Unclear => return Ok(self.every.min(UNCLEAR_AGAIN)),
-            Look::TakenOver => {
-                self.is_taken_over = true;
-                self.limiter.stop(Stop::Mirror(Conclusion::TakenOver));
-            }
-        }
-        Ok(self.every)
-    }
-
-    /// Looks until all is sent. A look that fails stops it.
-    fn watch(
-        &mut self,
-        first: Duration,
-        done: &crossbeam_channel::Receiver<()>,
-        look: &mut dyn FnMut() -> Result<Look, Stopped>,
-    ) {
-        let mut pause = first;
-        while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(pause) {
-            if self.limiter.is_stopped() {
-                continue;
-            }
-            match self.look(look) {
-                Ok(next) => pause = next,
-                Err(stop) => self.limiter.stop(*stop),
-            }
-        }
-    }
-}
-
-/// Read, and neither delivered nor refused.
-fn undelivered(shared: &Shared) -> u64 {
-    let sent = shared.sent();
-    shared.input().identifiers().saturating_sub(sent.delivered + sent.refused)
-}
-
-fn refused(part: &Batch) -> impl Iterator<Item = Refused> {
-    let operation = part.operation();
-    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    part.identifiers().map(move |(kind, value)| Refused { operation, kind, value: text(value) })
+    let (input, sent, matched) = (shared.input().clone(), shared.sent(), sender.upload.matched);
+    let ended = Ended { input, sent, removals: None, matched, stop: stop.or(limiter.take_stop()) };
+    Ok((context.outcome(ended, None), record))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod pipeline;
 pub mod sandbox;
 pub mod schema;
 pub mod signals;
+pub mod table;
 pub mod upload;
 mod watch;
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::braze::Refusal;
 use crate::braze::export::PERMISSION;
 use crate::commands::exit::Exit;
+use crate::commands::table::TableError;
 use crate::delivery::DeliveryError;
 use crate::delivery::failed_file::FailuresError;
 use crate::input::columns::HeaderError;
@@ -15,6 +16,7 @@ use crate::input::error::InputError;
 use crate::input::removals::TooMany;
 use crate::matching::{MatchError, TooFew};
 use crate::mirror::run::Conclusion;
+use crate::mirror::treasure_data::MirrorError;
 use crate::retry::LimitReached;
 use crate::settings::credentials::REST_API_KEY;
 use crate::treasure_data::JobError;
@@ -107,6 +109,9 @@ pub enum Stop {
     /// The result of the job cannot be had.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// The table cannot be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// None of the columns of the job holds identifiers.
     #[error("job {id}: {error}")]
     JobHeader {
@@ -130,6 +135,9 @@ pub enum Stop {
     /// A delta that removes too many.
     #[error(transparent)]
     TooManyRemovals(#[from] TooMany),
+    /// A mirror that cannot begin or go on.
+    #[error(transparent)]
+    MirrorError(#[from] MirrorError),
     /// A mirror that did not get to its end.
     #[error("{}", mirror_text(.0))]
     Mirror(Conclusion),
@@ -207,8 +215,10 @@ impl Stop {
             Self::TooManyRemovals(_) | Self::TooFewKnown(_) => Exit::SafetyLimit,
             Self::RestKey { .. } => Exit::Credentials,
             Self::Mirror(conclusion) => of_mirror(conclusion),
+            Self::MirrorError(MirrorError::Unexpected { .. }) => Exit::TryAgain,
+            Self::MirrorError(_) => Exit::Usage,
             Self::Job(error) => of_job(error),
-            Self::Input(_) | Self::JobHeader { .. } | Self::JobRows { .. } => Exit::Input,
+            Self::Input(_) | Self::Table(_) | Self::JobHeader { .. } | Self::JobRows { .. } => Exit::Input,
             Self::CannotWrite(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,
         }
@@ -219,6 +229,7 @@ fn of_mirror(conclusion: &Conclusion) -> Exit {
     match conclusion {
         Conclusion::Committed => Exit::Success,
         Conclusion::Exceeded(_) => Exit::SafetyLimit,
+        Conclusion::Rejected { .. } => Exit::Input,
         Conclusion::TooManyRefused => Exit::Refused,
         Conclusion::Faster | Conclusion::TakenOver | Conclusion::Undelivered | Conclusion::Unknown => Exit::TryAgain,
     }
@@ -228,6 +239,12 @@ fn mirror_text(conclusion: &Conclusion) -> String {
     let said = match conclusion {
         Conclusion::Committed => "the cohort is equal to the table",
         Conclusion::Exceeded(exceeded) => return exceeded.to_string(),
+        Conclusion::Rejected { cells, rows } => {
+            return format!(
+                "{cells} cells of the table's {rows} rows are no identifiers (as floats, lists or control characters), which is past max_rejected; \
+                 nothing was changed. Correct the query that makes the table"
+            );
+        }
         Conclusion::Faster => {
             "another run of the same cohort began at the same time and was faster; nothing was changed, and the other one goes on"
         }

@@ -9,6 +9,7 @@ use super::CommandError;
 use super::dry_run::{self, Nowhere};
 use super::job;
 use super::matching::Matching;
+use super::mirror;
 use super::network::network;
 use super::phases::Upload;
 use super::sandbox::Embedded;
@@ -164,6 +165,9 @@ impl Outcome {
 
 /// Carries the run out. What ends it once it has begun is part of its outcome.
 pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
+    if let Some(options) = context.config.mirror.clone() {
+        return mirror::run(context, &options);
+    }
     match &context.target {
         Target::DryRun => {
             let nowhere = Nowhere::default();
@@ -252,6 +256,7 @@ fn read_and_send(context: &mut RunContext, recipient: Recipient<'_>) -> Result<E
         Operations::One(Operation::Add) => "adding the members".to_owned(),
         Operations::One(Operation::Remove) => "removing the members".to_owned(),
         Operations::Column(name) => format!("removing, then adding as column {name} says, the members"),
+        Operations::Mirror => "mirroring the members".to_owned(),
     };
     info!("cohort {} at {name}: {what} in {}", config.braze.cohort_id, reader.name());
     let progress = Progress::new(reader.size(), reader.bytes_read());
@@ -335,7 +340,7 @@ pub(super) fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, 
                     "upload takes it as input, as long as no other run has changed this cohort in between"
                 }
                 // Whoever left meanwhile would come back, and the other way round.
-                Operations::Column(_) => {
+                Operations::Column(_) | Operations::Mirror => {
                     "do not upload it: it has removals and additions, and could reverse what later runs deliver. Run the whole input again"
                 }
             };

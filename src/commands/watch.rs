@@ -42,3 +42,21 @@ pub fn watched<T: Send>(
         (None, _) => Err(Stop::Defect("a thread that asked a server panicked".to_owned())),
     }
 }
+
+/// Does the work on this thread. What is in flight is cut when the limiter is stopped.
+pub fn cutting<T>(http: &Http, limiter: &RateLimiter<Stop>, work: impl FnOnce() -> T) -> T {
+    thread::scope(|scope| {
+        let (at_work, done) = bounded::<()>(0);
+        scope.spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
+                limiter.check_limit();
+                if limiter.is_stopped() {
+                    http.cut();
+                }
+            }
+        });
+        let result = work();
+        drop(at_work);
+        result
+    })
+}

@@ -85,6 +85,11 @@ impl NullWords {
         Self { words, lengths }
     }
 
+    /// All of them.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
     /// The word that a cell is.
     #[inline]
     pub fn find(&self, cell: &[u8]) -> Option<&str> {

@@ -15,6 +15,7 @@ pub mod reader;
 pub mod removals;
 pub mod source;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use columns::Names;
@@ -46,6 +47,34 @@ pub enum Location {
     Here(Input),
     /// With Treasure Data, as the result of the job of this number.
     Job(String),
+    /// With Treasure Data, as a table.
+    Table(TableName),
+}
+
+/// A table of Treasure Data's, and its database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableName {
+    /// The database.
+    pub database: String,
+    /// The table's name in it.
+    pub table: String,
+}
+
+impl TableName {
+    /// What `database.table` means: letters, digits and `_`, of which names there are made.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let (database, table) = text.split_once('.')?;
+        let is_usable = is_name(database) && is_name(table);
+        is_usable.then(|| Self { database: database.to_owned(), table: table.to_owned() })
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.database, self.table)
+    }
 }
 
 impl Location {
@@ -53,7 +82,7 @@ impl Location {
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::Here(input) => input.files().unwrap_or_default(),
-            Self::Job(_) => Vec::new(),
+            Self::Job(_) | Self::Table(_) => Vec::new(),
         }
     }
 }

@@ -42,7 +42,12 @@ pub enum Operations {
     One(Operation),
     /// What the cell of this column says. All removals come before all additions.
     Column(String),
+    /// Whatever makes the cohort equal to a table.
+    Mirror,
 }
+
+/// [`Operations::Mirror`], as it is written in settings.
+pub const MIRROR: &str = "mirror";
 
 impl Operations {
     /// As it is written in the account.
@@ -50,13 +55,14 @@ impl Operations {
         match self {
             Self::One(operation) => operation.as_str(),
             Self::Column(_) => "mixed",
+            Self::Mirror => MIRROR,
         }
     }
 
     /// The column that says it, where one does.
     pub fn column(&self) -> Option<&str> {
         match self {
-            Self::One(_) => None,
+            Self::One(_) | Self::Mirror => None,
             Self::Column(name) => Some(name),
         }
     }

@@ -16,3 +16,20 @@ pub mod warehouse;
 
 #[cfg(test)]
 mod model;
+
+use crate::input::TableName;
+
+/// What is kept equal, and within which limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The members' table.
+    pub table: TableName,
+    /// Where the state is, unless beside it: the database, and how the names of its tables begin.
+    pub state_table: Option<TableName>,
+    /// How many may change.
+    pub limits: limits::Limits,
+    /// When what was confirmed is sent again.
+    pub refresh: sql::Refresh,
+    /// The state of another data import key is of the same workspace.
+    pub key_rotated: bool,
+}

@@ -8,8 +8,10 @@
 //! So any run can go on from whatever another left. The newest wins without a clock: a number above the highest can be taken by one
 //! run only, and the others see it when they look; who does not see it yet sends nothing that the newer one has not waited for.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
+use crate::input::MaxRejected;
 use crate::members::operation::Operation;
 use crate::mirror::guard::{Guard, keeps};
 use crate::mirror::limits::{Exceeded, Limits};
@@ -25,14 +27,27 @@ const TRIES: u32 = 3;
 pub struct Rules {
     /// How many may enter and leave.
     pub limits: Limits,
+    /// How many cells may be rejected.
+    pub max_rejected: MaxRejected,
     /// How long things may take.
     pub times: Times,
+}
+
+impl Rules {
+    /// Why the changes may not be made.
+    fn judge(&self, counts: Counts, is_first: bool) -> Option<Conclusion> {
+        let Counts { rejected: cells, rows, .. } = counts;
+        if self.max_rejected.is_passed(cells, rows) || cells > 0 && counts.wanted == 0 {
+            return Some(Conclusion::Rejected { cells, rows });
+        }
+        self.limits.judge(counts, is_first).err().map(Conclusion::Exceeded)
+    }
 }
 
 /// What a run has found out so far, however it ends.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// The highest version when it began; none on a first run.
+    /// The highest version when it began; none on a first run. Odd where another run was at work.
     pub top: Option<u64>,
     /// What there was to do, once it is known.
     pub counts: Option<Counts>,
@@ -45,6 +60,13 @@ pub struct Record {
 pub enum Conclusion {
     /// The cohort is equal to the table, but for what was refused, and the state says so.
     Committed,
+    /// More cells of the table are rejected than may be. Nothing was changed.
+    Rejected {
+        /// So many.
+        cells: u64,
+        /// Of so many rows.
+        rows: u64,
+    },
     /// More would enter or leave than is allowed. Nothing was changed.
     Exceeded(Exceeded),
     /// Another run began at the same time, and was faster. Nothing was changed.
@@ -65,14 +87,57 @@ where
     W: Warehouse,
     S: Sender<W::Rows, Error = W::Error>,
 {
-    let Some((top, work)) = begin(warehouse, record)? else { return Ok(Conclusion::Faster) };
-    let changes = warehouse.changes(&work)?;
-    let counts = changes.counts;
-    record.counts = Some(counts);
-    if let Err(exceeded) = rules.limits.judge(counts, top.is_none()) {
-        warehouse.delete(&work)?;
-        return Ok(Conclusion::Exceeded(exceeded));
+    match plan(warehouse, rules, record)? {
+        ControlFlow::Continue(planned) => carry_out(warehouse, sender, rules, planned, record),
+        ControlFlow::Break(conclusion) => Ok(conclusion),
     }
+}
+
+/// What a run is about to do. Nothing is changed so far.
+pub struct Planned<Rows> {
+    /// What is to be sent.
+    pub changes: Changes<Rows>,
+    top: Option<u64>,
+    work: Table,
+}
+
+impl<Rows> Planned<Rows> {
+    /// Does nothing of it.
+    pub fn give_up<W: Warehouse<Rows = Rows>>(self, warehouse: &mut W) -> Result<(), W::Error> {
+        warehouse.delete(&self.work)
+    }
+}
+
+/// Counts and judges the changes. Where they may not be made, how the run ends.
+pub fn plan<W: Warehouse>(
+    warehouse: &mut W,
+    rules: &Rules,
+    record: &mut Record,
+) -> Result<ControlFlow<Conclusion, Planned<W::Rows>>, W::Error> {
+    let Some((top, work)) = begin(warehouse, record)? else { return Ok(ControlFlow::Break(Conclusion::Faster)) };
+    let changes = warehouse.changes(&work)?;
+    record.counts = Some(changes.counts);
+    if let Some(conclusion) = rules.judge(changes.counts, top.is_none()) {
+        warehouse.delete(&work)?;
+        return Ok(ControlFlow::Break(conclusion));
+    }
+    Ok(ControlFlow::Continue(Planned { changes, top, work }))
+}
+
+/// Makes the changes.
+pub fn carry_out<W, S>(
+    warehouse: &mut W,
+    sender: &mut S,
+    rules: &Rules,
+    planned: Planned<W::Rows>,
+    record: &mut Record,
+) -> Result<Conclusion, W::Error>
+where
+    W: Warehouse,
+    S: Sender<W::Rows, Error = W::Error>,
+{
+    let Planned { changes, top, work } = planned;
+    let counts = changes.counts;
     let was_at_work = top.is_some_and(|top| top % 2 == 1);
     let is_quiet = counts.removals == 0 && counts.additions == 0 && !(was_at_work && keeps(Guard::QuietOnlyOnEven));
     if is_quiet && !keeps(Guard::QuietRunsTakeOdd) {
@@ -106,6 +171,20 @@ where
     let refused: &[Refused] = if keeps(Guard::RefusedIsTold) { &record.refused } else { &[] };
     let Some(next) = warehouse.commit(&watch.ours, refused)? else { return Ok(Conclusion::TakenOver) };
     commit(warehouse, rules.times, &next, number + 1)
+}
+
+/// Counts and judges the changes, and makes nothing.
+pub fn preview<W: Warehouse>(
+    warehouse: &mut W,
+    rules: &Rules,
+    record: &mut Record,
+) -> Result<Option<Conclusion>, W::Error> {
+    let listing = warehouse.tables()?;
+    let top = highest(&listing);
+    record.top = top.and_then(number_of);
+    let counts = warehouse.preview(top)?;
+    record.counts = Some(counts);
+    Ok(rules.judge(counts, top.is_none()))
 }
 
 /// The highest version, and the table of what it becomes; none if it was deleted under our hands, again and again.

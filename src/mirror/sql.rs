@@ -6,6 +6,7 @@
 //! identifier), `known` and `was_wanted` (1 as of the version before), and `built` (when). Its lines with an empty kind count the
 //! members' table.
 
+use crate::input::TableName;
 use crate::members::operation::Operation;
 
 mod cells;
@@ -20,19 +21,9 @@ pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A table and its database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The database.
-    pub database: String,
-    /// The table's name in it.
-    pub table: String,
-}
-
-impl Place {
-    fn sql(&self) -> String {
-        format!("{}.{}", quoted(&self.database), quoted(&self.table))
-    }
+/// A table in its database, in quotes.
+fn qualified(name: &TableName) -> String {
+    format!("{}.{}", quoted(&name.database), quoted(&name.table))
 }
 
 /// What the values of a column are.
@@ -101,7 +92,7 @@ pub struct Statements {
     /// Which cohort, for the comment.
     pub cohort_id: String,
     /// The members' table.
-    pub members: Place,
+    pub members: TableName,
     /// Its columns; at least one.
     pub columns: Vec<Column>,
     /// The words that count as blank.
@@ -112,14 +103,14 @@ pub struct Statements {
 
 impl Statements {
     /// Job 1: the next odd version out of the members' table and the highest version.
-    pub fn build(&self, top: Option<&Place>, work: &Place) -> String {
+    pub fn build(&self, top: Option<&TableName>, work: &TableName) -> String {
         let comment = self.comment("what is wanted now, beside the version before");
-        format!("{comment}CREATE TABLE {} AS\n{}", work.sql(), self.joined(top))
+        format!("{comment}CREATE TABLE {} AS\n{}", qualified(work), self.joined(top))
     }
 
     /// Job 2: the counts, and what is to be sent, as `change`, `kind`, `value`. A count has the change `count`.
-    pub fn changes(&self, work: &Place) -> String {
-        let (comment, work) = (self.comment("what is to be removed and added, and how many"), work.sql());
+    pub fn changes(&self, work: &TableName) -> String {
+        let (comment, work) = (self.comment("what is to be removed and added, and how many"), qualified(work));
         format!(
             "{comment}{}\nUNION ALL\nSELECT \"change\", \"kind\", \"value\" FROM {work} WHERE \"counted\" = 1 AND \"change\" IS NOT NULL",
             counts(&work)
@@ -127,14 +118,14 @@ impl Statements {
     }
 
     /// Jobs 1 and 2 as one SELECT that gives the counts alone.
-    pub fn preview(&self, top: Option<&Place>) -> String {
+    pub fn preview(&self, top: Option<&TableName>) -> String {
         let work = format!("(\n{}\n)", self.joined(top));
         format!("{}{}", self.comment("how many would be removed and added"), counts(&work))
     }
 
     /// Job 3: the next even version out of our odd one, without what was refused.
-    pub fn commit(&self, ours: &Place, refused: &[(Operation, &str, &str)], next: &Place) -> String {
-        let (ours, next) = (ours.sql(), next.sql());
+    pub fn commit(&self, ours: &TableName, refused: &[(Operation, &str, &str)], next: &TableName) -> String {
+        let (ours, next) = (qualified(ours), qualified(next));
         let listed = |operation| {
             let pairs: Vec<_> = refused
                 .iter()
@@ -167,11 +158,11 @@ WHERE "kind" <> '' AND ("kept" = 0 OR "row" IN (
         let columns: Vec<_> =
             self.columns.iter().map(|column| format!("{} AS {}", column.text(), quoted(&column.kind))).collect();
         let comment = self.comment("the members of the table");
-        format!("{comment}SELECT {} FROM {}", columns.join(", "), self.members.sql())
+        format!("{comment}SELECT {} FROM {}", columns.join(", "), qualified(&self.members))
     }
 
     /// How far the state is: the last commit, and counts in identifiers.
-    pub fn status(&self, top: &Place) -> String {
+    pub fn status(&self, top: &TableName) -> String {
         format!(
             r#"{}SELECT max("confirmed"), count_if("wanted"), count_if(NOT "wanted"), count_if("wanted" AND "confirmed" IS NULL)
 FROM (
@@ -179,7 +170,7 @@ FROM (
   FROM {} WHERE "kind" <> '' GROUP BY "kind", "value"
 )"#,
             self.comment("how far the state is"),
-            top.sql()
+            qualified(top)
         )
     }
 
@@ -193,13 +184,13 @@ FROM (
     /// Reads the members' table once, and the version before once. What an identifier is does not depend on the line: it is
     /// wanted if the members' table has it; a row of the version before is kept if one of its identifiers is not wanted; and
     /// an identifier of a kept row is no longer confirmed.
-    fn joined(&self, top: Option<&Place>) -> String {
+    fn joined(&self, top: Option<&TableName>) -> String {
         let before = top.map_or_else(String::new, |top| {
             format!(
                 r#"
     UNION ALL
     SELECT "kind", "value", "row", 0, 1, "wanted", "confirmed" FROM {} WHERE "kind" <> ''"#,
-                top.sql()
+                qualified(top)
             )
         });
         format!(
@@ -288,7 +279,7 @@ WHERE "is_new" = 1 OR "kept" = 1"#,
     ) AS line (kind, value, row_hash)
     WHERE line.value IS NOT NULL",
             values.join(", "),
-            self.members.sql(),
+            qualified(&self.members),
             kinds.join(", "),
             cells.join(", "),
             rows.join(", "),

@@ -27,7 +27,12 @@ pub enum Found {
     /// One of its own: a version, or the table of an unfinished step.
     Ours(Name),
     /// A version of the same cohort with another data import key.
-    OtherKey,
+    OtherKey {
+        /// What stands for that key.
+        fingerprint: String,
+        /// Which version.
+        number: u64,
+    },
     /// Something else, or a table of a run that may be alive.
     Nothing,
 }
@@ -66,7 +71,9 @@ impl State {
         let number = |text: &str| text.parse().ok().filter(|number: &u64| number.to_string() == text);
         let began = |text: &str| text.strip_prefix('w')?.split_once('_').and_then(|(began, _)| number(began));
         match (number(rest), began(rest)) {
-            (Some(_), _) if is_other && is_hex(fingerprint) => Found::OtherKey,
+            (Some(number), _) if is_other && is_hex(fingerprint) => {
+                Found::OtherKey { fingerprint: fingerprint.to_owned(), number }
+            }
             _ if is_other => Found::Nothing,
             (Some(number), _) => Found::Ours(Name::Version(number)),
             (None, Some(began)) if now > began.saturating_add(LONGEST_RUN) => Found::Ours(Name::Work(table.to_owned())),
@@ -120,7 +127,8 @@ mod tests {
         assert_ne!(one.base, state(None, "a_b", "key-zqx").base);
         let other = state(None, "a b", "key-zqy");
         assert_eq!((one.base.as_str(), one.fingerprint == other.fingerprint), (other.base.as_str(), false));
-        assert_eq!(one.find(&other.table(&Name::Version(4)), 0), Found::OtherKey);
+        let found = Found::OtherKey { fingerprint: other.fingerprint.clone(), number: 4 };
+        assert_eq!(one.find(&other.table(&Name::Version(4)), 0), found);
         assert_eq!(one.find(&other.work(0, "ab"), u64::MAX), Found::Nothing);
     }
 

@@ -1,19 +1,21 @@
 //! A warehouse in Treasure Data: the statements as jobs, the versions as tables.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::time::Duration;
 
 use log::{info, warn};
 use serde_json::json;
+use thiserror::Error;
 
 use crate::http::{Get, PostForm};
-use crate::input::ReadableInput;
 use crate::input::formats::format::{Format, FormatHint};
 use crate::input::source::Input;
 use crate::input::source::fetched::Fetched;
+use crate::input::{ReadableInput, TableName};
 use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
-use crate::mirror::sql::{Place, Statements};
+use crate::mirror::sql::Statements;
 use crate::mirror::state::{Found, State};
 use crate::mirror::warehouse::{Changes, Counts, Listing, Name, OPERATION, Refused, Renamed, Table, Warehouse};
 use crate::retry::Stopped;
@@ -25,7 +27,7 @@ use crate::treasure_data::{Job, JobError, ResultFormat};
 /// So often a job that failed is tried under a new name, and a list is asked for a table that was just made.
 const TRIES: u32 = 3;
 /// How long lists may be stale.
-const STALE: Duration = Duration::from_secs(5);
+pub const STALE: Duration = Duration::from_secs(5);
 
 /// How a run tells and spends time.
 pub trait Times {
@@ -33,6 +35,81 @@ pub trait Times {
     fn now(&self) -> Duration;
     /// Waits; an error where the run is stopped meanwhile.
     fn wait(&self, time: Duration) -> Result<(), Stopped>;
+    /// What is done from now on, for whoever watches.
+    fn begin(&self, step: &str);
+}
+
+/// A job that was issued.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobRun {
+    /// Its number.
+    pub id: String,
+    /// What for.
+    pub step: &'static str,
+    /// From its issue to its end, as far as it was waited for.
+    pub time: Duration,
+}
+
+/// Why a mirror cannot work, or go on.
+#[derive(Debug, Error)]
+pub enum MirrorError {
+    /// There is state under another data import key, and none under this one.
+    #[error(
+        "the state of this cohort was made with another BRAZE_CLIENT_SECRET (the table {table}). If this one is of another workspace of \
+         Braze's, give it a state_table of its own; if it has taken the place of the other one, run it once with \
+         -p braze_cohort.key_rotated=true"
+    )]
+    OtherKey {
+        /// Such a table.
+        table: String,
+    },
+    /// There is more than one that could be meant.
+    #[error("the state of this cohort is there for more than one other BRAZE_CLIENT_SECRET: delete the tables of those that are no longer in use ({})", .tables.join(", "))]
+    OtherKeys {
+        /// A table of each.
+        tables: Vec<String>,
+    },
+    /// The account does not do what the protocol relies on.
+    #[error(
+        "this account does not do what a mirror relies on: {fact}. Nothing was changed; td-braze-cohort check shows all that was tried"
+    )]
+    Fact {
+        /// What.
+        fact: Fact,
+    },
+    /// What Treasure Data says cannot be.
+    #[error("{said}; run it again, and if it stays so, report it")]
+    Unexpected {
+        /// What is wrong.
+        said: String,
+    },
+}
+
+/// What the protocol relies on, and only the account itself can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// Two tables were made, and deleted again.
+    Tables,
+    /// One onto a table that is there.
+    Rename,
+    /// A new table is in it soon.
+    List,
+    /// Issued twice it is one job.
+    DomainKey,
+    /// The function that takes whole numbers alone.
+    ToBase,
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Tables => "a table is made, and deleted",
+            Self::Rename => "a rename onto a table that is there is refused",
+            Self::List => "the list of tables shows a new one within 5 s",
+            Self::DomainKey => "a domain_key that is issued twice names the first job",
+            Self::ToBase => "the engine has to_base",
+        })
+    }
 }
 
 /// The members' table, and the state's tables.
@@ -47,10 +124,14 @@ pub struct TreasureData<'a, S, H> {
     began: u64,
     /// Different for each run.
     unique: String,
-    issued: Vec<Job>,
+    /// State of another data import key is to become this one's.
+    key_rotated: bool,
+    issued: Vec<JobRun>,
+    /// Issued, and not known to have ended.
+    running: Option<Job>,
 }
 
-impl<'a, S: From<JobError>, H: Get + PostForm> TreasureData<'a, S, H> {
+impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<'a, S, H> {
     /// For one run, which began at `began`, in seconds since 1970.
     pub fn new(
         api: Api<'a, S, H>,
@@ -59,23 +140,28 @@ impl<'a, S: From<JobError>, H: Get + PostForm> TreasureData<'a, S, H> {
         began: u64,
     ) -> Self {
         let unique = format!("{:016x}", fastrand::u64(..));
-        Self { api, statements, state, aliases, times, began, unique, issued: Vec::new() }
+        let (key_rotated, issued, running) = (false, Vec::new(), None);
+        Self { api, statements, state, aliases, times, began, unique, key_rotated, issued, running }
+    }
+
+    /// State of another data import key becomes this one's.
+    #[must_use]
+    pub fn adopting(self, key_rotated: bool) -> Self {
+        Self { key_rotated, ..self }
     }
 
     /// The jobs that were issued so far.
-    pub fn issued(&self) -> &[Job] {
+    pub fn issued(&self) -> &[JobRun] {
         &self.issued
     }
 
-    /// Ends the job that was issued last, which may be running; for a run that is stopped.
-    pub fn kill(&self) {
-        if let Some(job) = self.issued.last() {
-            self.api.kill(job);
-        }
+    /// The job that may still run when the run was stopped.
+    pub fn running(&self) -> Option<&Job> {
+        self.running.as_ref()
     }
 
-    fn place(&self, name: &Name) -> Place {
-        Place { database: self.state.database.clone(), table: self.state.table(name) }
+    fn place(&self, name: &Name) -> TableName {
+        TableName { database: self.state.database.clone(), table: self.state.table(name) }
     }
 
     fn fresh(&self) -> Name {
@@ -84,26 +170,35 @@ impl<'a, S: From<JobError>, H: Get + PostForm> TreasureData<'a, S, H> {
     }
 
     /// Runs a statement to its end, and says whether it succeeded.
-    fn run(&mut self, statement: &str) -> Result<(Job, Status), Stopped> {
-        let key = format!("td-braze-cohort-{}-{}-{}", self.began, self.unique, self.issued.len());
+    fn run(&mut self, step: &'static str, statement: &str) -> Result<(Job, Status), Stopped> {
+        self.times.begin(step);
+        let (began, key) = (self.times.now(), self.domain_key(self.issued.len()));
         let job = self.api.issue(&self.state.database, statement, &key)?;
-        self.issued.push(job.clone());
-        let info = self.api.client(&job).wait()?;
+        self.running = Some(job.clone());
+        let ended = self.api.client(&job).wait();
+        self.issued.push(JobRun { id: job.id.clone(), step, time: self.times.now().saturating_sub(began) });
+        let info = ended?;
+        self.running = None;
         Ok((job, info.status))
+    }
+
+    fn domain_key(&self, number: usize) -> String {
+        format!("td-braze-cohort-{}-{}-{number}", self.began, self.unique)
     }
 
     /// Makes a table. A job that failed may have made it, so each try has a name of its own. None if it failed and `source` is not
     /// there any more.
     fn make(
         &mut self,
+        step: &'static str,
         source: Option<&Table>,
-        statement: impl Fn(&Self, &Place) -> String,
+        statement: impl Fn(&Self, &TableName) -> String,
     ) -> Result<Option<Table>, Stopped> {
         let mut tries = 0;
         loop {
             let name = self.fresh();
             let statement = statement(self, &self.place(&name));
-            let (job, status) = self.run(&statement)?;
+            let (job, status) = self.run(step, &statement)?;
             if status == Status::Success {
                 return self.made(name).map(Some);
             }
@@ -134,10 +229,11 @@ impl<'a, S: From<JobError>, H: Get + PostForm> TreasureData<'a, S, H> {
     /// Runs a statement and fetches its rows, of three texts each.
     fn rows(
         &mut self,
+        step: &'static str,
         statement: &str,
         mut take: impl FnMut(&mut Self, [String; 3]) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
-        let (job, status) = self.run(statement)?;
+        let (job, status) = self.run(step, statement)?;
         if status != Status::Success {
             return Err(self.stop(JobError::Failed { id: job.id, status: status.name() }));
         }
@@ -174,13 +270,13 @@ impl<'a, S: From<JobError>, H: Get + PostForm> TreasureData<'a, S, H> {
         Ok(())
     }
 
-    fn stop(&self, error: JobError) -> Stopped {
+    fn stop(&self, error: impl Into<S>) -> Stopped {
         self.api.limiter().stop(error.into());
         Stopped
     }
 
     fn cannot(&self, said: &str) -> Stopped {
-        self.stop(JobError::Configuration { server: "Treasure Data".to_owned(), said: said.to_owned() })
+        self.stop(MirrorError::Unexpected { said: said.to_owned() })
     }
 
     fn schema(&self, job: &Job, problem: &'static str) -> Stopped {
@@ -192,36 +288,94 @@ impl<'a, S: From<JobError>, H: Get + PostForm> TreasureData<'a, S, H> {
         self.stop(JobError::CannotKeep { id: job.id.clone(), folder, error })
     }
 
-    /// What the protocol relies on, with two tables that are deleted again.
-    fn facts(&mut self) -> Result<(), Stopped> {
+    /// Tries what the protocol relies on, with two tables that are deleted again, and a job.
+    pub fn facts(&mut self) -> Result<[(Fact, bool); 5], Box<S>> {
+        let result = self.try_all();
+        self.told(result)
+    }
+
+    fn try_all(&mut self) -> Result<[(Fact, bool); 5], Stopped> {
         let database = self.state.database.clone();
         let [one, other] = ["a", "b"].map(|end| self.state.work(self.began, &format!("{}_{end}", self.unique)));
         for table in [&one, &other] {
             self.api.create(&database, table)?;
         }
-        let refused = self.api.rename(&database, &one, &other)?;
-        let listed = self.api.list(&database)?;
-        let again = self.api.create(&database, &other)?;
+        let renamed = self.api.rename(&database, &one, &other)?;
+        let shows =
+            |tables: &[ListedTable]| [&one, &other].iter().all(|name| tables.iter().any(|table| table.name == **name));
+        let mut is_shown = shows(&self.api.list(&database)?);
+        if !is_shown && renamed == RenameOutcome::Refused {
+            self.times.wait(STALE)?;
+            is_shown = shows(&self.api.list(&database)?);
+        }
         for table in [&one, &other] {
             self.api.delete(&database, table)?;
         }
-        if refused == RenameOutcome::Done || again || !listed.iter().any(|table| table.name == one) {
-            return Err(self.cannot("a rename onto a table that is there is not refused: the mirror relies on it"));
-        }
-        let (first, status) = self.run("SELECT to_base(1, 10)")?;
-        let key = format!("td-braze-cohort-{}-{}-{}", self.began, self.unique, self.issued.len() - 1);
-        let second = self.api.issue(&database, "SELECT to_base(1, 10)", &key)?;
-        if status != Status::Success || second.id != first.id {
-            return Err(self.cannot(
-                "a domain_key that is issued twice is two jobs, or to_base is not there: the mirror relies on both",
-            ));
-        }
-        Ok(())
+        let (key, statement) = (self.domain_key(self.issued.len()), "SELECT to_base(1, 10)");
+        let (first, status) = self.run("trial of what is relied on", statement)?;
+        let second = self.api.issue(&database, statement, &key)?;
+        Ok([
+            (Fact::Tables, true),
+            (Fact::Rename, renamed == RenameOutcome::Refused),
+            (Fact::List, is_shown),
+            (Fact::DomainKey, second.id == first.id),
+            (Fact::ToBase, status == Status::Success),
+        ])
     }
 
     /// The error that stopped the limiter.
-    fn told<T>(&self, result: Result<T, Stopped>) -> Result<T, Option<S>> {
-        result.map_err(|Stopped| self.api.limiter().take_stop())
+    fn told<T>(&self, result: Result<T, Stopped>) -> Result<T, Box<S>> {
+        result.map_err(|Stopped| {
+            let unknown = || MirrorError::Unexpected { said: "the run was stopped, and nobody said why".to_owned() };
+            Box::new(self.api.limiter().take_stop().unwrap_or_else(|| unknown().into()))
+        })
+    }
+
+    /// Makes the state of another data import key this one's: its highest version becomes ours, and the others go.
+    fn adopt(&self, mut others: Vec<OtherVersion>) -> Result<Vec<Table>, Stopped> {
+        others.sort_by_key(|other| other.number);
+        let Some(highest) = others.pop() else { return Ok(Vec::new()) };
+        let name = Name::Version(highest.number);
+        let ours = self.state.table(&name);
+        info!("the state of another data import key becomes this one's: {} is renamed to {ours}", highest.table);
+        if self.api.rename(&self.state.database, &highest.table, &ours)? != RenameOutcome::Done {
+            return Err(self.cannot("Treasure Data did not say that the state's table was renamed"));
+        }
+        for other in &others {
+            self.api.delete(&self.state.database, &other.table)?;
+        }
+        // Not listed anew, as a list may be stale.
+        Ok(vec![Table { name, id: highest.id }])
+    }
+
+    fn listed(&self) -> Result<Listing, Stopped> {
+        let asked = self.times.now();
+        let mut listing = Listing { asked, ..Listing::default() };
+        let mut others = Vec::new();
+        let now = self.began + asked.as_secs();
+        for table in self.api.list(&self.state.database)? {
+            let id = number_of(&table);
+            match self.state.find(&table.name, now) {
+                Found::Ours(name @ Name::Version(_)) => listing.versions.push(Table { name, id }),
+                Found::Ours(name @ Name::Work(_)) => listing.leftovers.push(Table { name, id }),
+                Found::OtherKey { fingerprint, number } => {
+                    others.push(OtherVersion { fingerprint, number, table: table.name, id });
+                }
+                Found::Nothing => {}
+            }
+        }
+        if others.is_empty() || !listing.versions.is_empty() {
+            return Ok(listing);
+        }
+        let is_one = others.iter().all(|other| other.fingerprint == others[0].fingerprint);
+        match (is_one, self.key_rotated) {
+            (true, true) => Ok(Listing { versions: self.adopt(others)?, ..listing }),
+            (true, false) => Err(self.stop(MirrorError::OtherKey { table: others[0].table.clone() })),
+            (false, _) => {
+                let tables = others.into_iter().map(|other| other.table).collect();
+                Err(self.stop(MirrorError::OtherKeys { tables }))
+            }
+        }
     }
 
     fn kind_of(&self, kind: Kind) -> &str {
@@ -232,20 +386,18 @@ impl<'a, S: From<JobError>, H: Get + PostForm> TreasureData<'a, S, H> {
         }
     }
 
-    fn fetch_changes(&mut self, work: &Table) -> Result<Changes<ReadableInput>, Stopped> {
+    fn fetch_changes(&mut self, work: &Table) -> Result<Changes<ChangedRows>, Stopped> {
         let statement = self.statements.changes(&self.place(&work.name));
         let nothing = self.api.job("");
         let file = tempfile::tempfile().map_err(|error| self.cannot_keep(&nothing, error))?;
         let (mut counts, mut writer, mut written) = (Counts::default(), BufWriter::new(file), 0);
-        self.rows(&statement, |this, row| {
+        self.rows("what is to be removed and added", &statement, |this, row| {
             let [change, kind, value] = &row;
             if change == "count" {
                 return this.counts(&mut counts, &row);
             }
             if ![USER_IDS, DEVICE_IDS].contains(&kind.as_str()) && !this.aliases.contains(kind) {
-                return Err(this.cannot(&format!(
-                    "the state holds identifiers of the alias '{kind}', which the settings no longer list: list it in aliases"
-                )));
+                this.aliases.push(kind.clone());
             }
             let operation = if change == "remove" { "remove" } else { "add" };
             written += 1;
@@ -260,7 +412,8 @@ impl<'a, S: From<JobError>, H: Get + PostForm> TreasureData<'a, S, H> {
         info!("{} removals and {} additions are here: {size} bytes", counts.removals, counts.additions);
         let format_hint = FormatHint { format: Some(Format::Jsonl), may_be_empty: true, ..FormatHint::default() };
         let input = Input::Fetched(Fetched::new("the changes", file, size));
-        Ok(Changes { counts, rows: ReadableInput { input, format_hint, expected_rows: Some(written) } })
+        let input = ReadableInput { input, format_hint, expected_rows: Some(written) };
+        Ok(Changes { counts, rows: ChangedRows { input, labels: self.aliases.clone() } })
     }
 }
 
@@ -272,10 +425,25 @@ fn number_of(table: &ListedTable) -> u64 {
     })
 }
 
-impl<S: From<JobError>, H: Get + PostForm> Warehouse for TreasureData<'_, S, H> {
-    type Rows = ReadableInput;
-    /// None where the run was stopped by something else.
-    type Error = Option<S>;
+/// A version of the state of another data import key.
+struct OtherVersion {
+    fingerprint: String,
+    number: u64,
+    table: String,
+    id: u64,
+}
+
+/// What job 2 brings for the delivery.
+pub struct ChangedRows {
+    /// One row an identifier.
+    pub input: ReadableInput,
+    /// Labels of the aliases: those of the settings, and behind them those that only the state has, whose identifiers are to leave.
+    pub labels: Vec<String>,
+}
+
+impl<S: From<JobError> + From<MirrorError>, H: Get + PostForm> Warehouse for TreasureData<'_, S, H> {
+    type Rows = ChangedRows;
+    type Error = Box<S>;
 
     fn now(&self) -> Duration {
         self.times.now()
@@ -286,34 +454,26 @@ impl<S: From<JobError>, H: Get + PostForm> Warehouse for TreasureData<'_, S, H> 
     }
 
     fn tables(&mut self) -> Result<Listing, Self::Error> {
-        let asked = self.times.now();
-        let mut listing = Listing { asked, ..Listing::default() };
-        let now = self.began + asked.as_secs();
-        for table in self.told(self.api.list(&self.state.database))? {
-            let id = number_of(&table);
-            match self.state.find(&table.name, now) {
-                Found::Ours(name @ Name::Version(_)) => listing.versions.push(Table { name, id }),
-                Found::Ours(name @ Name::Work(_)) => listing.leftovers.push(Table { name, id }),
-                Found::OtherKey | Found::Nothing => {}
-            }
-        }
-        Ok(listing)
+        let listing = self.listed();
+        self.told(listing)
     }
 
     fn try_facts(&mut self) -> Result<(), Self::Error> {
-        let result = self.facts();
-        self.told(result)
+        match self.facts()?.into_iter().find(|(_, holds)| !holds) {
+            Some((fact, _)) => Err(Box::new(MirrorError::Fact { fact }.into())),
+            None => Ok(()),
+        }
     }
 
     fn build(&mut self, top: Option<&Table>) -> Result<Option<Table>, Self::Error> {
-        let result = self.make(top, |this, work| {
+        let result = self.make("the members beside the state", top, |this, work| {
             let top = top.map(|top| this.place(&top.name));
             this.statements.build(top.as_ref(), work)
         });
         self.told(result)
     }
 
-    fn changes(&mut self, work: &Table) -> Result<Changes<ReadableInput>, Self::Error> {
+    fn changes(&mut self, work: &Table) -> Result<Changes<ChangedRows>, Self::Error> {
         let result = self.fetch_changes(work);
         self.told(result)
     }
@@ -322,7 +482,8 @@ impl<S: From<JobError>, H: Get + PostForm> Warehouse for TreasureData<'_, S, H> 
         let top = top.map(|top| self.place(&top.name));
         let statement = self.statements.preview(top.as_ref());
         let mut counts = Counts::default();
-        let result = self.rows(&statement, |this, row| this.counts(&mut counts, &row));
+        let result =
+            self.rows("what would be removed and added", &statement, |this, row| this.counts(&mut counts, &row));
         self.told(result).map(|()| counts)
     }
 
@@ -337,7 +498,7 @@ impl<S: From<JobError>, H: Get + PostForm> Warehouse for TreasureData<'_, S, H> 
     }
 
     fn commit(&mut self, ours: &Table, refused: &[Refused]) -> Result<Option<Table>, Self::Error> {
-        let result = self.make(Some(ours), |this, next| {
+        let result = self.make("the new state", Some(ours), |this, next| {
             let refused: Vec<_> =
                 refused.iter().map(|one| (one.operation, this.kind_of(one.kind), one.value.as_str())).collect();
             this.statements.commit(&this.place(&ours.name), &refused, next)

@@ -16,6 +16,7 @@ use crate::input::formats::Fault;
 use crate::input::near_names::listed;
 use crate::matching::Figures;
 use crate::members::operation::Operations;
+use crate::mirror::treasure_data::JobRun;
 use crate::mirror::warehouse::Counts;
 use crate::treasure_data::show::JobSummary;
 
@@ -49,8 +50,40 @@ impl PhaseReport {
 pub struct DryRun {
     /// Requests with identifiers.
     pub batches: u64,
-    /// Bytes of their bodies, without the two keys.
-    pub bytes: u64,
+    /// Bytes of their bodies, without the two keys, where they were made.
+    pub bytes: Option<u64>,
+}
+
+/// What there is to tell of a mirror.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MirrorReport {
+    /// What there was to do, where it was found out.
+    pub counts: Option<Counts>,
+    /// There was no state of an earlier run.
+    pub is_first: bool,
+    /// The jobs that it issued.
+    pub jobs: Vec<JobRun>,
+}
+
+impl MirrorReport {
+    fn to_json(&self) -> Value {
+        let counts = self.counts.into_iter().flat_map(mirror_counts);
+        let mut object: Map<_, _> = counts.map(|(name, count)| (name.replace(' ', "_"), json!(count))).collect();
+        let job = |job: &JobRun| json!({"id": job.id, "step": job.step, "seconds": rounded(job.time.as_secs_f64())});
+        object.insert("first_run".to_owned(), json!(self.is_first));
+        object.insert("jobs".to_owned(), self.jobs.iter().map(job).collect());
+        Value::Object(object)
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
+        self.counts.into_iter().flat_map(mirror_counts).map(|(name, count)| line(name, count))
+    }
+
+    fn job_lines(&self) -> impl Iterator<Item = String> {
+        let job =
+            |job: &JobRun| format!("{:<26}{:>12.3} s: {}", format!("job {}", job.id), job.time.as_secs_f64(), job.step);
+        self.jobs.iter().map(job)
+    }
 }
 
 /// The whole account.
@@ -76,8 +109,8 @@ pub struct Report {
     pub seconds: f64,
     /// The process's exit code; 0 if everything was done.
     pub exit_code: u8,
-    /// What a mirror had to do, where it is one and found out.
-    pub mirror: Option<Counts>,
+    /// Set where it is one.
+    pub mirror: Option<MirrorReport>,
     /// Set where nothing was to be sent.
     pub dry_run: Option<DryRun>,
     /// Whether it was a check, which counts nothing.
@@ -156,7 +189,7 @@ impl Report {
             "undelivered": self.undelivered(),
             "requests": self.sent.requests,
             "retries": self.sent.retries,
-            "seconds": (self.seconds * 1000.0).round() / 1000.0,
+            "seconds": rounded(self.seconds),
         });
         if let (Some(object), Some(dry_run)) = (report.as_object_mut(), self.dry_run) {
             object.insert("dry_run".to_owned(), json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
@@ -167,8 +200,8 @@ impl Report {
         if let (Some(object), Some(job)) = (report.as_object_mut(), &self.job) {
             object.insert("job".to_owned(), job_to_json(job));
         }
-        if let (Some(object), Some(counts)) = (report.as_object_mut(), self.mirror) {
-            object.insert("mirror".to_owned(), mirror_json(counts));
+        if let (Some(object), Some(mirror)) = (report.as_object_mut(), &self.mirror) {
+            object.insert("mirror".to_owned(), mirror.to_json());
         }
         if let (Some(object), false) = (report.as_object_mut(), self.ignored_parameters.is_empty()) {
             object.insert("ignored_parameters".to_owned(), json!(self.ignored_parameters));
@@ -186,14 +219,18 @@ impl Report {
         if self.is_check {
             return self.first_line();
         }
-        let mut lines = vec![
-            self.first_line(),
-            line("rows read", input.rows_read),
-            line("  used", input.rows_used),
-            line("  without identifier", input.rows_without_identifier),
-            line("  rejected", input.rows_rejected),
-            line("identifiers", input.identifiers()),
-        ];
+        let mut lines = vec![self.first_line()];
+        match &self.mirror {
+            Some(mirror) => lines.extend(mirror.lines()),
+            None => lines.extend([
+                line("rows read", input.rows_read),
+                line("  used", input.rows_used),
+                line("  without identifier", input.rows_without_identifier),
+                line("  rejected", input.rows_rejected),
+            ]),
+        }
+        lines
+            .push(line(if self.mirror.is_some() { "identifiers to send" } else { "identifiers" }, input.identifiers()));
         let by_kind = [("  external IDs".to_owned(), input.user_ids), ("  device IDs".to_owned(), input.device_ids)];
         let by_label =
             self.labels.iter().zip(&input.aliases).map(|(label, count)| (format!("  alias {label}"), *count));
@@ -205,7 +242,7 @@ impl Report {
         lines.extend(parts.map(|(name, part)| line(&format!("  {name}"), part.sent.delivered)));
         lines.push(line("refused", self.sent.refused));
         lines.push(line("undelivered", self.undelivered()));
-        lines.push(line("cells blank", input.cells_blank));
+        lines.extend(self.mirror.is_none().then(|| line("cells blank", input.cells_blank)));
         let malformed = Fault::ALL
             .iter()
             .zip(input.rows_malformed)
@@ -230,10 +267,10 @@ impl Report {
         );
         lines.push(line("requests", self.sent.requests));
         lines.push(line("retries", self.sent.retries));
-        lines.extend(self.mirror.into_iter().flat_map(mirror_counts).map(|(name, count)| line(name, count)));
+        lines.extend(self.mirror.iter().flat_map(MirrorReport::job_lines));
         if let Some(dry_run) = self.dry_run {
             lines.push(line("batches to send", dry_run.batches));
-            lines.push(line("bytes to send", dry_run.bytes));
+            lines.extend(dry_run.bytes.map(|bytes| line("bytes to send", bytes)));
         }
         lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
         lines.push(format!("{:<26}{}", "partner", self.partner));
@@ -270,6 +307,15 @@ impl Report {
     }
 
     fn headline(&self) -> String {
+        if let (Some(mirror), 0, None) = (&self.mirror, self.exit_code, self.dry_run) {
+            let said = match (self.sent.refused, self.input.identifiers()) {
+                (0, 0) => "equal to its table, in which nothing had changed",
+                (0, _) => "equal to its table",
+                _ => "equal to its table, but for what Braze refused",
+            };
+            let first = if mirror.is_first { "; a first run removes nobody who was there before" } else { "" };
+            return format!("{said}{first}");
+        }
         let said = match (self.outcome(), self.input.identifiers()) {
             ("check_only", _) => "check only, no member was sent",
             ("dry_run", _) => "dry run, nothing was sent",
@@ -288,9 +334,14 @@ impl Report {
 }
 
 /// What a mirror counts, in identifiers.
-fn mirror_counts(counts: Counts) -> [(&'static str, u64); 7] {
-    let Counts { before, wanted, entered, left, refreshed, beside, additions, .. } = counts;
+fn mirror_counts(counts: Counts) -> [(&'static str, u64); 10] {
+    let Counts {
+        before, wanted, entered, left, refreshed, beside, additions, rows, without_identifier, rejected, ..
+    } = counts;
     [
+        ("rows of the table", rows),
+        ("rows without identifier", without_identifier),
+        ("cells of it rejected", rejected),
         ("wanted before", before),
         ("wanted now", wanted),
         ("entered", entered),
@@ -301,9 +352,9 @@ fn mirror_counts(counts: Counts) -> [(&'static str, u64); 7] {
     ]
 }
 
-fn mirror_json(counts: Counts) -> Value {
-    let entries = mirror_counts(counts).map(|(name, count)| (name.replace(' ', "_"), json!(count)));
-    Value::Object(entries.into_iter().collect())
+/// To thousandths.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
 }
 
 /// A number with a comma before each three digits.

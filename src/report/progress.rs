@@ -61,6 +61,22 @@ impl Progress {
     }
 }
 
+/// Shows what is waited for.
+pub fn show_step(step: &str) {
+    if terminal::has_bar() {
+        terminal::start_bar(None).set_message(step.to_owned());
+    } else {
+        info!("{step}");
+    }
+}
+
+/// Takes away what [`show_step`] has shown.
+pub fn finish_steps() {
+    if terminal::has_bar() {
+        terminal::start_bar(None).finish_and_clear();
+    }
+}
+
 /// Shows how far a download is; nothing before the first byte.
 pub struct DownloadProgress {
     last_line: Instant,

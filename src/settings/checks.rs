@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::ConfigError;
 use super::raw::{Located, Origin, RawValue};
 use super::setting::Key;
-use super::values::{Values, shortened};
+use super::values::{Values, parse_duration, shortened};
 use crate::http::endpoint::{self, Endpoint};
 use crate::input::cells::NullWords;
 use crate::input::columns::Names;
@@ -17,7 +17,10 @@ use crate::input::removals::RemovalLimits;
 use crate::input::source::Input;
 use crate::input::{Location, MaxRejected};
 use crate::members::identifier::{DEVICE_IDS, USER_IDS};
-use crate::members::operation::{Operation, Operations};
+use crate::members::operation::{MIRROR, Operation, Operations};
+use crate::mirror;
+use crate::mirror::limits::{Limit, Limits};
+use crate::mirror::sql::Refresh;
 
 /// The most alias columns; Braze sets no limit, a `u16` counts them.
 const MAX_ALIASES: usize = 1000;
@@ -31,6 +34,7 @@ impl Values {
                 Err(self.bad(Key::OperationColumn, "cannot be set together with operation: leave one of them out"))
             }
             (None, Some(column)) => Ok(Operations::Column(column)),
+            (Some(name), None) if name == MIRROR => Ok(Operations::Mirror),
             (Some(name), None) if name == Operation::Remove.as_str() => Ok(Operations::One(Operation::Remove)),
             (Some(_), None) => Ok(Operations::One(Operation::Add)),
             (None, None) => Err(ConfigError::Missing { keys: vec![Key::Operation], outside: Vec::new() }),
@@ -92,18 +96,60 @@ impl Values {
         Ok(labels)
     }
 
-    /// A file, or a job. A job's answer says what the columns are, so they may not be set beside it.
+    /// A file, a job, or a table. Treasure Data says what the columns of the last two are, so they may not be set beside them.
     pub fn location(&self) -> Result<Location, ConfigError> {
-        let Some(id) = self.text(Key::JobId)? else { return self.input().map(Location::Here) };
+        let (location, of) = match (self.table(Key::Table)?, self.text(Key::JobId)?) {
+            (Some(table), _) => (Location::Table(table), Key::Table),
+            (None, Some(id)) => (Location::Job(id), Key::JobId),
+            (None, None) => return self.input().map(Location::Here),
+        };
         let beside = [
-            (Key::Input, "give one of the two: the result of the job, or a file"),
-            (Key::Columns, "leave it out, the job itself says what its columns are called"),
-            (Key::Format, "leave it out, a job's result is always fetched as MessagePack"),
+            (Key::JobId, "give one of them: what is read is a table, the result of a job, or a file"),
+            (Key::Input, "give one of them: what is read is a table, the result of a job, or a file"),
+            (Key::Columns, "leave it out, Treasure Data says what the columns are called"),
+            (Key::Format, "leave it out, what comes from Treasure Data is always fetched as MessagePack"),
         ];
-        match beside.into_iter().find(|(key, _)| self.written(*key).is_some()) {
-            Some((key, way_out)) => Err(self.bad(key, &format!("is set beside job_id: {way_out}"))),
-            None => Ok(Location::Job(id)),
+        match beside.into_iter().find(|(key, _)| *key != of && self.written(*key).is_some()) {
+            Some((key, way_out)) => Err(self.bad(key, &format!("is set beside {}: {way_out}", of.name()))),
+            None => Ok(location),
         }
+    }
+
+    /// What a mirror is to do; nothing for any other operation, which has none of its settings.
+    pub fn mirror(&self, operations: &Operations) -> Result<Option<mirror::Options>, ConfigError> {
+        const OF_MIRROR: [Key; 5] =
+            [Key::StateTable, Key::MaxRemovals, Key::MaxAdditions, Key::Refresh, Key::KeyRotated];
+        if *operations != Operations::Mirror {
+            return match OF_MIRROR.into_iter().find(|key| self.written(*key).is_some()) {
+                Some(key) => Err(self.bad(key, "is for operation: mirror: leave it out")),
+                None => Ok(None),
+            };
+        }
+        let Some(table) = self.table(Key::Table)? else {
+            let hint =
+                "is mirror, which needs table: marketing.gold_members, the table in Treasure Data that has the members";
+            return Err(self.bad(Key::Operation, hint));
+        };
+        if self.written(Key::ExpectedRows).is_some() {
+            return Err(
+                self.bad(Key::ExpectedRows, "is not for operation: mirror, which has max_removals and max_additions")
+            );
+        }
+        let refresh = self.read(Key::Refresh, |text| match text {
+            "off" => Some(Refresh::Off),
+            "all" => Some(Refresh::All),
+            other => Some(parse_duration(other)?.as_secs()).filter(|seconds| *seconds > 0).map(Refresh::Every),
+        })?;
+        let limit = |key, default| {
+            Ok::<_, ConfigError>(match self.share(key)? {
+                None => Limit::Default(default),
+                Some((percent, true)) => Limit::Percent(percent),
+                Some((count, false)) => Limit::Count(count),
+            })
+        };
+        let limits = Limits { removals: limit(Key::MaxRemovals, 20)?, additions: limit(Key::MaxAdditions, 100)? };
+        let (state_table, key_rotated) = (self.table(Key::StateTable)?, self.flag(Key::KeyRotated)?);
+        Ok(Some(mirror::Options { table, state_table, limits, refresh, key_rotated }))
     }
 
     fn input(&self) -> Result<Input, ConfigError> {

@@ -150,6 +150,12 @@ pub enum ConfigError {
         /// What it holds.
         value: String,
     },
+    /// A mirror keeps its state for a cohort that stays.
+    #[error(
+        "operation: mirror cannot be tried with --sandbox, as its state in Treasure Data would be that of a cohort that is gone at the end: try it \
+         with --dry-run, or with the command sandbox and its address as the endpoint"
+    )]
+    MirrorInSandbox,
     /// A credential on the command line, where every user of the machine can read it.
     #[error(
         "credentials do not belong on the command line; they come from the environment alone, as {}",

@@ -19,8 +19,8 @@ pub mod yaml;
 
 use crate::delivery::{self, safe_path};
 use crate::http::endpoint::Endpoint;
-use crate::members::operation::Operations;
-use crate::{braze, input, matching};
+use crate::members::operation::{MIRROR, Operations};
+use crate::{braze, input, matching, mirror};
 pub use error::ConfigError;
 use raw::{Located, Origin, RawValue, SettingsLayer};
 use setting::{Key, SETTINGS};
@@ -39,6 +39,8 @@ pub struct Config {
     pub input: input::Options,
     /// What Braze has to know of it.
     pub matching: matching::Options,
+    /// What a mirror is to do, where the operation is one.
+    pub mirror: Option<mirror::Options>,
     /// How it is sent.
     pub delivery: delivery::Options,
     /// More hosts that may be called.
@@ -101,7 +103,7 @@ fn drop_overridden(layer: &mut SettingsLayer, above: &SettingsLayer) -> Vec<Key>
     let mut changed = Vec::new();
     layer.retain(|key, written| {
         let over = is_set(above, *key).then(|| &above[key].raw);
-        let is_replaced = over.is_some() || counterpart(*key).is_some_and(|other| is_set(above, other));
+        let is_replaced = over.is_some() || counterparts(*key).iter().any(|other| is_set(above, *other));
         if is_replaced && written.raw != RawValue::Null && over != Some(&written.raw) {
             changed.push(*key);
         }
@@ -124,22 +126,23 @@ fn fill_in(layer: SettingsLayer, lookup: &dyn Lookup) -> Result<SettingsLayer, C
     filled.collect()
 }
 
-/// Puts a later layer over an earlier one, key by key. What is null in the later one changes nothing. A file and a job are
-/// two ways to say what is read, so one of them takes the place of the other.
+/// Puts a later layer over an earlier one, key by key. What is null in the later one changes nothing. A file, a job and a table are
+/// ways to say what is read, so one of them takes the place of the others.
 fn overlay(below: &mut SettingsLayer, above: SettingsLayer) {
     let above: SettingsLayer = above.into_iter().filter(|(_, written)| written.raw != RawValue::Null).collect();
-    for other in above.keys().filter_map(|key| counterpart(*key)) {
-        below.remove(&other);
+    for other in above.keys().flat_map(|key| counterparts(*key)) {
+        below.remove(other);
     }
     below.extend(above);
 }
 
-/// The other way to say the same.
-fn counterpart(key: Key) -> Option<Key> {
+/// The other ways to say the same.
+fn counterparts(key: Key) -> &'static [Key] {
     match key {
-        Key::Input => Some(Key::JobId),
-        Key::JobId => Some(Key::Input),
-        _ => None,
+        Key::Input => &[Key::JobId, Key::Table],
+        Key::JobId => &[Key::Input, Key::Table],
+        Key::Table => &[Key::Input, Key::JobId],
+        _ => &[],
     }
 }
 
@@ -148,12 +151,14 @@ fn is_set(layer: &SettingsLayer, key: Key) -> bool {
 }
 
 impl Config {
-    /// Checks every setting. Only what asks Braze `needs_endpoint`, and a dry run does not.
+    /// Checks every setting. Only what asks Braze `needs_endpoint`, and a dry run does not, but that of a mirror: its state is kept for
+    /// one endpoint.
     pub fn check(layer: &SettingsLayer, needs_endpoint: bool) -> Result<Self, ConfigError> {
         let values = Values::new(layer)?;
         let dry_run = values.flag(Key::DryRun)?;
         let check_only = values.flag(Key::CheckOnly)?;
-        let needs_endpoint = needs_endpoint && (check_only || !dry_run);
+        let is_mirror = values.text(Key::Operation)?.is_some_and(|name| name == MIRROR);
+        let needs_endpoint = needs_endpoint && (check_only || !dry_run || is_mirror);
         values.check_required(needs_endpoint)?;
         let operations = values.operations()?;
         let allow_endpoint = values.list(Key::AllowEndpoint)?;
@@ -173,6 +178,7 @@ impl Config {
                 max_rejected: values.max_rejected()?,
                 removal_limits: values.removal_limits()?,
             },
+            mirror: values.mirror(&operations)?,
             matching: matching::Options { min_match: values.percent(Key::MinMatch)? },
             delivery: delivery::Options {
                 thread_count: values.required_whole(Key::ThreadCount)?,

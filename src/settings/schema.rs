@@ -66,7 +66,16 @@ fn values(kind: ValueKind) -> Value {
         ValueKind::Percent => {
             json!({"type": ["string", "null"], "pattern": format!("^(100|[0-9]?[0-9]) *%$|{TEMPLATE}")})
         }
-        ValueKind::Duration => json!({"type": ["string", "null"], "pattern": format!("^[0-9]+(ms|s|m|h)$|{TEMPLATE}")}),
+        ValueKind::Table => {
+            json!({"type": ["string", "null"], "pattern": format!("^[A-Za-z0-9_]+[.][A-Za-z0-9_]+$|{TEMPLATE}")})
+        }
+        ValueKind::Duration => values(ValueKind::DurationOr(&[])),
+        ValueKind::DurationOr(words) => {
+            let pattern: Vec<_> = words.iter().map(|word| format!("^{word}$|")).collect();
+            // YAML takes off for false.
+            let types = if words.is_empty() { json!(["string", "null"]) } else { json!(["string", "boolean", "null"]) };
+            json!({"type": types, "pattern": format!("^[0-9]+(ms|s|m|h|d)$|{}{TEMPLATE}", pattern.concat())})
+        }
         ValueKind::Flag => json!({
             "type": ["boolean", "string", "null"],
             "pattern": format!("^(true|false)$|{TEMPLATE}"),

@@ -5,7 +5,7 @@ use crate::input::cells::NULL_WORDS;
 use crate::input::formats::format::Format;
 use crate::input::formats::splitter::Quotes;
 use crate::input::near_names::nearest;
-use crate::members::operation::Operation;
+use crate::members::operation::{MIRROR, Operation};
 
 /// More than the number of any job has.
 pub const JOB_DIGITS: usize = 30;
@@ -21,6 +21,8 @@ pub enum ValueKind {
     Segment,
     /// The number of a job: at most [`JOB_DIGITS`] digits.
     JobNumber,
+    /// A table and its database.
+    Table,
     /// One of these names.
     OneOf(fn() -> Vec<&'static str>),
     /// A list, or text with commas.
@@ -37,6 +39,8 @@ pub enum ValueKind {
     Percent,
     /// A whole number with a unit.
     Duration,
+    /// The same, or one of these words.
+    DurationOr(&'static [&'static str]),
     /// `true` or `false`.
     Flag,
 }
@@ -50,8 +54,8 @@ pub enum Unset {
     Means(&'static str),
     /// It is an error.
     Required {
-        /// Unless this is set.
-        or: Option<Key>,
+        /// Unless one of these is set.
+        or: &'static [Key],
         /// How to set it.
         hint: &'static str,
     },
@@ -104,7 +108,7 @@ macro_rules! settings {
 settings! {
     CohortId {
         name: "cohort_id",
-        unset: Unset::Required { or: None, hint: "cohort_id: gold_members, the identifier under which Braze keeps the cohort" },
+        unset: Unset::Required { or: &[], hint: "cohort_id: gold_members, the identifier under which Braze keeps the cohort" },
         examples: &["gold_members"],
         doc: "the cohort's identifier at Braze",
     }
@@ -116,13 +120,13 @@ settings! {
     }
     Operation {
         name: "operation",
-        kind: ValueKind::OneOf(|| [Operation::Add, Operation::Remove].map(Operation::as_str).to_vec()),
+        kind: ValueKind::OneOf(|| vec![Operation::Add.as_str(), Operation::Remove.as_str(), MIRROR]),
         unset: Unset::Required {
-            or: Some(Key::OperationColumn),
-            hint: "operation: add, or operation: remove, or operation_column with the name of the column that says it for each row",
+            or: &[Key::OperationColumn],
+            hint: "operation: add, or operation: remove, or operation: mirror with a table, or operation_column with the name of the column that says it for each row",
         },
         examples: &["add"],
-        doc: "what happens to the members",
+        doc: "what happens to the members; `mirror` keeps the cohort equal to `table`",
     }
     OperationColumn {
         name: "operation_column",
@@ -151,7 +155,7 @@ settings! {
     Endpoint {
         name: "endpoint",
         unset: Unset::Required {
-            or: None,
+            or: &[],
             hint: "endpoint: US-03 or https://rest.iad-03.braze.com, the REST endpoint of your Braze instance, or BRAZE_ENDPOINT in \
                    the environment (for a trial without Braze: --sandbox)",
         },
@@ -186,12 +190,18 @@ settings! {
         name: "input",
         kind: ValueKind::Paths,
         unset: Unset::Required {
-            or: Some(Key::JobId),
-            hint: "input: members.csv, the file with the query's result, or --input PATH, or - for standard input, or \
-                   job_id: ${td.last_job_id}, the Treasure Data job that has the result",
+            or: &[Key::Table, Key::JobId],
+            hint: "table: marketing.gold_members, the table in Treasure Data that has the members, or job_id: ${td.last_job_id}, the job \
+                   there whose result has them, or input: members.csv, a file, or --input PATH, or - for standard input",
         },
         examples: &["members.csv", "part-*.csv.gz"],
         doc: "the result; several files are read as one, and `-` is standard input",
+    }
+    Table {
+        name: "table",
+        kind: ValueKind::Table,
+        examples: &["marketing.gold_members"],
+        doc: "the table in Treasure Data that has the members, in the place of `input`; needs `TD_API_KEY`",
     }
     JobId {
         name: "job_id",
@@ -262,6 +272,42 @@ settings! {
         kind: ValueKind::Whole(0, u64::MAX),
         examples: &["1200"],
         doc: "exactly so many removals are meant in spite of these limits; for one run",
+    }
+    StateTable {
+        name: "state_table",
+        kind: ValueKind::Table,
+        unset: Unset::Means("beside `table`"),
+        examples: &["marketing.state_of_gold_members"],
+        doc: "of a mirror: database and beginning of the name of the tables that keep what was sent; it holds identifiers",
+    }
+    MaxRemovals {
+        name: "max_removals",
+        kind: ValueKind::Share,
+        unset: Unset::Means("20 %, at least 1,000"),
+        examples: &["500", "5%"],
+        doc: "of a mirror: if more identifiers than that would leave, nothing is changed",
+    }
+    MaxAdditions {
+        name: "max_additions",
+        kind: ValueKind::Share,
+        unset: Unset::Means("100 %, at least 1,000"),
+        examples: &["100000", "50%"],
+        doc: "of a mirror: if more identifiers than that would enter, nothing is changed; a first run has no such limit",
+    }
+    Refresh {
+        name: "refresh",
+        kind: ValueKind::DurationOr(&["off", "all"]),
+        unset: Unset::Default("30d"),
+        examples: &["90d", "off"],
+        doc: "of a mirror: who is in the cohort is sent again once in this time, as Braze drops identifiers that it does not know yet; \
+              `all` sends everybody now",
+    }
+    KeyRotated {
+        name: "key_rotated",
+        kind: ValueKind::Flag,
+        unset: Unset::Default("false"),
+        examples: &["true"],
+        doc: "of a mirror, for one run: `BRAZE_CLIENT_SECRET` is another one of the same workspace",
     }
     MinMatch {
         name: "min_match",
@@ -385,11 +431,15 @@ impl Setting {
             ValueKind::Whole(from, to) => whole(from, to),
             ValueKind::Share => "a whole number, or a percentage such as 5%".to_owned(),
             ValueKind::Percent => "a percentage such as 80%".to_owned(),
-            ValueKind::Duration => "a duration such as 30s, 15m or 23h, longer than nothing".to_owned(),
+            ValueKind::Table => "database.table, each of letters, digits and _".to_owned(),
+            ValueKind::Duration => DURATION.to_owned(),
+            ValueKind::DurationOr(words) => format!("{DURATION}, or {}", words.join(" or ")),
             ValueKind::Flag => "true or false".to_owned(),
         }
     }
 }
+
+const DURATION: &str = "a duration such as 30s, 15m, 23h or 30d, longer than nothing";
 
 /// A whole number in this range, for a message.
 pub fn whole(from: u64, to: u64) -> String {

@@ -8,6 +8,7 @@ use super::ConfigError;
 use super::raw::{Located, Origin, RawValue, SettingsLayer};
 use super::setting::{JOB_DIGITS, Key, SETTINGS, Setting, Unset, ValueKind, placeholder};
 use super::template::is_template;
+use crate::input::TableName;
 use crate::input::near_names::nearest;
 use crate::secret::{holds_a_secret, redacted};
 
@@ -42,9 +43,7 @@ impl Values {
         let is_set = |key: &Key| self.written(*key).is_some();
         let is_missing = |setting: &&Setting| match setting.unset {
             Unset::Required { or, .. } => {
-                !is_set(&setting.key)
-                    && !or.as_ref().is_some_and(is_set)
-                    && (needs_endpoint || setting.key != Key::Endpoint)
+                !is_set(&setting.key) && !or.iter().any(is_set) && (needs_endpoint || setting.key != Key::Endpoint)
             }
             Unset::Default(_) | Unset::Means(_) => false,
         };
@@ -95,6 +94,11 @@ impl Values {
         self.get(key, parse_duration)
     }
 
+    /// What `read` makes of a value.
+    pub fn read<T>(&self, key: Key, read: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
+        self.get(key, read)?.ok_or_else(|| missing(vec![key]))
+    }
+
     pub fn required_duration(&self, key: Key) -> Result<Duration, ConfigError> {
         self.duration(key)?.ok_or_else(|| missing(vec![key]))
     }
@@ -112,6 +116,11 @@ impl Values {
             Some(percent) => Some((percent, true)),
             None => parse_digits(text).map(|count| (count, false)),
         })
+    }
+
+    /// A table and its database.
+    pub fn table(&self, key: Key) -> Result<Option<TableName>, ConfigError> {
+        self.get(key, TableName::parse)
     }
 
     /// So many of a hundred.
@@ -186,6 +195,8 @@ fn structured(raw: &RawValue, kind: ValueKind) -> RawValue {
     let begins = match kind {
         ValueKind::List | ValueKind::Paths => '[',
         ValueKind::Map => '{',
+        // YAML as Digdag reads it takes `off` for that.
+        ValueKind::DurationOr(_) if *raw == RawValue::Bool(false) => return RawValue::Text("off".to_owned()),
         _ => return raw.clone(),
     };
     let json = match raw {
@@ -246,7 +257,7 @@ fn parse_percent(text: &str) -> Option<u64> {
     parse_digits(text.strip_suffix('%')?.trim()).filter(|percent| *percent <= 100)
 }
 
-/// `500ms`, `30s`, `15m`, `23h`; not nothing.
+/// `500ms`, `30s`, `15m`, `23h`, `30d`; not nothing.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (digits, seconds) = match text.trim() {
         text if text.ends_with("ms") => {
@@ -255,6 +266,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         text if text.ends_with('s') => (&text[..text.len() - 1], 1),
         text if text.ends_with('m') => (&text[..text.len() - 1], 60),
         text if text.ends_with('h') => (&text[..text.len() - 1], 3600),
+        text if text.ends_with('d') => (&text[..text.len() - 1], 86_400),
         _ => return None,
     };
     let count = parse_digits(digits).filter(|count| (1..=1_000_000).contains(count))?;
@@ -339,7 +351,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case(json!({"operation": "ad"}), "operation has to be 'add' or 'remove', not 'ad'")]
+    #[case(json!({"operation": "ad"}), "operation has to be 'add', 'remove' or 'mirror', not 'ad'")]
     #[case(json!({"thread_count": 0}), "from 1 to 256")]
     #[case(json!({"thread_count": "many"}), "thread_count has to be a whole number from 1 to 256, not 'many'")]
     #[case(json!({"thread_count": 2.5}), "not a number that is not written in plain digits")]
@@ -371,6 +383,15 @@ mod tests {
     #[case(json!({"job_id": 1, "columns": "user_ids"}), "columns is set beside job_id")]
     #[case(json!({"job_id": 1, "format": "csv"}), "format is set beside job_id")]
     #[case(json!({"allow_endpoint": ["a.example", 1.5]}), "has to be text")]
+    #[case(json!({"table": "gold"}), "table has to be database.table")]
+    #[case(json!({"table": "a.b\"; DROP"}), "table has to be database.table")]
+    #[case(json!({"table": "a.b"}), "input is set beside table")]
+    #[case(json!({"table": "a.b", "input": null, "job_id": 1}), "job_id is set beside table")]
+    #[case(json!({"operation": "mirror"}), "needs table")]
+    #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "expected_rows": 1}), "is not for operation: mirror")]
+    #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "refresh": "soon"}), "or off or all, not 'soon'")]
+    #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "refresh": "5ms"}), "not '5ms'")]
+    #[case(json!({"max_removals": 5}), "is for operation: mirror")]
     #[case(json!({"possible_count": 5}), "needs wanted_count")]
     #[case(json!({"wanted_count": 5}), "needs possible_count")]
     #[case(json!({"allow_removals": 5}), "needs possible_count and wanted_count")]

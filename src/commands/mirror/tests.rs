@@ -7,13 +7,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::braze::body::Credentials;
-use crate::commands::pipeline::{Target, plan};
 use crate::http::endpoint::Endpoint;
 use crate::http::{Http, Network};
 use crate::input::formats::format::FormatHint;
 use crate::input::source::Input;
+use crate::input::{MaxRejected, ReadableInput};
 use crate::mirror::limits::Limits as ChangeLimits;
-use crate::mirror::warehouse::{Changes, Counts, Listing, Name, Renamed, Table, Times};
+use crate::mirror::warehouse::{Changes, Counts, Listing, Name, Refused, Renamed, Table, Times};
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
 use crate::settings::Config;
@@ -72,7 +72,7 @@ impl Memory {
 }
 
 impl Warehouse for Memory {
-    type Rows = ReadableInput;
+    type Rows = ChangedRows;
     type Error = Stopped;
 
     fn now(&self) -> Duration {
@@ -108,7 +108,7 @@ impl Warehouse for Memory {
         Ok(Some(self.make(State { rows, wanted, confirmed })))
     }
 
-    fn changes(&mut self, work: &Table) -> Result<Changes<ReadableInput>, Stopped> {
+    fn changes(&mut self, work: &Table) -> Result<Changes<ChangedRows>, Stopped> {
         let state = self.state(work);
         let removals: Row = all(&state.rows).difference(&state.wanted).copied().collect();
         let additions: Row = state.wanted.difference(&state.confirmed).copied().collect();
@@ -122,7 +122,8 @@ impl Warehouse for Memory {
         }
         fs::write(&path, text).unwrap();
         let input = Input::from_text(path.to_str().unwrap());
-        let rows = ReadableInput { input, format_hint: FormatHint::default(), expected_rows: None };
+        let input = ReadableInput { input, format_hint: FormatHint::default(), expected_rows: None };
+        let rows = ChangedRows { input, labels: vec!["email".to_owned()] };
         let (left, entered) = (removals.len() as u64, additions.len() as u64);
         let counts = Counts {
             before: state.confirmed.len() as u64 + left,
@@ -193,12 +194,16 @@ impl Braze {
         let config = Config::check(&layer, false).unwrap();
         let endpoint = Endpoint::of_sandbox(self.sandbox.endpoint());
         let post = Http::new(2, Network::default());
-        let plan = plan(&config, &endpoint, &self.credentials, None);
+        let make_plan = |config: &Config| plan(config, &endpoint, &self.credentials, None);
         let seconds = Duration::from_secs;
         let times =
             Times { request_timeout: seconds(60), longest_try: seconds(130), grace: seconds(120), stale: seconds(5) };
         let mut context = RunContext::new(config, Target::Braze, None);
-        mirror(&mut context, memory, (&post, plan, endpoint.as_str()), &Rules { limits, times }).unwrap()
+        let recipient = Recipient { post: &post, plan: &make_plan, name: endpoint.as_str(), matching: None };
+        let rules = Rules { limits, max_rejected: MaxRejected::Default, times };
+        let (mut outcome, record) = mirror(&mut context, memory, &recipient, &rules).unwrap();
+        outcome.report.mirror = Some(MirrorReport { counts: record.counts, ..MirrorReport::default() });
+        (outcome, record)
     }
 
     fn cohort(&self) -> Option<CohortView> {

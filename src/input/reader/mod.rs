@@ -58,7 +58,7 @@ impl Pass {
     pub fn first(operations: &Operations) -> Self {
         match operations {
             Operations::One(operation) => Self::Every(*operation),
-            Operations::Column(_) => Self::Judging,
+            Operations::Column(_) | Operations::Mirror => Self::Judging,
         }
     }
 

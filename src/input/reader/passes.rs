@@ -53,7 +53,7 @@ pub fn open(
             Ok((first(looked_at)?, LaterPasses::Same(later(Pass::Again(*operation), sent))))
         }
         Operations::One(_) => Ok((first(sources)?, LaterPasses::None)),
-        Operations::Column(_) => {
+        Operations::Column(_) | Operations::Mirror => {
             let [judged, removals, additions] = sources.repeated()?;
             let rest = LaterPasses::Both {
                 removals: later(Pass::Removals, removals),

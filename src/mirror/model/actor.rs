@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::replay::Replay;
 use super::world::{Ids, Key};
+use crate::input::MaxRejected;
 use crate::mirror::limits::{Limit, Limits};
 use crate::mirror::run::{Conclusion, Record, Rules, run};
 use crate::mirror::warehouse::{Renamed, Times};
@@ -168,7 +169,8 @@ impl Actor {
         };
         let live = live.map(|answer| (answer, now));
         let replay = RefCell::new(Replay { actor: self, at: 0, live, now, times });
-        let ended = run(&mut &replay, &mut &replay, &Rules { limits, times: real }, &mut Record::default());
+        let rules = Rules { limits, max_rejected: MaxRejected::Default, times: real };
+        let ended = run(&mut &replay, &mut &replay, &rules, &mut Record::default());
         if let Ok(conclusion) = ended {
             self.end = Some(End::Concluded(conclusion));
         }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::input::cells::{Cell, NULL_WORDS, NullWords, examine};
 
-fn place(table: &str) -> Place {
-    Place { database: "a b".to_owned(), table: table.to_owned() }
+fn place(table: &str) -> TableName {
+    TableName { database: "a b".to_owned(), table: table.to_owned() }
 }
 
 fn column(name: &str, kind: &str, column_type: ColumnType) -> Column {
@@ -50,7 +50,7 @@ fn the_first_line_says_who_issues_it_and_for_which_cohort() {
 fn the_members_and_the_version_before_are_read_once() {
     let build = statements(Refresh::Every(60)).build(Some(&place("before")), &place("work"));
     for table in ["members", "before", "work"] {
-        assert_eq!(build.matches(&place(table).sql()).count(), 1, "{build}");
+        assert_eq!(build.matches(&qualified(&place(table))).count(), 1, "{build}");
     }
 }
 

@@ -86,7 +86,11 @@ fn with(name: &str, value: Value) -> Value {
         settings["possible_count"] = json!(1);
         settings["wanted_count"] = json!(1);
     }
-    if name == "job_id" {
+    if ["operation", "state_table", "max_removals", "max_additions", "refresh", "key_rotated"].contains(&name) {
+        settings["operation"] = json!("mirror");
+        settings["table"] = json!("a.b");
+    }
+    if name == "table" || settings["table"].is_string() || name == "job_id" {
         settings["columns"] = Value::Null;
         settings["input"] = Value::Null;
     }
@@ -116,7 +120,7 @@ fn every_setting_is_in_it_with_type_description_and_examples_that_can_be_used() 
 
 #[test]
 fn its_defaults_are_those_that_are_used() {
-    let unset = json!({"cohort_id": "c", "operation": "add", "input": "a.csv"});
+    let unset = json!({"cohort_id": "c", "operation": "mirror", "table": "a.b"});
     let mut set = unset.clone();
     for (name, property) in schema()["properties"].as_object().unwrap() {
         if let Some(default) = property.get("default") {
@@ -225,14 +229,19 @@ fn documentation(setting: &Setting) -> String {
         ValueKind::Whole(from, to) => format!("{from} to {to}"),
         ValueKind::Share => such_as("a whole number, or a percentage"),
         ValueKind::Percent => such_as("a percentage"),
+        ValueKind::Table => such_as("`database.table`"),
         ValueKind::Duration => such_as("a duration"),
+        ValueKind::DurationOr(words) => format!("{}, or {}", such_as("a duration"), quoted(words)),
         ValueKind::Flag => "`true` or `false`".to_owned(),
     };
     let unset = match setting.unset {
         Unset::Default(value) => format!("`{value}`"),
         Unset::Means(words) => words.to_owned(),
-        Unset::Required { or: None, .. } => "required".to_owned(),
-        Unset::Required { or: Some(other), .. } => format!("this or `{}` is required", other.name()),
+        Unset::Required { or: [], .. } => "required".to_owned(),
+        Unset::Required { or, .. } => {
+            let others: Vec<_> = or.iter().map(|other| format!("`{}`", other.name())).collect();
+            format!("this or {} is required", others.join(" or "))
+        }
     };
     let variable = setting.variable.map_or_else(String::new, |name| format!(", or `{name}` in the environment"));
     format!("| `{}` | {values}; {unset}{variable} | {} |", setting.name, setting.doc)

@@ -11,6 +11,7 @@ use td_braze_cohort::commands::CommandError;
 use td_braze_cohort::commands::exit::Exit;
 use td_braze_cohort::commands::outcome::{Api, Stop};
 use td_braze_cohort::commands::pipeline::Outcome;
+use td_braze_cohort::commands::table::TableError;
 use td_braze_cohort::delivery::counts::DeliveryCounts;
 use td_braze_cohort::delivery::failed_file::FailuresError;
 use td_braze_cohort::http::connect_proxy::{TunnelError, way_out};
@@ -18,7 +19,8 @@ use td_braze_cohort::http::endpoint::Endpoint;
 use td_braze_cohort::http::resolver::LookupError;
 use td_braze_cohort::http::tls::{CertificateRefused, reason};
 use td_braze_cohort::http::{Answer, HttpError};
-use td_braze_cohort::input::columns::HeaderError;
+use td_braze_cohort::input::TableName;
+use td_braze_cohort::input::columns::{HeaderError, Names};
 use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputError;
 use td_braze_cohort::input::removals::TooMany;
@@ -26,6 +28,7 @@ use td_braze_cohort::matching::TooFew;
 use td_braze_cohort::members::operation::{Operation, Operations};
 use td_braze_cohort::mirror::limits::Exceeded;
 use td_braze_cohort::mirror::run::Conclusion;
+use td_braze_cohort::mirror::treasure_data::{Fact, MirrorError};
 use td_braze_cohort::report::Report;
 use td_braze_cohort::retry::Failure;
 use td_braze_cohort::treasure_data::answer::of_answer;
@@ -152,8 +155,31 @@ fn mirrors() -> Vec<Stop> {
         Conclusion::Undelivered,
         Conclusion::TooManyRefused,
         Conclusion::Unknown,
+        Conclusion::Rejected { cells: 4711, rows: 10_000 },
     ];
-    conclusions.into_iter().map(Stop::Mirror).collect()
+    let facts = [Fact::Tables, Fact::Rename, Fact::List, Fact::DomainKey, Fact::ToBase];
+    let table = |key: &str| format!("braze_gold_ec9fb52e_{key}_2");
+    let errors = [
+        MirrorError::OtherKey { table: table("9aa4320c") },
+        MirrorError::OtherKeys { tables: vec![table("9aa4320c"), table("11111111")] },
+        MirrorError::Unexpected { said: "a count is no number".to_owned() },
+    ];
+    let errors = errors.into_iter().chain(facts.map(|fact| MirrorError::Fact { fact }));
+    conclusions.into_iter().map(Stop::Mirror).chain(errors.map(Stop::MirrorError)).chain(tables()).collect()
+}
+
+fn tables() -> [Stop; 4] {
+    let table = || TableName { database: "marketing".to_owned(), table: "gold_members".to_owned() };
+    let header = Names::default().find_all(&["user_id".to_owned()]).unwrap_err();
+    let of_type =
+        |found: &str| TableError::ColumnType { table: table(), column: "user_ids".into(), found: found.into() };
+    [
+        TableError::Unknown { table: table() },
+        TableError::Header { table: table(), error: Box::new(header) },
+        of_type("double"),
+        of_type("array<string>"),
+    ]
+    .map(Stop::Table)
 }
 
 fn jobs() -> Vec<Stop> {

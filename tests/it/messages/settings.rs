@@ -281,6 +281,7 @@ fn parameters() -> Vec<String> {
 
 fn other() -> Vec<CommandError> {
     vec![
+        ConfigError::MirrorInSandbox.into(),
         ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }.into(),
         ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
         CommandError::Init { problem: "braze_gold exists; nothing in it is changed".into() },

@@ -1,0 +1,166 @@
+//! Sends a mirror's changes with an upload's means, and looks after the state meanwhile.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+
+use crate::commands::outcome::Stop;
+use crate::commands::phases::{Upload, look_at};
+use crate::commands::pipeline::is_stopped;
+use crate::delivery::Shared;
+use crate::input::MaxRejected;
+use crate::input::columns::Names;
+use crate::input::error::InputError;
+use crate::input::reader::{Limits, Pass, Reader};
+use crate::input::source::Sources;
+use crate::members::batch::{Batch, CAPACITY};
+use crate::members::operation::Operation;
+use crate::mirror::run::Conclusion;
+use crate::mirror::treasure_data::ChangedRows;
+use crate::mirror::warehouse::{Look, Refused, Sender, Settled};
+use crate::retry::RateLimiter;
+
+/// So many looks there are in the time that one of them allows.
+const LOOKS: u32 = 4;
+/// A look that shows nothing good is repeated after this.
+const UNCLEAR_AGAIN: Duration = Duration::from_secs(1);
+
+/// Sends changes with an upload's means. Why it stopped, if it did, is what it returns.
+pub struct BrazeSender<'a> {
+    /// The means.
+    pub upload: Upload<'a>,
+    /// What the columns of the changes are called.
+    pub names: &'a Names,
+    /// How long a look allows requests.
+    pub request_timeout: Duration,
+}
+
+/// What a run's error is: the first reason to stop.
+pub type Stopped = Box<Stop>;
+
+impl Sender<ChangedRows> for BrazeSender<'_> {
+    type Error = Stopped;
+
+    fn send(
+        &mut self,
+        operation: Operation,
+        rows: &ChangedRows,
+        look: &mut dyn FnMut() -> Result<Look, Stopped>,
+    ) -> Result<Settled, Stopped> {
+        let limiter = Arc::clone(self.upload.limiter);
+        let (before, refused_before) = (undelivered(self.upload.shared), self.upload.shared.refused_parts().len());
+        limiter.permit_until(Duration::ZERO);
+        let mut eyes = Eyes { limiter: &limiter, every: self.request_timeout / LOOKS, is_taken_over: false };
+        // Nothing is read before the first look.
+        let first = eyes.look(look)?;
+        if !eyes.is_taken_over {
+            let reader = self.open(operation, rows).map_err(|error| Box::new(Stop::Input(error)))?;
+            let upload = &mut self.upload;
+            thread::scope(|scope| {
+                let (at_work, done) = bounded::<()>(0);
+                scope.spawn(move || {
+                    upload.send(reader);
+                    drop(at_work);
+                });
+                eyes.watch(first, &done, look);
+            });
+            self.upload.plan.first_call = None;
+        }
+        if let Some(stop) = limiter.take_stop().filter(|_| !eyes.is_taken_over) {
+            return Err(Box::new(stop));
+        }
+        let shared = self.upload.shared;
+        Ok(Settled {
+            refused: shared.refused_parts().iter().skip(refused_before).flat_map(refused).collect(),
+            undelivered: undelivered(shared) - before,
+            // By the clock that counts sleep, and rather too late than too early.
+            unanswered: limiter.last_unanswered().map(|last| last + limiter.with_sleep().saturating_sub(limiter.now())),
+            is_taken_over: eyes.is_taken_over,
+        })
+    }
+}
+
+impl BrazeSender<'_> {
+    /// Asks Braze whom it knows of those that are to be added, if it is to be asked.
+    pub fn ask(&mut self, rows: &ChangedRows) -> Result<(), Stopped> {
+        let Some(matching) = self.upload.matching else { return Ok(()) };
+        let reader = self.open(Operation::Add, rows).map_err(|error| Box::new(Stop::Input(error)))?;
+        let found = look_at(reader, Some(matching.sampler()), self.upload.limiter, || {})?;
+        if let Some(stop) = self.upload.limiter.take_stop() {
+            return Err(Box::new(stop));
+        }
+        let (figures, too_few) = matching.judge(found.samples)?;
+        self.upload.matched = Some(figures);
+        too_few.map_or(Ok(()), |error| Err(Box::new(error.into())))
+    }
+
+    /// The rows of one operation. What a warehouse has judged by the rules for identifiers is not rejected here: one cell would be a
+    /// defect.
+    fn open(&self, operation: Operation, rows: &ChangedRows) -> Result<Reader, InputError> {
+        let rows = &rows.input;
+        let limits =
+            Limits { expected_rows: rows.expected_rows, max_rejected: MaxRejected::Count(0), batch_size: CAPACITY };
+        let pass = match operation {
+            Operation::Remove => Pass::Removals,
+            Operation::Add => Pass::Additions,
+        };
+        let sources = Sources::find(&rows.input, &rows.format_hint, &is_stopped(self.upload.limiter))?;
+        let counted = self.upload.shared.input().clone();
+        Ok(Reader::new(sources, self.names, limits, pass)?.counting_on(counted))
+    }
+}
+
+/// Looks at the tables while requests are sent.
+struct Eyes<'a> {
+    limiter: &'a RateLimiter<Stop>,
+    every: Duration,
+    is_taken_over: bool,
+}
+
+impl Eyes<'_> {
+    /// Looks once; says when to look again.
+    fn look(&mut self, look: &mut dyn FnMut() -> Result<Look, Stopped>) -> Result<Duration, Stopped> {
+        match look()? {
+            Look::Until(until) => self.limiter.permit_until(until),
+            Look::Unclear => return Ok(self.every.min(UNCLEAR_AGAIN)),
+            Look::TakenOver => {
+                self.is_taken_over = true;
+                self.limiter.stop(Stop::Mirror(Conclusion::TakenOver));
+            }
+        }
+        Ok(self.every)
+    }
+
+    /// Looks until all is sent. A look that fails stops it.
+    fn watch(
+        &mut self,
+        first: Duration,
+        done: &crossbeam_channel::Receiver<()>,
+        look: &mut dyn FnMut() -> Result<Look, Stopped>,
+    ) {
+        let mut pause = first;
+        while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(pause) {
+            if self.limiter.is_stopped() {
+                continue;
+            }
+            match self.look(look) {
+                Ok(next) => pause = next,
+                Err(stop) => self.limiter.stop(*stop),
+            }
+        }
+    }
+}
+
+/// Read, and neither delivered nor refused.
+fn undelivered(shared: &Shared) -> u64 {
+    let sent = shared.sent();
+    shared.input().identifiers().saturating_sub(sent.delivered + sent.refused)
+}
+
+fn refused(part: &Batch) -> impl Iterator<Item = Refused> {
+    let operation = part.operation();
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    part.identifiers().map(move |(kind, value)| Refused { operation, kind, value: text(value) })
+}

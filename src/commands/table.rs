@@ -1,0 +1,139 @@
+//! A table of members in Treasure Data: which of its columns are read, and by which statement.
+
+use log::info;
+use thiserror::Error;
+
+use crate::commands::outcome::Stop;
+use crate::http::Http;
+use crate::input::TableName;
+use crate::input::columns::{HeaderError, Names};
+use crate::input::near_names::NearMiss;
+use crate::mirror::sql::{Column, ColumnType};
+use crate::retry::Stopped;
+use crate::treasure_data::tables::{Api, SchemaColumn};
+
+/// Why a table cannot be read.
+#[derive(Debug, Error)]
+pub enum TableError {
+    /// There is none.
+    #[error(
+        "there is no table {table} in Treasure Data: check table (database.table), that the task before has made it, that TD_API_SERVER is \
+         the site of its account, and that the user of TD_API_KEY may see it"
+    )]
+    Unknown {
+        /// As it is set.
+        table: TableName,
+    },
+    /// None of its columns is wanted, or one that is wanted is not there.
+    #[error("the table {table}: {error}")]
+    Header {
+        /// As it is set.
+        table: TableName,
+        /// What is wrong with the names.
+        error: Box<HeaderError>,
+    },
+    /// Identifiers are text or whole numbers.
+    #[error(
+        "the table {table}: the column '{column}' is {found}, and identifiers are text or whole numbers: write {} in its query",
+        cast(.column, .found)
+    )]
+    ColumnType {
+        /// As it is set.
+        table: TableName,
+        /// Which column.
+        column: String,
+        /// What Treasure Data calls its type.
+        found: String,
+    },
+}
+
+fn cast(column: &str, found: &str) -> String {
+    let whole = if matches!(found, "double" | "float") {
+        format!("CAST(\"{column}\" AS BIGINT)")
+    } else {
+        format!("\"{column}\"")
+    };
+    format!("CAST({whole} AS VARCHAR) AS \"{column}\"")
+}
+
+/// The columns of a table that matter.
+pub struct TableColumns {
+    /// Those of identifiers, and the one that says the operation.
+    pub used: Vec<Column>,
+    /// Columns that are ignored, and nearly have the name of one that is not.
+    pub near: Vec<NearMiss>,
+    /// How many there are.
+    pub width: usize,
+}
+
+/// Asks for the columns of a table. Why it cannot be read is in the limiter.
+pub fn columns(api: &Api<'_, Stop, Http>, table: &TableName, names: &Names) -> Result<TableColumns, Stopped> {
+    let schema = api.schema(&table.database, &table.table)?;
+    let found = schema.ok_or_else(|| TableError::Unknown { table: table.clone() });
+    let columns = found.and_then(|schema| usable(table, &schema, names)).map_err(|error| {
+        api.limiter().stop(error.into());
+        Stopped
+    })?;
+    info!("the table {table} has {} columns, of which {} are read", columns.width, columns.used.len());
+    Ok(columns)
+}
+
+fn usable(table: &TableName, schema: &[SchemaColumn], names: &Names) -> Result<TableColumns, TableError> {
+    let header: Vec<_> = schema.iter().map(|(name, _)| name.clone()).collect();
+    let found = names.find_all(&header);
+    let columns = found.map_err(|error| TableError::Header { table: table.clone(), error: Box::new(error) })?;
+    let outputs = names.outputs();
+    let operation = columns.operation.zip(names.operation.as_ref());
+    let wanted = columns.used.iter().map(|(index, kind)| (*index, &outputs[kind.index()])).chain(operation);
+    let used = wanted.map(|(index, kind)| {
+        let (name, found) = &schema[index];
+        let column_type = match found.as_str() {
+            "string" | "varchar" => ColumnType::Text,
+            "long" | "int" | "bigint" | "integer" | "smallint" | "tinyint" => ColumnType::Whole,
+            _ => {
+                let (column, found) = (name.clone(), found.clone());
+                return Err(TableError::ColumnType { table: table.clone(), column, found });
+            }
+        };
+        Ok(Column { name: name.clone(), kind: kind.clone(), column_type })
+    });
+    Ok(TableColumns { used: used.collect::<Result<_, _>>()?, near: columns.near, width: columns.width })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn found(columns: &[(&str, &str)], names: &Names) -> Result<Vec<(String, ColumnType)>, String> {
+        let schema: Vec<_> = columns.iter().map(|(name, of)| ((*name).to_owned(), (*of).to_owned())).collect();
+        let table = TableName::parse("marketing.gold").unwrap();
+        let columns = usable(&table, &schema, names).map_err(|error| error.to_string())?;
+        Ok(columns.used.into_iter().map(|column| (column.kind, column.column_type)).collect())
+    }
+
+    fn names() -> Names {
+        let mapping = vec![("mail".to_owned(), "email".to_owned())];
+        Names { aliases: vec!["email".to_owned()], mapping, ..Names::default() }
+    }
+
+    #[test]
+    fn text_and_whole_numbers_are_read_and_the_rest_is_left_alone() {
+        let columns = found(&[("time", "long"), ("user_ids", "long"), ("mail", "string"), ("x", "double")], &names());
+        let expected = [("user_ids", ColumnType::Whole), ("email", ColumnType::Text)];
+        assert_eq!(columns, Ok(expected.map(|(kind, of)| (kind.to_owned(), of)).to_vec()));
+    }
+
+    #[rstest]
+    #[case::double(&[("user_ids", "double"), ("email", "string")], "CAST(CAST(\"user_ids\" AS BIGINT) AS VARCHAR)")]
+    #[case::list(&[("user_ids", "array<string>"), ("email", "string")], "is array<string>")]
+    #[case::renamed(&[("user_ids", "string"), ("emial", "string")], "SELECT \"emial\" AS email")]
+    #[case::none(&[("user_id", "string"), ("email", "string")], "")]
+    #[case::nobody(&[("user_id", "string")], "did you mean 'user_ids'")]
+    fn a_column_that_cannot_be_read_is_named(#[case] columns: &[(&str, &str)], #[case] said: &str) {
+        match found(columns, &Names { mapping: Vec::new(), ..names() }) {
+            Ok(_) => assert!(said.is_empty()),
+            Err(error) => assert!(!said.is_empty() && error.contains(said), "{error}"),
+        }
+    }
+}
