@@ -158,7 +158,7 @@ impl Config {
         let dry_run = values.flag(Key::DryRun)?;
         let check_only = values.flag(Key::CheckOnly)?;
         let is_mirror = values.text(Key::Operation)?.is_some_and(|name| name == MIRROR);
-        let needs_endpoint = needs_endpoint && (check_only || is_mirror || !dry_run);
+        let needs_endpoint = needs_endpoint && (check_only || !dry_run || is_mirror);
         values.check_required(needs_endpoint)?;
         let operations = values.operations()?;
         let allow_endpoint = values.list(Key::AllowEndpoint)?;
