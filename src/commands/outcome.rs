@@ -299,14 +299,24 @@ fn refusal_text(refusal: &Refusal, address: &str) -> String {
             "Braze refused the call to {address} for good ({said}): correct the setting that it names, such as cohort_id; where it \
              names none, ask Braze what it means"
         ),
-        Refusal::NotFound => format!(
-            "{address} does not exist (404): check partner (treasure_data, or the name that Braze gave you) and endpoint"
-        ),
+        Refusal::NotFound => match partner(address) {
+            Some((endpoint, partner)) => format!(
+                "Braze has no partner '{partner}' at {endpoint} (404): set `partner` to the name that Braze gave you with your partner key, \
+                 and check endpoint"
+            ),
+            None => format!("{address} does not exist (404): check endpoint"),
+        },
         Refusal::NotBraze(said) => format!(
             "the answer from {address} is not Braze's: {said} (check endpoint, and what stands before it: a proxy, a firewall)"
         ),
         Refusal::Configuration(said) => format!("{address}: {said}"),
     }
+}
+
+/// The endpoint and the partner of an address of the cohort API.
+fn partner(address: &str) -> Option<(&str, &str)> {
+    let (endpoint, path) = address.split_once("/partners/")?;
+    Some((endpoint, path.split('/').next()?))
 }
 
 #[cfg(test)]

@@ -394,6 +394,7 @@ impl RunContext {
             removals.map(|phase| if is_dry { PhaseReport { sent: DeliveryCounts::default(), ..phase } } else { phase });
         let mut report = Report {
             cohort_id: self.config.braze.cohort_id.clone(),
+            partner: self.config.braze.partner.clone(),
             operations: self.config.operations.clone(),
             labels: self.config.input.names.aliases.clone(),
             input,
@@ -404,6 +405,7 @@ impl RunContext {
             exit_code: 0,
             mirror: None,
             dry_run,
+            is_check: false,
             ignored_parameters: Vec::new(),
             job: self.job.clone(),
         };

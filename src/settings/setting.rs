@@ -373,6 +373,13 @@ settings! {
         examples: &["true"],
         doc: "everything but requests to Braze, as with `--dry-run`; needs no credentials of Braze's",
     }
+    CheckOnly {
+        name: "check_only",
+        kind: ValueKind::Flag,
+        unset: Unset::Default("false"),
+        examples: &["true"],
+        doc: "settings, input and credentials are checked, as with the command `check`, and no member is sent; goes before `dry_run`",
+    }
 }
 
 impl Key {

@@ -28,7 +28,7 @@ impl Values {
                 return Err(ConfigError::Misplaced { key: *key, origin: origin.clone() });
             }
             if raw.has_text(&placeholder::is) {
-                return Err(ConfigError::Placeholder { name: key.name(), origin: origin.clone() });
+                return Err(ConfigError::Placeholder { name: key.name().to_owned(), origin: origin.clone() });
             }
             if raw.has_text(&is_template) {
                 return Err(ConfigError::Unfilled { key: *key, origin: origin.clone() });

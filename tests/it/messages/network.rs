@@ -268,6 +268,7 @@ fn incomplete() -> Vec<String> {
     let outcome = |sent: DeliveryCounts, exit: Exit, stop| {
         let report = Report {
             cohort_id: "vip".into(),
+            partner: "treasure_data".into(),
             operations: Operations::One(Operation::Add),
             labels: Vec::new(),
             input: InputCounts { user_ids: 5000, ..InputCounts::new(0) },
@@ -278,6 +279,7 @@ fn incomplete() -> Vec<String> {
             exit_code: exit.code(),
             mirror: None,
             dry_run: None,
+            is_check: false,
             job: None,
             ignored_parameters: Vec::new(),
         };

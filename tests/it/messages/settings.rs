@@ -287,7 +287,7 @@ fn other() -> Vec<CommandError> {
         ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
         CommandError::Init { problem: "braze_gold exists; nothing in it is changed".into() },
         ConfigError::Placeholder {
-            name: "cohort_id",
+            name: "cohort_id".into(),
             origin: Origin::File { path: "config/cohort.yml".into(), line: Some(2) },
         }
         .into(),
