@@ -252,27 +252,6 @@ settings! {
         examples: &["0", "5%"],
         doc: "more rejected rows and cells stop the run",
     }
-    PossibleCount {
-        name: "possible_count",
-        kind: ValueKind::Whole(0, u64::MAX),
-        unset: Unset::Means("unchecked"),
-        examples: &["${td.last_results.possible}"],
-        doc: "of a delta with `operation_column`: how many may be members before it",
-    }
-    WantedCount {
-        name: "wanted_count",
-        kind: ValueKind::Whole(0, u64::MAX),
-        unset: Unset::Means("unchecked"),
-        examples: &["${td.last_results.wanted}"],
-        doc: "of the same delta: how many are to be members after it. Where nobody is wanted, fewer than half of the possible ones \
-              are, or more than 1,000 and 20 % of them would be removed, nothing is sent",
-    }
-    AllowRemovals {
-        name: "allow_removals",
-        kind: ValueKind::Whole(0, u64::MAX),
-        examples: &["1200"],
-        doc: "exactly so many removals are meant in spite of these limits; for one run",
-    }
     StateTable {
         name: "state_table",
         kind: ValueKind::Table,

@@ -45,7 +45,6 @@ mod parent;
 mod places;
 mod proxy;
 mod rates;
-mod removals;
 mod retries;
 mod rig;
 mod sandbox_command;
