@@ -1,4 +1,8 @@
+#!/usr/bin/env python3
 """The engine that Treasure Data runs queries on: starts it, and asks it. Standard library only.
+
+usage: sql_engine.py VERSION [HEAP]    starts it, prints its address as the first line, and ends it when it is ended itself; exits
+                                       with 77 and says why if it cannot run here
 
 It comes from ../shared/trino beside the repository, which needs Java 17 and, for the first time, Maven. ENGINE_PORT_435 (or
 ENGINE_PORT_350) names the port of one that runs already.
@@ -7,8 +11,11 @@ ENGINE_PORT_350) names the port of one that runs already.
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -53,7 +60,7 @@ class Engine:
             self.version = int(json.load(answer)["nodeVersion"]["version"])
         self.prefix = "X-Presto-" if self.version <= 350 else "X-Trino-"
 
-    def execute(self, schema, statement):
+    def execute(self, schema, statement, is_stopped=lambda: False):
         """The columns, as [[name, type], ...], and the rows."""
         headers = {"User": "td", "Catalog": CATALOG, "Schema": schema, "Time-Zone": "UTC"}
         headers = {self.prefix + name: value.encode().decode("latin-1") for name, value in headers.items()}
@@ -69,6 +76,9 @@ class Engine:
             if "nextUri" not in part:
                 return [[column["name"], column["type"]] for column in columns], [tuple(row) for row in rows]
             request = part["nextUri"]
+            if is_stopped():
+                urllib.request.urlopen(urllib.request.Request(request, method="DELETE"), timeout=30).close()
+                raise SqlError("it was stopped")
 
     def rows(self, statement, schema="information_schema"):
         return self.execute(schema, statement)[1]
@@ -108,27 +118,57 @@ def free_port():
         return listener.getsockname()[1]
 
 
-@contextmanager
-def engine(version, heap="448m"):
-    """An engine of this version, which ends with the block unless it ran before."""
-    if port := os.environ.get(f"ENGINE_PORT_{version}"):
-        yield Engine(f"127.0.0.1:{port}")
+def cache(version):
+    return Path(os.environ.get("TRINO_HOME") or Path.home() / ".cache" / "trino" / str(version))
+
+
+def fetched(version):
+    """Raises LeftOut if the engine is not there and cannot be brought."""
+    if f"ENGINE_PORT_{version}" in os.environ:
         return
     if not (SHARED / "start").exists():
         raise LeftOut("../shared/trino is not there, which brings the SQL engine")
     if not shutil.which("java"):
         raise LeftOut("no java, which the SQL engine needs")
-    home = Path(os.environ.get("TRINO_HOME") or Path.home() / ".cache" / "trino" / str(version))
-    if not (home / "plugin" / "memory").exists():
+    if not (cache(version) / "plugin" / "memory").exists():
         if not shutil.which("mvn"):
             raise LeftOut("no mvn, which brings the SQL engine")
-        if subprocess.run([SHARED / "fetch", str(version)]).returncode != 0:
+        if subprocess.run([SHARED / "fetch", str(version)], stdout=sys.stderr).returncode != 0:
             raise LeftOut("the SQL engine could not be fetched")
-    port = free_port()
-    command = [SHARED / "start", str(version), str(port)]
-    started = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"HEAP": heap}, check=True)
-    pid = int(started.stdout.split()[0])
-    try:
+
+
+@contextmanager
+def engine(version, heap="448m"):
+    """An engine of this version, which ends with the block unless it ran before. Several run beside each other."""
+    if port := os.environ.get(f"ENGINE_PORT_{version}"):
         yield Engine(f"127.0.0.1:{port}")
-    finally:
-        os.kill(pid, 15)
+        return
+    fetched(version)
+    with tempfile.TemporaryDirectory(prefix="sql_engine.", ignore_cleanup_errors=True) as home:
+        for part in ("lib", "plugin"):
+            (Path(home) / part).symlink_to(cache(version) / part)
+        port, environment = free_port(), os.environ | {"HEAP": heap, "TRINO_HOME": home}
+        command = [SHARED / "start", str(version), str(port)]
+        # It ends before the engine does, which stays in its group.
+        start = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+        try:
+            if start.wait() != 0:
+                raise RuntimeError(f"the SQL engine {version} did not start")
+            yield Engine(f"127.0.0.1:{port}")
+        finally:
+            os.killpg(start.pid, signal.SIGKILL)
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with engine(*sys.argv[1:]) as on:
+            print(on.address, flush=True)
+            signal.pause()
+    except LeftOut as reason:
+        print(reason, file=sys.stderr)
+        sys.exit(77)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,37 +1,59 @@
 #!/usr/bin/env python3
-"""Stands in for Treasure Data's API, as far as Digdag's td> and td_ddl> operators and td-braze-cohort call it.
+"""Stands in for Treasure Data's API, as far as Digdag's td> operators and td-braze-cohort call it.
 
-usage: td_stand_in.py DIRECTORY API_KEY
+usage: td_stand_in.py ENGINE DIRECTORY API_KEY
 
-Every job runs at once, on SQLite: each DIRECTORY/NAME.sql makes the database NAME, kept in DIRECTORY/NAME.sqlite, where it can be
-looked at and changed while this runs. To td-braze-cohort, though, a job is still running when it asks for the first time, and
-the first download of a result breaks off in the middle. Listens on a free port of 127.0.0.1 and prints `127.0.0.1:PORT` as its
-first line.
+Jobs run on the SQL engine at the address ENGINE (sql_engine.py), in tables that this alone may change: each DIRECTORY/NAME.sql makes
+the database NAME anew. Listens on a free port of 127.0.0.1 and prints `127.0.0.1:PORT` as its first line.
+
+For tests, without a key:
+GET /control/jobs           all jobs, with the text of their queries
+POST /control/sql/DATABASE  executes statements, answers the rows of the last one
+POST /control/faults        a list of faults, in the place of those before. Each has
+  at        matches "METHOD /path" from its beginning, a regular expression; `agent` does that to the User-Agent
+  skip      so many such requests go well first; `times` is how many then do not: 1, or 0 for all. With `each`, of each path
+  do        refuse      is not done, and answered with `status` (503) and `headers`
+            drop        is not done, and the connection is closed
+            late        the connection is closed, and it is done `seconds` later
+            lose        is done, and the connection is closed; `seconds` later
+            running     a job is said to be running still
+            half        the answer breaks off in its middle
+            stale       a list is as it was `seconds` ago
+            slow        a job begins `seconds` later
+            fail        a job fails without having done anything; `fail_after`: having done all
 """
 
 import gzip
 import json
 import re
-import sqlite3
 import struct
 import sys
 import threading
+import time
 from collections import Counter
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from sql_engine import Engine, SqlError, quoted, statements
 
 WHEN = "2026-01-01 00:00:00 UTC"
+API_TYPES = {"varchar": "string", "bigint": "long", "integer": "int", "real": "float"}
+# An answer about a job comes when the job has ended, but not later than that, in seconds.
+PATIENCE = 0.5
 
 
 def cell(value):
     if value is None:
         return b"\xc0"
+    if isinstance(value, bool):
+        return b"\xc3" if value else b"\xc2"
     if isinstance(value, int):
         return b"\xd3" + struct.pack(">q", value)
     if isinstance(value, float):
         return b"\xcb" + struct.pack(">d", value)
-    data = value.encode("utf-8")
+    data = (value if isinstance(value, str) else json.dumps(value)).encode()
     return b"\xdb" + struct.pack(">I", len(data)) + data
 
 
@@ -39,227 +61,336 @@ def msgpack(row):
     return b"\xdc" + struct.pack(">H", len(row)) + b"".join(map(cell, row))
 
 
-def statements(text):
-    """The statements of a job: td> with create_table sends two."""
-    statement = ""
-    for line in text.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-    if statement.strip():
-        yield statement
+def unbounded(sql_type):
+    """Treasure Data knows no length of text."""
+    return re.sub(r"varchar\(\d+\)", "varchar", sql_type)
+
+
+class Refused(Exception):
+    """The API refuses a request, with this status."""
 
 
 class Databases:
-    """One SQLite file for each database; a statement names other databases' tables as database.table."""
+    """The engine's schemas. A table's ID stays the same when it is renamed."""
 
-    def __init__(self, directory):
-        self.lock = threading.Lock()
-        self.files = {}
+    def __init__(self, engine, directory):
+        self.engine, self.lock = engine, threading.RLock()
+        self.ids, self.last_id, self.past = {}, 0, []
+        # Made by the API; their columns are those of the first rows that are inserted.
         self.without_columns = set()
-        for seed in sorted(Path(directory).glob("*.sql")):
-            self.files[seed.stem] = seed.with_suffix(".sqlite")
-            with sqlite3.connect(self.files[seed.stem]) as connection:
-                connection.executescript(seed.read_text(encoding="utf-8"))
+        for path in sorted(Path(directory).glob("*.sql")):
+            engine.rows(f"CREATE SCHEMA IF NOT EXISTS {quoted(path.stem)}")
+            for table in engine.tables(path.stem):
+                engine.rows(f"DROP TABLE {quoted(path.stem)}.{quoted(table)}")
+            self.ids[path.stem] = {}
+            self.execute(path.stem, path.read_text(encoding="utf-8"))
 
-    def execute(self, database, text):
-        """The columns and rows of the last statement; all statements of a job or none take effect."""
-        if database not in self.files:
-            raise sqlite3.OperationalError(f"no such database: {database}")
-        with self.lock:
-            connection = sqlite3.connect(self.files[database], isolation_level=None)
+    def execute(self, database, text, is_stopped=lambda: False):
+        """The columns and rows of the last statement. Each takes effect on its own."""
+        columns, rows = [], []
+        for statement in statements(text):
             try:
-                for name in self.files.keys() - {database}:
-                    connection.execute(f"ATTACH ? AS {name}", [str(self.files[name])])
-                connection.execute("BEGIN")
-                # SQLite calls the database of the connection by another name.
-                text = re.sub(rf"\b{database}\.", "main.", text)
-                for statement in statements(text):
-                    cursor = connection.execute(self.creating(database, statement))
-                columns, rows = [column[0] for column in cursor.description or []], cursor.fetchall()
-                connection.execute("COMMIT")
-                return columns, rows
+                self.give_columns(database, statement)
+                columns, rows = self.engine.execute(database, statement, is_stopped)
             finally:
-                connection.close()
+                self.look(database)
+        return columns, rows
 
-    def creating(self, database, statement):
-        """The statement as it is, or what creates a table out of the first rows that are inserted."""
-        for known, table in self.without_columns:
-            insert = f'INSERT INTO "{table}"\n'
-            if known == database and insert in statement:
-                self.without_columns.remove((known, table))
-                return statement.replace(insert, f'CREATE TABLE "{table}" AS\n')
-        return statement
+    def give_columns(self, database, statement):
+        for table in [table for known, table in self.without_columns if known == database]:
+            _, insert, query = statement.partition(f"INSERT INTO {quoted(table)}\n")
+            if insert:
+                columns, _ = self.engine.execute(database, f"SELECT * FROM (\n{query}\n) LIMIT 0")
+                columns = ", ".join(f"{quoted(name)} {unbounded(of)}" for name, of in columns)
+                with self.lock:
+                    self.without_columns.discard((database, table))
+                    self.engine.execute(database, f"DROP TABLE {quoted(table)}")
+                    self.engine.execute(database, f"CREATE TABLE {quoted(table)} ({columns})")
+
+    def look(self, database):
+        """Notices which tables have come and gone."""
+        with self.lock:
+            known, there = self.ids[database], self.engine.tables(database)
+            for name in known.keys() - set(there):
+                del known[name]
+            for name in there:
+                if name not in known:
+                    self.last_id += 1
+                    known[name] = self.last_id
+            self.remember()
+
+    def remember(self):
+        self.past = self.past[-1000:] + [(time.monotonic(), {database: dict(ids) for database, ids in self.ids.items()})]
+
+    def list(self, database, age=0):
+        with self.lock:
+            seen = [ids for when, ids in self.past if when <= time.monotonic() - age] if age else []
+            ids = seen[-1] if seen else self.past[0][1] if age else self.ids
+            return sorted(ids[database].items(), key=lambda table: table[1])
+
+    def columns(self, database, table):
+        if table not in self.ids[database]:
+            raise Refused(404)
+        if (database, table) in self.without_columns:
+            return []
+        columns, _ = self.engine.execute(database, f"SELECT * FROM {quoted(table)} LIMIT 0")
+        return [[name, API_TYPES.get(unbounded(of), unbounded(of))] for name, of in columns if name != "time"]
 
     def create(self, database, table):
-        """Whether it is new. Its columns are those of the first rows that are inserted."""
-        known = f"SELECT name FROM sqlite_master WHERE name = '{table}'"
-        if (database, table) in self.without_columns or self.execute(database, known)[1]:
-            return False
-        self.without_columns.add((database, table))
-        return True
+        with self.lock:
+            self.must_be_free(database, table)
+            self.engine.execute(database, f'CREATE TABLE {quoted(table)} ("time" BIGINT)')
+            self.without_columns.add((database, table))
+            self.look(database)
 
-    def rename(self, database, old, new):
-        self.execute(database, f'DROP TABLE IF EXISTS "{new}";\nALTER TABLE "{old}" RENAME TO "{new}";')
+    def delete(self, database, table):
+        with self.lock:
+            if table not in self.ids[database]:
+                raise Refused(404)
+            self.engine.execute(database, f"DROP TABLE {quoted(table)}")
+            self.without_columns.discard((database, table))
+            self.look(database)
+
+    def rename(self, database, old, new, may_overwrite):
+        with self.lock:
+            known = self.ids[database]
+            if old not in known:
+                raise Refused(404)
+            if new in known and may_overwrite:
+                self.delete(database, new)
+            self.must_be_free(database, new)
+            self.engine.execute(database, f"ALTER TABLE {quoted(old)} RENAME TO {quoted(new)}")
+            known[new] = known.pop(old)
+            if (database, old) in self.without_columns:
+                self.without_columns.symmetric_difference_update({(database, old), (database, new)})
+            self.remember()
+
+    def must_be_free(self, database, table):
+        if not re.fullmatch("[a-z0-9_]{3,128}", table):
+            raise Refused(400)
+        if table in self.ids[database]:
+            raise Refused(409)
 
 
 class Job:
-    def __init__(self, engine, database, query, databases):
-        self.engine, self.database, self.query = engine, database, query
-        self.columns, self.rows, self.error = [], [], ""
+    def __init__(self, number, engine, database, parameters, databases, fault):
+        self.id, self.engine, self.database, self.databases = str(number), engine, database, databases
+        self.query, self.domain_key, self.fault = parameters["query"], parameters.get("domain_key"), fault
+        self.columns, self.rows, self.error, self.status = [], [], "", "running"
+        self.ended, self.killed = threading.Event(), threading.Event()
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        action = self.fault and self.fault.do
         try:
-            self.columns, self.rows = databases.execute(database, query)
-        except sqlite3.Error as error:
-            self.error = f"Query failed: {error}"
-        self.body = gzip.compress(b"".join(map(msgpack, self.rows)))
+            if action in ("slow", "fail") and self.killed.wait(self.fault.seconds):
+                raise SqlError("it was killed")
+            if action == "fail":
+                raise SqlError("it was to fail")
+            self.columns, self.rows = self.databases.execute(self.database, self.query, self.killed.is_set)
+            if action == "fail_after":
+                raise SqlError("it was to fail, having done all")
+            self.status = "success"
+        except Exception as error:
+            self.error, self.status = f"Query failed: {error}", "killed" if self.killed.is_set() else "error"
+        self.ended.set()
 
-    def status(self):
-        return "error" if self.error else "success"
+    def summary(self):
+        return {
+            **{"job_id": self.id, "status": self.status, "result_size": 1, "duration": 1},
+            **dict.fromkeys(["created_at", "updated_at", "start_at", "end_at"], WHEN),
+        }
 
-    def schema(self):
-        if not self.columns:
-            return None
-        whole = [any(isinstance(row[at], int) for row in self.rows) for at in range(len(self.columns))]
-        return json.dumps([[name, "bigint" if is_whole else "varchar"] for name, is_whole in zip(self.columns, whole)])
+    def shown(self):
+        return self.summary() | {
+            "type": self.engine,
+            "database": self.database,
+            "query": self.query,
+            "hive_result_schema": json.dumps([[name, unbounded(of)] for name, of in self.columns]) if self.columns else None,
+            "num_records": len(self.rows),
+            "debug": {"cmdout": self.error, "stderr": ""},
+        }
+
+    def result(self, form):
+        if form == "json":
+            return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows).encode()
+        if form == "msgpack.gz":
+            return gzip.compress(b"".join(map(msgpack, self.rows)))
+        raise Refused(404)
+
+
+@dataclass
+class Fault:
+    at: str
+    do: str
+    agent: str = ""
+    skip: int = 0
+    times: int = 1
+    each: bool = False
+    seconds: float = 0
+    status: int = 503
+    headers: dict = field(default_factory=dict)
+    seen: Counter = field(default_factory=Counter)
+
+    def strikes(self, request, agent):
+        if not (re.match(self.at, request) and re.match(self.agent, agent)):
+            return False
+        path = request if self.each else ""
+        self.seen[path] += 1
+        return self.skip < self.seen[path] and (self.times == 0 or self.seen[path] <= self.skip + self.times)
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     databases = None
     api_key = None
-    jobs = []
-    issuing = threading.Lock()
-    # How often td-braze-cohort has asked for what.
-    asked = Counter()
+    jobs, keys, faults, timers = [], {}, [], []
+    lock = threading.Lock()
+
+    def do_GET(self):
+        self.serve("GET")
 
     def do_POST(self):
+        self.serve("POST")
+
+    def serve(self, method):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         address = urlsplit(self.path)
-        parts = address.path.removeprefix("/v3/").split("/")
-        if not self.authorized():
-            self.not_found()
-        elif parts[:2] == ["job", "issue"]:
-            self.issue(*parts[2:], self.parameters(address, body))
-        elif parts[:2] == ["table", "create"]:
-            self.create(*parts[2:4])
-        elif parts[:2] == ["table", "rename"]:
-            self.rename(*parts[2:])
+        parts = [unquote(part) for part in address.path.split("/")[1:]]
+        if parts[0] == "control":
+            self.send(200, self.control(method, parts[1:], body))
+            return
+        agent = self.headers.get("User-Agent") or ""
+        with self.lock:
+            fault = next((fault for fault in self.faults if fault.strikes(f"{method} {address.path}", agent)), None)
+        do = fault and fault.do
+        act = lambda: self.answer(method, parts[1:], self.parameters(address, body), fault)
+        if do == "late":
+            self.timers.append(threading.Timer(fault.seconds, act))
+            self.timers[-1].start()
+        if do in ("late", "drop"):
+            self.close_connection = True
+        elif do == "refuse":
+            self.send(fault.status, {"error": "out of order", "severity": "error"}, fault.headers)
+        elif do == "lose":
+            act()
+            time.sleep(fault.seconds)
+            self.close_connection = True
         else:
-            self.not_found()
+            self.send(*act(), is_half=do == "half")
+
+    def control(self, method, parts, body):
+        if parts == ["faults"]:
+            with self.lock:
+                type(self).faults = [Fault(**fault) for fault in json.loads(body)]
+        elif parts == ["jobs"]:
+            return [job.shown() | {"domain_key": job.domain_key} for job in self.jobs]
+        elif parts[0] == "sql":
+            return self.databases.execute(parts[1], body)[1]
+        return {}
 
     def parameters(self, address, body):
         if (self.headers.get("Content-Type") or "").startswith("application/json"):
             return json.loads(body)
         return {name: values[-1] for name, values in parse_qs(address.query + "&" + body).items()}
 
-    def issue(self, engine, database, parameters):
-        with self.issuing:
-            self.jobs.append(Job(engine, database, parameters["query"], self.databases))
-            job_id = len(self.jobs)
-        self.json(200, {"job_id": str(job_id)})
-
-    def create(self, database, table):
-        """td> with insert_into does this first; the table is there already in all but its first run."""
-        is_new = self.databases.create(database, table)
-        self.json(200 if is_new else 409, {"database": database, "table": table, "type": "log"})
-
-    def list_tables(self, database):
-        """td_ddl> asks for the tables before it renames one."""
-        nothing = {"type": "log", "schema": "[]", "count": 0, "estimated_storage_size": 0, "created_at": WHEN, "updated_at": WHEN}
-        _, tables = self.databases.execute(database, "SELECT name FROM sqlite_master WHERE type = 'table'")
-        self.json(200, {"database": database, "tables": [nothing | {"id": at, "name": name} for at, (name,) in enumerate(tables)]})
-
-    def rename(self, database, old, new):
-        try:
-            self.databases.rename(database, old, new)
-        except sqlite3.Error:
-            self.not_found()
-        else:
-            self.json(200, {"database": database, "table": new, "type": "log"})
-
-    def do_GET(self):
-        address = urlsplit(self.path)
-        if self.authorized() and address.path.startswith("/v3/table/list/"):
-            self.list_tables(address.path.removeprefix("/v3/table/list/"))
-            return
-        what, _, job_id = address.path.removeprefix("/v3/job/").partition("/")
-        if not (self.authorized() and job_id.isdigit() and 0 < int(job_id) <= len(self.jobs)):
-            self.not_found()
-            return
-        job = self.jobs[int(job_id) - 1]
-        if what == "status":
-            self.json(200, self.summary(job_id, job))
-        elif what == "show":
-            self.json(200, self.job(job_id, job) | ({"status": "running"} if self.is_first_question() else {}))
-        elif what == "result" and parse_qs(address.query).get("format") == ["msgpack.gz"]:
-            self.send_result(job.body)
-        else:
-            self.not_found()
-
-    def is_first_question(self):
-        """Whether td-braze-cohort asks, and for the first time."""
-        if not (self.headers.get("User-Agent") or "").startswith("td-braze-cohort/"):
-            return False
-        self.asked[self.path] += 1
-        return self.asked[self.path] == 1
-
-    def send_result(self, body):
-        if self.is_first_question():
-            self.begin(200, "application/octet-stream", len(body))
-            self.wfile.write(body[: len(body) // 2])
-            self.close_connection = True
-            return
-        self.answer(200, "application/octet-stream", body)
-
-    def summary(self, job_id, job):
-        return {
-            "job_id": job_id,
-            "status": job.status(),
-            "result_size": len(job.body),
-            "duration": 1,
-            "created_at": WHEN,
-            "updated_at": WHEN,
-            "start_at": WHEN,
-            "end_at": WHEN,
-        }
-
-    def job(self, job_id, job):
-        return self.summary(job_id, job) | {
-            "type": job.engine,
-            "database": job.database,
-            "query": job.query,
-            "hive_result_schema": job.schema(),
-            "num_records": len(job.rows),
-            "debug": {"cmdout": job.error, "stderr": ""},
-        }
-
-    def authorized(self):
+    def answer(self, method, parts, parameters, fault):
+        """Does what is asked for: the status, and the body."""
         # The client of 2019 that Digdag still uses sends the key alone.
-        return (self.headers.get("Authorization") or "").removeprefix("TD1 ") == self.api_key
+        if (self.headers.get("Authorization") or "").removeprefix("TD1 ") != self.api_key:
+            return 401, {"error": "authentication failed", "severity": "error"}
+        try:
+            match [method, *parts]:
+                case ["POST", "job", "issue", engine, database]:
+                    return self.issue(engine, database, parameters, fault)
+                case ["GET", "job", "status_by_domain_key", key]:
+                    return 200, self.job(self.keys.get(key)).summary()
+                case ["GET", "job", "status" | "show" as what, number]:
+                    return 200, self.progress(what, self.job(number), fault and fault.do == "running")
+                case ["GET", "job", "result", number]:
+                    return 200, self.job(number).result(parameters.get("format"))
+                case ["POST", "job", "kill", number]:
+                    self.job(number).killed.set()
+                    return 200, {"job_id": number, "former_status": self.job(number).status}
+                case ["GET" | "POST", "table", what, database, *names] if database in self.databases.ids:
+                    return 200, self.table(what, database, names, parameters, fault)
+        except Refused as refused:
+            return refused.args[0], {"error": "refused", "severity": "error"}
+        return 404, {"error": "not found", "severity": "error"}
 
-    def not_found(self):
-        self.json(404, {"error": "not found", "severity": "error"})
+    def issue(self, engine, database, parameters, fault):
+        key = parameters.get("domain_key")
+        if database not in self.databases.ids:
+            raise Refused(404)
+        with self.lock:
+            if first := self.keys.get(key):
+                return 409, {"error": "domain_key has already been taken", "severity": "error", "conflicts_with": first}
+            job = Job(len(self.jobs) + 1, engine, database, parameters, self.databases, fault)
+            self.jobs.append(job)
+            if key:
+                self.keys[key] = job.id
+        return 200, {"job_id": job.id}
 
-    def json(self, status, value):
-        self.answer(status, "application/json", json.dumps(value).encode())
+    def job(self, number):
+        if not (number and number.isdigit() and 0 < int(number) <= len(self.jobs)):
+            raise Refused(404)
+        return self.jobs[int(number) - 1]
 
-    def answer(self, status, content_type, body):
-        self.begin(status, content_type, len(body))
-        self.wfile.write(body)
+    def progress(self, what, job, is_running):
+        if not is_running:
+            job.ended.wait(PATIENCE)
+        shown = job.shown() if what == "show" else job.summary()
+        return shown | ({"status": "running"} if is_running else {})
 
-    def begin(self, status, content_type, length):
+    def table(self, what, database, names, parameters, fault):
+        said = {"database": database, "table": names[-1] if names else None, "type": "log"}
+        match [what, *names]:
+            case ["list"]:
+                tables = self.databases.list(database, fault.seconds if fault and fault.do == "stale" else 0)
+                return {"database": database, "tables": [self.listed(name, number) for name, number in tables]}
+            case ["show", table]:
+                schema = json.dumps(self.databases.columns(database, table))
+                return self.listed(table, self.databases.ids[database].get(table)) | {"schema": schema}
+            case ["create", table, "log"]:
+                said["table"] = table
+                self.databases.create(database, table)
+            case ["delete", table]:
+                self.databases.delete(database, table)
+            case ["rename", old, new]:
+                self.databases.rename(database, old, new, parameters.get("overwrite") == "true")
+            case _:
+                raise Refused(404)
+        return said
+
+    def listed(self, name, number):
+        times = {"created_at": WHEN, "updated_at": WHEN}
+        return {"id": number, "name": name, "type": "log", "schema": "[]", "count": 0, "estimated_storage_size": 0} | times
+
+    def send(self, status, body, headers={}, is_half=False):
+        is_json = not isinstance(body, bytes)
+        body = json.dumps(body).encode() if is_json else body
         self.send_response(status)
-        for name, value in [("Content-Type", content_type), ("Content-Length", str(length))]:
+        of = "application/json" if is_json else "application/octet-stream"
+        for name, value in {"Content-Type": of, "Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if is_half else body)
+        self.close_connection = self.close_connection or is_half
+
+    def log_message(self, form, *values):
+        print(time.strftime("%H:%M:%S"), form % values, file=sys.stderr)
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
 
 
 def main():
-    directory, api_key = sys.argv[1:]
-    Handler.databases = Databases(directory)
+    address, directory, api_key = sys.argv[1:]
+    Handler.databases = Databases(Engine(address), directory)
     Handler.api_key = api_key
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     print(f"127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 

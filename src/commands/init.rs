@@ -47,6 +47,17 @@ macro_rules! project {
 /// The first is written if none is named.
 const PROJECTS: &[Project] = &[
     project!(
+        "mirror",
+        true,
+        "README.md",
+        "mirror.dig",
+        "config/cohort.yml",
+        "queries/members.sql",
+        "queries/uploaded.sql",
+        "queries/failed.sql",
+        "queries/last_30_days.sql"
+    ),
+    project!(
         "upload",
         true,
         "README.md",
@@ -64,7 +75,6 @@ const PROJECTS: &[Project] = &[
         "activation.dig",
         "activation_scheduled.dig",
         "config/cohort.yml",
-        "queries/members.sql",
         "queries/uploaded.sql",
         "queries/failed.sql",
         "queries/last_30_days.sql"
@@ -232,7 +242,9 @@ fn filled(file: &str, template: &str, args: &InitArgs) -> String {
         ("td_api_server", args.site.map(Site::address), "Treasure Data site, such as https://api.treasuredata.com"),
         ("mail_to", None, "mail address"),
         ("database", None, "database"),
-        ("uploads_database", None, "database for the table braze_uploads"),
+        ("table", None, "database.table"),
+        ("create_table", None, "table"),
+        ("state_table", None, "database.name of the state's tables"),
         ("activation_actions_db", None, "database"),
         ("activation_actions_table", None, "table"),
     ];
@@ -240,9 +252,9 @@ fn filled(file: &str, template: &str, args: &InitArgs) -> String {
         if line.starts_with(SCHEMA) {
             return format!("{SCHEMA}{SCHEMA_FILE}\n");
         }
-        // What a later line makes of it, as in ${uploads_database}, is left alone.
+        // What a later line makes of it, as in ${activation_actions_db}, is left alone.
         let indent = line.len() - line.trim_start().len();
-        let is_value = |rest: &str| rest.starts_with(": ") && !rest.starts_with(": ${");
+        let is_value = |rest: &str| rest.starts_with(": ") && !rest.contains("${");
         let known = set.iter().find(|(name, ..)| line[indent..].strip_prefix(name).is_some_and(is_value));
         let Some((name, value, what)) = known else { return format!("{line}\n") };
         let value = value.map_or_else(|| placeholder::of(what), str::to_owned);
@@ -269,7 +281,7 @@ fn next_steps(project: &Project, args: &InitArgs, name: &str, marked: &[String])
     let secrets = ["td.apikey", "braze.client_secret", "braze.partner_api_key"];
     let td = secrets.map(|secret| format!("td wf secrets --project {name} --set {secret}"));
     let tdx = secrets.map(|secret| format!("tdx wf secrets set {name} {secret}=..."));
-    lines.push("\nThen the columns in queries/. No schedule is active yet.".to_owned());
+    lines.push("\nThen the columns, in queries/ or config/. No schedule is active yet.".to_owned());
     let blocks = [
         (
             "td",

@@ -193,7 +193,7 @@ fn check_settings(yaml: &Map<String, Value>) -> Result<(), String> {
     for (key, other, value) in [
         ("cohort_id", "cohort_id", "some"),
         ("operation", "operation_column", "add"),
-        ("input", "job_id", "members.csv"),
+        ("input", if yaml.contains_key("table") { "table" } else { "job_id" }, "members.csv"),
     ] {
         if !whole.contains_key(key) && !whole.contains_key(other) {
             whole.insert(key.to_owned(), value.into());

@@ -51,7 +51,7 @@ fn every_hosted_project_has_the_same_rows_of_failures_and_lists_them_in_the_same
         fs::read_to_string(top.join(project).join("queries").join(file)).unwrap()
     };
     for file in ["failed.sql", "last_30_days.sql"] {
-        for project in ["activation", "many_cohorts"] {
+        for project in ["mirror", "activation", "many_cohorts"] {
             assert_eq!(read(project, file), read("upload", file), "{project}: {file}");
         }
     }
@@ -61,7 +61,7 @@ fn every_hosted_project_has_the_same_rows_of_failures_and_lists_them_in_the_same
 fn what_is_given_is_filled_in_and_the_rest_is_there() {
     let folder = good();
     let given = ["--cohort-id", "cohort-zqx", "--endpoint", "EU-01", "--site", "eu01", "--binary", "program"];
-    let output = init(&folder, &[&["gold_zqx", "--workflow", "upload"][..], &given[..]].concat());
+    let output = init(&folder, &[&["gold_zqx"][..], &given[..]].concat());
     assert!(output.status.success(), "{output:?}");
     let root = folder.path().join("gold_zqx");
     let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
@@ -69,7 +69,7 @@ fn what_is_given_is_filled_in_and_the_rest_is_there() {
         read("config/cohort.yml")
             .starts_with("# yaml-language-server: $schema=config.schema.json\ncohort_id: \"cohort-zqx\"\n")
     );
-    let dig = read("upload.dig");
+    let dig = read("mirror.dig");
     assert!(
         dig.contains("braze_endpoint: \"EU-01\"\n") && dig.contains("\"https://api.eu01.treasuredata.com\""),
         "{dig}"
@@ -79,13 +79,17 @@ fn what_is_given_is_filled_in_and_the_rest_is_there() {
     assert!(read("config/config.schema.json").contains("cohort_id"));
     assert_eq!(fs::read(root.join("bin/td-braze-cohort")).unwrap(), program(0x3e, "2.17"));
     let said = String::from_utf8(output.stdout).unwrap();
-    for step in ["td wf push gold_zqx", "tdx wf push", "--set td.apikey", "braze_cohort.dry_run=true"] {
+    for step in
+        ["td wf push gold_zqx", "tdx wf push", "--set td.apikey", "start gold_zqx mirror", "braze_cohort.dry_run=true"]
+    {
         assert!(said.contains(step), "{step}: {said}");
     }
     let marked: Vec<_> = said.lines().filter(|line| line.contains("<your ")).map(str::trim).collect();
     let left = [
-        "upload.dig, line 12: database: \"<your database>\"",
-        "upload.dig, line 16: mail_to: \"<your mail address>\"",
+        "mirror.dig, line 13: database: \"<your database>\"",
+        "mirror.dig, line 17: mail_to: \"<your mail address>\"",
+        "mirror.dig, line 21: create_table: \"<your table>\"",
+        "config/cohort.yml, line 4: table: \"<your database.table>\"",
         "queries/members.sql, line 8: \"<your table>\"",
     ];
     assert_eq!(marked, left);
