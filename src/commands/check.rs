@@ -8,6 +8,7 @@ use crate::braze::body::BodyWriter;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Api, Stop};
+use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::columns::Columns;
@@ -28,7 +29,7 @@ use super::job::{self, Access};
 use super::matching::Matching;
 use super::mirror::look;
 use super::network::network;
-use super::pipeline::{MAX_STEP, RunContext, Target, open_once, stop_or};
+use super::pipeline::{Ended, MAX_STEP, Outcome, RunContext, Target, open_once, stop_or};
 use super::table;
 use super::upload::flags;
 use super::watch::watched;
@@ -47,28 +48,14 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     if args.status {
         return status(&mut context, args.json);
     }
-    let is_asked = variable(REST_API_KEY).is_some() || context.config.matching.min_match.is_some();
-    let of_mirror = context.config.mirror.is_some().then_some(("relied on", check_facts as Step));
-    let of_match = is_asked.then_some(("match", check_match as Step));
-    let steps = [("input", check_input as Step), ("credentials", check_credentials)];
-    let settings = described_settings(&context.config);
-    let (mut failures, mut findings) = (Vec::new(), vec![json!({"step": "settings", "ok": true, "said": settings})]);
-    if !args.json {
-        terminal::print_line(&format!("settings     ok: {settings}"));
-    }
-    for (what, step) in steps.into_iter().chain(of_mirror).chain(of_match) {
-        let found = step(&mut context);
-        let (is_ok, said) = match &found {
-            Ok(found) => (true, found.clone()),
-            Err(error) => (false, error.to_string()),
-        };
+    let mut findings = Vec::new();
+    let failures = take_steps(&mut context, |what, found| {
         if !args.json {
-            let (lines, ok) = if is_ok { (said.as_str(), "ok: ") } else { ("FAILED", "") };
-            lines.lines().for_each(|line| terminal::print_line(&format!("{what:<12} {ok}{line}")));
+            terminal::print(&lines(what, found).join("\n"));
         }
-        findings.push(json!({"step": what, "ok": is_ok, "said": said}));
-        failures.extend(found.err().map(|error| (what, error)));
-    }
+        let said = found.as_ref().map_or_else(ToString::to_string, Clone::clone);
+        findings.push(json!({"step": what, "ok": found.is_ok(), "said": said}));
+    });
     if args.json {
         terminal::print(&json!({"version": env!("CARGO_PKG_VERSION"), "findings": findings}).to_string());
     }
@@ -76,6 +63,48 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
         terminal::say_error(&format!("{what}: {error}"));
     }
     Ok(failures.first().map_or(Exit::Success, |(_, error)| error.exit()))
+}
+
+/// What a run with `check_only` is: a check, whose report counts nothing.
+pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, CommandError> {
+    let mut context = RunContext::new(config, Target::Braze, None);
+    let told = take_steps(&mut context, |what, found| tell(&lines(what, found).join("\n")));
+    let mut failures = told.into_iter();
+    if let Some((_, first)) = failures.next() {
+        for (what, error) in failures {
+            terminal::say_error(&format!("{what}: {error}"));
+        }
+        return Err(first);
+    }
+    let input = InputCounts::new(context.config.input.names.aliases.len());
+    let ended = Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop: None };
+    let mut outcome = context.outcome(ended, None);
+    outcome.report.is_check = true;
+    Ok(outcome)
+}
+
+/// Takes all steps and tells what each has found; returns those that failed.
+fn take_steps(context: &mut RunContext, mut tell: impl FnMut(&str, &Finding)) -> Vec<(&'static str, CommandError)> {
+    let is_asked = std::env::var(REST_API_KEY).is_ok() || context.config.matching.min_match.is_some();
+    let of_mirror = context.config.mirror.is_some().then_some(("relied on", check_facts as Step));
+    let of_match = is_asked.then_some(("match", check_match as Step));
+    let steps = [("input", check_input as Step), ("credentials", check_credentials)];
+    tell("settings", &Ok(described_settings(&context.config)));
+    let mut failures = Vec::new();
+    for (what, step) in steps.into_iter().chain(of_mirror).chain(of_match) {
+        let found = step(context);
+        tell(what, &found);
+        failures.extend(found.err().map(|error| (what, error)));
+    }
+    failures
+}
+
+/// What a step has found, line by line.
+fn lines(what: &str, found: &Finding) -> Vec<String> {
+    match found {
+        Ok(found) => found.lines().map(|line| format!("{what:<12} ok: {line}")).collect(),
+        Err(_) => vec![format!("{what:<12} FAILED")],
+    }
 }
 
 fn status(context: &mut RunContext, is_json: bool) -> Result<Exit, CommandError> {

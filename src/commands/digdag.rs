@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::commands::exit::Exit;
 use crate::settings::ConfigError;
 use crate::settings::raw::{Located, Origin, RawValue, SettingsLayer};
-use crate::settings::setting::Key;
+use crate::settings::setting::{Key, placeholder};
 use crate::settings::template::is_template;
 use crate::settings::yaml::unknown_key;
 
@@ -62,6 +62,9 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
         }
     }
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_null()) {
+        if value.as_str().is_some_and(placeholder::is) {
+            return Err(ConfigError::Placeholder { name: name.clone(), origin: Origin::Parameter });
+        }
         let key = Key::from_name(name);
         if let Some(key) = key.filter(|key| !key.setting().from_workflow) {
             return Err(ConfigError::Misplaced { key, origin: Origin::Parameter });
@@ -90,6 +93,8 @@ pub fn success(report: &Value) -> Value {
 
 /// OUTPUT.json of a task that failed: Digdag shows class and message as the task's error.
 pub fn failure(exit: Exit, message: &str) -> Value {
+    // Digdag evaluates what `${error.message}` gives once more.
+    let message = message.replace("${", "$ {");
     json!({"error": {"class": class(exit), "message": message, "backtrace": []}})
 }
 
@@ -144,6 +149,12 @@ mod tests {
         assert_eq!([Key::CohortId, Key::Operation].map(text), ["strong", "add"]);
         assert_eq!(parameters.config, Some(PathBuf::from("cohort.yml")));
         assert!(parameters.outside.is_empty());
+    }
+
+    #[test]
+    fn digdag_finds_nothing_to_evaluate_in_the_message_of_a_failure() {
+        let output = failure(Exit::Usage, "${td.last_job} is not known, nor ${${x}}");
+        assert_eq!(output["error"]["message"], "$ {td.last_job} is not known, nor $ {$ {x}}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! The templates are the projects of `workflows/`: what is tested is what is written.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
@@ -21,6 +22,9 @@ const BINARY: &str = "bin/td-braze-cohort";
 /// How a config names its schema.
 const SCHEMA: &str = "# yaml-language-server: $schema=";
 const SCHEMA_FILE: &str = "config.schema.json";
+
+/// The table of the example, in queries.
+const TABLE: &str = "\"customers\"";
 
 /// A project of `workflows/`.
 struct Project {
@@ -43,13 +47,26 @@ macro_rules! project {
 /// The first is written if none is named.
 const PROJECTS: &[Project] = &[
     project!(
+        "mirror",
+        true,
+        "README.md",
+        "mirror.dig",
+        "config/cohort.yml",
+        "queries/members.sql",
+        "queries/uploaded.sql",
+        "queries/failed.sql",
+        "queries/last_30_days.sql"
+    ),
+    project!(
         "upload",
         true,
         "README.md",
         "upload.dig",
         "config/cohort.yml",
         "queries/members.sql",
-        "queries/failure.sql"
+        "queries/uploaded.sql",
+        "queries/failed.sql",
+        "queries/last_30_days.sql"
     ),
     project!(
         "activation",
@@ -58,7 +75,9 @@ const PROJECTS: &[Project] = &[
         "activation.dig",
         "activation_scheduled.dig",
         "config/cohort.yml",
-        "queries/members.sql"
+        "queries/uploaded.sql",
+        "queries/failed.sql",
+        "queries/last_30_days.sql"
     ),
     project!(
         "many_cohorts",
@@ -73,7 +92,10 @@ const PROJECTS: &[Project] = &[
         "queries/free.sql",
         "queries/accounts.sql",
         "queries/account.sql",
-        "queries/summary.sql"
+        "queries/summary.sql",
+        "queries/uploaded.sql",
+        "queries/failed.sql",
+        "queries/last_30_days.sql"
     ),
     project!(
         "local",
@@ -209,22 +231,31 @@ fn make_executable(_: &Path) -> std::io::Result<()> {
 
 /// The template with what is known, and placeholders for what is not.
 fn filled(file: &str, template: &str, args: &InitArgs) -> String {
-    if Path::new(file).extension().is_none_or(|extension| extension != "yml" && extension != "dig") {
-        return template.to_owned();
+    match Path::new(file).extension().and_then(OsStr::to_str) {
+        Some("yml" | "dig") => {}
+        Some("sql") => return template.replace(TABLE, &format!("\"{}\"", placeholder::of("table"))),
+        _ => return template.to_owned(),
     }
     let set = [
         ("cohort_id", args.cohort_id.as_deref(), "cohort ID"),
         ("braze_endpoint", args.endpoint.as_deref(), "Braze endpoint, such as US-03"),
         ("td_api_server", args.site.map(Site::address), "Treasure Data site, such as https://api.treasuredata.com"),
+        ("mail_to", None, "mail address"),
+        ("database", None, "database"),
+        ("table", None, "database.table"),
+        ("create_table", None, "table"),
+        ("state_table", None, "database.name of the state's tables"),
+        ("activation_actions_db", None, "database"),
+        ("activation_actions_table", None, "table"),
     ];
     let line = |line: &str| {
         if line.starts_with(SCHEMA) {
             return format!("{SCHEMA}{SCHEMA_FILE}\n");
         }
-        // What a later line makes of it, as in ${braze_endpoint}, is left alone.
+        // What a later line makes of it, as in ${activation_actions_db}, is left alone.
         let indent = line.len() - line.trim_start().len();
-        let known =
-            set.iter().find(|(name, ..)| line[indent..].strip_prefix(name).is_some_and(|rest| rest.starts_with(": ")));
+        let is_value = |rest: &str| rest.starts_with(": ") && !rest.contains("${");
+        let known = set.iter().find(|(name, ..)| line[indent..].strip_prefix(name).is_some_and(is_value));
         let Some((name, value, what)) = known else { return format!("{line}\n") };
         let value = value.map_or_else(|| placeholder::of(what), str::to_owned);
         // A string of JSON is one of YAML too.
@@ -250,9 +281,7 @@ fn next_steps(project: &Project, args: &InitArgs, name: &str, marked: &[String])
     let secrets = ["td.apikey", "braze.client_secret", "braze.partner_api_key"];
     let td = secrets.map(|secret| format!("td wf secrets --project {name} --set {secret}"));
     let tdx = secrets.map(|secret| format!("tdx wf secrets set {name} {secret}=..."));
-    lines.push(
-        "\nThen the database in the .dig file and the columns in queries/. No schedule is active yet.".to_owned(),
-    );
+    lines.push("\nThen the columns, in queries/ or config/. No schedule is active yet.".to_owned());
     let blocks = [
         (
             "td",

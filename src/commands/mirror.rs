@@ -226,7 +226,6 @@ where
     };
     let upload = Upload {
         config,
-        is_dry: false,
         plan: (recipient.plan)(config),
         post: recipient.post,
         limiter: &limiter,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::pipeline::{self, RunContext, Target};
 use super::upload::as_text;
-use super::{CommandError, parent};
+use super::{CommandError, check, parent};
 use crate::commands::cli::OperatorArgs;
 use crate::commands::digdag;
 use crate::commands::exit::Exit;
@@ -68,9 +68,12 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
         let outside = sorted.outside.join(", ");
         warn!("not read as settings, as they stand outside of the workflow's map {}: {outside}", digdag::MAP);
     }
-    let target = if config.dry_run { Target::DryRun } else { Target::Braze };
-    let context = RunContext { uploaded: sorted.uploaded, ..RunContext::new(config, target, session_time) };
-    let mut outcome = pipeline::run(context)?;
+    let mut outcome = if config.check_only {
+        check::instead_of_upload(config, terminal::print_line)?
+    } else {
+        let target = if config.dry_run { Target::DryRun } else { Target::Braze };
+        pipeline::run(RunContext { uploaded: sorted.uploaded, ..RunContext::new(config, target, session_time) })?
+    };
     outcome.report.ignored_parameters = sorted.outside;
     terminal::print(&as_text(&outcome));
     Ok((outcome.exit, outcome.problem(), outcome.report.to_json()))

@@ -13,7 +13,6 @@ use crate::delivery::DeliveryError;
 use crate::delivery::failed_file::FailuresError;
 use crate::input::columns::HeaderError;
 use crate::input::error::InputError;
-use crate::input::removals::TooMany;
 use crate::matching::{MatchError, TooFew};
 use crate::mirror::run::Conclusion;
 use crate::mirror::treasure_data::MirrorError;
@@ -132,9 +131,6 @@ pub enum Stop {
         /// So many should be.
         expected: u64,
     },
-    /// A delta that removes too many.
-    #[error(transparent)]
-    TooManyRemovals(#[from] TooMany),
     /// A mirror that cannot begin or go on.
     #[error(transparent)]
     MirrorError(#[from] MirrorError),
@@ -212,7 +208,7 @@ impl Stop {
             Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } | Self::NoAnswer { .. } => {
                 Exit::TryAgain
             }
-            Self::TooManyRemovals(_) | Self::TooFewKnown(_) => Exit::SafetyLimit,
+            Self::TooFewKnown(_) => Exit::SafetyLimit,
             Self::RestKey { .. } => Exit::Credentials,
             Self::Mirror(conclusion) => of_mirror(conclusion),
             Self::MirrorError(MirrorError::Unexpected { .. }) => Exit::TryAgain,
@@ -299,14 +295,24 @@ fn refusal_text(refusal: &Refusal, address: &str) -> String {
             "Braze refused the call to {address} for good ({said}): correct the setting that it names, such as cohort_id; where it \
              names none, ask Braze what it means"
         ),
-        Refusal::NotFound => format!(
-            "{address} does not exist (404): check partner (treasure_data, or the name that Braze gave you) and endpoint"
-        ),
+        Refusal::NotFound => match partner(address) {
+            Some((endpoint, partner)) => format!(
+                "Braze has no partner '{partner}' at {endpoint} (404): set `partner` to the name that Braze gave you with your partner key, \
+                 and check endpoint"
+            ),
+            None => format!("{address} does not exist (404): check endpoint"),
+        },
         Refusal::NotBraze(said) => format!(
             "the answer from {address} is not Braze's: {said} (check endpoint, and what stands before it: a proxy, a firewall)"
         ),
         Refusal::Configuration(said) => format!("{address}: {said}"),
     }
+}
+
+/// The endpoint and the partner of an address of the cohort API.
+fn partner(address: &str) -> Option<(&str, &str)> {
+    let (endpoint, path) = address.split_once("/partners/")?;
+    Some((endpoint, path.split('/').next()?))
 }
 
 #[cfg(test)]

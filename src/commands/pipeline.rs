@@ -265,8 +265,7 @@ fn read_and_send(context: &mut RunContext, recipient: Recipient<'_>) -> Result<E
     info!("cohort {} at {name}: {what} in {}", config.braze.cohort_id, reader.name());
     let progress = Progress::new(reader.size(), reader.bytes_read());
     let (limiter, shared, failures) = (&limiter, &shared, &failures);
-    let mut upload =
-        Upload { config, is_dry, plan, post, limiter, shared, failures, progress, matching, matched: None };
+    let mut upload = Upload { config, plan, post, limiter, shared, failures, progress, matching, matched: None };
     let removals = match later {
         LaterPasses::None => {
             upload.send(reader);
@@ -278,12 +277,6 @@ fn read_and_send(context: &mut RunContext, recipient: Recipient<'_>) -> Result<E
         }
         LaterPasses::Both { removals, additions } => Some(upload.send_both(reader, *removals, *additions)),
     };
-    if let (true, Some(limits), Some(phase)) = (is_dry, config.input.removal_limits, &removals)
-        && let Err(error) = limits.check(phase.identifiers)
-    {
-        // A dry run counts everything before it says so.
-        limiter.stop(error.into());
-    }
     upload.settle(Ending::Run);
     upload.progress.finish();
     finish_failures(failures, limiter, &config.operations);
@@ -394,6 +387,7 @@ impl RunContext {
             removals.map(|phase| if is_dry { PhaseReport { sent: DeliveryCounts::default(), ..phase } } else { phase });
         let mut report = Report {
             cohort_id: self.config.braze.cohort_id.clone(),
+            partner: self.config.braze.partner.clone(),
             operations: self.config.operations.clone(),
             labels: self.config.input.names.aliases.clone(),
             input,
@@ -404,6 +398,7 @@ impl RunContext {
             exit_code: 0,
             mirror: None,
             dry_run,
+            is_check: false,
             ignored_parameters: Vec::new(),
             job: self.job.clone(),
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::CommandError;
+use super::check;
 use super::pipeline::{self, Outcome, RunContext, Target};
 use super::sandbox::Embedded;
 use super::signals;
@@ -32,6 +33,11 @@ pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
         log::info!("--open does nothing in CI, and nothing without a terminal");
     }
     let config = Config::check(&merged.layer, !args.sandbox)?;
+    if config.check_only {
+        let outcome = check::instead_of_upload(config, if args.json { |_| () } else { terminal::print_line })?;
+        terminal::print(&if args.json { as_json(&outcome).to_string() } else { as_text(&outcome) });
+        return Ok(outcome.exit);
+    }
     let target = match (config.dry_run, args.sandbox) {
         (true, _) => Target::DryRun,
         (_, true) => Target::Sandbox(Arc::new(Embedded::start(args.users, is_watched)?)),

@@ -2,6 +2,7 @@
 //!
 //! Deadlines, proxy, TLS and the pool of connections; only this folder calls with ureq (the sandbox takes names of statuses and parts of addresses from it).
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -9,7 +10,7 @@ use ureq::config::Config;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 pub use ureq::http::{HeaderMap, HeaderName, HeaderValue, header};
 use ureq::http::{Response, Uri, Version};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, RequestBuilder};
 
 use crate::retry::Unanswered;
@@ -22,6 +23,7 @@ pub mod resolver;
 mod stream;
 mod tcp;
 pub mod tls;
+mod tls_connector;
 
 use connect_proxy::ProxyConnector;
 use proxy::Proxy;
@@ -29,6 +31,7 @@ use resolver::CachingResolver;
 pub use stream::{Body, Patience, Stream};
 use tcp::{Exchange, TcpConnector};
 use tls::Trust;
+use tls_connector::TlsConnector;
 
 /// The longest body of an answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -202,7 +205,6 @@ impl Http {
         let config = Config::builder()
             // Never ureq's own reading of the environment, which lets a malformed variable pass in silence.
             .proxy(proxy.as_ref().map(|proxy| proxy.inner.clone()))
-            .tls_config(trust.config())
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -224,7 +226,7 @@ impl Http {
             .build();
         let tcp = TcpConnector { is_proxied: proxy.is_some() };
         let connector = ProxyConnector { proxy, inner: ConnectProxyConnector::default() };
-        let connector = connector.chain(tcp).chain(RustlsConnector::default());
+        let connector = connector.chain(tcp).chain(TlsConnector { trust, config: OnceLock::new() });
         let agent = Agent::with_parts(config, connector, CachingResolver::default());
         Self { agent, connect: deadlines.connect }
     }

@@ -91,6 +91,8 @@ impl MirrorReport {
 pub struct Report {
     /// The cohort's identifier.
     pub cohort_id: String,
+    /// The partner's segment of Braze's path.
+    pub partner: String,
     /// What happened to the members.
     pub operations: Operations,
     /// Labels of the aliases.
@@ -111,6 +113,8 @@ pub struct Report {
     pub mirror: Option<MirrorReport>,
     /// Set where nothing was to be sent.
     pub dry_run: Option<DryRun>,
+    /// Whether it was a check, which counts nothing.
+    pub is_check: bool,
     /// Names of settings that stand in a workflow where none is read.
     pub ignored_parameters: Vec<String>,
     /// The job whose result was read.
@@ -137,6 +141,7 @@ impl Report {
 
     fn outcome(&self) -> &'static str {
         match self.exit_code {
+            0 if self.is_check => "check_only",
             0 if self.dry_run.is_some() => "dry_run",
             0 if self.input.rows_read > 0 && self.input.identifiers() == 0 => "no_identifiers",
             0 => "delivered",
@@ -152,7 +157,9 @@ impl Report {
         let rejected = by_key(Reason::ALL.map(Reason::key), input.cells_rejected);
         let malformed = by_key(Fault::ALL.map(Fault::key), input.rows_malformed);
         let mut report = json!({
+            "summary": self.summary(),
             "cohort_id": self.cohort_id,
+            "partner": self.partner,
             "operation": self.operations.as_str(),
             "outcome": self.outcome(),
             "exit_code": self.exit_code,
@@ -206,7 +213,10 @@ impl Report {
     /// The same for people, a line a number; what is zero and rare is left out.
     pub fn to_text(&self) -> String {
         let input = &self.input;
-        let mut lines = vec![format!("cohort {} ({}): {}", self.cohort_id, self.operations.as_str(), self.headline())];
+        if self.is_check {
+            return self.first_line();
+        }
+        let mut lines = vec![self.first_line()];
         match &self.mirror {
             Some(mirror) => lines.extend(mirror.lines()),
             None => lines.extend([
@@ -260,6 +270,7 @@ impl Report {
             lines.extend(dry_run.bytes.map(|bytes| line("bytes to send", bytes)));
         }
         lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
+        lines.push(format!("{:<26}{}", "partner", self.partner));
         lines.extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
         if let Some(job) = &self.job {
             lines.push(format!("{:<26}{job}", "job"));
@@ -273,6 +284,30 @@ impl Report {
         lines.join("\n")
     }
 
+    /// The run in one line, for a log, a mail or a table.
+    fn summary(&self) -> String {
+        let (total, sent) = (grouped(self.input.identifiers()), self.sent);
+        let counts = match self.outcome() {
+            "check_only" => String::new(),
+            "dry_run" => match self.mirror.as_ref().and_then(|mirror| mirror.counts) {
+                Some(counts) => {
+                    format!("; {} to remove, {} to add", grouped(counts.removals), grouped(counts.additions))
+                }
+                None => format!("; {total} identifiers"),
+            },
+            _ => format!(
+                "; delivered {} of {total} identifiers, refused {}",
+                grouped(sent.delivered),
+                grouped(sent.refused)
+            ),
+        };
+        self.first_line() + &counts
+    }
+
+    fn first_line(&self) -> String {
+        format!("cohort {} ({}): {}", self.cohort_id, self.operations.as_str(), self.headline())
+    }
+
     fn headline(&self) -> String {
         if let (Some(mirror), 0, None) = (&self.mirror, self.exit_code, self.dry_run) {
             let said = match (self.sent.refused, self.input.identifiers()) {
@@ -284,6 +319,7 @@ impl Report {
             return format!("{said}{first}");
         }
         let said = match (self.outcome(), self.input.identifiers()) {
+            ("check_only", _) => "check only, no member was sent",
             ("dry_run", _) => "dry run, nothing was sent",
             ("no_identifiers", _) => {
                 return format!("{} rows, none with an identifier; no member was sent", grouped(self.input.rows_read));

@@ -76,7 +76,10 @@ pub fn td_server(allowed: &[String], variable: impl Fn(&str) -> Option<String>) 
         return Err(refused(TD_ENDPOINT, EndpointError::NotRead));
     }
     if text.as_deref().is_some_and(placeholder::is) {
-        return Err(ConfigError::Placeholder { name: TD_API_SERVER, origin: Origin::Environment(TD_API_SERVER) });
+        return Err(ConfigError::Placeholder {
+            name: TD_API_SERVER.to_owned(),
+            origin: Origin::Environment(TD_API_SERVER),
+        });
     }
     address::parse(text.as_deref().unwrap_or(address::DEFAULT).trim(), allowed)
         .map_err(|error| refused(TD_API_SERVER, error))

@@ -63,7 +63,7 @@ pub enum ConfigError {
     #[error("{origin}: {name} still holds the placeholder <your ...>: write your own value in its place")]
     Placeholder {
         /// Which.
-        name: &'static str,
+        name: String,
         /// Where it stands.
         origin: Origin,
     },

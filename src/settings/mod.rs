@@ -49,6 +49,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Whether nothing is sent.
     pub dry_run: bool,
+    /// Whether a run is a check.
+    pub check_only: bool,
 }
 
 /// The settings of all places, the later ones over the earlier ones.
@@ -154,8 +156,9 @@ impl Config {
     pub fn check(layer: &SettingsLayer, needs_endpoint: bool) -> Result<Self, ConfigError> {
         let values = Values::new(layer)?;
         let dry_run = values.flag(Key::DryRun)?;
+        let check_only = values.flag(Key::CheckOnly)?;
         let is_mirror = values.text(Key::Operation)?.is_some_and(|name| name == MIRROR);
-        let needs_endpoint = needs_endpoint && (!dry_run || is_mirror);
+        let needs_endpoint = needs_endpoint && (check_only || !dry_run || is_mirror);
         values.check_required(needs_endpoint)?;
         let operations = values.operations()?;
         let allow_endpoint = values.list(Key::AllowEndpoint)?;
@@ -173,7 +176,6 @@ impl Config {
                 names: values.names_of_columns(operations.column())?,
                 expected_rows: values.whole(Key::ExpectedRows)?,
                 max_rejected: values.max_rejected()?,
-                removal_limits: values.removal_limits()?,
             },
             mirror: values.mirror(&operations)?,
             matching: matching::Options { min_match: values.percent(Key::MinMatch)? },
@@ -191,6 +193,7 @@ impl Config {
             allow_endpoint,
             ca_file: values.path(Key::CaFile)?,
             dry_run,
+            check_only,
         })
     }
 

@@ -118,7 +118,9 @@ pub enum JobError {
     },
     /// 401, or 403 of Treasure Data itself.
     #[error(
-        "{server} refused the key ({said}): check TD_API_KEY, and that TD_API_SERVER is the site that the key belongs to"
+        "{server} refused the key ({said}): check TD_API_KEY, and that TD_API_SERVER is the site that the key belongs to. If Treasure Data \
+         limits your API keys to a list of IP addresses, this machine's must be in it: containers of hosted workflows have addresses of \
+         their own, other than those of Treasure Data's exports"
     )]
     Credentials {
         /// Who refused.

@@ -70,10 +70,10 @@ fn what_cannot_get_better_ends_the_run_before_any_member(
 }
 
 #[test]
-fn an_address_that_does_not_exist_is_named_with_partner_and_endpoint() {
+fn a_partner_that_braze_does_not_have_is_named_with_the_endpoint() {
     let server = Scripted::start(|_| Act::message("404 Not Found", "Not Found"));
     let run = Run::upload().set("endpoint", server.endpoint()).set("partner", "acme").rows(user_ids(3000)).exits(5);
-    run.says(&[&format!("{}/partners/acme/cohorts", server.endpoint()), "partner", "endpoint"]);
+    run.says(&[&format!("Braze has no partner 'acme' at {} (404): set `partner`", server.endpoint())]);
     assert_eq!(server.seen().len(), 1);
 }
 

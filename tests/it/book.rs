@@ -41,6 +41,8 @@ read -rsp 'partner key: ' BRAZE_PARTNER_API_KEY && export BRAZE_PARTNER_API_KEY 
 td-braze-cohort sandbox --users users.csv &      # a fixed port; scripts/smoke starts it on a free one
 digdag run local_sh.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
 digdag run local_py.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
+td-braze-cohort init braze_gold --cohort-id gold_members --endpoint US-03 --site us  # init.rs; the test's binary needs a newer glibc
+cd braze_gold && td wf push braze_gold           # scripts/server_checks pushes it
 curl 'http://127.0.0.1:4000/search?identifier=ann@example.com'  # as below
 curl http://127.0.0.1:4000/cohorts/sample_members         # scripts/smoke asks the same; its paths: sandbox_command.rs
 ";
@@ -191,7 +193,7 @@ fn check_settings(yaml: &Map<String, Value>) -> Result<(), String> {
     for (key, other, value) in [
         ("cohort_id", "cohort_id", "some"),
         ("operation", "operation_column", "add"),
-        ("input", "job_id", "members.csv"),
+        ("input", if yaml.contains_key("table") { "table" } else { "job_id" }, "members.csv"),
     ] {
         if !whole.contains_key(key) && !whole.contains_key(other) {
             whole.insert(key.to_owned(), value.into());

@@ -33,6 +33,16 @@ fn a_dry_run_may_be_a_setting() {
 }
 
 #[test]
+fn a_check_may_be_a_setting_of_an_upload_too() {
+    let braze = braze();
+    let run = || Run::upload().set("check_only", "true").to(&braze).rows(user_ids(10));
+    run().exits(0).prints(&["credentials  ok", "check only, no member was sent"]);
+    assert_eq!(run().arg("--json").exits(0).account().text("/outcome"), "check_only");
+    run().without_credentials().exits(2).says(&["BRAZE_CLIENT_SECRET"]);
+    assert_eq!((braze.stats().naming_requests, braze.stats().identifiers_added), (0, 0));
+}
+
+#[test]
 fn a_dry_run_finds_what_is_wrong_with_the_input() {
     let run = |rows: &str| Run::upload().set("endpoint", "US-01").without_credentials().rows(rows).arg("--dry-run");
     run("user\nu1\n").exits(3).says(&["user_ids"]);

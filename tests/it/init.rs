@@ -1,10 +1,11 @@
 //! `init`: a whole project, or nothing.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use rstest::rstest;
+use serde_json::json;
 use td_braze_cohort::commands::init::workflows;
 use tempfile::TempDir;
 
@@ -36,11 +37,31 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
+/// All files below a folder.
+fn files(folder: &Path) -> Box<dyn Iterator<Item = PathBuf>> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    Box::new(entries.flat_map(|path| if path.is_dir() { files(&path) } else { Box::new(std::iter::once(path)) }))
+}
+
+/// The hosted projects have each its copy, as a project is pushed alone.
+#[test]
+fn every_hosted_project_has_the_same_rows_of_failures_and_lists_them_in_the_same_way() {
+    let read = |project: &str, file: &str| {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("workflows");
+        fs::read_to_string(top.join(project).join("queries").join(file)).unwrap()
+    };
+    for file in ["failed.sql", "last_30_days.sql"] {
+        for project in ["mirror", "activation", "many_cohorts"] {
+            assert_eq!(read(project, file), read("upload", file), "{project}: {file}");
+        }
+    }
+}
+
 #[test]
 fn what_is_given_is_filled_in_and_the_rest_is_there() {
     let folder = good();
     let given = ["--cohort-id", "cohort-zqx", "--endpoint", "EU-01", "--site", "eu01", "--binary", "program"];
-    let output = init(&folder, &[&["gold_zqx", "--workflow", "upload"][..], &given[..]].concat());
+    let output = init(&folder, &[&["gold_zqx"][..], &given[..]].concat());
     assert!(output.status.success(), "{output:?}");
     let root = folder.path().join("gold_zqx");
     let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
@@ -48,7 +69,7 @@ fn what_is_given_is_filled_in_and_the_rest_is_there() {
         read("config/cohort.yml")
             .starts_with("# yaml-language-server: $schema=config.schema.json\ncohort_id: \"cohort-zqx\"\n")
     );
-    let dig = read("upload.dig");
+    let dig = read("mirror.dig");
     assert!(
         dig.contains("braze_endpoint: \"EU-01\"\n") && dig.contains("\"https://api.eu01.treasuredata.com\""),
         "{dig}"
@@ -58,10 +79,20 @@ fn what_is_given_is_filled_in_and_the_rest_is_there() {
     assert!(read("config/config.schema.json").contains("cohort_id"));
     assert_eq!(fs::read(root.join("bin/td-braze-cohort")).unwrap(), program(0x3e, "2.17"));
     let said = String::from_utf8(output.stdout).unwrap();
-    for step in ["td wf push gold_zqx", "tdx wf push", "--set td.apikey", "braze_cohort.dry_run=true"] {
+    for step in
+        ["td wf push gold_zqx", "tdx wf push", "--set td.apikey", "start gold_zqx mirror", "braze_cohort.dry_run=true"]
+    {
         assert!(said.contains(step), "{step}: {said}");
     }
-    assert!(!said.contains("<your "), "{said}");
+    let marked: Vec<_> = said.lines().filter(|line| line.contains("<your ")).map(str::trim).collect();
+    let left = [
+        "mirror.dig, line 13: database: \"<your database>\"",
+        "mirror.dig, line 17: mail_to: \"<your mail address>\"",
+        "mirror.dig, line 21: create_table: \"<your table>\"",
+        "config/cohort.yml, line 4: table: \"<your database.table>\"",
+        "queries/members.sql, line 8: \"<your table>\"",
+    ];
+    assert_eq!(marked, left);
     assert_eq!(names_in(folder.path()), ["gold_zqx", "program"]);
 }
 
@@ -72,7 +103,16 @@ fn every_workflow_can_be_written_and_its_placeholders_are_named() {
         let output = init(&folder, &[name, "--workflow", name, "--binary", "program"]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && said.contains("<your cohort ID>"), "{name}: {output:?}");
-        assert_eq!(folder.path().join(name).join("bin").exists(), name != "local");
+        let root = folder.path().join(name);
+        assert_eq!(root.join("bin").exists(), name != "local");
+        for file in
+            files(&root).filter(|file| ["dig", "sql"].iter().any(|end| file.extension().is_some_and(|it| it == *end)))
+        {
+            let text = fs::read_to_string(&file).unwrap();
+            let example =
+                ["marketing", "\"customers\"", "gold_members", "example.com"].into_iter().find(|it| text.contains(it));
+            assert_eq!(example, None, "{}", file.display());
+        }
     }
 }
 
@@ -90,6 +130,8 @@ fn a_placeholder_is_named_by_a_check_and_a_run() {
         .rows(user_ids(1))
         .exits(2)
         .says(&["BRAZE_ENDPOINT", "placeholder"]);
+    let parameters = json!({"mail_to": "<your mail address>", "braze_cohort": {"cohort_id": "a", "operation": "add"}});
+    Run::workflow(&parameters).exits(2).says(&["parameters: mail_to still holds the placeholder"]);
 }
 
 #[rstest]

@@ -23,7 +23,6 @@ use td_braze_cohort::input::TableName;
 use td_braze_cohort::input::columns::{HeaderError, Names};
 use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputError;
-use td_braze_cohort::input::removals::TooMany;
 use td_braze_cohort::matching::TooFew;
 use td_braze_cohort::members::operation::{Operation, Operations};
 use td_braze_cohort::mirror::limits::Exceeded;
@@ -41,7 +40,6 @@ pub fn sections() -> Vec<Section> {
         ("A certificate, or a proxy, ends the run", texts(configuration())),
         ("Braze, or something before it, ends the run", texts(answers())),
         ("The result of a job", texts(jobs())),
-        ("A delta that removes too many", texts(removals())),
         ("A mirror that does not get to its end", texts(mirrors())),
         ("Whom Braze knows", texts(matches())),
         ("Other ends of a run that has begun", texts(ends())),
@@ -128,16 +126,6 @@ fn answers() -> Vec<Stop> {
             }
         })
         .collect()
-}
-
-fn removals() -> Vec<Stop> {
-    let deltas = [
-        TooMany::NobodyWanted { removals: 7 },
-        TooMany::UnderHalf { removals: 6, possible: 10, wanted: 4 },
-        TooMany::LargeShare { removals: 1001, possible: 5004 },
-        TooMany::NotAsAllowed { removals: 7, allowed: 6 },
-    ];
-    deltas.into_iter().map(Stop::TooManyRemovals).collect()
 }
 
 fn mirrors() -> Vec<Stop> {
@@ -268,6 +256,7 @@ fn incomplete() -> Vec<String> {
     let outcome = |sent: DeliveryCounts, exit: Exit, stop| {
         let report = Report {
             cohort_id: "vip".into(),
+            partner: "treasure_data".into(),
             operations: Operations::One(Operation::Add),
             labels: Vec::new(),
             input: InputCounts { user_ids: 5000, ..InputCounts::new(0) },
@@ -278,6 +267,7 @@ fn incomplete() -> Vec<String> {
             exit_code: exit.code(),
             mirror: None,
             dry_run: None,
+            is_check: false,
             job: None,
             ignored_parameters: Vec::new(),
         };

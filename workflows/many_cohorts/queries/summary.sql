@@ -1,11 +1,13 @@
 -- A cohort has an account if its upload ended with exit code 0. Each that has none adds its name to failed.
 WITH uploaded AS (
-  SELECT cohort, MAX(delivered) AS delivered
+  SELECT cohort, MAX(outcome) AS outcome, MAX(identifiers) AS identifiers, MAX(delivered) AS delivered
   FROM braze_accounts
   GROUP BY cohort
 )
 SELECT
   COUNT(*) AS uploaded,
+  COALESCE(MAX(outcome), 'none') AS outcome,
+  COALESCE(SUM(identifiers), 0) AS identifiers,
   COALESCE(SUM(delivered), 0) AS delivered,
   ''${cohorts.map(function (name) {
     return " || COALESCE(MIN(CASE WHEN cohort = '" + name + "' THEN '' ELSE ' " + name + "' END), ' " + name + "')"

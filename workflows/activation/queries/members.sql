@@ -1,6 +1,0 @@
--- The columns are the activation's attributes; config/cohort.yml maps them to what Braze knows.
-SELECT
-  "customer_id",
-  "mail"
-FROM
-  ${activation_actions_db}.${activation_actions_table}

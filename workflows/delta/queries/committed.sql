@@ -1,1 +1,0 @@
-SELECT user_ids FROM braze_wanted

@@ -1,1 +1,0 @@
-CREATE TABLE IF NOT EXISTS braze_confirmed (user_ids VARCHAR)

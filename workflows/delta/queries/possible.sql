@@ -1,1 +1,0 @@
-CREATE TABLE IF NOT EXISTS braze_possible (user_ids VARCHAR)

@@ -1,0 +1,9 @@
+-- The row of a session that failed. As outcome it has the class of the error, such as SafetyLimitError for exit code 6, or StoppedError.
+SELECT
+  CAST('${task_name.split(/[+^]/)[1]}' AS VARCHAR) AS "workflow",
+  CAST('${session_time}' AS VARCHAR) AS "session_time",
+  CAST('${attempt_id}' AS VARCHAR) AS "attempt_id",
+  CAST('${(error.message.match(/.*\((\w+Error)\)/) || ["", "error"])[1]}' AS VARCHAR) AS "outcome",
+  CAST(NULL AS BIGINT) AS "identifiers",
+  CAST(NULL AS BIGINT) AS "delivered",
+  CAST('${error.message.replace(/\s+/g, " ").slice(0, 1000).replace(/'/g, "''")}' AS VARCHAR) AS "summary"
