@@ -123,7 +123,7 @@ class History:
         self.lock, self.seen, self.events, self.alive, self.exits = threading.RLock(), 0, {}, [], []
         self.has_numbers, self.is_mapped = self.chance.random() < 0.25, self.chance.random() < 0.4
         self.people = [Person(number, self.chance, self.has_numbers) for number in range(PEOPLE)]
-        self.knows_devices = False
+        self.knows_devices, self.is_over = False, False
         self.columns = dict(zip(KINDS, ["customer_id", "device", "mail", "phone"] if self.is_mapped else KINDS))
         self.braze = Braze(program, folder, COHORT, LABELS, GRACE, self.tick)
         self.braze.chance = self.chance.random
@@ -154,10 +154,14 @@ class History:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def end(self):
-        for process in self.alive:
+        self.is_over = True
+        for process in list(self.alive):
             process.kill()
         self.server.shutdown()
         self.braze.end()
+
+    def drop(self):
+        """Makes room in the engine, which keeps its tables in memory."""
         for name, _ in self.databases.list(self.name):
             self.databases.execute(self.name, f"DROP TABLE {quoted(name)}")
 
@@ -211,6 +215,8 @@ class History:
         self.events.setdefault(self.seen + self.chance.randint(1, most), []).append(event)
 
     def begin(self, *arguments, **settings):
+        if self.is_over:
+            raise Wrong("it was stopped")
         settings = {
             "cohort_id": COHORT,
             "operation": "mirror",
@@ -410,11 +416,12 @@ class History:
         self.must(len(self.versions()) == 1, "it leaves more than one version", self.versions())
 
 
-def history(number, program, on, scratch):
+def history(number, program, on, scratch, begun):
     """What was met, or None if it went wrong."""
     folder = scratch / f"h{number}"
     folder.mkdir()
     began, it = time.monotonic(), History(number, program, on, folder)
+    begun.append(it)
     try:
         met = it.run()
         print(f"ok      history {number}: runs ended with {' '.join(map(str, it.exits))}; {time.monotonic() - began:.0f} s", flush=True)
@@ -427,6 +434,7 @@ def history(number, program, on, scratch):
         return None
     finally:
         it.end()
+        it.drop()
 
 
 def find_binary():
@@ -439,10 +447,16 @@ def find_binary():
 def main():
     count, seed = [int(text) for text in sys.argv[1:]] + [25, 1][len(sys.argv) - 1 :]
     program = find_binary()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with engine("435", heap="1400m") as on, tempfile.TemporaryDirectory(prefix="mirror_histories.") as scratch:
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                met = list(pool.map(lambda number: history(number, program, on, Path(scratch)), range(seed, seed + count)))
+            pool, begun = ThreadPoolExecutor(AT_ONCE), []
+            try:
+                met = list(pool.map(lambda number: history(number, program, on, Path(scratch), begun), range(seed, seed + count)))
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for it in begun:
+                    it.end()
     except LeftOut as reason:
         leave_out(reason)
     failed = met.count(None)

@@ -2,17 +2,19 @@
 //!
 //! One classifier for all answers of Braze's cohort API.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::http::endpoint::Endpoint;
 use crate::http::{Answer, BodyFraming, HttpError, hint};
+use crate::members::batch::Batch;
+use crate::retry::Failure;
 use crate::secret::redacted;
 
 pub mod body;
 pub mod export;
-pub mod redact;
+mod redact;
+
+use redact::without_identifiers;
 
 /// Which cohort, and where Braze is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,48 +54,13 @@ impl Addresses {
     }
 }
 
-/// What an answer, or its absence, means for the batch.
+/// What Braze did with a request that it understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Braze acknowledged it.
+    /// It acknowledged the request.
     Delivered,
-    /// Send the same again; not before the pause that the answer names, where it does.
-    Again(String, Option<Duration>),
-    /// The idle connection was gone: send the same again at once.
-    AgainAtOnce,
-    /// A 2xx that is no acknowledgement: once more, then refused.
-    NotAcknowledged(String),
-    /// Nothing that Braze would say: three times, then final.
-    Unintelligible(String),
-    /// The cohort is locked: one call at a time; not before the pause that the answer names, where it does.
-    Locked(Option<Duration>),
-    /// Too many requests; the announced pause, where it makes sense.
-    Limited(Option<Duration>),
     /// Something in the batch is refused: halve it.
     Split(String),
-    /// Final for the whole run.
-    Final(Refusal),
-}
-
-impl Verdict {
-    /// With what was said changed by `change`.
-    #[must_use]
-    pub fn map_text(self, change: impl FnOnce(String) -> String) -> Self {
-        match self {
-            Self::Delivered | Self::AgainAtOnce | Self::Locked(_) | Self::Limited(_) => self,
-            Self::Again(text, pause) => Self::Again(change(text), pause),
-            Self::NotAcknowledged(text) => Self::NotAcknowledged(change(text)),
-            Self::Unintelligible(text) => Self::Unintelligible(change(text)),
-            Self::Split(text) => Self::Split(change(text)),
-            Self::Final(refusal) => Self::Final(match refusal {
-                Refusal::NotFound => Refusal::NotFound,
-                Refusal::Credentials(text) => Refusal::Credentials(change(text)),
-                Refusal::Request(text) => Refusal::Request(change(text)),
-                Refusal::NotBraze(text) => Refusal::NotBraze(change(text)),
-                Refusal::Configuration(text) => Refusal::Configuration(change(text)),
-            }),
-        }
-    }
 }
 
 /// Why the run cannot go on.
@@ -111,76 +78,85 @@ pub enum Refusal {
     Configuration(String),
 }
 
-/// Decides on the outcome of one request.
-pub fn classify(outcome: &Result<Answer, HttpError>) -> Verdict {
-    match outcome {
-        Ok(answer) => classify_answer(answer),
-        Err(HttpError::Stale) => Verdict::AgainAtOnce,
-        Err(error @ HttpError::Unintelligible(_)) => Verdict::Unintelligible(error.to_string()),
-        Err(error @ (HttpError::Certificate(_) | HttpError::Proxy(_))) => {
-            Verdict::Final(Refusal::Configuration(error.to_string()))
+/// Decides on the outcome of one request, which carried the identifiers of `part`: none of them is in what it says.
+pub fn classify(outcome: &Result<Answer, HttpError>, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
+    let error = match outcome {
+        Ok(answer) => return classify_answer(answer, part),
+        Err(error) => error,
+    };
+    let said = without_identifiers(&error.to_string(), part);
+    Err(match error {
+        HttpError::Stale => Failure::AgainAtOnce,
+        HttpError::Unintelligible(_) => unintelligible(said),
+        HttpError::Certificate(_) | HttpError::Proxy(_) => Failure::Final(Refusal::Configuration(said)),
+        HttpError::Unreachable(_) | HttpError::Timeout(_) | HttpError::Broken(_) => {
+            Failure::Again { said, pause: None }
         }
-        Err(error @ (HttpError::Unreachable(_) | HttpError::Timeout(_) | HttpError::Broken(_))) => {
-            Verdict::Again(error.to_string(), None)
-        }
-    }
+    })
 }
 
-fn classify_answer(answer: &Answer) -> Verdict {
+/// Nothing that Braze would say.
+pub fn unintelligible(said: String) -> Failure<Refusal> {
+    Failure::Unintelligible { error: Refusal::NotBraze(said.clone()), said }
+}
+
+fn classify_answer(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     let status = answer.status;
     let asked_for = || hint::retry_after(&answer.headers, hint::WallClock::now());
-    match status {
-        200..=202 => acknowledgement(answer),
+    let credentials = || Refusal::Credentials(without_identifiers(&said(answer), part));
+    Err(match status {
+        200..=202 => return acknowledgement(answer, part),
         300..=399 => {
-            Verdict::Final(Refusal::NotBraze(format!("it redirects elsewhere ({status}), which is never followed")))
+            Failure::Final(Refusal::NotBraze(format!("it redirects elsewhere ({status}), which is never followed")))
         }
-        400 => bad_request(answer),
-        401 => Verdict::Final(Refusal::Credentials(said(answer))),
-        403 if answer.is_json_object() => Verdict::Final(Refusal::Credentials(said(answer))),
-        403 => Verdict::Final(Refusal::NotBraze(
+        400 => return bad_request(answer, part),
+        401 => Failure::Final(credentials()),
+        403 if answer.is_json_object() => Failure::Final(credentials()),
+        403 => Failure::Final(Refusal::NotBraze(
             "a firewall or an allow-list refused (403, not from Braze's API): is this machine's address allow-listed?"
                 .to_owned(),
         )),
-        404 => Verdict::Final(Refusal::NotFound),
-        407 => Verdict::Final(Refusal::Configuration(
+        404 => Failure::Final(Refusal::NotFound),
+        407 => Failure::Final(Refusal::Configuration(
             "a proxy asks for credentials (407): give them in HTTPS_PROXY, as http://user:password@host:port"
                 .to_owned(),
         )),
-        408 | 425 | 500 | 502 | 503 | 504 => Verdict::Again(format!("status {status}"), asked_for()),
-        413 => Verdict::Split("request too large (413)".to_owned()),
-        423 => Verdict::Locked(asked_for()),
-        429 => Verdict::Limited(hint::pause(&answer.headers, hint::WallClock::now())),
-        _ => Verdict::Final(Refusal::Request(format!("status {status}: {}", said(answer)))),
-    }
+        408 | 425 | 500 | 502 | 503 | 504 => Failure::Again { said: format!("status {status}"), pause: asked_for() },
+        413 => return Ok(Verdict::Split("request too large (413)".to_owned())),
+        423 => Failure::Locked { pause: asked_for() },
+        429 => Failure::Limited { pause: hint::pause(&answer.headers, hint::WallClock::now()) },
+        _ => Failure::Final(Refusal::Request(with_status(status, &said(answer), part))),
+    })
+}
+
+fn with_status(status: u16, said: &str, part: Option<&Batch>) -> String {
+    without_identifiers(&format!("status {status}: {said}"), part)
 }
 
 /// Delivered is only: 200 to 202, and a body that is empty, `{}`, or a JSON object without a non-empty `errors` whose
 /// `message` is absent or "success". A body that ends with its connection has to be such an object, as it may have lost its
 /// end, or all of it.
-fn acknowledgement(answer: &Answer) -> Verdict {
-    let again = |said: &str| Verdict::Again(said.to_owned(), None);
+fn acknowledgement(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     match answer.framing() {
-        BodyFraming::Unknown => {
-            Verdict::Unintelligible("the answer has another Transfer-Encoding than chunked".to_owned())
-        }
-        BodyFraming::Length | BodyFraming::Chunked if answer.body.is_empty() => Verdict::Delivered,
-        BodyFraming::Length | BodyFraming::Chunked => judged(answer),
-        BodyFraming::UntilClose => match judged(answer) {
-            verdict @ (Verdict::Delivered | Verdict::Final(_)) => verdict,
-            _ => again("the connection ended within the answer"),
+        BodyFraming::Unknown => Err(unintelligible("the answer has another Transfer-Encoding than chunked".to_owned())),
+        BodyFraming::Length | BodyFraming::Chunked if answer.body.is_empty() => Ok(Verdict::Delivered),
+        BodyFraming::Length | BodyFraming::Chunked => judged(answer, part),
+        BodyFraming::UntilClose => match judged(answer, part) {
+            verdict @ (Ok(_) | Err(Failure::Final(_))) => verdict,
+            _ => Err(Failure::Again { said: "the connection ended within the answer".to_owned(), pause: None }),
         },
     }
 }
 
 /// What the body of a success says.
-fn judged(answer: &Answer) -> Verdict {
+fn judged(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     let parsed = serde_json::from_slice(&answer.body);
     let Ok(Value::Object(object)) = parsed else {
-        return if answer.is_html() {
-            Verdict::Final(Refusal::NotBraze(format!("status {} with a web page", answer.status)))
+        return Err(if answer.is_html() {
+            Failure::Final(Refusal::NotBraze(format!("status {} with a web page", answer.status)))
         } else {
-            Verdict::Unintelligible(format!("status {}, but the body is not a JSON object", answer.status))
-        };
+            unintelligible(format!("status {}, but the body is not a JSON object", answer.status))
+        });
     };
     let has_errors = object.get("errors").is_some_and(|errors| match errors {
         Value::Null => false,
@@ -191,20 +167,20 @@ fn judged(answer: &Answer) -> Verdict {
         Value::Number(_) => true,
     });
     let is_success = object.get("message").is_none_or(|message| message == "success");
-    if has_errors || !is_success { Verdict::NotAcknowledged(said(answer)) } else { Verdict::Delivered }
+    if has_errors || !is_success {
+        return Err(Failure::NotAcknowledged(without_identifiers(&said(answer), part)));
+    }
+    Ok(Verdict::Delivered)
 }
 
 /// A 400 is about the cohort, which is the same in every call, or about the changes, where a single identifier may be it.
-fn bad_request(answer: &Answer) -> Verdict {
+fn bad_request(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     if answer.is_html() {
-        return Verdict::Final(Refusal::NotBraze("status 400 with a web page".to_owned()));
+        return Err(Failure::Final(Refusal::NotBraze("status 400 with a web page".to_owned())));
     }
     let said = said(answer);
-    if is_about_the_cohort(&said) {
-        Verdict::Final(Refusal::Request(format!("status 400: {said}")))
-    } else {
-        Verdict::Split(format!("status 400: {said}"))
-    }
+    let shown = with_status(400, &said, part);
+    if is_about_the_cohort(&said) { Err(Failure::Final(Refusal::Request(shown))) } else { Ok(Verdict::Split(shown)) }
 }
 
 /// Whether the message names something that every call has, as in `cohort_id must be a valid string`. `alias_name must ...` and
@@ -241,16 +217,18 @@ mod tests {
     use crate::http::{HeaderMap, HeaderName, HeaderValue};
     use rstest::rstest;
 
-    fn answered(status: u16, body: &str) -> Verdict {
+    type Judged = Result<Verdict, Failure<Refusal>>;
+
+    fn answered(status: u16, body: &str) -> Judged {
         framed(status, &[(CONTENT_LENGTH, &body.len().to_string())], body)
     }
 
-    fn framed(status: u16, headers: &[(HeaderName, &str)], body: &str) -> Verdict {
+    fn framed(status: u16, headers: &[(HeaderName, &str)], body: &str) -> Judged {
         let mut lines = HeaderMap::new();
         for (name, text) in headers {
             lines.append(name, HeaderValue::from_str(text).unwrap());
         }
-        classify(&Ok(Answer { status, headers: lines, body: body.as_bytes().to_vec() }))
+        classify(&Ok(Answer { status, headers: lines, body: body.as_bytes().to_vec() }), None)
     }
 
     #[rstest]
@@ -260,7 +238,7 @@ mod tests {
     #[case(201, r#"{"message":"success","errors":[]}"#)]
     #[case(201, r#"{"errors":null}"#)]
     fn delivered(#[case] status: u16, #[case] body: &str) {
-        assert_eq!(answered(status, body), Verdict::Delivered);
+        assert_eq!(answered(status, body), Ok(Verdict::Delivered));
     }
 
     #[rstest]
@@ -268,14 +246,14 @@ mod tests {
     #[case(201, r#"{"message":"queued"}"#)]
     #[case(200, r#"{"errors":{"a":1}}"#)]
     fn not_acknowledged(#[case] status: u16, #[case] body: &str) {
-        assert!(matches!(answered(status, body), Verdict::NotAcknowledged(_)));
+        assert!(matches!(answered(status, body), Err(Failure::NotAcknowledged(_))));
     }
 
     #[rstest]
     #[case(200, "[]")]
     #[case(201, "ok")]
     fn garbage(#[case] status: u16, #[case] body: &str) {
-        assert!(matches!(answered(status, body), Verdict::Unintelligible(_)));
+        assert!(matches!(answered(status, body), Err(Failure::Unintelligible { .. })));
     }
 
     #[rstest]
@@ -286,7 +264,7 @@ mod tests {
     #[case(503)]
     #[case(504)]
     fn again(#[case] status: u16) {
-        assert!(matches!(answered(status, "<html>"), Verdict::Again(_, None)));
+        assert!(matches!(answered(status, "<html>"), Err(Failure::Again { pause: None, .. })));
     }
 
     #[rstest]
@@ -296,7 +274,7 @@ mod tests {
     #[case(501)]
     #[case(505)]
     fn final_without_a_reason_of_its_own(#[case] status: u16) {
-        assert!(matches!(answered(status, "{}"), Verdict::Final(Refusal::Request(_))));
+        assert!(matches!(answered(status, "{}"), Err(Failure::Final(Refusal::Request(_)))));
     }
 
     #[rstest]
@@ -306,7 +284,7 @@ mod tests {
     #[case(400, "<html>")]
     #[case(403, "<html>Forbidden")]
     fn something_in_front_of_braze(#[case] status: u16, #[case] body: &str) {
-        assert!(matches!(answered(status, body), Verdict::Final(Refusal::NotBraze(_))));
+        assert!(matches!(answered(status, body), Err(Failure::Final(Refusal::NotBraze(_)))));
     }
 
     #[rstest]
@@ -314,7 +292,7 @@ mod tests {
     #[case(401, "")]
     #[case(403, r#"{"message":"Unauthorized access"}"#)]
     fn credentials(#[case] status: u16, #[case] body: &str) {
-        assert!(matches!(answered(status, body), Verdict::Final(Refusal::Credentials(_))));
+        assert!(matches!(answered(status, body), Err(Failure::Final(Refusal::Credentials(_)))));
     }
 
     #[rstest]
@@ -327,10 +305,10 @@ mod tests {
     #[case::success(r#"{"message":"success"}"#, true)]
     fn a_body_that_ends_with_its_connection_has_to_acknowledge(#[case] body: &str, #[case] is_delivered: bool) {
         match framed(201, &[], body) {
-            Verdict::Delivered => assert!(is_delivered),
-            verdict => assert!(!is_delivered && matches!(verdict, Verdict::Again(..)), "{verdict:?}"),
+            Ok(Verdict::Delivered) => assert!(is_delivered),
+            verdict => assert!(!is_delivered && matches!(verdict, Err(Failure::Again { .. })), "{verdict:?}"),
         }
-        assert!(matches!(framed(200, &[], "<html>"), Verdict::Final(Refusal::NotBraze(_))));
+        assert!(matches!(framed(200, &[], "<html>"), Err(Failure::Final(Refusal::NotBraze(_)))));
     }
 
     #[rstest]
@@ -346,8 +324,10 @@ mod tests {
             let mut headers = vec![(CONTENT_LENGTH, "2")];
             headers.extend(codings.iter().map(|coding| (TRANSFER_ENCODING, *coding)));
             match framed(201, &headers, body) {
-                Verdict::Delivered => assert!(is_delivered),
-                verdict => assert!(!is_delivered && matches!(verdict, Verdict::Unintelligible(_)), "{verdict:?}"),
+                Ok(Verdict::Delivered) => assert!(is_delivered),
+                verdict => {
+                    assert!(!is_delivered && matches!(verdict, Err(Failure::Unintelligible { .. })), "{verdict:?}");
+                }
             }
         }
     }
@@ -364,7 +344,7 @@ mod tests {
     #[case("the device ID's name must be a string")]
     fn a_bad_change_is_looked_for(#[case] message: &str) {
         let body = serde_json::json!({ "message": message }).to_string();
-        assert!(matches!(answered(400, &body), Verdict::Split(_)));
+        assert!(matches!(answered(400, &body), Ok(Verdict::Split(_))));
     }
 
     #[rstest]
@@ -374,15 +354,15 @@ mod tests {
     #[case("Invalid request: `client_secret` must be a string")]
     fn a_bad_cohort_is_final(#[case] message: &str) {
         let body = serde_json::json!({ "message": message }).to_string();
-        assert_eq!(answered(400, &body), Verdict::Final(Refusal::Request(format!("status 400: {message}"))));
+        assert_eq!(answered(400, &body), Err(Failure::Final(Refusal::Request(format!("status 400: {message}")))));
     }
 
     #[test]
     fn bad_changes_are_halved_and_the_rest_has_its_own_way() {
-        assert!(matches!(answered(400, r#"{"message":"user_ids must be strings"}"#), Verdict::Split(_)));
-        assert!(matches!(answered(413, ""), Verdict::Split(_)));
-        assert_eq!(answered(404, "{}"), Verdict::Final(Refusal::NotFound));
-        assert_eq!(answered(423, "{}"), Verdict::Locked(None));
-        assert_eq!(answered(429, "{}"), Verdict::Limited(None));
+        assert!(matches!(answered(400, r#"{"message":"user_ids must be strings"}"#), Ok(Verdict::Split(_))));
+        assert!(matches!(answered(413, ""), Ok(Verdict::Split(_))));
+        assert_eq!(answered(404, "{}"), Err(Failure::Final(Refusal::NotFound)));
+        assert_eq!(answered(423, "{}"), Err(Failure::Locked { pause: None }));
+        assert_eq!(answered(429, "{}"), Err(Failure::Limited { pause: None }));
     }
 }

@@ -1,5 +1,8 @@
 //! `td-braze-cohort check CONFIG.yml`: everything that can be found out without sending a member.
 
+use log::info;
+use serde_json::json;
+
 use crate::braze::Addresses;
 use crate::braze::body::BodyWriter;
 use crate::commands::cli::CheckArgs;
@@ -18,14 +21,15 @@ use crate::members::identifier::Kind;
 use crate::report::matching::to_text;
 use crate::settings::credentials::{REST_API_KEY, from_environment, rest_api_key};
 use crate::settings::template::Environment;
-use crate::settings::{self, Config};
+use crate::settings::{self, Config, ConfigError};
 use crate::terminal;
 
 use super::CommandError;
 use super::job::{self, Access};
 use super::matching::Matching;
+use super::mirror::look;
 use super::network::network;
-use super::pipeline::{Ended, Outcome, RunContext, Target, open_once, stop_or};
+use super::pipeline::{Ended, MAX_STEP, Outcome, RunContext, Target, open_once, stop_or};
 use super::table;
 use super::upload::flags;
 use super::watch::watched;
@@ -40,17 +44,21 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
     let flags = flags(args.input, Some(false));
     let merged = settings::merge(Some(&args.config), &Environment(variable), flags, variable)?;
     let config = Config::check(&merged.layer, true)?;
-    terminal::print_line(&format!(
-        "settings     ok: {} the cohort {} (shown as {}), {} requests at once",
-        match config.operations.column() {
-            Some(column) => format!("as column {column} says: remove from, then add to"),
-            None => config.operations.as_str().to_owned(),
-        },
-        config.braze.cohort_id,
-        config.braze.shown_name(),
-        config.delivery.thread_count
-    ));
-    let failures = look(&mut RunContext::new(config, Target::Braze, None), terminal::print_line);
+    let mut context = RunContext::new(config, Target::Braze, None);
+    if args.status {
+        return status(&mut context, args.json);
+    }
+    let mut findings = Vec::new();
+    let failures = take_steps(&mut context, |what, found| {
+        if !args.json {
+            terminal::print(&lines(what, found).join("\n"));
+        }
+        let said = found.as_ref().map_or_else(ToString::to_string, Clone::clone);
+        findings.push(json!({"step": what, "ok": found.is_ok(), "said": said}));
+    });
+    if args.json {
+        terminal::print(&json!({"version": env!("CARGO_PKG_VERSION"), "findings": findings}).to_string());
+    }
     for (what, error) in &failures {
         terminal::say_error(&format!("{what}: {error}"));
     }
@@ -60,7 +68,8 @@ pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
 /// What a run with `check_only` is: a check, whose report counts nothing.
 pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, CommandError> {
     let mut context = RunContext::new(config, Target::Braze, None);
-    let mut failures = look(&mut context, tell).into_iter();
+    let told = take_steps(&mut context, |what, found| tell(&lines(what, found).join("\n")));
+    let mut failures = told.into_iter();
     if let Some((_, first)) = failures.next() {
         for (what, error) in failures {
             terminal::say_error(&format!("{what}: {error}"));
@@ -74,21 +83,51 @@ pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, Comm
     Ok(outcome)
 }
 
-/// Takes all steps and tells a line of each; returns those that failed.
-fn look(context: &mut RunContext, tell: fn(&str)) -> Vec<(&'static str, CommandError)> {
+/// Takes all steps and tells what each has found; returns those that failed.
+fn take_steps(context: &mut RunContext, mut tell: impl FnMut(&str, &Finding)) -> Vec<(&'static str, CommandError)> {
     let is_asked = std::env::var(REST_API_KEY).is_ok() || context.config.matching.min_match.is_some();
-    let steps: [(&str, Step); 3] = [("input", check_input), ("credentials", check_credentials), ("match", check_match)];
+    let of_mirror = context.config.mirror.is_some().then_some(("relied on", check_facts as Step));
+    let of_match = is_asked.then_some(("match", check_match as Step));
+    let steps = [("input", check_input as Step), ("credentials", check_credentials)];
+    tell("settings", &Ok(described_settings(&context.config)));
     let mut failures = Vec::new();
-    for (what, step) in steps.into_iter().take(if is_asked { 3 } else { 2 }) {
-        match step(context) {
-            Ok(found) => tell(&format!("{what:<12} ok: {found}")),
-            Err(error) => {
-                tell(&format!("{what:<12} FAILED"));
-                failures.push((what, error));
-            }
-        }
+    for (what, step) in steps.into_iter().chain(of_mirror).chain(of_match) {
+        let found = step(context);
+        tell(what, &found);
+        failures.extend(found.err().map(|error| (what, error)));
     }
     failures
+}
+
+/// What a step has found, line by line.
+fn lines(what: &str, found: &Finding) -> Vec<String> {
+    match found {
+        Ok(found) => found.lines().map(|line| format!("{what:<12} ok: {line}")).collect(),
+        Err(_) => vec![format!("{what:<12} FAILED")],
+    }
+}
+
+fn status(context: &mut RunContext, is_json: bool) -> Result<Exit, CommandError> {
+    let Some(options) = context.config.mirror.clone() else { return Err(ConfigError::NoMirror.into()) };
+    let (said, json) = look::status(context, &options)?;
+    terminal::print(&if is_json { json.to_string() } else { said });
+    Ok(Exit::Success)
+}
+
+fn described_settings(config: &Config) -> String {
+    let operation = match config.operations.column() {
+        Some(column) => format!("as column {column} says: remove from, then add to"),
+        None => config.operations.as_str().to_owned(),
+    };
+    let (id, name) = (&config.braze.cohort_id, config.braze.shown_name());
+    format!("{operation} the cohort {id} (shown as {name}), {} requests at once", config.delivery.thread_count)
+}
+
+/// Tries what a mirror relies on.
+fn check_facts(context: &mut RunContext) -> Finding {
+    let Some(options) = context.config.mirror.clone() else { return Ok("no mirror".to_owned()) };
+    info!("two tables are made and deleted, and a job is run; that may take 2 minutes");
+    Ok(look::facts(context, &options)?.join("\n"))
 }
 
 type Step = fn(&mut RunContext) -> Finding;
@@ -101,7 +140,7 @@ fn check_input(context: &mut RunContext) -> Finding {
         Location::Here(Input::Stdin) => return Ok("standard input, which is not read here".to_owned()),
         Location::Here(input) => input,
     };
-    let limiter = context.limiter_of_step((Api::Braze, "the input".to_owned()))?;
+    let limiter = context.limiter_of_step((Api::Braze, "the input".to_owned()), MAX_STEP)?;
     let config = &context.config;
     let readable = ReadableInput { input, format_hint: config.input.format_hint.clone(), expected_rows: None };
     let reader = open_once(config, &readable, &limiter)?;
@@ -145,7 +184,7 @@ fn check_job(context: &mut RunContext, id: &str) -> Finding {
 /// Asks for the table's columns; no row is read.
 fn check_table(context: &mut RunContext, table: &TableName) -> Finding {
     let access = Access::new(&context.config)?;
-    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()))?;
+    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MAX_STEP)?;
     let names = &context.config.input.names;
     let found = watched(&access.http, &limiter, || {}, || table::columns(&access.api(&limiter), table, names))?;
     let kinds: Vec<_> = found.used.iter().map(|column| column.kind.as_str()).collect();
@@ -179,7 +218,7 @@ fn described(config: &Config, columns: &Columns) -> String {
 fn check_credentials(context: &mut RunContext) -> Finding {
     let credentials = from_environment(|name| std::env::var(name).ok())?;
     let endpoint = context.config.required_endpoint()?.clone();
-    let limiter = context.limiter_of_step((Api::Braze, endpoint.to_string()))?;
+    let limiter = context.limiter_of_step((Api::Braze, endpoint.to_string()), MAX_STEP)?;
     let config = &context.config;
     let addresses = Addresses::new(&endpoint, &config.braze.partner);
     let bodies = BodyWriter::new(&credentials, &config.braze.cohort_id, &config.input.names.aliases);

@@ -184,6 +184,12 @@ pub struct CheckArgs {
     /// The file or pattern whose columns are checked; overrides input and `job_id`
     #[arg(long, value_name = "PATH|PATTERN")]
     pub input: Option<String>,
+    /// Say how far a mirror is, and nothing else: its last commit, whether a run is at work, members, pending changes
+    #[arg(long)]
+    pub status: bool,
+    /// Print what was found as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `match`.

@@ -9,7 +9,7 @@ use super::network::network;
 use super::table;
 use super::watch::watched;
 use crate::commands::outcome::{Api, Stop};
-use crate::commands::pipeline::RunContext;
+use crate::commands::pipeline::{MAX_STEP, RunContext};
 use crate::http::Http;
 use crate::http::endpoint::Endpoint;
 use crate::input::columns::Names;
@@ -86,7 +86,7 @@ fn uploaded_before_to(context: &RunContext, id: &str) -> Option<String> {
 /// Asks once for the job.
 pub fn look(context: &mut RunContext, id: &str) -> Result<JobStatus, CommandError> {
     let access = Access::new(&context.config)?;
-    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()))?;
+    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MAX_STEP)?;
     let job = access.job(id);
     let client = Client::new(&job, &access.key, &access.http, &limiter);
     let info = watched(&access.http, &limiter, || {}, || client.show())?;

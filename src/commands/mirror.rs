@@ -14,6 +14,7 @@ use super::phases::Upload;
 use super::pipeline::{Ended, Outcome, RunContext, Target, finish_failures, plan};
 use super::table;
 use super::watch::cutting;
+use crate::braze::body::Credentials;
 use crate::commands::outcome::{Api, Stop};
 use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::failed_file::Failures;
@@ -25,18 +26,19 @@ use crate::input::counters::InputCounts;
 use crate::input::near_names::{NearMiss, listed};
 use crate::matching::sample::SampleSize;
 use crate::members::batch::CAPACITY;
+use crate::mirror;
 use crate::mirror::run::{self, Record, Rules};
 use crate::mirror::sql::Statements;
 use crate::mirror::state::State;
 use crate::mirror::treasure_data::{self, ChangedRows, STALE, TreasureData};
 use crate::mirror::warehouse::{self, OPERATION, Warehouse};
-use crate::mirror::{self};
 use crate::report::progress::{Progress, finish_steps, show_step};
 use crate::report::{DryRun, MirrorReport};
 use crate::retry::{RateLimiter, Stopped as LimiterStopped};
 use crate::settings::credentials::{from_environment, rest_api_key};
 use crate::settings::{Config, ConfigError};
 
+pub mod look;
 mod sender;
 
 use sender::{BrazeSender, Stopped};
@@ -62,19 +64,11 @@ pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome
     let access = Access::new(&context.config)?;
     let limiter = access.limiter(&mut context)?;
     let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
-    let cohort = [endpoint.as_str(), &context.config.braze.partner, &context.config.braze.cohort_id];
-    let state = state(options, cohort, &credentials.client_secret);
     let times = RunTimes { limiter: Arc::clone(&limiter) };
     let rules = rules(&context.config, options);
     let outcome = cutting(&access.http, &limiter, || {
-        let (statements, near) = match statements(&access, &limiter, &context.config, options) {
-            Ok(found) => found,
-            Err(LimiterStopped) => return Err(limiter.take_stop().map_or_else(stopped, CommandError::from)),
-        };
-        let aliases = context.config.input.names.aliases.clone();
-        let mut warehouse =
-            TreasureData::new(access.api(&limiter), (statements, state, aliases), &times, seconds_since_1970())
-                .adopting(options.key_rotated && !is_dry);
+        let (warehouse, near) = warehouse(&access, &times, &context.config, options, &credentials)?;
+        let mut warehouse = warehouse.adopting(options.key_rotated && !is_dry);
         let session_time = context.session_time.clone();
         let make_plan = |config: &Config| plan(config, &endpoint, &credentials, session_time.as_deref());
         let recipient =
@@ -110,21 +104,19 @@ fn rules(config: &Config, options: &mirror::Options) -> Rules {
     Rules { limits: options.limits, max_rejected: config.input.max_rejected, times }
 }
 
-/// Where the state is.
-pub(super) fn state(options: &mirror::Options, cohort: [&str; 3], key: &crate::secret::Secret) -> State {
-    let database = options.state_table.as_ref().unwrap_or(&options.table);
-    let name = options.state_table.as_ref().map(|name| name.table.as_str());
-    State::new(&database.database, name, cohort, key)
-}
-
-/// What Treasure Data is asked, by the columns that the table has.
-pub(super) fn statements(
-    access: &Access,
-    limiter: &RateLimiter<Stop>,
+/// The table of a mirror and its state. What is asked goes by the columns that the table has; also those that are ignored, and nearly
+/// have the name of one that is not.
+fn warehouse<'a>(
+    access: &'a Access,
+    times: &'a RunTimes,
     config: &Config,
     options: &mirror::Options,
-) -> Result<(Statements, Vec<NearMiss>), LimiterStopped> {
-    let columns = table::columns(&access.api(limiter), &options.table, &config.input.names)?;
+    credentials: &Credentials,
+) -> Result<(TreasureData<'a, Stop, Http>, Vec<NearMiss>), CommandError> {
+    let endpoint = config.required_endpoint()?;
+    let limiter = &times.limiter;
+    let stop = |LimiterStopped| limiter.take_stop().unwrap_or_else(|| Stop::Defect("nobody said why".to_owned()));
+    let columns = table::columns(&access.api(limiter), &options.table, &config.input.names).map_err(stop)?;
     if !columns.near.is_empty() {
         warn!("ignored columns: {}; if one is meant, write SELECT ... AS with that name", listed(&columns.near));
     }
@@ -135,11 +127,13 @@ pub(super) fn statements(
         null_words: config.input.names.null_words.words().to_vec(),
         refresh: options.refresh,
     };
-    Ok((statements, columns.near))
-}
-
-fn stopped() -> CommandError {
-    Stop::Defect("the run was stopped, and nobody said why".to_owned()).into()
+    let cohort = [endpoint.as_str(), &config.braze.partner, &config.braze.cohort_id];
+    let place = options.state_table.as_ref().unwrap_or(&options.table);
+    let name = options.state_table.as_ref().map(|place| place.table.as_str());
+    let state = State::new(&place.database, name, cohort, &credentials.client_secret);
+    let aliases = config.input.names.aliases.clone();
+    let warehouse = TreasureData::new(access.api(limiter), (statements, state, aliases), times, seconds_since_1970());
+    Ok((warehouse, columns.near))
 }
 
 /// A run that was ended before there was anything to count.
@@ -150,13 +144,13 @@ fn not_begun(context: &RunContext, stop: Stop) -> Outcome {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tables are named after the wall clock's time")]
-pub(super) fn seconds_since_1970() -> u64 {
+fn seconds_since_1970() -> u64 {
     jiff::Timestamp::now().as_second().try_into().unwrap_or_default()
 }
 
 /// The limiter's time.
-pub(super) struct RunTimes {
-    pub limiter: Arc<RateLimiter<Stop>>,
+struct RunTimes {
+    limiter: Arc<RateLimiter<Stop>>,
 }
 
 impl treasure_data::Times for RunTimes {
@@ -232,7 +226,6 @@ where
     };
     let upload = Upload {
         config,
-        is_dry: false,
         plan: (recipient.plan)(config),
         post: recipient.post,
         limiter: &limiter,

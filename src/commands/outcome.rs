@@ -13,7 +13,6 @@ use crate::delivery::DeliveryError;
 use crate::delivery::failed_file::FailuresError;
 use crate::input::columns::HeaderError;
 use crate::input::error::InputError;
-use crate::input::removals::TooMany;
 use crate::matching::{MatchError, TooFew};
 use crate::mirror::run::Conclusion;
 use crate::mirror::treasure_data::MirrorError;
@@ -132,9 +131,6 @@ pub enum Stop {
         /// So many should be.
         expected: u64,
     },
-    /// A delta that removes too many.
-    #[error(transparent)]
-    TooManyRemovals(#[from] TooMany),
     /// A mirror that cannot begin or go on.
     #[error(transparent)]
     MirrorError(#[from] MirrorError),
@@ -212,7 +208,7 @@ impl Stop {
             Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } | Self::NoAnswer { .. } => {
                 Exit::TryAgain
             }
-            Self::TooManyRemovals(_) | Self::TooFewKnown(_) => Exit::SafetyLimit,
+            Self::TooFewKnown(_) => Exit::SafetyLimit,
             Self::RestKey { .. } => Exit::Credentials,
             Self::Mirror(conclusion) => of_mirror(conclusion),
             Self::MirrorError(MirrorError::Unexpected { .. }) => Exit::TryAgain,

@@ -70,8 +70,6 @@ pub fn look_at(
 /// What each pass of an upload needs.
 pub struct Upload<'a> {
     pub config: &'a Config,
-    /// Nothing is sent, so nothing is limited.
-    pub is_dry: bool,
     pub plan: Plan,
     pub post: &'a dyn Post,
     pub limiter: &'a Arc<RateLimiter<Stop>>,
@@ -154,8 +152,6 @@ impl Upload<'_> {
         if self.limiter.is_stopped() {
             return Ok(Judged::default());
         }
-        let limits = self.config.input.removal_limits.filter(|_| !self.is_dry);
-        limits.map_or(Ok(()), |limits| limits.check(found.judged.removals))?;
         let Some(matching) = self.matching else { return Ok(found.judged) };
         let (figures, too_few) = matching.judge(found.samples)?;
         self.matched = Some(figures);

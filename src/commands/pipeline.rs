@@ -45,7 +45,7 @@ use crate::settings::credentials::{from_environment, rest_api_key};
 use crate::treasure_data::show::JobSummary;
 
 /// How long a step of a check may take. A person waits for its line.
-const MAX_STEP: Duration = Duration::from_secs(10);
+pub(super) const MAX_STEP: Duration = Duration::from_secs(10);
 /// How long nothing may get through in it. Sooner, so that the reason is known.
 const MAX_STEP_OUTAGE: Duration = Duration::from_secs(4);
 
@@ -102,15 +102,19 @@ impl RunContext {
         self.start(limits, Stop::of_limiter(server.0, server.1))
     }
 
-    /// The same for one step of a check, which is given up after 10 s.
-    pub fn limiter_of_step(&mut self, server: (Api, String)) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
+    /// The same for one step of a check, which is given up after `most`.
+    pub fn limiter_of_step(
+        &mut self,
+        server: (Api, String),
+        most: Duration,
+    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
         let max_outage = self.config.delivery.max_outage.min(MAX_STEP_OUTAGE);
-        let limits =
-            retry::Limits { max_outage, max_requests_per_hour: u64::MAX, max_duration: self.clock.now() + MAX_STEP };
+        let max_duration = self.clock.now() + most;
+        let limits = retry::Limits { max_outage, max_requests_per_hour: u64::MAX, max_duration };
         let stop_for = Stop::of_limiter(server.0, server.1);
         let given_up = move |reached| match reached {
             LimitReached::Deadline { .. } => {
-                stop_for(LimitReached::Outage { lasted: MAX_STEP, answered: false, last: "no answer".to_owned() })
+                stop_for(LimitReached::Outage { lasted: most, answered: false, last: "no answer".to_owned() })
             }
             other => stop_for(other),
         };
@@ -261,8 +265,7 @@ fn read_and_send(context: &mut RunContext, recipient: Recipient<'_>) -> Result<E
     info!("cohort {} at {name}: {what} in {}", config.braze.cohort_id, reader.name());
     let progress = Progress::new(reader.size(), reader.bytes_read());
     let (limiter, shared, failures) = (&limiter, &shared, &failures);
-    let mut upload =
-        Upload { config, is_dry, plan, post, limiter, shared, failures, progress, matching, matched: None };
+    let mut upload = Upload { config, plan, post, limiter, shared, failures, progress, matching, matched: None };
     let removals = match later {
         LaterPasses::None => {
             upload.send(reader);
@@ -274,12 +277,6 @@ fn read_and_send(context: &mut RunContext, recipient: Recipient<'_>) -> Result<E
         }
         LaterPasses::Both { removals, additions } => Some(upload.send_both(reader, *removals, *additions)),
     };
-    if let (true, Some(limits), Some(phase)) = (is_dry, config.input.removal_limits, &removals)
-        && let Err(error) = limits.check(phase.identifiers)
-    {
-        // A dry run counts everything before it says so.
-        limiter.stop(error.into());
-    }
     upload.settle(Ending::Run);
     upload.progress.finish();
     finish_failures(failures, limiter, &config.operations);

@@ -7,12 +7,11 @@ use std::time::Duration;
 use log::{debug, warn};
 
 use super::{DeliveryError, MAX_REFUSED_PARTS, Plan, Shared};
-use crate::braze::redact::without_identifiers;
 use crate::braze::{Refusal, Verdict, classify};
 use crate::delivery::failed_file::Failures;
 use crate::http::{Post, hint};
 use crate::members::batch::Batch;
-use crate::retry::{self, CallError, Failure, GivenUp, RateLimiter, ResponseMeta};
+use crate::retry::{self, CallError, GivenUp, RateLimiter, ResponseMeta};
 
 /// Why an identifier is in the file of failures that nothing is known of.
 pub const NOT_SENT: &str = "undelivered: the run ended before it was acknowledged";
@@ -25,13 +24,6 @@ pub struct Worker<'a, S> {
     pub limiter: &'a RateLimiter<S>,
     pub shared: &'a Shared,
     pub failures: &'a Failures,
-}
-
-/// How one body ended.
-#[derive(Debug)]
-enum End {
-    Delivered,
-    Split(String),
 }
 
 // Not derived, which would ask for a stop that can be copied.
@@ -48,8 +40,8 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
     pub fn first_call(&self) {
         let Some(call) = &self.plan.first_call else { return };
         let said = match self.send(&call.address, &call.body, None, false) {
-            Ok(End::Delivered) | Err(CallError::Stopped) => return,
-            Ok(End::Split(said)) => said,
+            Ok(Verdict::Delivered) | Err(CallError::Stopped) => return,
+            Ok(Verdict::Split(said)) => said,
             Err(CallError::GivenUp(reason)) => reason.into_said(),
         };
         self.limiter.stop(refused(Refusal::Request(said), &call.address).into());
@@ -65,15 +57,15 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
             self.plan.bodies.write(&part, body);
             let count = part.len() as u64;
             match self.send(&self.plan.addresses.users, body, Some(&part), is_half) {
-                Ok(End::Delivered) => {
+                Ok(Verdict::Delivered) => {
                     self.shared.delivered.fetch_add(count, Ordering::Relaxed);
                 }
-                Ok(End::Split(said)) if part.len() == 1 => self.refuse(&part, &said),
-                Ok(End::Split(said)) if extra_requests + 2 > MAX_HALVING_REQUESTS => {
+                Ok(Verdict::Split(said)) if part.len() == 1 => self.refuse(&part, &said),
+                Ok(Verdict::Split(said)) if extra_requests + 2 > MAX_HALVING_REQUESTS => {
                     warn!("{count} identifiers are given up: too many of their batch are refused ({said})");
                     self.keep(&part, &format!("undelivered: too many others of its batch were refused ({said})"));
                 }
-                Ok(End::Split(said)) => {
+                Ok(Verdict::Split(said)) => {
                     debug!("a batch of {count} is halved: {said}");
                     extra_requests += 2;
                     let (left, right) = part.halves();
@@ -123,7 +115,7 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
     }
 
     /// Sends the same bytes until something final is known. The first try of a half is a retry already.
-    fn send(&self, address: &str, body: &[u8], part: Option<&Batch>, is_half: bool) -> Result<End, CallError> {
+    fn send(&self, address: &str, body: &[u8], part: Option<&Batch>, is_half: bool) -> Result<Verdict, CallError> {
         let mut is_retry = is_half;
         retry::call(self.limiter, Duration::ZERO, || {
             self.shared.requests.fetch_add(1, Ordering::Relaxed);
@@ -133,28 +125,9 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
             let meta = hint::meta(&outcome);
             // The call without members changes nobody's place, however late.
             let meta = ResponseMeta { unanswered: part.and(meta.unanswered), ..meta };
-            let verdict = classify(&outcome).map_text(|text| without_identifiers(&text, part));
-            (meta, end_of_try(verdict, address))
+            (meta, classify(&outcome, part).map_err(|failure| failure.map_error(|refusal| refused(refusal, address))))
         })
     }
-}
-
-/// What a verdict means for this batch, or for the next try.
-fn end_of_try(verdict: Verdict, address: &str) -> Result<End, Failure<DeliveryError>> {
-    let refused = |refusal| refused(refusal, address);
-    Err(match verdict {
-        Verdict::Delivered => return Ok(End::Delivered),
-        Verdict::Split(said) => return Ok(End::Split(said)),
-        Verdict::NotAcknowledged(said) => Failure::NotAcknowledged(said),
-        Verdict::AgainAtOnce => Failure::AgainAtOnce,
-        Verdict::Again(said, pause) => Failure::Again { said, pause },
-        Verdict::Unintelligible(said) => {
-            Failure::Unintelligible { error: refused(Refusal::NotBraze(said.clone())), said }
-        }
-        Verdict::Locked(pause) => Failure::Locked { pause },
-        Verdict::Limited(pause) => Failure::Limited { pause },
-        Verdict::Final(refusal) => Failure::Final(refused(refusal)),
-    })
 }
 
 /// Final for the whole run.

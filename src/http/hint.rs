@@ -1,8 +1,10 @@
 //! How long Braze asks us to pause: `Retry-After` in seconds or as a date, `X-RateLimit-Retry-After` in seconds,
 //! `X-RateLimit-Reset` in UTC epoch seconds. Pure.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use ureq::http::HeaderMap;
 
 use super::{Answer, HttpError};
@@ -21,7 +23,7 @@ impl WallClock {
     /// This machine's.
     #[expect(clippy::disallowed_methods, reason = "Braze announces pauses as dates")]
     pub fn now() -> Self {
-        Self(epoch_seconds(SystemTime::now()))
+        Self(epoch_seconds(Timestamp::now()))
     }
 }
 
@@ -77,15 +79,15 @@ fn whole_number(text: &str) -> Option<u64> {
 }
 
 fn date(text: &str) -> Option<u64> {
-    httpdate::parse_http_date(text).ok().map(epoch_seconds)
+    DateTimeParser::new().parse_timestamp(text).ok().map(epoch_seconds)
 }
 
 fn now(headers: &HeaderMap, local: WallClock) -> u64 {
     text(headers, "date").and_then(date).unwrap_or(local.0)
 }
 
-fn epoch_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+fn epoch_seconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_second()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -2,16 +2,16 @@
 //!
 //! Deadlines, proxy, TLS and the pool of connections; only this folder calls with ureq (the sandbox takes names of statuses and parts of addresses from it).
 
-use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use thiserror::Error;
-use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 pub use ureq::http::{HeaderMap, HeaderName, HeaderValue, header};
 use ureq::http::{Response, Uri, Version};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
+use ureq::{Agent, RequestBuilder};
 
 use crate::retry::Unanswered;
 
@@ -23,13 +23,15 @@ pub mod resolver;
 mod stream;
 mod tcp;
 pub mod tls;
+mod tls_connector;
 
 use connect_proxy::ProxyConnector;
 use proxy::Proxy;
-use resolver::{CachingResolver, LookupError};
+use resolver::CachingResolver;
 pub use stream::{Body, Patience, Stream};
 use tcp::{Exchange, TcpConnector};
 use tls::Trust;
+use tls_connector::TlsConnector;
 
 /// The longest body of an answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -135,9 +137,9 @@ pub enum HttpError {
     /// Refused, unreachable, not found.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// A phase took too long.
+    /// A phase took too long when there was a connection, so the server may have heard something.
     #[error("took too long ({0})")]
-    Timeout(TimedOut),
+    Timeout(String),
     /// The connection broke before the answer was complete.
     #[error("the connection broke: {0}")]
     Broken(String),
@@ -152,45 +154,11 @@ pub enum HttpError {
     Proxy(String),
 }
 
-/// What took too long.
-#[derive(Debug)]
-pub struct TimedOut {
-    what: String,
-    /// There was a connection, so the server may have heard something.
-    is_connected: bool,
-}
-
-impl fmt::Display for TimedOut {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.what)
-    }
-}
-
-impl From<ureq::Timeout> for TimedOut {
-    fn from(phase: ureq::Timeout) -> Self {
-        let is_connected = !matches!(phase, ureq::Timeout::Resolve | ureq::Timeout::Connect);
-        Self { what: phase.to_string(), is_connected }
-    }
-}
-
-/// Something of an answer.
-impl From<&str> for TimedOut {
-    fn from(what: &str) -> Self {
-        Self { what: what.to_owned(), is_connected: true }
-    }
-}
-
-impl From<LookupError> for TimedOut {
-    fn from(error: LookupError) -> Self {
-        Self { what: error.to_string(), is_connected: false }
-    }
-}
-
 impl HttpError {
     /// How a request ended that the server may have heard, in part or in full, without having answered it.
     pub fn unanswered(&self) -> Option<Unanswered> {
         match self {
-            Self::Timeout(late) => late.is_connected.then_some(Unanswered::TimedOut),
+            Self::Timeout(_) => Some(Unanswered::TimedOut),
             // What stands on a kept connection may have been heard before it was closed.
             Self::Stale | Self::Broken(_) | Self::Unintelligible(_) => Some(Unanswered::Broke),
             Self::Unreachable(_) | Self::Certificate(_) | Self::Proxy(_) => None,
@@ -237,7 +205,6 @@ impl Http {
         let config = Config::builder()
             // Never ureq's own reading of the environment, which lets a malformed variable pass in silence.
             .proxy(proxy.as_ref().map(|proxy| proxy.inner.clone()))
-            .tls_config(trust.config())
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -259,7 +226,7 @@ impl Http {
             .build();
         let tcp = TcpConnector { is_proxied: proxy.is_some() };
         let connector = ProxyConnector { proxy, inner: ConnectProxyConnector::default() };
-        let connector = connector.chain(tcp).chain(RustlsConnector::default());
+        let connector = connector.chain(tcp).chain(TlsConnector { trust, config: OnceLock::new() });
         let agent = Agent::with_parts(config, connector, CachingResolver::default());
         Self { agent, connect: deadlines.connect }
     }
@@ -281,6 +248,10 @@ impl Http {
             result => result,
         }
     }
+}
+
+fn with_headers<B>(request: RequestBuilder<B>, headers: &HeaderMap) -> RequestBuilder<B> {
+    headers.iter().fold(request, |request, (name, value)| request.header(name, value))
 }
 
 /// A success that cannot be one is none; a refusal is one however it comes.
@@ -306,10 +277,7 @@ impl Post for Http {
 
 impl Query for Http {
     fn query(&self, address: &str, headers: &HeaderMap, body: &[u8], max_bytes: usize) -> Result<Answer, HttpError> {
-        let mut request = self.agent.post(address).content_type("application/json");
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
+        let request = with_headers(self.agent.post(address).content_type("application/json"), headers);
         let response = self.request(address, || request.send(body))?;
         let (parts, body) = response.into_parts();
         // An error page may be long, or break off; its status says enough.
@@ -327,10 +295,7 @@ impl Query for Http {
 
 impl PostForm for Http {
     fn post_form(&self, address: &str, headers: &HeaderMap, form: &str) -> Result<Answer, HttpError> {
-        let mut request = self.agent.post(address).content_type("application/x-www-form-urlencoded");
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
+        let request = with_headers(self.agent.post(address).content_type("application/x-www-form-urlencoded"), headers);
         let (parts, body) = self.request(address, || request.send(form))?.into_parts();
         let body = Body::new(body.into_reader()).read_up_to(MAX_ANSWER_BYTES)?;
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
@@ -339,10 +304,7 @@ impl PostForm for Http {
 
 impl Get for Http {
     fn get(&self, address: &str, headers: &HeaderMap, patience: Patience) -> Result<Stream, HttpError> {
-        let mut request = self.agent.get(address);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
+        let request = with_headers(self.agent.get(address), headers);
         let request = match patience {
             Patience::Whole => request,
             Patience::EachPiece => {
@@ -363,7 +325,10 @@ impl From<ureq::Error> for HttpError {
         let text = error.to_string();
         match error {
             Error::Other(other) => other.downcast().map_or_else(|other| Self::Broken(other.to_string()), |ours| *ours),
-            Error::Timeout(phase) => Self::Timeout(phase.into()),
+            Error::Timeout(phase @ (ureq::Timeout::Resolve | ureq::Timeout::Connect)) => {
+                Self::Unreachable(format!("took too long ({phase})"))
+            }
+            Error::Timeout(phase) => Self::Timeout(phase.to_string()),
             Error::Io(error) => match error.kind() {
                 ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted
@@ -395,11 +360,11 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::connecting(ureq::Timeout::Connect.into(), None)]
-    #[case::looking_up(LookupError::TooSlow { name: "rest.example".to_owned() }.into(), None)]
-    #[case::sending(ureq::Timeout::SendBody.into(), Some(Unanswered::TimedOut))]
-    #[case::answering(ureq::Timeout::RecvResponse.into(), Some(Unanswered::TimedOut))]
-    fn what_never_was_connected_is_not_waited_for(#[case] late: TimedOut, #[case] unanswered: Option<Unanswered>) {
-        assert_eq!(HttpError::Timeout(late).unanswered(), unanswered);
+    #[case::connecting(ureq::Timeout::Connect, None)]
+    #[case::looking_up(ureq::Timeout::Resolve, None)]
+    #[case::sending(ureq::Timeout::SendBody, Some(Unanswered::TimedOut))]
+    #[case::answering(ureq::Timeout::RecvResponse, Some(Unanswered::TimedOut))]
+    fn what_never_was_connected_is_not_waited_for(#[case] late: ureq::Timeout, #[case] unanswered: Option<Unanswered>) {
+        assert_eq!(HttpError::from(ureq::Error::Timeout(late)).unanswered(), unanswered);
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
 use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -16,23 +15,14 @@ use super::HttpError;
 /// How long addresses are used before they are looked up again.
 const KEPT: Duration = Duration::from_mins(1);
 
-/// Why a name has no address.
-#[derive(Debug, Error)]
-pub enum LookupError {
-    /// The name service says no, or says nothing: the two look alike.
-    #[error("the name {name} cannot be looked up ({said})")]
-    Failed {
-        /// The name.
-        name: String,
-        /// What the system said.
-        said: String,
-    },
-    /// The deadline has passed.
-    #[error("the name {name} could not be looked up in time")]
-    TooSlow {
-        /// The name.
-        name: String,
-    },
+/// Why a name has no address: the name service says no, or says nothing, which look alike.
+pub fn failed(name: &str, error: &Error) -> HttpError {
+    HttpError::Unreachable(match error {
+        Error::Timeout(_) => format!("the name {name} could not be looked up in time"),
+        Error::HostNotFound => format!("the name {name} cannot be looked up (it has no address)"),
+        Error::Io(said) => format!("the name {name} cannot be looked up ({said})"),
+        said => format!("the name {name} cannot be looked up ({said})"),
+    })
 }
 
 /// Keeps what another resolver finds.
@@ -66,15 +56,10 @@ impl<R: Resolver> Resolver for CachingResolver<R> {
         {
             return Ok(addresses.clone());
         }
-        let name = || uri.host().unwrap_or_default().to_owned();
-        let failed = |said| HttpError::Unreachable(LookupError::Failed { name: name(), said }.to_string());
-        let addresses = self.inner.resolve(uri, config, timeout).map_err(|error| match error {
-            Error::Timeout(_) => HttpError::Timeout(LookupError::TooSlow { name: name() }.into()),
-            Error::HostNotFound => failed("it has no address".to_owned()),
-            Error::Io(error) => failed(error.to_string()),
-            error => failed(error.to_string()),
-        });
-        let addresses = addresses.map_err(|error| Error::Other(Box::new(error)))?;
+        let addresses = self
+            .inner
+            .resolve(uri, config, timeout)
+            .map_err(|error| Error::Other(Box::new(failed(uri.host().unwrap_or_default(), &error))))?;
         known().insert(key, (Instant::now(), addresses.clone()));
         Ok(addresses)
     }

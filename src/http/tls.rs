@@ -5,11 +5,11 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use memchr::memmem;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, RootCertStore};
 use thiserror::Error;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::HttpError;
@@ -17,9 +17,18 @@ use super::HttpError;
 /// Many times all CAs that browsers trust.
 const MAX_FILE_BYTES: u64 = 8 << 20;
 
-/// The CAs whose certificates are trusted.
+/// Whose certificates are trusted.
 #[derive(Clone, Debug)]
-pub struct Trust(Arc<Vec<Certificate<'static>>>);
+pub struct Trust(Arc<Trusted>);
+
+/// Which certificates are trusted, and for what.
+#[derive(Debug)]
+pub(super) struct Trusted {
+    /// CAs, which sign for others.
+    pub cas: RootCertStore,
+    /// Servers' own, which sign nothing else.
+    pub own: Vec<CertificateDer<'static>>,
+}
 
 /// Why a file adds no CA.
 #[derive(Debug, Error)]
@@ -43,15 +52,27 @@ pub enum TrustError {
     },
 }
 
-/// The CAs that browsers trust, as of the build.
-fn standard() -> Vec<Certificate<'static>> {
-    TLS_SERVER_ROOT_CERTS.iter().map(|certificate| Certificate::from_der(certificate)).collect()
+impl Default for Trust {
+    /// The CAs that browsers trust, as of the build.
+    fn default() -> Self {
+        Self(Arc::new(Trusted { cas: standard(), own: Vec::new() }))
+    }
 }
 
-impl Default for Trust {
-    fn default() -> Self {
-        Self(Arc::new(standard()))
-    }
+fn standard() -> RootCertStore {
+    let mut cas = RootCertStore::empty();
+    cas.add_parsable_certificates(TLS_SERVER_ROOT_CERTS.iter().cloned());
+    cas
+}
+
+/// Whether a certificate says CA:TRUE: basicConstraints (2.5.29.19), maybe critical, with a list that begins with TRUE.
+fn is_ca(certificate: &[u8]) -> bool {
+    let mut places = memmem::find_iter(certificate, &[0x55, 0x1d, 0x13]).peekable();
+    let says_true = |place: usize| {
+        let value = &certificate[place + 3..];
+        matches!(value.strip_prefix(&[1, 1, 0xff]).unwrap_or(value), [4, _, 0x30, _, 1, 1, 0xff, ..])
+    };
+    places.peek().is_some() && places.all(says_true)
 }
 
 impl Trust {
@@ -64,36 +85,23 @@ impl Trust {
     }
 
     fn with_pem(pem: &[u8]) -> Result<Self, TrustError> {
-        let (mut trusted, mut number) = (standard(), 0);
+        let (mut trusted, mut number) = (Trusted { cas: standard(), own: Vec::new() }, 0);
         for certificate in CertificateDer::pem_slice_iter(pem) {
             number += 1;
-            // ureq would leave out in silence what is no certificate.
-            let certificate = certificate
-                .ok()
-                .filter(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok())
-                .ok_or(TrustError::BadCertificate { number })?;
-            trusted.push(Certificate::from_der(&certificate).to_owned());
+            let bad = TrustError::BadCertificate { number };
+            let Ok(certificate) = certificate else { return Err(bad) };
+            let cas = if is_ca(&certificate) { &mut trusted.cas } else { &mut RootCertStore::empty() };
+            cas.add(certificate.clone()).map_err(|_| bad)?;
+            if !is_ca(&certificate) {
+                trusted.own.push(certificate);
+            }
         }
         if number == 0 { Err(TrustError::NoCertificate) } else { Ok(Self(Arc::new(trusted))) }
     }
 
-    /// For ureq.
-    pub(super) fn config(self) -> TlsConfig {
-        TlsConfig::builder()
-            .root_certs(RootCerts::Specific(self.0))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build()
+    pub(super) fn trusted(&self) -> &Trusted {
+        &self.0
     }
-}
-
-/// The server's certificate is not trusted.
-#[derive(Debug, Error)]
-#[error("{host} shows a certificate that is not trusted: {reason}")]
-pub struct CertificateRefused {
-    /// Whose it is, as it was asked for.
-    pub host: String,
-    /// What is wrong with it, and what to do.
-    pub reason: String,
 }
 
 /// The error in plain words, where TLS with this host failed: what is wrong with the certificate, or that there is no TLS at
@@ -104,20 +112,19 @@ pub(super) fn refused(host: &str, error: &ureq::Error) -> Option<HttpError> {
         ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
         _ => return None,
     };
-    let reason = match problem {
-        rustls::Error::InvalidCertificate(problem) => reason(problem),
-        rustls::Error::NoCertificatesPresented => "there is none".to_owned(),
+    Some(match problem {
+        rustls::Error::InvalidCertificate(problem) => untrusted(host, problem),
+        rustls::Error::NoCertificatesPresented => HttpError::Certificate(format!("{host} shows no certificate")),
         rustls::Error::InvalidMessage(_) => {
-            return Some(HttpError::Broken(format!("what {host} says is not TLS: is that port for https?")));
+            HttpError::Broken(format!("what {host} says is not TLS: is that port for https?"))
         }
         _ => return None,
-    };
-    Some(HttpError::Certificate(CertificateRefused { host: host.to_owned(), reason }.to_string()))
+    })
 }
 
 /// What is wrong with a certificate, and what to do.
-pub fn reason(problem: &CertificateError) -> String {
-    match problem {
+pub fn untrusted(host: &str, problem: &CertificateError) -> HttpError {
+    let reason = match problem {
         CertificateError::UnknownIssuer => {
             "nobody known here has signed it. Where it is signed by a CA of your own, or by itself, name a PEM file \
              with that certificate: ca_file: PATH"
@@ -139,24 +146,37 @@ pub fn reason(problem: &CertificateError) -> String {
                 .to_owned()
         }
         other => format!("{other} (ca_file: PATH trusts a CA of your own)"),
-    }
+    };
+    HttpError::Certificate(format!("{host} shows a certificate that is not trusted: {reason}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rcgen::{BasicConstraints, IsCa};
     use rstest::rstest;
 
-    fn ca() -> String {
+    fn pem(is_ca: IsCa) -> String {
         let key = rcgen::KeyPair::generate().unwrap();
-        rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem()
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = is_ca;
+        params.self_signed(&key).unwrap().pem()
     }
 
     #[test]
-    fn all_certificates_of_a_file_are_added_to_the_standard_ones() {
-        let standard = Trust::default().0.len();
-        let pem = format!("# ours\n{}text between\n{}", ca(), ca());
-        assert_eq!(Trust::with_pem(pem.as_bytes()).unwrap().0.len(), standard + 2);
+    fn cas_are_added_to_the_standard_ones_and_servers_own_certificates_are_not() {
+        let standard = standard().len();
+        assert_eq!(standard, TLS_SERVER_ROOT_CERTS.len());
+        let ca = || pem(IsCa::Ca(BasicConstraints::Unconstrained));
+        let of_depth = pem(IsCa::Ca(BasicConstraints::Constrained(0)));
+        let pem = format!("# ours\n{}text between\n{of_depth}{}{}", ca(), pem(IsCa::NoCa), pem(IsCa::ExplicitNoCa));
+        let trust = Trust::with_pem(pem.as_bytes()).unwrap();
+        assert_eq!((trust.0.cas.len(), trust.0.own.len()), (standard + 2, 2));
+    }
+
+    #[test]
+    fn all_that_browsers_trust_is_a_ca() {
+        assert!(TLS_SERVER_ROOT_CERTS.iter().all(|certificate| is_ca(certificate)));
     }
 
     #[rstest]

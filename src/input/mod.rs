@@ -12,7 +12,6 @@ pub mod error;
 pub mod formats;
 pub mod near_names;
 pub mod reader;
-pub mod removals;
 pub mod source;
 
 use std::fmt;
@@ -20,7 +19,6 @@ use std::path::PathBuf;
 
 use columns::Names;
 use formats::format::FormatHint;
-use removals::RemovalLimits;
 use source::Input;
 
 /// What is read, and what it has to be like.
@@ -36,8 +34,6 @@ pub struct Options {
     pub expected_rows: Option<u64>,
     /// How much may be rejected.
     pub max_rejected: MaxRejected,
-    /// When a delta removes too many; none if it is no delta.
-    pub removal_limits: Option<RemovalLimits>,
 }
 
 /// Where rows are.

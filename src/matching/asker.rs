@@ -7,8 +7,7 @@ use super::sample::Sample;
 use super::variant::Variant;
 use super::{Asked, Figures, KindFigures, MatchError};
 use crate::braze::export::{self, Found, MAX_ANSWER_BYTES, capacity};
-use crate::braze::redact::without_identifiers;
-use crate::braze::{Refusal, Verdict, classify};
+use crate::braze::{Refusal, Verdict, classify, unintelligible};
 use crate::http::endpoint::Endpoint;
 use crate::http::header::AUTHORIZATION;
 use crate::http::{Answer, HttpError, Query, hint};
@@ -138,23 +137,15 @@ fn end_of_try(
     labels: &[String],
     address: &str,
 ) -> Result<Vec<Found>, Failure<MatchError>> {
-    let refused = |refusal| refused(refusal, address);
-    let unintelligible =
-        |said: String| Failure::Unintelligible { error: refused(Refusal::NotBraze(said.clone())), said };
-    Err(match classify(outcome).map_text(|text| without_identifiers(&text, Some(batch))) {
-        Verdict::Delivered => {
+    let found = match classify(outcome, Some(batch)) {
+        Ok(Verdict::Delivered) => {
             let found = outcome.as_ref().ok().and_then(|answer| export::found(answer, batch, labels));
-            return found.ok_or_else(|| unintelligible("the answer does not say whom Braze knows".to_owned()));
+            found.ok_or_else(|| unintelligible("the answer does not say whom Braze knows".to_owned()))
         }
-        Verdict::Split(said) => Failure::Final(refused(Refusal::Request(said))),
-        Verdict::NotAcknowledged(said) => Failure::NotAcknowledged(said),
-        Verdict::AgainAtOnce => Failure::AgainAtOnce,
-        Verdict::Again(said, pause) => Failure::Again { said, pause },
-        Verdict::Unintelligible(said) => unintelligible(said),
-        Verdict::Locked(pause) => Failure::Locked { pause },
-        Verdict::Limited(pause) => Failure::Limited { pause },
-        Verdict::Final(refusal) => Failure::Final(refused(refusal)),
-    })
+        Ok(Verdict::Split(said)) => Err(Failure::Final(Refusal::Request(said))),
+        Err(failure) => Err(failure),
+    };
+    found.map_err(|failure| failure.map_error(|refusal| refused(refusal, address)))
 }
 
 fn refused(refusal: Refusal, address: &str) -> MatchError {

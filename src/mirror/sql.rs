@@ -161,14 +161,21 @@ WHERE "kind" <> '' AND ("kept" = 0 OR "row" IN (
         format!("{comment}SELECT {} FROM {}", columns.join(", "), qualified(&self.members))
     }
 
-    /// How far the state is: the last commit, and counts in identifiers.
+    /// How far the state is: when it was committed with changes last, in seconds since 1970, and counts in identifiers, as
+    /// [`Self::changes`] has them.
     pub fn status(&self, top: &TableName) -> String {
         format!(
-            r#"{}SELECT max("confirmed"), count_if("wanted"), count_if(NOT "wanted"), count_if("wanted" AND "confirmed" IS NULL)
+            r#"{}SELECT 'count' AS "change", "name" AS "kind", to_base("number", 10) AS "value"
 FROM (
-  SELECT "kind", "value", max("wanted") = 1 AS "wanted", min("confirmed") AS "confirmed"
-  FROM {} WHERE "kind" <> '' GROUP BY "kind", "value"
-)"#,
+  SELECT ARRAY[
+    coalesce(max("confirmed"), 0), count_if("wanted"), count_if(NOT "wanted"), count_if("wanted" AND "confirmed" IS NULL)
+  ] AS "numbers"
+  FROM (
+    SELECT "kind", "value", max("wanted") = 1 AS "wanted", min("confirmed") AS "confirmed"
+    FROM {} WHERE "kind" <> '' GROUP BY "kind", "value"
+  ) AS "identifiers"
+) AS "all"
+CROSS JOIN UNNEST(ARRAY['committed', 'wanted', 'to_remove', 'to_add'], "numbers") AS "count" ("name", "number")"#,
             self.comment("how far the state is"),
             qualified(top)
         )

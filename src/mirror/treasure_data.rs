@@ -50,6 +50,21 @@ pub struct JobRun {
     pub time: Duration,
 }
 
+/// How far a state is, in identifiers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateStatus {
+    /// The highest version: odd while a run is at work, or where it did not get to its end.
+    pub version: u64,
+    /// When changes were committed last, in seconds since 1970; 0 for never.
+    pub committed: u64,
+    /// Those that are to be in the cohort.
+    pub wanted: u64,
+    /// Those that are still to be removed.
+    pub to_remove: u64,
+    /// Those that are wanted and not known to be there.
+    pub to_add: u64,
+}
+
 /// Why a mirror cannot work, or go on.
 #[derive(Debug, Error)]
 pub enum MirrorError {
@@ -288,6 +303,30 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
         self.stop(JobError::CannotKeep { id: job.id.clone(), folder, error })
     }
 
+    /// How far the state is; nothing before a first run.
+    pub fn status(&mut self) -> Result<Option<StateStatus>, Box<S>> {
+        let result = self.try_status();
+        self.told(result)
+    }
+
+    fn try_status(&mut self) -> Result<Option<StateStatus>, Stopped> {
+        let Some((version, name)) = highest(&self.listed()?.versions) else { return Ok(None) };
+        let statement = self.statements.status(&self.place(&name));
+        let mut status = StateStatus { version, ..StateStatus::default() };
+        self.rows("how far the state is", &statement, |this, [_, name, number]| {
+            let number = number.parse().map_err(|_| this.cannot("a count is no number"))?;
+            match name.as_str() {
+                "committed" => status.committed = number,
+                "wanted" => status.wanted = number,
+                "to_remove" => status.to_remove = number,
+                "to_add" => status.to_add = number,
+                other => return Err(this.cannot(&format!("nobody asked for the count '{other}'"))),
+            }
+            Ok(())
+        })?;
+        Ok(Some(status))
+    }
+
     /// Tries what the protocol relies on, with two tables that are deleted again, and a job.
     pub fn facts(&mut self) -> Result<[(Fact, bool); 5], Box<S>> {
         let result = self.try_all();
@@ -415,6 +454,14 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
         let input = ReadableInput { input, format_hint, expected_rows: Some(written) };
         Ok(Changes { counts, rows: ChangedRows { input, labels: self.aliases.clone() } })
     }
+}
+
+fn highest(versions: &[Table]) -> Option<(u64, Name)> {
+    let number = |table: &Table| match table.name {
+        Name::Version(number) => Some((number, table.name.clone())),
+        Name::Work(_) => None,
+    };
+    versions.iter().filter_map(number).max_by_key(|(number, _)| *number)
 }
 
 fn number_of(table: &ListedTable) -> u64 {

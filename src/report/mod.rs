@@ -191,24 +191,21 @@ impl Report {
             "retries": self.sent.retries,
             "seconds": rounded(self.seconds),
         });
-        if let (Some(object), Some(dry_run)) = (report.as_object_mut(), self.dry_run) {
-            object.insert("dry_run".to_owned(), json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
-        }
-        if let (Some(object), Some(figures)) = (report.as_object_mut(), &self.matched) {
-            object.insert("match".to_owned(), matching::to_json(figures));
-        }
-        if let (Some(object), Some(job)) = (report.as_object_mut(), &self.job) {
-            object.insert("job".to_owned(), job_to_json(job));
-        }
-        if let (Some(object), Some(mirror)) = (report.as_object_mut(), &self.mirror) {
-            object.insert("mirror".to_owned(), mirror.to_json());
-        }
-        if let (Some(object), false) = (report.as_object_mut(), self.ignored_parameters.is_empty()) {
-            object.insert("ignored_parameters".to_owned(), json!(self.ignored_parameters));
-        }
-        if let (Some(object), Some(parts)) = (report.as_object_mut(), self.parts()) {
-            let parts: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part.to_json())).collect();
-            object.insert("by_operation".to_owned(), Value::Object(parts));
+        let dry_run = self.dry_run.map(|dry_run| json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
+        let by_operation =
+            self.parts().map(|parts| parts.into_iter().map(|(name, part)| (name.to_owned(), part.to_json())).collect());
+        let parts = [
+            ("dry_run", dry_run),
+            ("match", self.matched.as_ref().map(matching::to_json)),
+            ("job", self.job.as_ref().map(job_to_json)),
+            ("mirror", self.mirror.as_ref().map(MirrorReport::to_json)),
+            ("ignored_parameters", (!self.ignored_parameters.is_empty()).then(|| json!(self.ignored_parameters))),
+            ("by_operation", by_operation),
+        ];
+        for (name, part) in parts {
+            if let Some(part) = part {
+                report[name] = part;
+            }
         }
         report
     }

@@ -12,52 +12,66 @@ use crate::terminal;
 
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
+/// Where progress is shown.
+struct Display {
+    bar: Option<&'static ProgressBar>,
+    last_line: Instant,
+}
+
+impl Display {
+    fn new(bar: Option<&'static ProgressBar>) -> Self {
+        Self { bar, last_line: Instant::now() }
+    }
+
+    fn show(&mut self, text: impl FnOnce() -> String) {
+        if let Some(bar) = self.bar {
+            bar.set_message(text());
+        } else if self.last_line.elapsed() >= LOG_EVERY {
+            info!("{}", text());
+            self.last_line = Instant::now();
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// Shows progress.
 pub struct Progress {
     started: Instant,
-    last_line: Instant,
     bytes_read: Arc<AtomicU64>,
     size: Option<u64>,
-    bar: Option<&'static ProgressBar>,
+    display: Display,
 }
 
 impl Progress {
     /// For an input of this size, of which so much is read.
     pub fn new(size: Option<u64>, bytes_read: Arc<AtomicU64>) -> Self {
-        let now = Instant::now();
-        let bar = terminal::has_bar().then(|| terminal::start_bar(size));
-        Self { started: now, last_line: now, bytes_read, size, bar }
+        let display = Display::new(terminal::has_bar().then(|| terminal::start_bar(size)));
+        Self { started: Instant::now(), bytes_read, size, display }
     }
 
     /// Shows what was sent so far, if it is time.
     pub fn show(&mut self, sent: DeliveryCounts) {
         let (read, elapsed) = (self.bytes_read.load(Ordering::Relaxed), self.started.elapsed());
-        let text = || line(sent, elapsed, self.size.map(|size| (read, size)));
-        if let Some(bar) = self.bar {
+        if let Some(bar) = self.display.bar {
             bar.set_position(read);
-            bar.set_message(text());
-        } else if self.last_line.elapsed() >= LOG_EVERY {
-            info!("{}", text());
-            self.last_line = Instant::now();
         }
+        self.display.show(|| line(sent, elapsed, self.size.map(|size| (read, size))));
     }
 
     /// Shows how long is waited for requests that were not answered, if it is time.
     pub fn show_wait(&mut self, left: Duration) {
-        let text = || format!("{} s left in which unanswered requests may take effect (grace)", left.as_secs() + 1);
-        if let Some(bar) = self.bar {
-            bar.set_message(text());
-        } else if self.last_line.elapsed() >= LOG_EVERY {
-            info!("{}", text());
-            self.last_line = Instant::now();
-        }
+        self.display
+            .show(|| format!("{} s left in which unanswered requests may take effect (grace)", left.as_secs() + 1));
     }
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
+        self.display.finish();
     }
 }
 
@@ -78,14 +92,11 @@ pub fn finish_steps() {
 }
 
 /// Shows how far a download is; nothing before the first byte.
-pub struct DownloadProgress {
-    last_line: Instant,
-    bar: Option<&'static ProgressBar>,
-}
+pub struct DownloadProgress(Display);
 
 impl Default for DownloadProgress {
     fn default() -> Self {
-        Self { last_line: Instant::now(), bar: None }
+        Self(Display::new(None))
     }
 }
 
@@ -96,21 +107,16 @@ impl DownloadProgress {
             return;
         }
         if terminal::has_bar() {
-            let bar = *self.bar.get_or_insert_with(|| terminal::start_bar(whole));
+            let bar = *self.0.bar.get_or_insert_with(|| terminal::start_bar(whole));
             terminal::set_bar_length(bar, whole);
             bar.set_position(bytes);
-            bar.set_message(download_line(bytes, whole));
-        } else if self.last_line.elapsed() >= LOG_EVERY {
-            info!("{}", download_line(bytes, whole));
-            self.last_line = Instant::now();
         }
+        self.0.show(|| download_line(bytes, whole));
     }
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
+        self.0.finish();
     }
 }
 

@@ -64,6 +64,22 @@ pub enum Failure<E> {
     Final(E),
 }
 
+impl<E> Failure<E> {
+    /// The same with another error where it is final.
+    pub fn map_error<F>(self, change: impl FnOnce(E) -> F) -> Failure<F> {
+        match self {
+            Self::AgainAtOnce => Failure::AgainAtOnce,
+            Self::Again { said, pause } => Failure::Again { said, pause },
+            Self::BrokeOff(said) => Failure::BrokeOff(said),
+            Self::NotAcknowledged(said) => Failure::NotAcknowledged(said),
+            Self::Unintelligible { said, error } => Failure::Unintelligible { said, error: change(error) },
+            Self::Locked { pause } => Failure::Locked { pause },
+            Self::Limited { pause } => Failure::Limited { pause },
+            Self::Final(error) => Failure::Final(change(error)),
+        }
+    }
+}
+
 /// Why one call is not made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GivenUp {

@@ -1,8 +1,9 @@
 //! What is answered, and the one place where an answer becomes bytes on the socket.
 
 use std::io::{self, Write};
-use std::time::SystemTime;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde::Serialize;
 use serde_json::json;
 use ureq::http::StatusCode;
@@ -38,14 +39,15 @@ impl Answer {
     /// The client is gone or has not read for too long.
     #[expect(clippy::disallowed_methods, reason = "a Date header is of the wall clock")]
     pub fn deliver(&self, socket: &mut impl Write, keep_alive: bool) -> io::Result<()> {
-        socket.write_all(&self.encode(keep_alive, SystemTime::now())?)
+        socket.write_all(&self.encode(keep_alive, Timestamp::now())?)
     }
 
-    fn encode(&self, keep_alive: bool, now: SystemTime) -> io::Result<Vec<u8>> {
+    fn encode(&self, keep_alive: bool, now: Timestamp) -> io::Result<Vec<u8>> {
         let reason = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         let mut bytes = Vec::with_capacity(512 + self.body.len());
         write!(bytes, "HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or_default())?;
-        write!(bytes, "Date: {}\r\nContent-Length: {}\r\n", httpdate::fmt_http_date(now), self.body.len())?;
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).map_err(io::Error::other)?;
+        write!(bytes, "Date: {date}\r\nContent-Length: {}\r\n", self.body.len())?;
         write!(bytes, "Connection: {}\r\n", if keep_alive { "keep-alive" } else { "close" })?;
         for (name, value) in &self.headers {
             write!(bytes, "{name}: {value}\r\n")?;
@@ -68,13 +70,11 @@ impl From<Refusal> for Answer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn an_answer_has_its_date_type_and_length() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let now = Timestamp::from_second(1_000_000_000).unwrap();
         for (answer, keep_alive, expected) in [
             (
                 Answer::message(201, "success"),

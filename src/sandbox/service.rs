@@ -90,7 +90,9 @@ impl Service {
         if head.method == "GET" {
             return self.look(head, call.is_some());
         }
-        let call = call.ok_or(Refusal::NotFound);
+        // A page of another site can have its name point here, and knows the keys that `sandbox` has if nobody sets others.
+        let is_strange = self.options.page && !head.is_loopback_host;
+        let call = if is_strange { Err(Refusal::Host) } else { call.ok_or(Refusal::NotFound) };
         let call = if head.method == "POST" { call } else { call.and(Err(Refusal::OnlyPost)) };
         let (_in_flight, mut record) = self.recorder.enter(&head.method, &head.path, body.len());
         self.recorder.count(|stats| match call {

@@ -35,7 +35,7 @@ fn post_users(user_ids: &[String], rest: &str) -> String {
     let body = body.to_string();
     let length = body.len();
     format!(
-        "POST /partners/td/cohorts/users HTTP/1.1\r\nContent-Type: application/json\r\n\
+        "POST /partners/td/cohorts/users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n{rest}\r\n{body}"
     )
 }

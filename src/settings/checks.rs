@@ -13,7 +13,6 @@ use crate::input::columns::Names;
 use crate::input::formats::delimited::MAX_COLUMNS;
 use crate::input::formats::format::{Format, FormatHint};
 use crate::input::formats::splitter::Quotes;
-use crate::input::removals::RemovalLimits;
 use crate::input::source::Input;
 use crate::input::{Location, MaxRejected};
 use crate::members::identifier::{DEVICE_IDS, USER_IDS};
@@ -199,27 +198,5 @@ impl Values {
             Some((percent, true)) => MaxRejected::Percent(percent),
             Some((count, false)) => MaxRejected::Count(count),
         })
-    }
-
-    /// The limits of a delta: both counts or none, and only where rows say their operation in an input that can be read again.
-    pub fn removal_limits(&self) -> Result<Option<RemovalLimits>, ConfigError> {
-        let (possible, wanted) = (self.whole(Key::PossibleCount)?, self.whole(Key::WantedCount)?);
-        let allowed = self.whole(Key::AllowRemovals)?;
-        let (possible, wanted) = match (possible, wanted, allowed) {
-            (Some(possible), Some(wanted), _) => (possible, wanted),
-            (None, None, None) => return Ok(None),
-            (Some(_), None, _) => return Err(self.bad(Key::PossibleCount, "needs wanted_count beside it")),
-            (None, Some(_), _) => return Err(self.bad(Key::WantedCount, "needs possible_count beside it")),
-            (None, None, Some(_)) => {
-                return Err(self.bad(Key::AllowRemovals, "needs possible_count and wanted_count beside it"));
-            }
-        };
-        if self.written(Key::OperationColumn).is_none() {
-            return Err(self.bad(Key::PossibleCount, "is for a delta: it needs operation_column"));
-        }
-        if self.location()? == Location::Here(Input::Stdin) {
-            return Err(self.bad(Key::PossibleCount, "needs an input that can be read again: a file, or a job"));
-        }
-        Ok(Some(RemovalLimits { possible, wanted, allowed }))
     }
 }

@@ -150,6 +150,9 @@ pub enum ConfigError {
         /// What it holds.
         value: String,
     },
+    /// There is a state only of a mirror.
+    #[error("--status is for operation: mirror, the only one that keeps a state")]
+    NoMirror,
     /// A mirror keeps its state for a cohort that stays.
     #[error(
         "operation: mirror cannot be tried with --sandbox, as its state in Treasure Data would be that of a cohort that is gone at the end: try it \

@@ -176,7 +176,6 @@ impl Config {
                 names: values.names_of_columns(operations.column())?,
                 expected_rows: values.whole(Key::ExpectedRows)?,
                 max_rejected: values.max_rejected()?,
-                removal_limits: values.removal_limits()?,
             },
             mirror: values.mirror(&operations)?,
             matching: matching::Options { min_match: values.percent(Key::MinMatch)? },

@@ -175,7 +175,7 @@ settings! {
         name: "ca_file",
         kind: ValueKind::Path,
         examples: &["config/ca.pem"],
-        doc: "certificates (PEM) of further CAs to trust, such as that of a proxy of yours that decrypts; not from a workflow",
+        doc: "certificates (PEM) to trust: of further CAs, such as that of a proxy of yours that decrypts, or a server's own; not from a workflow",
         variable: Some("TD_BRAZE_COHORT_CA_FILE"),
         from_workflow: false,
     }
@@ -251,27 +251,6 @@ settings! {
         unset: Unset::Means("1 %, at least 10"),
         examples: &["0", "5%"],
         doc: "more rejected rows and cells stop the run",
-    }
-    PossibleCount {
-        name: "possible_count",
-        kind: ValueKind::Whole(0, u64::MAX),
-        unset: Unset::Means("unchecked"),
-        examples: &["${td.last_results.possible}"],
-        doc: "of a delta with `operation_column`: how many may be members before it",
-    }
-    WantedCount {
-        name: "wanted_count",
-        kind: ValueKind::Whole(0, u64::MAX),
-        unset: Unset::Means("unchecked"),
-        examples: &["${td.last_results.wanted}"],
-        doc: "of the same delta: how many are to be members after it. Where nobody is wanted, fewer than half of the possible ones \
-              are, or more than 1,000 and 20 % of them would be removed, nothing is sent",
-    }
-    AllowRemovals {
-        name: "allow_removals",
-        kind: ValueKind::Whole(0, u64::MAX),
-        examples: &["1200"],
-        doc: "exactly so many removals are meant in spite of these limits; for one run",
     }
     StateTable {
         name: "state_table",

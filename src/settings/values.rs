@@ -392,12 +392,6 @@ mod tests {
     #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "refresh": "soon"}), "or off or all, not 'soon'")]
     #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "refresh": "5ms"}), "not '5ms'")]
     #[case(json!({"max_removals": 5}), "is for operation: mirror")]
-    #[case(json!({"possible_count": 5}), "needs wanted_count")]
-    #[case(json!({"wanted_count": 5}), "needs possible_count")]
-    #[case(json!({"allow_removals": 5}), "needs possible_count and wanted_count")]
-    #[case(json!({"possible_count": 5, "wanted_count": 5}), "needs operation_column")]
-    #[case(json!({"possible_count": 5, "wanted_count": 5, "operation": null, "operation_column": "c", "input": "-"}), "read again")]
-    #[case(json!({"possible_count": 5, "wanted_count": 5, "operation": null, "operation_column": "c", "allow_removals": "all"}), "whole number")]
     fn a_wrong_value_is_said_with_what_it_has_to_be(#[case] values: Value, #[case] message: &str) {
         let error = checked(values).unwrap_err();
         assert!(error.contains(message), "{error}");

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use env_logger::{Target, WriteStyle};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
 use log::{Level, LevelFilter, warn};
 
 use crate::secret::redacted;
@@ -44,7 +45,7 @@ pub fn start_logger(default_filter: &str) {
                 return Ok(());
             }
             let line = line(&record.args().to_string());
-            let (time, level) = (out.timestamp_seconds(), record.level());
+            let (time, level) = (now(), record.level());
             if is_json() {
                 return writeln!(out, "{}", json_line(time, level, &line));
             }
@@ -129,10 +130,14 @@ pub fn say(text: &str) {
     write_error(text.as_bytes());
 }
 
-#[expect(clippy::disallowed_methods, reason = "a log has the wall clock's time")]
 fn error_line(text: &str) -> String {
-    let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
-    json_line(now, Level::Error, text.strip_prefix(ERROR).unwrap_or(text).trim_end()) + "\n"
+    json_line(now(), Level::Error, text.strip_prefix(ERROR).unwrap_or(text).trim_end()) + "\n"
+}
+
+/// To the second.
+#[expect(clippy::disallowed_methods, reason = "a log has the wall clock's time")]
+fn now() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }
 
 /// Whether standard error is a terminal, where a bar makes sense.

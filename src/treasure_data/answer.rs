@@ -138,7 +138,7 @@ mod tests {
             error(HttpError::Unintelligible(String::new())),
             Failure::Unintelligible { error: JobError::NotTreasureData { .. }, .. }
         ));
-        assert!(matches!(error(HttpError::Timeout("".into())), Failure::Again { pause: None, .. }));
+        assert!(matches!(error(HttpError::Timeout(String::new())), Failure::Again { pause: None, .. }));
         for error in [error(HttpError::Certificate("x".to_owned())), error(HttpError::Proxy("x".to_owned()))] {
             assert!(matches!(error, Failure::Final(JobError::Configuration { .. })));
         }

@@ -186,14 +186,15 @@ fn a_server_that_accepts_no_connection() {
     rustix::net::listen(&listener, 0).unwrap();
     let _queued: Vec<_> =
         (0..4).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok()).collect();
-    times_out(address, b"{}");
+    let error = fails_in_time(&http(), &format!("http://{address}/"), b"{}");
+    assert!(matches!(error, HttpError::Unreachable(_)), "{error:?}");
 }
 
 #[test]
 fn a_handshake_that_never_ends() {
     let address = raw_server(hold);
     let error = fails_in_time(&http(), &format!("https://{address}/"), b"{}");
-    assert!(matches!(error, HttpError::Timeout(_)), "{error:?}");
+    assert!(matches!(error, HttpError::Unreachable(_)), "{error:?}");
 }
 
 #[rstest]

@@ -70,6 +70,17 @@ impl Identity {
         Self::new(&CertificateParams::new(vec![host.to_owned()]).unwrap().self_signed(&key).unwrap(), &key)
     }
 
+    /// The certificate of a server that is no CA, in PEM, and one for the same host that it has signed all the same.
+    pub fn signed_by_no_ca(host: &str, is_ca: IsCa) -> (String, Self) {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "no CA");
+        params.is_ca = is_ca;
+        let signer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &signer).unwrap();
+        (signer.pem(), Self::new(&certificate, &key))
+    }
+
     fn new(certificate: &rcgen::Certificate, key: &KeyPair) -> Self {
         Self::of(certificate.pem(), certificate.der().clone(), key)
     }

@@ -1,9 +1,10 @@
 //! Braze's limits, locks and refusals of single identifiers, as a server sees them kept.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use httpdate::fmt_http_date;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use regex_lite::Regex;
 use rstest::rstest;
 
@@ -16,7 +17,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const WRONG_NOW: u64 = 1_000_000_000;
 
 fn date(epoch_seconds: u64) -> String {
-    fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(epoch_seconds))
+    let time = Timestamp::from_second(epoch_seconds.cast_signed()).unwrap();
+    DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap()
 }
 
 fn limited(headers: &str) -> Act {

@@ -2,9 +2,11 @@
 //! the figures are the same on every machine.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use fastrand::Rng;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use rstest::rstest;
 use td_braze_cohort::delivery::counts::DeliveryCounts;
 use td_braze_cohort::delivery::failed_file::Failures;
@@ -157,9 +159,10 @@ fn what_braze_says_is_left_of_its_limit_lasts_and_no_answer_is_a_429() {
         let status = if periods.1 < LIMIT { 201 } else { 429 };
         periods.1 = (periods.1 + 1).min(LIMIT);
         *counted.lock().unwrap() += u64::from(status == 429);
-        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH + now.as_secs());
+        let date = Timestamp::from_second((EPOCH + now.as_secs()).cast_signed()).unwrap();
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap();
         let mut headers = HeaderMap::new();
-        headers.insert("date", HeaderValue::from_str(&httpdate::fmt_http_date(date)).unwrap());
+        headers.insert("date", HeaderValue::from_str(&date).unwrap());
         headers.insert("x-ratelimit-limit", HeaderValue::from(LIMIT));
         headers.insert("x-ratelimit-remaining", HeaderValue::from(LIMIT - periods.1));
         headers.insert("x-ratelimit-reset", HeaderValue::from(EPOCH + (period + 1) * PERIOD));

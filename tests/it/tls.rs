@@ -1,5 +1,6 @@
 //! Certificates: whom the binary trusts with its keys.
 
+use rcgen::IsCa;
 use rstest::rstest;
 use serde_json::json;
 
@@ -59,6 +60,30 @@ fn a_self_signed_certificate_is_trusted_where_ca_file_names_it() {
     let run = Run::upload().set("endpoint", &front.endpoint()).file("own.pem", pem).set("ca_file", "own.pem");
     run.rows(user_ids(10)).exits(0);
     assert_eq!(braze.cohort("vip").unwrap().members, 10);
+}
+
+#[rstest]
+#[case::silent(IsCa::NoCa)]
+#[case::explicit(IsCa::ExplicitNoCa)]
+fn a_certificate_in_ca_file_that_is_no_ca_signs_nothing(#[case] is_ca: IsCa) {
+    let braze = braze();
+    let (pem, identity) = Identity::signed_by_no_ca("127.0.0.1", is_ca);
+    let front = Front::start(&braze, identity);
+    let run = Run::upload().set("endpoint", &front.endpoint()).file("own.pem", pem).set("ca_file", "own.pem");
+    run.rows(user_ids(10)).exits(2).says(&["127.0.0.1", "nobody known here has signed it"]);
+    assert_eq!(front.connections(), 1);
+    assert_untouched(&braze);
+}
+
+#[test]
+fn a_servers_own_certificate_is_trusted_for_its_host_alone() {
+    let braze = braze();
+    let identity = Identity::self_signed("rest.iad-01.braze.com");
+    let pem = identity.pem.clone();
+    let front = Front::start(&braze, identity);
+    let run = Run::upload().set("endpoint", &front.endpoint()).file("own.pem", pem).set("ca_file", "own.pem");
+    run.rows(user_ids(10)).exits(2).says(&["127.0.0.1", "another host's"]);
+    assert_untouched(&braze);
 }
 
 #[test]

@@ -9,9 +9,8 @@ use super::bytes::{Bytes, WINDOW};
 use serde::de::IgnoredAny;
 
 use super::RowsError;
-use super::msgpack::{self, Guess, Guesser};
+use super::msgpack::{self, Guess, guess};
 use super::splitter::Quotes;
-use crate::input::near_names::nearest;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +42,6 @@ impl Format {
     /// The format of exactly this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)
-    }
-
-    /// The format that a mistyped name resembles.
-    pub fn nearest(name: &str) -> Option<Self> {
-        nearest(name, Self::ALL.into_iter().map(Self::name)).and_then(Self::from_name)
     }
 
     /// Whether nothing in it says what the columns are called.
@@ -212,9 +206,8 @@ fn is_tab_separated(line: &[u8], columns: Option<usize>) -> bool {
 /// A whole row of `MessagePack`, and behind it the beginning of another or the end. In other encodings of text, such as
 /// Shift JIS, a letter may begin as a row does.
 fn is_msgpack<R: Read>(bytes: &mut Bytes<R>) -> io::Result<bool> {
-    let mut guesser = Guesser::default();
     loop {
-        let (guess, at_hand) = (guesser.look(bytes.at_hand()), bytes.at_hand().len());
+        let (guess, at_hand) = (guess(bytes.at_hand()), bytes.at_hand().len());
         let needs_more = guess != Guess::No && guess != Guess::TwoRows;
         if !needs_more || at_hand >= WINDOW || bytes.more()? == 0 {
             return Ok(match guess {

@@ -293,50 +293,27 @@ pub fn may_begin_a_row(byte: u8) -> bool {
     matches!(ValueType::of(byte), ValueType::Array(_))
 }
 
-/// A look at the first bytes of an input, which goes on where it ended: they may come one by one.
-#[derive(Debug, Default)]
-pub struct Guesser {
-    /// So many bytes are whole values, or the row's head.
-    passed: usize,
-    /// So many values the row has still to have; none before its head.
-    left: Option<u64>,
-}
-
-impl Guesser {
-    /// `bytes` begin with those of the last look.
-    pub fn look(&mut self, bytes: &[u8]) -> Guess {
-        let row = self.pass_row(bytes);
-        match (row, bytes.get(self.passed)) {
-            (Ok(()), None) => Guess::OneRow,
-            (Ok(()), next) if next == bytes.first() => Guess::TwoRows,
-            (Err(Problem::End), Some(_)) => Guess::Cut,
-            (Err(Problem::End), None) if self.left.is_some() => Guess::Cut,
-            _ => Guess::No,
-        }
-    }
-
-    fn pass_row(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        let mut rest = Slice(&bytes[self.passed..]);
-        if self.left.is_none() {
-            let ValueType::Array(length) = rest.shape()? else { return Err(Problem::Unlikely) };
-            let count = rest.length(length)?;
-            if count > MAX_COLUMNS as u64 {
-                return Err(Problem::Unlikely);
-            }
-            self.left = Some(count);
-            self.passed = bytes.len() - rest.0.len();
-        }
-        while let Some(left) = self.left.filter(|left| *left > 0) {
-            let inside = rest.pass_one()?;
-            self.left = Some((left - 1).saturating_add(inside));
-            self.passed = bytes.len() - rest.0.len();
-        }
-        Ok(())
+/// Whether these first bytes of an input are rows.
+pub fn guess(bytes: &[u8]) -> Guess {
+    let mut rest = Slice(bytes);
+    match rest.pass_row() {
+        Ok(()) if rest.0.is_empty() => Guess::OneRow,
+        Ok(()) if rest.0.first() == bytes.first() => Guess::TwoRows,
+        Err(Problem::End) => Guess::Cut,
+        _ => Guess::No,
     }
 }
 
 /// Bytes at hand.
 struct Slice<'a>(&'a [u8]);
+
+impl Slice<'_> {
+    fn pass_row(&mut self) -> Result<(), Problem> {
+        let ValueType::Array(length) = self.shape()? else { return Err(Problem::Unlikely) };
+        let count = self.length(length)?;
+        if count > MAX_COLUMNS as u64 { Err(Problem::Unlikely) } else { self.pass_values(count) }
+    }
+}
 
 impl Feed for Slice<'_> {
     fn number(&mut self, size: usize) -> Result<u64, Problem> {
@@ -361,20 +338,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guess_goes_on_where_it_ended() {
+    fn a_row_is_known_when_it_is_whole() {
         let row = [[0xdc, 0, 9].as_slice(), &[1, 0xa2, b'a', b'b', 0x92, 2, 3, 0xc0, 5, 6, 7, 0x81, 1, 2, 9]].concat();
-        let (mut guesser, mut passed) = (Guesser::default(), Vec::new());
-        let looks: Vec<_> = (1..=row.len())
-            .map(|end| {
-                let guess = guesser.look(&row[..end]);
-                passed.push(guesser.passed);
-                guess
-            })
-            .collect();
-        assert!(looks[..row.len() - 1].iter().all(|guess| *guess == Guess::Cut), "{looks:?}");
-        assert_eq!(looks.last(), Some(&Guess::OneRow));
-        // Nothing is looked at again but a value that was cut.
-        assert_eq!(passed, [0, 0, 3, 4, 4, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]);
-        assert_eq!(guesser.look(&[row.as_slice(), &row[..1]].concat()), Guess::TwoRows);
+        assert!((1..row.len()).all(|end| guess(&row[..end]) == Guess::Cut));
+        assert_eq!(guess(&row), Guess::OneRow);
+        assert_eq!(guess(&[row.as_slice(), &row[..1]].concat()), Guess::TwoRows);
+        assert_eq!(guess(&[row.as_slice(), b"a"].concat()), Guess::No);
     }
 }

@@ -53,11 +53,6 @@ impl Record {
         self.cells.resize(cells, Typed::ABSENT);
     }
 
-    /// The place of the next cell.
-    pub fn next_column(&self) -> usize {
-        self.cells.len()
-    }
-
     /// Where the bytes of a cell go, before it is added or set.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes

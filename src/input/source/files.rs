@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -15,6 +16,8 @@ use super::SourceError;
 pub struct Stamp {
     bytes: u64,
     modified: Option<SystemTime>,
+    /// Device and inode: a file that was put in the place of another may have its size and time.
+    identity: (u64, u64),
 }
 
 impl Stamp {
@@ -25,7 +28,8 @@ impl Stamp {
 
     /// None for a pipe or a device (process substitution, /dev/stdin), which has no size and no history.
     fn of(metadata: &Metadata) -> Option<Self> {
-        metadata.is_file().then(|| Self { bytes: metadata.len(), modified: metadata.modified().ok() })
+        let identity = (metadata.dev(), metadata.ino());
+        metadata.is_file().then(|| Self { bytes: metadata.len(), modified: metadata.modified().ok(), identity })
     }
 }
 
@@ -39,7 +43,7 @@ impl Watch {
         Self(None)
     }
 
-    /// An error where the file has another size or time of modification than it had, or is gone.
+    /// An error where the file is another one, has another size or time of modification than it had, or is gone.
     pub fn unmodified(&self) -> Result<(), SourceError> {
         let Some((path, before)) = &self.0 else { return Ok(()) };
         match std::fs::metadata(path) {
@@ -168,5 +172,22 @@ mod tests {
         assert!(open(path.clone(), before).is_err());
         std::fs::remove_file(&path).unwrap();
         assert!(watch.unmodified().is_err());
+    }
+
+    #[test]
+    fn a_file_of_the_same_size_and_time_in_the_place_of_another_is_noticed_before_the_second_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["a.csv", "b.csv"].map(|name| folder.path().join(name));
+        std::fs::write(&path, "user_ids\nu1\n").unwrap();
+        let stamp_of = |path: &Path| stamp(path).unwrap();
+        let before = stamp_of(&path);
+        assert!(open(path.clone(), before).unwrap().1.unmodified().is_ok(), "the first pass");
+        std::fs::write(&other, "user_ids\nu2\n").unwrap();
+        let modified = before.unwrap().modified.unwrap();
+        File::options().write(true).open(&other).unwrap().set_modified(modified).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        let now = stamp_of(&path).unwrap();
+        assert_eq!((now.bytes, now.modified), (before.unwrap().bytes, Some(modified)));
+        assert!(matches!(open(path, before), Err(SourceError::Modified { .. })));
     }
 }

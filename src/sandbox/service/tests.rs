@@ -218,3 +218,18 @@ fn a_look_inside_is_for_this_machine_and_only_where_there_is_a_page() {
         }
     }
 }
+
+#[test]
+fn a_call_under_a_strange_name_changes_nothing_where_there_is_a_page() {
+    let naming = json!({
+        "partner_api_key": "partner-key", "client_secret": "import-key", "cohort_id": "c", "name": "C", "created_at": "2026-11-23T00:00:00Z",
+    });
+    for (page, is_loopback_host, expected) in [(true, true, 201), (true, false, 403), (false, false, 201)] {
+        let mut service = service(9, None);
+        service.options.page = page;
+        let (method, path) = ("POST".to_owned(), "/partners/td/cohorts".to_owned());
+        let head = Head { method, path, is_json: true, is_loopback_host, ..Head::default() };
+        assert_eq!(service.answer(&head, naming.to_string().as_bytes(), |_| ()).status, expected);
+        assert_eq!(service.cohort("c").is_some(), expected == 201, "{page} {is_loopback_host}");
+    }
+}

@@ -78,13 +78,8 @@ fn checked(settings: &Value) -> Result<Config, String> {
 /// The setting together with those that every upload has to have.
 fn with(name: &str, value: Value) -> Value {
     let mut settings = json!({"cohort_id": "c", "operation": "add", "columns": ["user_ids"], "input": "a.csv"});
-    if name == "operation_column" || name == "allow_removals" {
+    if name == "operation_column" {
         settings["operation"] = Value::Null;
-    }
-    if name == "allow_removals" {
-        settings["operation_column"] = json!("change");
-        settings["possible_count"] = json!(1);
-        settings["wanted_count"] = json!(1);
     }
     if ["operation", "state_table", "max_removals", "max_additions", "refresh", "key_rotated"].contains(&name) {
         settings["operation"] = json!("mirror");
@@ -149,7 +144,6 @@ fn its_defaults_are_those_that_are_used() {
 #[case("input", json!([]))]
 #[case("expected_rows", json!(-1))]
 #[case("expected_rows", json!("all"))]
-#[case("possible_count", json!(-1))]
 #[case("max_rejected", json!("101%"))]
 #[case("max_outage", json!(15))]
 #[case("max_outage", json!("soon"))]

@@ -6,7 +6,7 @@ use rustls::CertificateError;
 use td_braze_cohort::http::{HeaderMap, HeaderValue};
 
 use super::{Section, full, texts};
-use td_braze_cohort::braze::{Refusal, Verdict, classify};
+use td_braze_cohort::braze::{Refusal, classify};
 use td_braze_cohort::commands::CommandError;
 use td_braze_cohort::commands::exit::Exit;
 use td_braze_cohort::commands::outcome::{Api, Stop};
@@ -14,16 +14,15 @@ use td_braze_cohort::commands::pipeline::Outcome;
 use td_braze_cohort::commands::table::TableError;
 use td_braze_cohort::delivery::counts::DeliveryCounts;
 use td_braze_cohort::delivery::failed_file::FailuresError;
-use td_braze_cohort::http::connect_proxy::{TunnelError, way_out};
+use td_braze_cohort::http::connect_proxy::answered;
 use td_braze_cohort::http::endpoint::Endpoint;
-use td_braze_cohort::http::resolver::LookupError;
-use td_braze_cohort::http::tls::{CertificateRefused, reason};
+use td_braze_cohort::http::resolver::failed;
+use td_braze_cohort::http::tls::untrusted;
 use td_braze_cohort::http::{Answer, HttpError};
 use td_braze_cohort::input::TableName;
 use td_braze_cohort::input::columns::{HeaderError, Names};
 use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputError;
-use td_braze_cohort::input::removals::TooMany;
 use td_braze_cohort::matching::TooFew;
 use td_braze_cohort::members::operation::{Operation, Operations};
 use td_braze_cohort::mirror::limits::Exceeded;
@@ -41,13 +40,14 @@ pub fn sections() -> Vec<Section> {
         ("A certificate, or a proxy, ends the run", texts(configuration())),
         ("Braze, or something before it, ends the run", texts(answers())),
         ("The result of a job", texts(jobs())),
-        ("A delta that removes too many", texts(removals())),
         ("A mirror that does not get to its end", texts(mirrors())),
         ("Whom Braze knows", texts(matches())),
         ("Other ends of a run that has begun", texts(ends())),
         ("A run that went to its end, without everything delivered", incomplete()),
     ]
 }
+
+const PROXY: &str = "proxy.example.com:3128 (HTTPS_PROXY)";
 
 fn host() -> String {
     "rest.iad-01.braze.com".to_owned()
@@ -58,21 +58,17 @@ fn refused(refusal: Refusal) -> Stop {
 }
 
 fn outages() -> Vec<Stop> {
-    let lookups = [
-        LookupError::Failed { name: host(), said: "Temporary failure in name resolution".into() },
-        LookupError::TooSlow { name: host() },
-    ];
-    let proxy = "proxy.example.com:3128 (HTTPS_PROXY)".to_owned();
-    let tunnel = TunnelError::Unreachable { proxy, problem: "it answered 503 to CONNECT".into() };
+    let unknown = ureq::Error::Io(std::io::Error::other("Temporary failure in name resolution"));
+    let lookups = [unknown, ureq::Error::Timeout(ureq::Timeout::Resolve)];
     let mut errors = vec![
         HttpError::Stale,
         HttpError::Unreachable("Connection refused (os error 111)".into()),
-        HttpError::Unreachable(tunnel.to_string()),
+        answered(PROXY, 503),
         HttpError::Timeout("receive response".into()),
         HttpError::Broken("Connection reset by peer (os error 104)".into()),
         HttpError::Unintelligible("more than 65536 bytes".into()),
     ];
-    errors.extend(lookups.into_iter().map(|error| HttpError::Unreachable(error.to_string())));
+    errors.extend(lookups.iter().map(|error| failed(&host(), error)));
     let outage = |last: String, answered, server| Stop::Outage {
         server,
         address: format!("https://{}", host()),
@@ -81,7 +77,7 @@ fn outages() -> Vec<Stop> {
         last,
     };
     let answered = [Api::Braze, Api::TreasureData].map(|server| outage("status 503".into(), true, server));
-    let last = [outage("took too long (connect)".into(), false, Api::TreasureData)];
+    let last = [outage("cannot be reached: took too long (connect)".into(), false, Api::TreasureData)];
     let errors = errors.into_iter().map(|error| outage(error.to_string(), false, Api::Braze));
     errors.chain(last).chain(answered).collect()
 }
@@ -94,14 +90,13 @@ fn configuration() -> Vec<Stop> {
         CertificateError::NotValidForName,
         CertificateError::Revoked,
     ];
-    let certificates = certificates.map(|problem| {
-        HttpError::Certificate(CertificateRefused { host: host(), reason: reason(&problem) }.to_string())
+    let certificates = certificates.map(|problem| untrusted(&host(), &problem));
+    let proxies = [407, 403, 400].map(|status| answered(PROXY, status));
+    let refusals = certificates.into_iter().chain(proxies).map(|error| match error {
+        HttpError::Certificate(_) | HttpError::Proxy(_) => Refusal::Configuration(error.to_string()),
+        other => panic!("{other} does not end a run"),
     });
-    let proxies = [407, 403, 400].map(|status| {
-        let proxy = "proxy.example.com:3128 (HTTPS_PROXY)".to_owned();
-        HttpError::Proxy(TunnelError::Refused { proxy, status, way_out: way_out(status) }.to_string())
-    });
-    certificates.into_iter().chain(proxies).map(|error| refused(Refusal::Configuration(error.to_string()))).collect()
+    refusals.map(refused).collect()
 }
 
 /// What Braze's, or another's, answers become.
@@ -125,22 +120,12 @@ fn answers() -> Vec<Stop> {
         .map(|(status, body, kind)| {
             let headers =
                 HeaderMap::from_iter([(td_braze_cohort::http::header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-            match classify(&Ok(Answer { status, headers, body: body.into_bytes() })) {
-                Verdict::Final(refusal) => refused(refusal),
+            match classify(&Ok(Answer { status, headers, body: body.into_bytes() }), None) {
+                Err(Failure::Final(refusal)) => refused(refusal),
                 other => panic!("{status} ends no run: {other:?}"),
             }
         })
         .collect()
-}
-
-fn removals() -> Vec<Stop> {
-    let deltas = [
-        TooMany::NobodyWanted { removals: 7 },
-        TooMany::UnderHalf { removals: 6, possible: 10, wanted: 4 },
-        TooMany::LargeShare { removals: 1001, possible: 5004 },
-        TooMany::NotAsAllowed { removals: 7, allowed: 6 },
-    ];
-    deltas.into_iter().map(Stop::TooManyRemovals).collect()
 }
 
 fn mirrors() -> Vec<Stop> {

@@ -130,11 +130,6 @@ fn values() -> Vec<String> {
         json!({"expected_rows": "all"}),
         json!({"expected_rows": -1}),
         json!({"max_rejected": "101%"}),
-        json!({"possible_count": 5}),
-        json!({"wanted_count": 5}),
-        json!({"allow_removals": 5}),
-        json!({"possible_count": 5, "wanted_count": 5}),
-        json!({"possible_count": 5, "wanted_count": 5, "operation": null, "operation_column": "change", "input": "-"}),
         json!({"max_outage": "15"}),
         json!({"max_requests_per_hour": 0}),
         json!({"dry_run": "yes"}),
@@ -282,6 +277,7 @@ fn parameters() -> Vec<String> {
 fn other() -> Vec<CommandError> {
     vec![
         ConfigError::MirrorInSandbox.into(),
+        ConfigError::NoMirror.into(),
         ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }.into(),
         ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
         CommandError::Init { problem: "braze_gold exists; nothing in it is changed".into() },

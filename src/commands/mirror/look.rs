@@ -1,0 +1,81 @@
+//! What `check` finds out about a mirror without changing its cohort or its state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{RunTimes, warehouse};
+use crate::commands::CommandError;
+use crate::commands::job::Access;
+use crate::commands::outcome::{Api, Stop};
+use crate::commands::pipeline::RunContext;
+use crate::commands::watch::cutting;
+use crate::http::Http;
+use crate::mirror::Options;
+use crate::mirror::treasure_data::{MirrorError, StateStatus, TreasureData};
+use crate::settings::credentials::from_environment;
+
+/// How long a look may take that runs a job.
+const MOST: Duration = Duration::from_mins(2);
+
+/// Does something with the table and its state, within two minutes.
+fn looking<T>(
+    context: &mut RunContext,
+    options: &Options,
+    look: impl FnOnce(&mut TreasureData<'_, Stop, Http>) -> Result<T, Box<Stop>>,
+) -> Result<T, CommandError> {
+    let credentials = from_environment(|name| std::env::var(name).ok())?;
+    let access = Access::new(&context.config)?;
+    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MOST)?;
+    let times = RunTimes { limiter: Arc::clone(&limiter) };
+    cutting(&access.http, &limiter, || {
+        let (mut warehouse, _) = warehouse(&access, &times, &context.config, options, &credentials)?;
+        let found = look(&mut warehouse).map_err(CommandError::Stopped);
+        if let Some(job) = warehouse.running() {
+            Access::new(&context.config)?.api(&limiter).kill(job);
+        }
+        found
+    })
+}
+
+/// Tries what a mirror relies on, on the account itself; what holds.
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is of one lifetime only")]
+pub fn facts(context: &mut RunContext, options: &Options) -> Result<Vec<String>, CommandError> {
+    let facts = looking(context, options, |warehouse| warehouse.facts())?;
+    match facts.iter().find(|(_, holds)| !holds) {
+        Some((fact, _)) => Err(Stop::from(MirrorError::Fact { fact: *fact }).into()),
+        None => Ok(facts.iter().map(|(fact, _)| fact.to_string()).collect()),
+    }
+}
+
+/// How far the state is, as a text and as JSON.
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is of one lifetime only")]
+pub fn status(context: &mut RunContext, options: &Options) -> Result<(String, Value), CommandError> {
+    let found = looking(context, options, |warehouse| warehouse.status())?;
+    let cohort_id = &context.config.braze.cohort_id;
+    let Some(StateStatus { version, committed, wanted, to_remove, to_add }) = found else {
+        let said = format!(
+            "the cohort {cohort_id} has no state: no mirror has run yet, or its state is elsewhere (state_table)"
+        );
+        return Ok((said, json!({"cohort_id": cohort_id, "version": null})));
+    };
+    let is_at_work = version % 2 == 1;
+    let time = i64::try_from(committed).ok().filter(|_| committed > 0);
+    let time = time.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).map(|time| time.to_string());
+    let at_work = if is_at_work {
+        "a run is at work, or did not get to its end: the next one goes on"
+    } else {
+        "no run is at work"
+    };
+    let said = format!(
+        "the cohort {cohort_id}, version {version} of its state: {at_work}; changes were committed last at {}; identifiers wanted {wanted}, still to \
+         be removed {to_remove}, wanted and not known to be there {to_add}",
+        time.as_deref().unwrap_or("no time")
+    );
+    let json = json!({
+        "cohort_id": cohort_id, "version": version, "at_work": is_at_work, "committed": time, "wanted": wanted, "to_remove": to_remove,
+        "to_add": to_add,
+    });
+    Ok((said, json))
+}
