@@ -95,7 +95,7 @@ Exit codes:
   3         the input cannot be used
   4         Braze, or Treasure Data, refused the credentials
   5         Braze or Treasure Data, or something in front of them, refused for good; the account says what arrived
-  6         a delta would remove too many, or Braze knows too few (min_match); nothing was sent
+  6         a mirror would change too much, or Braze knows too few (min_match); nothing was sent
   73        a file that must be written cannot be written
   75        not everything was delivered; try again later
   130, 143  stopped by SIGINT, SIGTERM";

@@ -199,6 +199,10 @@ fn check_settings(yaml: &Map<String, Value>) -> Result<(), String> {
             whole.insert(key.to_owned(), value.into());
         }
     }
+    if whole.get("operation").is_some_and(|operation| operation == "mirror") && !whole.contains_key("table") {
+        whole.remove("input");
+        whole.insert("table".to_owned(), "some.members".into());
+    }
     if whole.contains_key("mapping") && !whole.contains_key("aliases") {
         whole.insert("aliases".to_owned(), "email".into());
     }
