@@ -44,7 +44,7 @@ fn within_a_rate_limit_everything_arrives() {
 #[case::long_error_page(|| Act::answer("500 Internal Server Error", "text/html", "", &"<p>oops</p>".repeat(20_000)))]
 #[case::bad_gateway(|| Act::answer("502 Bad Gateway", "text/html", "Connection: close\r\n", "<html>"))]
 #[case::unavailable(|| Act::message("503 Service Unavailable", "later"))]
-#[case::gateway_timeout(|| Act::answer("504 Gateway Timeout", "text/plain", "", ""))]
+#[case::gateway_timeout(|| Act::answer("504 Gateway Timeout", "text/plain", "Connection: close\r\n", ""))]
 #[case::request_timeout(|| Act::message("408 Request Timeout", "slow"))]
 #[case::too_early(|| Act::message("425 Too Early", "early"))]
 #[case::rate_limited(|| Act::answer("429 Too Many Requests", "application/json", "Retry-After: 1\r\n", "{}"))]
