@@ -29,7 +29,12 @@ fn started() -> (Warehouse, Sandbox) {
     let (warehouse, braze) = (Warehouse::start(), knowing());
     warehouse.holds(&TWO);
     let account = mirror(&warehouse, &braze).exits(0).hides(&HIDDEN).account();
-    account.has(&[("/mirror/entered", 3), ("/mirror/left", 0), ("/delivered", 3), ("/mirror/rows_of_the_table", 2)]);
+    let account = account.has(&[
+        ("/mirror/entered", 3),
+        ("/mirror/left", 0),
+        ("/delivered", 3),
+        ("/mirror/rows_of_the_table", 2),
+    ]);
     assert_eq!(account.at("/mirror/first_run"), &json!(true));
     (warehouse, braze)
 }
@@ -47,7 +52,12 @@ fn who_enters_leaves_or_changes_is_sent_and_nobody_else() {
     warehouse.holds(&[("member-zqx-1", "new@zqx.example"), ("member-zqx-3", "")]);
     let account = mirror(&warehouse, &braze).exits(0).hides(&HIDDEN).account();
     // The removal of the old address takes out the user, who is sent again.
-    account.has(&[("/mirror/left", 2), ("/mirror/entered", 2), ("/mirror/sent_beside_a_removal", 1), ("/requests", 3)]);
+    let account = account.has(&[
+        ("/mirror/left", 2),
+        ("/mirror/entered", 2),
+        ("/mirror/sent_beside_a_removal", 1),
+        ("/requests", 3),
+    ]);
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-3"]);
     assert_eq!(account.at("/mirror/jobs").as_array().unwrap().len(), 3);
     let states = warehouse.states();
@@ -59,7 +69,7 @@ fn a_quiet_run_takes_two_jobs_and_no_request_to_braze() {
     let (warehouse, braze) = started();
     let before = braze.stats().connections;
     let account = mirror(&warehouse, &braze).exits(0).account();
-    account.has(&[("/requests", 0), ("/mirror/unchanged", 3)]);
+    let account = account.has(&[("/requests", 0), ("/mirror/unchanged", 3)]);
     assert_eq!(account.at("/mirror/jobs").as_array().unwrap().len(), 2);
     assert_eq!(braze.stats().connections, before);
 }
@@ -108,7 +118,7 @@ fn another_data_import_key_is_another_workspace_unless_it_was_rotated() {
     rotated().exits(2).says(&["another BRAZE_CLIENT_SECRET", "state_table", "key_rotated=true"]);
     rotated().arg("--dry-run").set("key_rotated", "true").exits(2).says(&["key_rotated=true"]);
     let account = rotated().set("key_rotated", "true").exits(0).account();
-    account.has(&[("/mirror/unchanged", 3), ("/requests", 0)]);
+    let account = account.has(&[("/mirror/unchanged", 3), ("/requests", 0)]);
     assert_eq!(account.at("/mirror/first_run"), &json!(false));
     assert_eq!(warehouse.states().len(), 1);
 }
@@ -178,8 +188,8 @@ fn check_tries_the_account_and_says_how_far_the_state_is() {
         "the table marketing.gold has 2 columns, of which are read: user_ids, email",
         "relied on    ok: a domain_key that is issued twice names the first job",
     ]);
-    let status = warehouse.mirrors(Run::check()).to(&braze).arg("--status");
-    status
+    let asking = warehouse.mirrors(Run::check()).to(&braze).arg("--status");
+    asking
         .exits(0)
         .prints(&["version 2 of its state: no run is at work", "identifiers wanted 3, still to be removed 0"]);
     assert_eq!(warehouse.states(), states);

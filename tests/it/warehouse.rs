@@ -1,5 +1,5 @@
 //! A stand-in for Treasure Data with tables: it does what a mirror's statements mean, without an SQL engine. What each statement
-//! does is told by its first line; scripts/mirror_sql.py tries the statements themselves.
+//! does is told by its first line; `scripts/mirror_sql.py` tries the statements themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -189,7 +189,7 @@ impl Tables {
                 }
                 json!({})
             }
-            ("POST", ["job", "issue", ..]) => return self.issue(body),
+            ("POST", ["job", "issue", ..]) => return Some(self.issue(body)),
             ("GET", ["job", "status_by_domain_key", key]) => json!({"job_id": self.keys[*key].to_string()}),
             ("POST", ["job", "kill", _]) => json!({}),
             ("GET", ["job", "show", id]) => {
@@ -225,11 +225,11 @@ impl Tables {
         self.states.insert(table.to_owned(), (id, state));
     }
 
-    fn issue(&mut self, body: &str) -> Option<(u16, String)> {
+    fn issue(&mut self, body: &str) -> (u16, String) {
         let form: BTreeMap<String, String> =
             body.split('&').filter_map(|pair| pair.split_once('=')).map(decoded).collect();
         if self.keys.contains_key(&form["domain_key"]) {
-            return Some((409, json!({"error": "domain_key has already been taken"}).to_string()));
+            return (409, json!({"error": "domain_key has already been taken"}).to_string());
         }
         let statement = form["query"].clone();
         let first = statement.lines().next().unwrap().to_owned();
@@ -244,7 +244,7 @@ impl Tables {
         let rows = if status == "success" { self.execute(&first, &statement) } else { Vec::new() };
         self.keys.insert(form["domain_key"].clone(), self.jobs.len());
         self.jobs.push((statement, status.to_owned(), rows));
-        Some((200, json!({"job_id": (self.jobs.len() - 1).to_string()}).to_string()))
+        (200, json!({"job_id": (self.jobs.len() - 1).to_string()}).to_string())
     }
 
     fn execute(&mut self, first: &str, statement: &str) -> Vec<[String; 3]> {
