@@ -60,6 +60,10 @@ fn who_enters_leaves_or_changes_is_sent_and_nobody_else() {
     ]);
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-3"]);
     assert_eq!(account.at("/mirror/jobs").as_array().unwrap().len(), 3);
+    let documented = include_str!("../../docs/account.md");
+    for key in account.at("/mirror").as_object().unwrap().keys() {
+        assert!(documented.contains(&format!("`mirror.{key}`")), "docs/account.md lacks mirror.{key}");
+    }
     let states = warehouse.states();
     assert!(states.len() == 1 && states[0].ends_with("_4"), "{states:?}");
 }
@@ -81,7 +85,9 @@ fn a_dry_run_counts_by_one_job_and_changes_nothing() {
     warehouse.holds(&[("member-zqx-3", "")]);
     let asked = warehouse.asked().len();
     let account = mirror(&warehouse, &braze).arg("--dry-run").exits(0).hides(&HIDDEN).account();
-    account.has(&[("/mirror/left", 3), ("/mirror/entered", 1), ("/dry_run/batches", 2), ("/requests", 0)]);
+    let account =
+        account.has(&[("/mirror/left", 3), ("/mirror/entered", 1), ("/dry_run/batches", 2), ("/requests", 0)]);
+    assert!(account.text("/summary").ends_with("dry run, nothing was sent; 3 to remove, 1 to add"));
     assert_eq!((braze.stats().connections, warehouse.states()), (before, states));
     let changing: Vec<_> =
         warehouse.asked()[asked..].iter().filter(|asked| asked.starts_with("POST")).cloned().collect();
