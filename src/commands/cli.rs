@@ -43,7 +43,7 @@ pub enum Command {
     /// Read a query result and add its members to a cohort, or remove them from it
     #[command(after_help = "Example: td-braze-cohort upload cohort.yml --input members.csv\n\
         Credentials: BRAZE_CLIENT_SECRET and BRAZE_PARTNER_API_KEY in the environment; endpoint: in CONFIG or BRAZE_ENDPOINT.\n\
-        With job_id: TD_API_KEY, and TD_API_SERVER where it is not https://api.treasuredata.com.\n\
+        With table or job_id: TD_API_KEY, and TD_API_SERVER where it is not https://api.treasuredata.com.\n\
         For a trial without Braze: td-braze-cohort upload cohort.yml --sandbox")]
     Upload(UploadArgs),
     /// Check settings, the input's header and the credentials, without sending any member
@@ -105,7 +105,7 @@ Exit codes:
 pub struct InitArgs {
     /// The folder to write; its name is the project's
     pub dir: PathBuf,
-    /// Which project
+    /// Which project: mirror keeps a cohort equal to a table, upload adds a query's result
     #[arg(long, value_name = "NAME", default_value = workflows()[0], value_parser = PossibleValuesParser::new(workflows()))]
     pub workflow: String,
     /// The cohort's identifier at Braze
