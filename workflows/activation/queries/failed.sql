@@ -1,4 +1,4 @@
--- The row of a session that failed. As outcome it has the class of the error, such as SafetyLimitError for exit code 6, or StoppedError.
+-- The row of a failed session. outcome is the class of the error, such as SafetyLimitError (exit code 6) or StoppedError.
 SELECT
   CAST('${task_name.split(/[+^]/)[1]}' AS VARCHAR) AS "workflow",
   CAST('${session_time}' AS VARCHAR) AS "session_time",

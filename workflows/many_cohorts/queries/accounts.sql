@@ -1,3 +1,3 @@
--- The accounts of one run. A resumed one finds this task done, and so what was uploaded before.
+-- The reports of one run. A resume skips this task, so it keeps the reports of finished cohorts.
 DROP TABLE IF EXISTS braze_accounts;
 CREATE TABLE braze_accounts (cohort VARCHAR, outcome VARCHAR, identifiers BIGINT, delivered BIGINT)

@@ -1,4 +1,4 @@
--- A cohort has an account if its upload ended with exit code 0. Each that has none adds its name to failed.
+-- A cohort has a report if its upload ended with exit code 0. failed lists the names of the others.
 WITH uploaded AS (
   SELECT cohort, MAX(outcome) AS outcome, MAX(identifiers) AS identifiers, MAX(delivered) AS delivered
   FROM braze_accounts

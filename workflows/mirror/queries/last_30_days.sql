@@ -1,4 +1,4 @@
--- For the console: the last 30 days of each workflow. A day without a session has no outcome: nothing ran, or the attempt was killed.
+-- For the console: the last 30 days of each workflow. A day without an outcome had no session, or its attempt was killed.
 SELECT
   "days"."day",
   "workflows"."workflow",

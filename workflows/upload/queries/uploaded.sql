@@ -1,4 +1,4 @@
--- The row of a session that ended well. Its columns are those of failed.sql, in the same order.
+-- The row of a successful session. Keep its columns in the order of failed.sql.
 SELECT
   CAST('${task_name.split(/[+^]/)[1]}' AS VARCHAR) AS "workflow",
   CAST('${session_time}' AS VARCHAR) AS "session_time",
