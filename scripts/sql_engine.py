@@ -10,6 +10,7 @@ ENGINE_PORT_350) names the port of one that runs already.
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CATALOG = "td"
@@ -113,9 +114,12 @@ def statements(text):
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Not one that the system gives to others while the engine starts, which takes seconds."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def cache(version):
@@ -156,7 +160,8 @@ def engine(version, heap="448m"):
                 raise RuntimeError(f"the SQL engine {version} did not start")
             yield Engine(f"127.0.0.1:{port}")
         finally:
-            os.killpg(start.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(start.pid, signal.SIGKILL)
 
 
 def main():

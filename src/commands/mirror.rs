@@ -51,13 +51,13 @@ const PHASES: [u32; 2] = [2, 4];
 pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome, CommandError> {
     context.config.check_files()?;
     let variable = |name: &str| std::env::var(name).ok();
-    let endpoint = context.config.required_endpoint()?.clone();
-    let credentials = from_environment(variable)?;
     let is_dry = match context.target {
         Target::Braze => false,
         Target::DryRun => true,
         Target::Sandbox(_) => return Err(ConfigError::MirrorInSandbox.into()),
     };
+    let endpoint = context.config.required_endpoint()?.clone();
+    let credentials = from_environment(variable)?;
     let rest_api_key = context.config.matching.min_match.map(|_| rest_api_key(variable)).transpose()?;
     let asks = rest_api_key.filter(|_| !is_dry);
     let matching = asks.map(|key| Matching::new(&mut context, &endpoint, key, SampleSize::default())).transpose()?;

@@ -69,7 +69,7 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
         warn!("not read as settings, as they stand outside of the workflow's map {}: {outside}", digdag::MAP);
     }
     let mut outcome = if config.check_only {
-        check::instead_of_upload(config, terminal::print_line)?
+        check::instead_of_upload(config, terminal::print)?
     } else {
         let target = if config.dry_run { Target::DryRun } else { Target::Braze };
         pipeline::run(RunContext { uploaded: sorted.uploaded, ..RunContext::new(config, target, session_time) })?

@@ -211,7 +211,7 @@ impl Stop {
             Self::TooFewKnown(_) => Exit::SafetyLimit,
             Self::RestKey { .. } => Exit::Credentials,
             Self::Mirror(conclusion) => of_mirror(conclusion),
-            Self::MirrorError(MirrorError::Unexpected { .. }) => Exit::TryAgain,
+            Self::MirrorError(MirrorError::JobFailed { .. } | MirrorError::Unexpected { .. }) => Exit::TryAgain,
             Self::MirrorError(_) => Exit::Usage,
             Self::Job(error) => of_job(error),
             Self::Input(_) | Self::Table(_) | Self::JobHeader { .. } | Self::JobRows { .. } => Exit::Input,

@@ -34,7 +34,7 @@ pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
     }
     let config = Config::check(&merged.layer, !args.sandbox)?;
     if config.check_only {
-        let outcome = check::instead_of_upload(config, if args.json { |_| () } else { terminal::print_line })?;
+        let outcome = check::instead_of_upload(config, if args.json { |_| () } else { terminal::print })?;
         terminal::print(&if args.json { as_json(&outcome).to_string() } else { as_text(&outcome) });
         return Ok(outcome.exit);
     }

@@ -16,7 +16,8 @@ use crate::members::operation::Operation;
 use crate::mirror::guard::{Guard, keeps};
 use crate::mirror::limits::{Exceeded, Limits};
 use crate::mirror::warehouse::{
-    Changes, Counts, Listing, Look, MAX_REFUSED, Name, Refused, Renamed, Sender, Settled, Table, Times, Warehouse,
+    Changes, Counts, Listing, Look, MAX_REFUSED, MAX_REFUSED_BYTES, Name, Refused, Renamed, Sender, Settled, Table,
+    Times, Warehouse,
 };
 
 /// So often a run begins anew when the version that it reads is deleted by a newer one, and a rename is tried that is not answered.
@@ -227,7 +228,8 @@ where
     if is_taken_over {
         return Ok(Some(Conclusion::TakenOver));
     }
-    if record.refused.len() > MAX_REFUSED {
+    let refused_bytes: usize = record.refused.iter().map(|refused| refused.value.len()).sum();
+    if record.refused.len() > MAX_REFUSED || refused_bytes > MAX_REFUSED_BYTES {
         return Ok(Some(Conclusion::TooManyRefused));
     }
     if undelivered > 0 && keeps(completeness) {

@@ -92,6 +92,19 @@ pub enum MirrorError {
         /// What.
         fact: Fact,
     },
+    /// A job failed again and again.
+    #[error(
+        "job {id} ({step}) ended with the status '{status}', three times; its log in Treasure Data's console says why: if the user of TD_API_KEY may \
+         not do what it does, or the table has changed, correct that; else run it again later"
+    )]
+    JobFailed {
+        /// The last one.
+        id: String,
+        /// `error` or `killed`.
+        status: &'static str,
+        /// What for.
+        step: &'static str,
+    },
     /// What Treasure Data says cannot be.
     #[error("{said}; run it again, and if it stays so, report it")]
     Unexpected {
@@ -222,10 +235,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
                 return Ok(None);
             }
             tries += 1;
-            if tries == TRIES {
-                return Err(self.stop(JobError::Failed { id: job.id, status: status.name() }));
-            }
-            warn!("{} ended with the status '{}'; once more", job.name(), status.name());
+            self.failed(step, &job, status, tries)?;
         }
     }
 
@@ -241,6 +251,27 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
         Err(self.cannot(&format!("the list of tables does not show '{table}', which a job has made")))
     }
 
+    /// Runs a statement that makes nothing until it succeeds.
+    fn succeed(&mut self, step: &'static str, statement: &str) -> Result<Job, Stopped> {
+        for attempt in 1..=TRIES {
+            let (job, status) = self.run(step, statement)?;
+            if status == Status::Success {
+                return Ok(job);
+            }
+            self.failed(step, &job, status, attempt)?;
+        }
+        Err(self.cannot("a job was tried in vain"))
+    }
+
+    /// A job that failed; an error the last time.
+    fn failed(&self, step: &'static str, job: &Job, status: Status, attempt: u32) -> Result<(), Stopped> {
+        if attempt == TRIES {
+            return Err(self.stop(MirrorError::JobFailed { id: job.id.clone(), status: status.name(), step }));
+        }
+        warn!("{} ended with the status '{}'; once more", job.name(), status.name());
+        Ok(())
+    }
+
     /// Runs a statement and fetches its rows, of three texts each.
     fn rows(
         &mut self,
@@ -248,10 +279,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
         statement: &str,
         mut take: impl FnMut(&mut Self, [String; 3]) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
-        let (job, status) = self.run(step, statement)?;
-        if status != Status::Success {
-            return Err(self.stop(JobError::Failed { id: job.id, status: status.name() }));
-        }
+        let job = self.succeed(step, statement)?;
         let (mut file, _) = self.api.client(&job).download(ResultFormat::Json, &Received::default())?;
         file.rewind().map_err(|error| self.cannot_keep(&job, error))?;
         for line in BufReader::new(file).lines() {
@@ -340,6 +368,9 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
             self.api.create(&database, table)?;
         }
         let renamed = self.api.rename(&database, &one, &other)?;
+        if renamed == RenameOutcome::Unknown {
+            return Err(self.cannot("Treasure Data did not answer whether a table was renamed"));
+        }
         let shows =
             |tables: &[ListedTable]| [&one, &other].iter().all(|name| tables.iter().any(|table| table.name == **name));
         let mut is_shown = shows(&self.api.list(&database)?);
@@ -350,8 +381,15 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
         for table in [&one, &other] {
             self.api.delete(&database, table)?;
         }
-        let (key, statement) = (self.domain_key(self.issued.len()), "SELECT to_base(1, 10)");
-        let (first, status) = self.run("trial of what is relied on", statement)?;
+        let (statement, mut tries) = ("SELECT to_base(1, 10)", 1);
+        let (first, key, status) = loop {
+            let key = self.domain_key(self.issued.len());
+            let (job, status) = self.run("trial of what is relied on", statement)?;
+            if status == Status::Success || tries == TRIES {
+                break (job, key, status);
+            }
+            tries += 1;
+        };
         let second = self.api.issue(&database, statement, &key)?;
         Ok([
             (Fact::Tables, true),

@@ -197,5 +197,7 @@ pub struct Settled {
     pub is_taken_over: bool,
 }
 
-/// So many refused identifiers fit into the statement of job 3.
+/// So many refused identifiers fit into the statement of job 3...
 pub const MAX_REFUSED: usize = 1000;
+/// ... if they have no more bytes together: a statement of a million letters is refused, and a quote in one is doubled.
+pub const MAX_REFUSED_BYTES: usize = 300_000;

@@ -43,6 +43,12 @@ impl Account {
         value.unwrap_or_else(|| panic!("{pointer} is no text: {self:?}"))
     }
 
+    /// What is at this place.
+    #[track_caller]
+    pub fn at(&self, pointer: &str) -> &Value {
+        self.0.pointer(pointer).unwrap_or_else(|| panic!("nothing is at {pointer}: {self:?}"))
+    }
+
     /// Asserts several numbers at once.
     #[track_caller]
     pub fn has(self, numbers: &[(&str, u64)]) -> Self {

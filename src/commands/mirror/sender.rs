@@ -10,11 +10,11 @@ use crate::commands::outcome::Stop;
 use crate::commands::phases::{Upload, look_at};
 use crate::commands::pipeline::is_stopped;
 use crate::delivery::Shared;
-use crate::input::MaxRejected;
 use crate::input::columns::Names;
 use crate::input::error::InputError;
 use crate::input::reader::{Limits, Pass, Reader};
 use crate::input::source::Sources;
+use crate::input::{MaxRejected, ReadableInput};
 use crate::members::batch::{Batch, CAPACITY};
 use crate::members::operation::Operation;
 use crate::mirror::run::Conclusion;
@@ -56,7 +56,9 @@ impl Sender<ChangedRows> for BrazeSender<'_> {
         // Nothing is read before the first look.
         let first = eyes.look(look)?;
         if !eyes.is_taken_over {
-            let reader = self.open(operation, rows).map_err(|error| Box::new(Stop::Input(error)))?;
+            let reader = self
+                .open(operation, &rows.input, rows.input.expected_rows)
+                .map_err(|error| Box::new(Stop::Input(error)))?;
             let upload = &mut self.upload;
             thread::scope(|scope| {
                 let (at_work, done) = bounded::<()>(0);
@@ -86,7 +88,7 @@ impl BrazeSender<'_> {
     /// Asks Braze whom it knows of those that are to be added, if it is to be asked.
     pub fn ask(&mut self, rows: &ChangedRows) -> Result<(), Stopped> {
         let Some(matching) = self.upload.matching else { return Ok(()) };
-        let reader = self.open(Operation::Add, rows).map_err(|error| Box::new(Stop::Input(error)))?;
+        let reader = self.open(Operation::Add, &rows.input, None).map_err(|error| Box::new(Stop::Input(error)))?;
         let found = look_at(reader, Some(matching.sampler()), self.upload.limiter, || {})?;
         if let Some(stop) = self.upload.limiter.take_stop() {
             return Err(Box::new(stop));
@@ -97,11 +99,14 @@ impl BrazeSender<'_> {
     }
 
     /// The rows of one operation. What a warehouse has judged by the rules for identifiers is not rejected here: one cell would be a
-    /// defect.
-    fn open(&self, operation: Operation, rows: &ChangedRows) -> Result<Reader, InputError> {
-        let rows = &rows.input;
-        let limits =
-            Limits { expected_rows: rows.expected_rows, max_rejected: MaxRejected::Count(0), batch_size: CAPACITY };
+    /// defect. Rows are counted from the removals on, so `expected_rows` holds for both passes together.
+    fn open(
+        &self,
+        operation: Operation,
+        rows: &ReadableInput,
+        expected_rows: Option<u64>,
+    ) -> Result<Reader, InputError> {
+        let limits = Limits { expected_rows, max_rejected: MaxRejected::Count(0), batch_size: CAPACITY };
         let pass = match operation {
             Operation::Remove => Pass::Removals,
             Operation::Add => Pass::Additions,
