@@ -149,7 +149,7 @@ impl Report {
         }
     }
 
-    /// One object with the keys that docs/account.md documents.
+    /// One object with the keys that docs/report.md documents.
     pub fn to_json(&self) -> Value {
         let input = &self.input;
         let aliases: Map<String, Value> =

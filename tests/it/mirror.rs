@@ -60,9 +60,9 @@ fn who_enters_leaves_or_changes_is_sent_and_nobody_else() {
     ]);
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-3"]);
     assert_eq!(account.at("/mirror/jobs").as_array().unwrap().len(), 3);
-    let documented = include_str!("../../docs/account.md");
+    let documented = include_str!("../../docs/report.md");
     for key in account.at("/mirror").as_object().unwrap().keys() {
-        assert!(documented.contains(&format!("`mirror.{key}`")), "docs/account.md lacks mirror.{key}");
+        assert!(documented.contains(&format!("`mirror.{key}`")), "docs/report.md lacks mirror.{key}");
     }
     let states = warehouse.states();
     assert!(states.len() == 1 && states[0].ends_with("_4"), "{states:?}");

@@ -8,10 +8,10 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 /// One page.
 #[derive(Default)]
 pub struct Page {
-    /// Where it is in the repository, such as `docs/account.md`.
+    /// Where it is in the repository, such as `docs/report.md`.
     pub path: PathBuf,
     pub blocks: Vec<Block>,
-    /// Code within the text; like all that follows with the place for a message, such as `docs/account.md:7`.
+    /// Code within the text; like all that follows with the place for a message, such as `docs/report.md:7`.
     pub code: Vec<(String, String)>,
     /// Where its links lead.
     pub links: Vec<(String, String)>,
@@ -24,7 +24,7 @@ pub struct Page {
 /// A fenced block.
 #[derive(Default)]
 pub struct Block {
-    /// Where its fence is, such as `docs/account.md:7`.
+    /// Where its fence is, such as `docs/report.md:7`.
     pub at: String,
     pub language: String,
     /// `exit=2` behind the language: the code that its commands end with.
