@@ -43,7 +43,9 @@ impl State {
         let said = cohort.join("\n");
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes());
         let hash = digest::digest(&digest::SHA256, said.as_bytes());
-        let base = table.map_or_else(|| format!("braze_{}_{}", readable(cohort[2]), hex(hash.as_ref())), str::to_owned);
+        let name = table.map_or_else(|| format!("braze_{}", readable(cohort[2])), str::to_owned);
+        // With the hash, cohorts that share a `state_table` do not share a state.
+        let base = format!("{name}_{}", hex(hash.as_ref()));
         let fingerprint = hex(hmac::sign(&key, said.as_bytes()).as_ref());
         Self { database: database.to_owned(), base, fingerprint }
     }
@@ -125,6 +127,7 @@ mod tests {
     fn the_cohort_and_the_key_are_told_apart() {
         let one = state(None, "a b", "key-zqx");
         assert_ne!(one.base, state(None, "a_b", "key-zqx").base);
+        assert_ne!(state(Some("kept"), "a", "key-zqx").base, state(Some("kept"), "b", "key-zqx").base);
         let other = state(None, "a b", "key-zqy");
         assert_eq!((one.base.as_str(), one.fingerprint == other.fingerprint), (other.base.as_str(), false));
         let found = Found::OtherKey { fingerprint: other.fingerprint.clone(), number: 4 };
@@ -142,12 +145,13 @@ mod tests {
         let work = state.work(1000, "ab");
         assert_eq!(state.find(&work, 1000 + LONGEST_RUN), Found::Nothing);
         assert_eq!(state.find(&work, 1001 + LONGEST_RUN), Found::Ours(Name::Work(work.clone())));
-        let prefix = format!("kept_{}", state.fingerprint);
+        let prefix = format!("{}_{}", state.base, state.fingerprint);
         for table in [
             "kept",
             "kept_1",
             "kept_x_1",
             "kept_notes_1",
+            &format!("kept_{}_1", state.fingerprint),
             &prefix,
             &format!("{prefix}_01"),
             &format!("{prefix}_1_2"),
