@@ -107,18 +107,18 @@ fn classify_answer(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Fai
     Err(match status {
         200..=202 => return acknowledgement(answer, part),
         300..=399 => {
-            Failure::Final(Refusal::NotBraze(format!("it redirects elsewhere ({status}), which is never followed")))
+            Failure::Final(Refusal::NotBraze(format!("it is a redirect ({status}), which is never followed")))
         }
         400 => return bad_request(answer, part),
         401 => Failure::Final(credentials()),
         403 if answer.is_json_object() => Failure::Final(credentials()),
         403 => Failure::Final(Refusal::NotBraze(
-            "a firewall or an allow-list refused (403, not from Braze's API): is this machine's address allow-listed?"
+            "a firewall or an allow-list refused it (403, not from Braze's API): is this machine's address on the allow-list?"
                 .to_owned(),
         )),
         404 => Failure::Final(Refusal::NotFound),
         407 => Failure::Final(Refusal::Configuration(
-            "a proxy asks for credentials (407): give them in HTTPS_PROXY, as http://user:password@host:port"
+            "a proxy requires credentials (407): set them in HTTPS_PROXY, as http://user:password@host:port"
                 .to_owned(),
         )),
         408 | 425 | 500 | 502 | 503 | 504 => Failure::Again { said: format!("status {status}"), pause: asked_for() },

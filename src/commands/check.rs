@@ -116,7 +116,7 @@ fn status(context: &mut RunContext, is_json: bool) -> Result<Exit, CommandError>
 
 fn described_settings(config: &Config) -> String {
     let operation = match config.operations.column() {
-        Some(column) => format!("as column {column} says: remove from, then add to"),
+        Some(column) => format!("by column {column}, remove from and then add to"),
         None => config.operations.as_str().to_owned(),
     };
     let (id, name) = (&config.braze.cohort_id, config.braze.shown_name());
@@ -126,7 +126,7 @@ fn described_settings(config: &Config) -> String {
 /// Tries what a mirror relies on.
 fn check_facts(context: &mut RunContext) -> Finding {
     let Some(options) = context.config.mirror.clone() else { return Ok("no mirror".to_owned()) };
-    info!("two tables are made and deleted, and a job is run; that may take 2 minutes");
+    info!("creating and deleting two tables and running a job; this may take 2 minutes");
     Ok(look::facts(context, &options)?.join("\n"))
 }
 
@@ -137,7 +137,7 @@ fn check_input(context: &mut RunContext) -> Finding {
     let input = match context.config.input.location.clone() {
         Location::Job(id) => return check_job(context, &id),
         Location::Table(table) => return check_table(context, &table),
-        Location::Here(Input::Stdin) => return Ok("standard input, which is not read here".to_owned()),
+        Location::Here(Input::Stdin) => return Ok("standard input is not read by check".to_owned()),
         Location::Here(input) => input,
     };
     let limiter = context.limiter_of_step((Api::Braze, "the input".to_owned()), MAX_STEP)?;
@@ -173,7 +173,7 @@ fn previewed(counts: &InputCounts) -> String {
 fn check_job(context: &mut RunContext, id: &str) -> Finding {
     let job = job::look(context, id)?;
     let Some((names, rows)) = job.ended else {
-        return Ok(format!("job {id} is {}; an upload waits for it to end", job.status));
+        return Ok(format!("job {id} is {}; an upload waits until it has ended", job.status));
     };
     let found = context.config.input.names.find_all(&names);
     let columns = found.map_err(|error| Stop::JobHeader { id: id.to_owned(), error: Box::new(error) })?;
@@ -189,7 +189,7 @@ fn check_table(context: &mut RunContext, table: &TableName) -> Finding {
     let found = watched(&access.http, &limiter, || {}, || table::columns(&access.api(&limiter), table, names))?;
     let kinds: Vec<_> = found.used.iter().map(|column| column.kind.as_str()).collect();
     let near = if found.near.is_empty() { String::new() } else { format!("; ignored: {}", listed(&found.near)) };
-    Ok(format!("the table {table} has {} columns, of which are read: {}{near}", found.width, kinds.join(", ")))
+    Ok(format!("the table {table} has {} columns, of which these are read: {}{near}", found.width, kinds.join(", ")))
 }
 
 fn described(config: &Config, columns: &Columns) -> String {
@@ -211,7 +211,7 @@ fn described(config: &Config, columns: &Columns) -> String {
         [] => String::new(),
         misses => format!("; ignored: {}", listed(misses)),
     };
-    format!("has {} columns, of which identifiers: {}{operation}{missing}{near}", columns.width, kinds.join(", "))
+    format!("has {} columns, identifiers: {}{operation}{missing}{near}", columns.width, kinds.join(", "))
 }
 
 /// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.
@@ -238,7 +238,7 @@ fn check_match(context: &mut RunContext) -> Finding {
     let key = rest_api_key(|name| std::env::var(name).ok())?;
     let has_files = matches!(&context.config.input.location, Location::Here(input) if *input != Input::Stdin);
     if !has_files {
-        return Ok("the input is not read here; td-braze-cohort match asks about it".to_owned());
+        return Ok("the input is not read by check; run td-braze-cohort match".to_owned());
     }
     let endpoint = context.config.required_endpoint()?.clone();
     let matching = Matching::new(context, &endpoint, key, SampleSize::default())?;

@@ -1,4 +1,4 @@
-//! Digdag's operator protocol: INPUT.json into layers of settings, an account or a failure into OUTPUT.json. Pure.
+//! Digdag's operator protocol: INPUT.json into layers of settings, a report or a failure into OUTPUT.json. Pure.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::settings::yaml::unknown_key;
 
 /// The map of ours among the parameters: the one place for settings in a workflow.
 pub const MAP: &str = "braze_cohort";
-/// The name of the account in that map, for later tasks.
+/// The name of the report in that map, for later tasks.
 pub const LAST_UPLOAD: &str = "last_upload";
 /// The name in it of the config file.
 pub const CONFIG: &str = "config";
@@ -40,7 +40,7 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
         None | Some(Value::Null) => &nothing,
         Some(Value::Object(map)) => map,
         Some(other) => {
-            let message = format!("{MAP} has to be a map of settings, not {}", RawValue::from(other).what());
+            let message = format!("{MAP} must be a map of settings, not {}", RawValue::from(other).what());
             return Err(ConfigError::UnknownKey { origin: Origin::Parameter, message });
         }
     };
@@ -80,8 +80,8 @@ fn config_path(value: &Value, origin: Origin) -> Result<PathBuf, ConfigError> {
     let path = value.as_str().filter(|path| !path.is_empty() && !is_template(path));
     path.map(PathBuf::from).ok_or_else(|| ConfigError::UnknownKey {
         origin,
-        message: "config has to be the path of a YAML file with settings; where it holds ${...}, Digdag did not fill it in: write the \
-                  expression itself in its place"
+        message: "config must be the path of a YAML file with settings; if it contains ${...}, Digdag did not fill it in: write the \
+                  expression directly"
             .to_owned(),
     })
 }
@@ -162,7 +162,7 @@ mod tests {
         let error = sorted(&json!({"braze_cohort": {"operatoin": "add"}})).unwrap_err();
         assert!(error.contains("did you mean 'operation'"), "{error}");
         assert!(sorted(&json!({"braze_cohort.operatoin": "add"})).unwrap_err().contains("did you mean 'operation'"));
-        assert!(sorted(&json!({"braze_cohort": "add"})).unwrap_err().contains("has to be a map"));
+        assert!(sorted(&json!({"braze_cohort": "add"})).unwrap_err().contains("must be a map"));
         assert!(sorted(&json!({"braze_cohort": {"config": "${name}.yml"}})).unwrap_err().contains("config"));
     }
 

@@ -14,7 +14,7 @@ pub enum Exit {
     Input = 3,
     /// Braze, or Treasure Data, refused the credentials.
     Credentials = 4,
-    /// Braze or Treasure Data, or something in front of them, refused for good; the account says what arrived.
+    /// Braze or Treasure Data, or something in front of them, refused the call; the report counts what was delivered.
     Refused = 5,
     /// A safety limit stopped the run before anything was sent.
     SafetyLimit = 6,

@@ -172,13 +172,13 @@ fn fetch(
     info!("job {summary}");
     if let Some(cohort) = &summary.uploaded_before_to {
         warn!(
-            "this session has uploaded the result of {} to the cohort {cohort} already: is it the job that is meant? (After a resume, or behind \
-             another query, ${{td.last_job_id}} is that of another task)",
+            "this session has already uploaded the result of {} to the cohort {cohort}: is the job_id right? (After a resume or another query, \
+             ${{td.last_job_id}} is the job of another task)",
             job.name()
         );
     }
     let (file, size) = client.download(ResultFormat::Msgpack, received)?;
-    info!("the result of {} is here: {size} bytes", job.name());
+    info!("fetched the result of {}: {size} bytes", job.name());
     let format_hint = FormatHint {
         format: Some(Format::Msgpack),
         columns: Some(columns),

@@ -105,13 +105,13 @@ impl Matching {
         Ok(self.ask(found.samples, |_| true)?)
     }
 
-    /// Asks before an upload. Only if fewer are known than have to be it is asked why.
+    /// Asks before an upload, and only if too few are known also why.
     pub fn judge(&self, samples: Vec<Sample>) -> Result<(Figures, Option<TooFew>), Stop> {
         let too_few = |figures: &Figures| self.min_match.and_then(|min_match| figures.too_few(min_match));
         let figures = self.ask(samples, |figures| too_few(figures).is_some())?.figures;
         for kind in figures.kinds.iter().filter(|kind| kind.asked() == 0) {
             warn!(
-                "{} were not asked about, as too many kinds of identifiers came before: min_match says nothing of them",
+                "{} were not asked about, because too many kinds of identifiers came first: min_match does not cover them",
                 kind.name
             );
         }
@@ -139,7 +139,7 @@ impl Matching {
 /// Begins the file, before anything is asked.
 fn unknown_file(config: &Config, path: Option<&Path>) -> Result<Failures, FailuresError> {
     if let Some(path) = path.filter(|path| config.reads(path)) {
-        let error = io::Error::other("it is the input");
+        let error = io::Error::other("it is the input file");
         return Err(FailuresError { name: UNKNOWN, path: path.to_owned(), error });
     }
     Failures::begin_as(UNKNOWN, path, &Names { operation: None, ..config.input.names.clone() })

@@ -118,7 +118,7 @@ fn warehouse<'a>(
     let stop = |LimiterStopped| limiter.take_stop().unwrap_or_else(|| Stop::Defect("nobody said why".to_owned()));
     let columns = table::columns(&access.api(limiter), &options.table, &config.input.names).map_err(stop)?;
     if !columns.near.is_empty() {
-        warn!("ignored columns: {}; if one is meant, write SELECT ... AS with that name", listed(&columns.near));
+        warn!("ignored columns: {}; to use one, write SELECT ... AS with that name", listed(&columns.near));
     }
     let statements = Statements {
         cohort_id: config.braze.cohort_id.clone(),
@@ -160,7 +160,7 @@ impl treasure_data::Times for RunTimes {
 
     fn wait(&self, time: Duration) -> Result<(), LimiterStopped> {
         if time > STALE {
-            info!("waiting {} s, in which requests of an earlier run may still take effect", time.as_secs());
+            info!("waiting {} s, because requests of an earlier run may still take effect", time.as_secs());
         }
         self.limiter.wait(time, |_| {})
     }

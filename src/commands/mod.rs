@@ -59,7 +59,7 @@ pub enum CommandError {
         problem: String,
     },
     /// A file that must be written cannot be.
-    #[error("{what} cannot be written: {error} (has its folder room, and may this user write there?)")]
+    #[error("{what} cannot be written: {error} (check the folder's free space and permissions)")]
     CannotWrite {
         /// Which file.
         what: String,
@@ -70,7 +70,7 @@ pub enum CommandError {
     #[error(transparent)]
     Failures(#[from] FailuresError),
     /// Signals cannot be listened for.
-    #[error("signals cannot be listened for: {0} (the system did not let us; nothing was sent)")]
+    #[error("the handler of SIGINT and SIGTERM cannot be installed: {0}. Nothing was sent")]
     Signals(#[source] std::io::Error),
     /// It was stopped before it had anything to report.
     #[error(transparent)]

@@ -36,7 +36,7 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
     // Before OUTPUT.json is opened, which may be the same file.
     let parameters = read_parameters(input);
     // Before anything is sent: a place that cannot be written is found out now, and a kill leaves a failure.
-    write(&digdag::failure(Exit::Defect, "the upload did not come to its end"))?;
+    write(&digdag::failure(Exit::Defect, "the upload did not end normally"))?;
     parent::watch();
     let (exit, problem, result) = match parameters.and_then(upload) {
         Ok((exit, None, report)) => (exit, None, digdag::success(&report)),
@@ -53,7 +53,7 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
     Ok(exit)
 }
 
-/// Uploads as the parameters say: exit code, problem if any, account.
+/// Uploads as the parameters say: exit code, problem if any, report.
 fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value), CommandError> {
     let sorted = digdag::sort(&parameters)?;
     let session_time = parameters.get("session_time").and_then(Value::as_str).map(str::to_owned);
@@ -66,7 +66,7 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
     }
     if !sorted.outside.is_empty() {
         let outside = sorted.outside.join(", ");
-        warn!("not read as settings, as they stand outside of the workflow's map {}: {outside}", digdag::MAP);
+        warn!("ignored, because settings are read only from the workflow's map {}: {outside}", digdag::MAP);
     }
     let mut outcome = if config.check_only {
         check::instead_of_upload(config, terminal::print)?
@@ -86,7 +86,7 @@ fn read_parameters(path: &Path) -> Result<Map<String, Value>, CommandError> {
         .and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut text))
         .map_err(|error| unusable(format!("cannot be read: {error}")))?;
     if text.len() as u64 > MAX_INPUT_BYTES {
-        return Err(unusable(format!("is longer than {} MiB: leave some parameters out", MAX_INPUT_BYTES >> 20)));
+        return Err(unusable(format!("is larger than {} MiB: remove some parameters", MAX_INPUT_BYTES >> 20)));
     }
     parameters_of(&text).map_err(unusable)
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use indicatif::HumanCount;
 use thiserror::Error;
 
 use crate::braze::Refusal;
@@ -52,10 +53,10 @@ impl fmt::Display for Api {
 #[derive(Debug, Error)]
 pub enum Stop {
     /// SIGINT.
-    #[error("stopped by SIGINT; run it again to send the rest: what was delivered may be sent twice without harm")]
+    #[error("stopped by SIGINT; run it again to send the rest (sending an identifier twice does no harm)")]
     Interrupted,
     /// SIGTERM.
-    #[error("stopped by SIGTERM; run it again to send the rest: what was delivered may be sent twice without harm")]
+    #[error("stopped by SIGTERM; run it again to send the rest (sending an identifier twice does no harm)")]
     Terminated,
     /// The input.
     #[error(transparent)]
@@ -70,10 +71,10 @@ pub enum Stop {
     },
     /// Nothing got through for too long.
     #[error(
-        "nothing got through to {address} for {} s (last: {last}); {}",
+        "no request to {address} succeeded for {} s (last: {last}); {}",
         .lasted.as_secs(), if *.answered { format!("{server} may be down: see its status page, and run it again later") }
         else { format!(
-            "it never answered: check {}, the name service, the proxy and the firewall, then run it again", .server.setting()
+            "it never answered: check {}, DNS, the proxy and the firewall, then run it again", .server.setting()
         ) }
     )]
     Outage {
@@ -89,14 +90,14 @@ pub enum Stop {
         last: String,
     },
     /// The run's time is up.
-    #[error("the run took longer than max_duration ({} s); run it again to send the rest, or give it more time with max_duration", .limit.as_secs())]
+    #[error("the run took longer than max_duration ({} s); run it again to send the rest, or raise max_duration", HumanCount(.limit.as_secs()))]
     Deadline {
         /// So long it might have taken.
         limit: Duration,
     },
-    /// Braze wants a pause that would end after the run has to.
+    /// Braze asks for a pause that ends after the run must.
     #[error(
-        "a pause of {} s is announced, to {}, which is after max_duration ends; run it again then",
+        "the server asks for a pause of {} s, until {}, which is longer than max_duration allows; run it again after that",
         .pause.as_secs_f64().ceil(), .until
     )]
     PauseTooLong {
@@ -121,7 +122,7 @@ pub enum Stop {
     },
     /// The job has another number of rows than there should be.
     #[error(
-        "job {id} has {found} rows where expected_rows says {expected}: is it the job that is meant? Nothing was sent"
+        "job {id} has {} rows instead of {} (expected_rows): check job_id. Nothing was sent", HumanCount(*.found), HumanCount(*.expected)
     )]
     JobRows {
         /// Which job.
@@ -137,28 +138,28 @@ pub enum Stop {
     /// A mirror that did not get to its end.
     #[error("{}", mirror_text(.0))]
     Mirror(Conclusion),
-    /// Fewer are known than have to be.
+    /// Braze knows fewer than `min_match`.
     #[error(transparent)]
     TooFewKnown(#[from] TooFew),
-    /// Braze refuses to say whom it knows.
+    /// Braze refuses the key for asking which identifiers it knows.
     #[error(
-        "Braze refused the REST API key ({said}): {REST_API_KEY} has to be a REST API key of this workspace, for this endpoint, with the permission {PERMISSION}; if its IP addresses are limited, with that of this machine. No member was sent"
+        "Braze refused the REST API key ({said}): {REST_API_KEY} must be a REST API key of this workspace, for this endpoint, with the permission {PERMISSION}; if it has an IP allow-list, this machine must be on it. No member was sent"
     )]
     RestKey {
         /// What was said.
         said: String,
     },
     /// One question failed again and again, while others did not.
-    #[error("Braze did not answer whom it knows ({said}), so nothing was sent; run it again later")]
+    #[error("Braze did not answer which identifiers it knows ({said}). Nothing was sent; run it again later")]
     NoAnswer {
         /// What was said the last time.
         said: String,
     },
-    /// A file that has to be written.
-    #[error("{0}; no further request was begun")]
+    /// A file that must be written.
+    #[error("{0}. No further request was sent")]
     CannotWrite(#[from] FailuresError),
     /// A defect of ours.
-    #[error("a defect of td-braze-cohort: {0}. Please report it; what is undelivered is counted in the account")]
+    #[error("a bug in td-braze-cohort: {0}. Please report it; the report counts what was not delivered")]
     Defect(String),
 }
 
@@ -237,23 +238,23 @@ fn mirror_text(conclusion: &Conclusion) -> String {
         Conclusion::Exceeded(exceeded) => return exceeded.to_string(),
         Conclusion::Rejected { cells, rows } => {
             return format!(
-                "{cells} cells of the table's {rows} rows are no identifiers (as floats, lists or control characters), which is past max_rejected; \
-                 nothing was changed. Correct the query that makes the table"
+                "{} cells in the table's {} rows are not valid identifiers (floats, lists or control characters), more than max_rejected \
+                 allows. Nothing was changed. Fix the query that makes the table",
+                HumanCount(*cells),
+                HumanCount(*rows)
             );
         }
         Conclusion::Faster => {
-            "another run of the same cohort began at the same time and was faster; nothing was changed, and the other one goes on"
+            "another run of the same cohort started at the same time and goes on; this one changed nothing"
         }
-        Conclusion::TakenOver => "taken over by a newer run, which brings the cohort to its end",
-        Conclusion::Undelivered => {
-            "not everything was delivered, so the state is as if the run were still at work; the next run goes on from there"
-        }
+        Conclusion::TakenOver => "a newer run of the same cohort has taken over and finishes the work",
+        Conclusion::Undelivered => "not everything was delivered; the next run continues from there",
         Conclusion::TooManyRefused => {
-            "Braze refused more than 1,000 identifiers, more than can be kept apart, so nothing is committed: the log says with which \
-             message. Correct the members' table, or leave the kind out that Braze does not take"
+            "Braze refused more than 1,000 identifiers, the most that a mirror can set aside, so its state was not updated. The log has \
+             Braze's message: fix the table, or leave out the kind of identifier that Braze refuses"
         }
         Conclusion::Unknown => {
-            "Treasure Data did not say whether the state's table was renamed, and does not show it; the next run finds out"
+            "Treasure Data did not confirm that the state's table was renamed; run it again, the next run finds out"
         }
     };
     said.to_owned()
@@ -287,13 +288,13 @@ fn refusal_text(refusal: &Refusal, address: &str) -> String {
                 "ask Braze whether this partner key is valid for this cluster and enabled for your data import key \
                  (BRAZE_PARTNER_API_KEY, and the setting partner)"
             } else {
-                "check BRAZE_CLIENT_SECRET, the data import key of the dashboard under Partner Integrations, and that \
-                 endpoint is the instance it was made in"
+                "check BRAZE_CLIENT_SECRET (the data import key, in the dashboard under Partner Integrations), and that endpoint is \
+                 the instance that the key belongs to"
             }
         ),
         Refusal::Request(said) => format!(
-            "Braze refused the call to {address} for good ({said}): correct the setting that it names, such as cohort_id; where it \
-             names none, ask Braze what it means"
+            "Braze refused the call to {address} ({said}): fix the setting that it names, such as cohort_id; if it names none, ask \
+             Braze support"
         ),
         Refusal::NotFound => match partner(address) {
             Some((endpoint, partner)) => format!(
@@ -302,9 +303,9 @@ fn refusal_text(refusal: &Refusal, address: &str) -> String {
             ),
             None => format!("{address} does not exist (404): check endpoint"),
         },
-        Refusal::NotBraze(said) => format!(
-            "the answer from {address} is not Braze's: {said} (check endpoint, and what stands before it: a proxy, a firewall)"
-        ),
+        Refusal::NotBraze(said) => {
+            format!("the answer from {address} is not Braze's: {said} (check endpoint, the proxy and the firewall)")
+        }
         Refusal::Configuration(said) => format!("{address}: {said}"),
     }
 }

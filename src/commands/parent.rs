@@ -27,8 +27,6 @@ pub fn watch() {
             let _ = low_level::raise(SIGTERM);
         }
         // Afterwards, as the log may be slow.
-        warn!(
-            "the process that started this one has ended: it stops as on SIGTERM, since nobody would hear of what it sends"
-        );
+        warn!("the process that started this one has ended: stopping as on SIGTERM");
     });
 }

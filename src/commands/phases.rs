@@ -96,7 +96,7 @@ impl Upload<'_> {
         let show = |left: Duration| {
             if !is_said {
                 let seconds = left.as_secs_f64();
-                info!("a request was not answered and may still take effect: the run waits {seconds:.0} s (grace)");
+                info!("a request was not answered and may still take effect: waiting {seconds:.0} s (grace)");
                 is_said = true;
             }
             progress.show_wait(left);
@@ -127,7 +127,7 @@ impl Upload<'_> {
         let removals = PhaseReport { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() };
         let undelivered = removals.undelivered();
         if undelivered > 0 && !self.limiter.is_stopped() {
-            warn!("{undelivered} identifiers are not removed, so nobody is added");
+            warn!("{undelivered} identifiers were not removed, so none are added");
             return removals;
         }
         if judged.additions > 0 {

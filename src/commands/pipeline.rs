@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use indicatif::HumanCount;
 use log::{error, info, warn};
 
 use super::CommandError;
@@ -145,22 +146,29 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What to tell a person beside the report, where something is to be told.
+    /// What to tell a person after the report, if there is something.
     pub fn problem(&self) -> Option<String> {
         let (sent, undelivered) = (self.report.sent, self.report.undelivered());
         match (&self.stop, self.exit) {
             (Some(stop @ Stop::Input(_)), _) if self.report.dry_run.is_none() => {
-                Some(format!("{stop} (delivered before that: {} identifiers)", sent.delivered))
+                Some(format!("{stop} (delivered before that: {} identifiers)", HumanCount(sent.delivered)))
             }
             (Some(stop), _) => Some(stop.to_string()),
             (None, Exit::TryAgain) => Some(format!(
-                "{undelivered} identifiers are undelivered and {} refused; run it again: what was delivered may be sent \
-                 twice without harm",
-                sent.refused
+                "{} identifiers were not delivered (run it again){}",
+                HumanCount(undelivered),
+                if sent.refused == 0 {
+                    String::new()
+                } else {
+                    format!(
+                        " and {} were refused by Braze (fix the data; failed_file lists them)",
+                        HumanCount(sent.refused)
+                    )
+                }
             )),
             (None, Exit::Refused) => Some(format!(
-                "Braze refused {} identifiers; the log says with which message, and with failed_file they are kept in a file. All others were delivered",
-                sent.refused
+                "Braze refused {} identifiers (fix the data; failed_file lists them, and the log has Braze's message). All others were delivered",
+                HumanCount(sent.refused)
             )),
             _ => None,
         }
@@ -176,7 +184,7 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
         Target::DryRun => {
             let nowhere = Nowhere::default();
             let plan = dry_run::plan(&context.config);
-            let recipient = Recipient { post: &nowhere, plan, name: "nobody (dry run)", matching: None };
+            let recipient = Recipient { post: &nowhere, plan, name: "no server (dry run)", matching: None };
             let ended = deliver(&mut context, recipient)?;
             Ok(context.outcome(ended, Some(nowhere.counted())))
         }
@@ -196,7 +204,7 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
     }
 }
 
-/// `key` is there if Braze is asked first whom it knows.
+/// `key` is there if Braze is asked first which identifiers it knows.
 fn upload(
     context: &mut RunContext,
     endpoint: &Endpoint,
@@ -333,20 +341,18 @@ pub(super) fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, 
     match failures.finish() {
         Ok(Some((path, count))) => {
             let advice = match operations {
-                Operations::One(_) => {
-                    "upload takes it as input, as long as no other run has changed this cohort in between"
-                }
-                // Whoever left meanwhile would come back, and the other way round.
+                Operations::One(_) => "upload it as input, unless another run has changed this cohort since",
+                // Members removed since would come back, and the other way round.
                 Operations::Column(_) | Operations::Mirror => {
-                    "do not upload it: it has removals and additions, and could reverse what later runs deliver. Run the whole input again"
+                    "do not upload that file: it could undo later runs. Run the whole input again"
                 }
             };
-            warn!("{count} identifiers that did not arrive are in {}; {advice}", path.display());
+            warn!("{count} identifiers that were not delivered are in {}; {advice}", path.display());
         }
         Ok(None) => {}
         Err(error) => {
             // Told here as well, since another reason may have stopped the run before.
-            error!("{error}; the identifiers that did not arrive are kept nowhere");
+            error!("{error}; the identifiers that were not delivered are not saved");
             limiter.stop(Stop::CannotWrite(error));
         }
     }

@@ -34,7 +34,7 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
         page: true,
     })?;
     terminal::print_line(&sandbox.endpoint());
-    log::info!("set BRAZE_ENDPOINT={0} to upload here; {0}/ shows in a browser what arrives", sandbox.endpoint());
+    log::info!("set BRAZE_ENDPOINT={0} to upload here; open {0}/ in a browser to see what arrives", sandbox.endpoint());
     signals::wait_for_signal().map_err(CommandError::Signals)?;
     sandbox.stop();
     Ok(Exit::Success)
@@ -74,7 +74,7 @@ impl Embedded {
     /// Opens the page in the browser of the desktop, if there is one, and says where it is.
     pub fn open(&self) {
         let link = format!("{}/", self.sandbox.endpoint());
-        log::info!("{link} shows in a browser what arrives");
+        log::info!("open {link} in a browser to see what arrives");
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
         if program == "open" || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY") {
@@ -92,7 +92,7 @@ impl Embedded {
 
     /// Blocks until SIGINT or SIGTERM.
     pub fn keep(&self) -> Result<(), CommandError> {
-        log::info!("{}/ stays until Ctrl-C", self.sandbox.endpoint());
+        log::info!("{}/ stays open until Ctrl-C", self.sandbox.endpoint());
         signals::wait_for_signal().map_err(CommandError::Signals)
     }
 }

@@ -97,7 +97,7 @@ fn stop_all(state: &Mutex<State>, signal: i32) {
         state.limiters.iter().for_each(|limiter| limiter.stop(reason(signal)));
     }
     let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-    warn!("{name}: no request begins any more, and those in flight get 10 s; a second signal ends it now");
+    warn!("{name}: stopping; requests in flight have 10 s to finish, a second signal ends the run at once");
 }
 
 fn reason(signal: i32) -> Stop {

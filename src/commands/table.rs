@@ -17,8 +17,8 @@ use crate::treasure_data::tables::{Api, SchemaColumn};
 pub enum TableError {
     /// There is none.
     #[error(
-        "there is no table {table} in Treasure Data: check table (database.table), that the task before has made it, that TD_API_SERVER is \
-         the site of its account, and that the user of TD_API_KEY may see it"
+        "Treasure Data has no table {table}: check table (database.table), that the task before created it, that TD_API_SERVER is its \
+         site, and that the user of TD_API_KEY may read it"
     )]
     Unknown {
         /// As it is set.
@@ -34,7 +34,7 @@ pub enum TableError {
     },
     /// Identifiers are text or whole numbers.
     #[error(
-        "the table {table}: the column '{column}' is {found}, and identifiers are text or whole numbers: write {} in its query",
+        "the table {table}: the column '{column}' is {found}, but identifiers must be text or whole numbers: write {} in its query",
         cast(.column, .found)
     )]
     ColumnType {

@@ -30,7 +30,7 @@ pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
     // A job of a CI or of a workflow must not wait for a person.
     let is_watched = args.open && terminal::is_interactive() && variable("CI").is_none_or(|value| value.is_empty());
     if args.open && !is_watched {
-        log::info!("--open does nothing in CI, and nothing without a terminal");
+        log::info!("--open is ignored in CI and without a terminal");
     }
     let config = Config::check(&merged.layer, !args.sandbox)?;
     if config.check_only {
@@ -89,7 +89,7 @@ fn sandbox_counts(view: &CohortView) -> Value {
     })
 }
 
-/// The account, and below it what the sandbox holds.
+/// The report, and below it what the sandbox holds.
 pub fn as_text(outcome: &Outcome) -> String {
     let report = outcome.report.to_text();
     match &outcome.sandbox {

@@ -25,7 +25,7 @@ const HALF_WRITTEN: &str = ".failed_file.";
 
 /// The file cannot be written.
 #[derive(Debug, Error)]
-#[error("the {name} {} cannot be written: {error} (set {name} to a place that can be written, or leave it out)", .path.display())]
+#[error("the {name} {} cannot be written: {error} (set {name} to a writable path, or leave it out)", .path.display())]
 pub struct FailuresError {
     /// The setting or flag that names it.
     pub name: &'static str,
@@ -177,7 +177,7 @@ fn must_be_free(target: &Path) -> io::Result<()> {
     let Ok(metadata) = target.metadata() else { return Ok(()) };
     must_be_regular(&metadata)?;
     if metadata.len() > 0 && !is_ours(target) {
-        return Err(io::Error::other("there is a file that is not of this kind; it is not overwritten"));
+        return Err(io::Error::other("another file is there, which is not overwritten"));
     }
     Ok(())
 }
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_device_stays_a_device() {
         let error = Failures::begin(Some(Path::new("/dev/null")), &Names::default()).err().unwrap().to_string();
-        assert!(error.contains("/dev/null") && error.contains("no regular file"), "{error}");
+        assert!(error.contains("/dev/null") && error.contains("not a regular file"), "{error}");
     }
 
     #[test]

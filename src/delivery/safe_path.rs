@@ -32,7 +32,7 @@ pub fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
     } else if metadata.is_dir() {
         Err(io::ErrorKind::IsADirectory.into())
     } else {
-        Err(io::Error::other("there is a device, pipe or socket and no regular file: give the path of a file"))
+        Err(io::Error::other("it is a device, pipe or socket, not a regular file"))
     }
 }
 

@@ -62,11 +62,13 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
                 }
                 Ok(Verdict::Split(said)) if part.len() == 1 => self.refuse(&part, &said),
                 Ok(Verdict::Split(said)) if extra_requests + 2 > MAX_HALVING_REQUESTS => {
-                    warn!("{count} identifiers are given up: too many of their batch are refused ({said})");
+                    warn!(
+                        "{count} identifiers are not delivered: too many others of their batch were refused ({said})"
+                    );
                     self.keep(&part, &format!("undelivered: too many others of its batch were refused ({said})"));
                 }
                 Ok(Verdict::Split(said)) => {
-                    debug!("a batch of {count} is halved: {said}");
+                    debug!("a batch of {count} identifiers is split: {said}");
                     extra_requests += 2;
                     let (left, right) = part.halves();
                     parts.extend([Cow::Owned(right), Cow::Owned(left)]);
@@ -74,7 +76,7 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
                 Err(CallError::GivenUp(GivenUp::NotAcknowledged(said))) => self.refuse(&part, &said),
                 Err(CallError::GivenUp(GivenUp::Failed(said))) => {
                     let failures = retry::MAX_FAILURES;
-                    warn!("a batch of {count} identifiers is given up after {failures} failures ({said})");
+                    warn!("a batch of {count} identifiers is not delivered: it failed {failures} times ({said})");
                     self.keep(&part, &format!("undelivered: {said}"));
                 }
                 Err(CallError::Stopped) => {

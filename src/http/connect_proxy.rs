@@ -35,7 +35,7 @@ fn meaning(error: Error, proxy: &Proxy) -> HttpError {
         error @ HttpError::Certificate(_) => error,
         HttpError::Unreachable(problem) => unreachable(&label, &problem),
         error @ HttpError::Timeout(_) => unreachable(&label, &error.to_string()),
-        error => unreachable(&label, &format!("it gave no usable answer to CONNECT ({error})")),
+        error => unreachable(&label, &format!("its answer to CONNECT is invalid ({error})")),
     }
 }
 
@@ -47,9 +47,9 @@ fn unreachable(label: &str, problem: &str) -> HttpError {
 pub fn answered(label: &str, status: u16) -> HttpError {
     let way_out = match status {
         408 | 429 | 500.. => return unreachable(label, &format!("it answered {status} to CONNECT")),
-        407 => "it asks for credentials; give them in the variable, as http://user:password@host:port",
-        401 | 403 => "have it allow the endpoint's host, or leave it out with NO_PROXY",
-        _ => "is it a proxy that knows CONNECT?",
+        407 => "it requires credentials: set them in the variable, as http://user:password@host:port",
+        401 | 403 => "allow the endpoint's host in the proxy, or bypass the proxy with NO_PROXY",
+        _ => "is it a proxy that supports CONNECT?",
     };
     HttpError::Proxy(format!("{label} answered {status}: {way_out}"))
 }

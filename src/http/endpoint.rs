@@ -39,55 +39,53 @@ impl fmt::Display for Endpoint {
 pub enum EndpointError {
     /// Neither a URL nor the name of an instance.
     #[error(
-        "is neither a URL such as https://rest.iad-01.braze.com nor the name of a Braze instance such as US-03 or EU-01"
+        "is not valid: set the name of a Braze instance, such as US-03 or EU-01, or a URL, such as https://rest.iad-01.braze.com"
     )]
     NotAnAddress,
     /// A host and nothing before it.
     #[error("has no scheme: write https:// before it")]
     NoScheme,
     /// `user:password@host`
-    #[error("holds user information (name@host): leave it out")]
+    #[error("contains a user name (name@host): remove it")]
     UserInformation,
     /// Something behind the host.
-    #[error("holds a path or a query: give the address only up to the host")]
+    #[error("contains a path or a query: end it after the host")]
     Path,
     /// Not encrypted.
-    #[error("is not https, and the credentials would travel in the clear: write https://")]
+    #[error("is not https, so the credentials would be sent unencrypted: use https://")]
     NotHttps,
     /// The dashboard or the SDK's address.
-    #[error(
-        "is not Braze's REST address but that of its dashboard or its SDK: the REST endpoint begins with rest., such as https://rest.iad-01.braze.com"
-    )]
+    #[error("is the address of Braze's dashboard or SDK: use the REST endpoint, such as https://rest.iad-01.braze.com")]
     NotRest,
     /// A host that we do not know.
     #[error(
-        "is not one of Braze's hosts (rest.iad-01.braze.com and the like). Where it really is meant, such as a proxy \
-         of your own, allow it by name: allow_endpoint: {host}"
+        "is not a Braze host (such as rest.iad-01.braze.com). If it is meant, such as your own proxy, set \
+         allow_endpoint: {host}"
     )]
     ForeignHost {
         /// The host, which is no secret.
         host: String,
     },
     /// No URL of Treasure Data's API.
-    #[error("is no URL such as https://api.treasuredata.com or https://api.eu01.treasuredata.com")]
+    #[error("is not a URL: set one such as https://api.treasuredata.com or https://api.eu01.treasuredata.com")]
     NotAServer,
     /// A variable of other tools.
     #[error(
-        "is not read from here, and without TD_API_SERVER the site in the US would be asked with your key: set TD_API_SERVER to \
-         it, such as https://api.eu01.treasuredata.com"
+        "is not read from this variable, and without TD_API_SERVER your key would be sent to the US site: set TD_API_SERVER, \
+         such as https://api.eu01.treasuredata.com"
     )]
     NotRead,
     /// A host that is not Treasure Data's.
     #[error(
-        "is not one of Treasure Data's hosts (api.treasuredata.com, api.eu01.treasuredata.com and the like). Where it \
-         really is meant, such as a proxy of your own, allow it by name: allow_endpoint: {host}"
+        "is not a Treasure Data host (such as api.treasuredata.com or api.eu01.treasuredata.com). If it is meant, such as \
+         your own proxy, set allow_endpoint: {host}"
     )]
     ForeignServer {
         /// The host, which is no secret.
         host: String,
     },
     /// `allow_endpoint` has to name the very hosts.
-    #[error("cannot be checked: allow_endpoint has to be names of hosts alone, without https:// and without a path")]
+    #[error("cannot be checked: allow_endpoint must list host names, without https:// and without a path")]
     AllowedHost,
 }
 

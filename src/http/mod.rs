@@ -144,7 +144,7 @@ pub enum HttpError {
     #[error("the connection broke: {0}")]
     Broken(String),
     /// The answer is not HTTP, or longer than [`MAX_HEAD_BYTES`] and [`MAX_ANSWER_BYTES`].
-    #[error("the answer is not usable: {0}")]
+    #[error("the answer is invalid: {0}")]
     Unintelligible(String),
     /// The server's certificate is not trusted.
     #[error("{0}")]
@@ -260,7 +260,7 @@ fn success(response: Response<ureq::Body>, exchange: Exchange) -> Result<Respons
         return Err(HttpError::Broken("the answer came before the request was sent in full".to_owned()));
     }
     if response.version() == Version::HTTP_10 && response.headers().contains_key(TRANSFER_ENCODING) {
-        return Err(HttpError::Broken("the answer has a Transfer-Encoding, which HTTP/1.0 does not know".to_owned()));
+        return Err(HttpError::Broken("the answer has a Transfer-Encoding, which HTTP/1.0 does not allow".to_owned()));
     }
     Ok(response)
 }

@@ -48,7 +48,7 @@ impl Proxy {
 
     fn parse(variable: &'static str, value: &str) -> Result<Self, ProxyError> {
         let wrong = |problem| ProxyError { variable, problem };
-        let malformed = || wrong("is no address of a proxy such as http://proxy.example.com:3128");
+        let malformed = || wrong("is not the address of a proxy: set one such as http://proxy.example.com:3128");
         let inner = ureq::Proxy::new(value).map_err(|_| malformed())?;
         let authority = inner.uri().authority().ok_or_else(malformed)?;
         let names_a_port =
@@ -58,7 +58,7 @@ impl Proxy {
         }
         match inner.protocol() {
             ProxyProtocol::Http | ProxyProtocol::Https => Ok(Self { inner, variable }),
-            _ => Err(wrong("names a SOCKS proxy; only proxies at http:// and https:// can be used")),
+            _ => Err(wrong("names a SOCKS proxy, which is not supported: use a proxy at http:// or https://")),
         }
     }
 

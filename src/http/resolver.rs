@@ -18,8 +18,8 @@ const KEPT: Duration = Duration::from_mins(1);
 /// Why a name has no address: the name service says no, or says nothing, which look alike.
 pub fn failed(name: &str, error: &Error) -> HttpError {
     HttpError::Unreachable(match error {
-        Error::Timeout(_) => format!("the name {name} could not be looked up in time"),
-        Error::HostNotFound => format!("the name {name} cannot be looked up (it has no address)"),
+        Error::Timeout(_) => format!("the name {name} cannot be looked up (timed out)"),
+        Error::HostNotFound => format!("the name {name} has no address"),
         Error::Io(said) => format!("the name {name} cannot be looked up ({said})"),
         said => format!("the name {name} cannot be looked up ({said})"),
     })
@@ -119,7 +119,7 @@ mod tests {
         let failed = look_up(&resolver, "https://a/x").unwrap_err();
         assert!(failed.contains("the name a cannot be looked up (Name or service not known)"), "{failed}");
         let too_slow = look_up(&resolver, "https://a/x").unwrap_err();
-        assert!(too_slow.contains("the name a could not be looked up in time"), "{too_slow}");
+        assert!(too_slow.contains("the name a cannot be looked up (timed out)"), "{too_slow}");
         assert!(look_up(&resolver, "https://a/x").is_ok());
     }
 }

@@ -37,15 +37,13 @@ pub enum TrustError {
     #[error("cannot be read: {0} (paths are relative to the working directory)")]
     Unreadable(#[from] io::Error),
     /// It is longer than any list of CAs.
-    #[error("is longer than {} MiB: name a file with the certificates alone", MAX_FILE_BYTES >> 20)]
+    #[error("is larger than {} MiB: name a file with only the certificates", MAX_FILE_BYTES >> 20)]
     TooLong,
     /// It holds no certificate in PEM.
-    #[error("holds no certificate in PEM (-----BEGIN CERTIFICATE-----): convert it, or name another file")]
+    #[error("contains no PEM certificate (-----BEGIN CERTIFICATE-----): convert it, or name another file")]
     NoCertificate,
     /// Something in it is no certificate.
-    #[error(
-        "holds something that is no certificate, as number {number} of the file: write that one anew, or take it out"
-    )]
+    #[error("contains an invalid certificate (number {number} in the file): replace or remove it")]
     BadCertificate {
         /// From 1.
         number: usize,
@@ -116,7 +114,7 @@ pub(super) fn refused(host: &str, error: &ureq::Error) -> Option<HttpError> {
         rustls::Error::InvalidCertificate(problem) => untrusted(host, problem),
         rustls::Error::NoCertificatesPresented => HttpError::Certificate(format!("{host} shows no certificate")),
         rustls::Error::InvalidMessage(_) => {
-            HttpError::Broken(format!("what {host} says is not TLS: is that port for https?"))
+            HttpError::Broken(format!("{host} did not answer with TLS: is that port for https?"))
         }
         _ => return None,
     })
@@ -126,26 +124,26 @@ pub(super) fn refused(host: &str, error: &ureq::Error) -> Option<HttpError> {
 pub fn untrusted(host: &str, problem: &CertificateError) -> HttpError {
     let reason = match problem {
         CertificateError::UnknownIssuer => {
-            "nobody known here has signed it. Where it is signed by a CA of your own, or by itself, name a PEM file \
-             with that certificate: ca_file: PATH"
+            "it is signed by an unknown CA. If that is your own CA, or the server's certificate is self-signed, set ca_file to a \
+             PEM file with that certificate"
                 .to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired, which ca_file does not change: it has to be renewed (or is this machine's clock wrong?)"
+            "it has expired: have it renewed, and check this machine's clock (ca_file does not help)"
                 .to_owned()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet, which ca_file does not change: is this machine's clock right?".to_owned()
+            "it is not valid yet: check this machine's clock (ca_file does not help)".to_owned()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it is another host's, which ca_file does not change: check endpoint".to_owned()
+            "it belongs to another host: check endpoint (ca_file does not help)".to_owned()
         }
         other if other.to_string().contains("CaUsedAsEndEntity") => {
-            "it is a CA's own certificate, which is not for servers: have the CA sign one for the server, and name the \
-             CA's in ca_file (self-signed, it has to say CA:FALSE)"
+            "it is a CA's own certificate, not a server's: have the CA sign one for the server, and set ca_file to the \
+             CA's (a self-signed one must have CA:FALSE)"
                 .to_owned()
         }
-        other => format!("{other} (ca_file: PATH trusts a CA of your own)"),
+        other => format!("{other} (to trust your own CA, set ca_file)"),
     };
     HttpError::Certificate(format!("{host} shows a certificate that is not trusted: {reason}"))
 }
@@ -180,9 +178,9 @@ mod tests {
     }
 
     #[rstest]
-    #[case("", "no certificate")]
-    #[case("not PEM at all", "no certificate")]
-    #[case("-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n", "no certificate")]
+    #[case("", "no PEM certificate")]
+    #[case("not PEM at all", "no PEM certificate")]
+    #[case("-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n", "no PEM certificate")]
     #[case("-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n", "number 1")]
     #[case("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "number 1")]
     fn a_file_without_a_usable_certificate_is_refused(#[case] pem: &str, #[case] words: &str) {
@@ -195,10 +193,10 @@ mod tests {
     }
 
     #[rstest]
-    #[case(CertificateError::UnknownIssuer, "name a PEM file")]
+    #[case(CertificateError::UnknownIssuer, "set ca_file to a PEM file")]
     #[case(CertificateError::Expired, "has expired")]
     #[case(CertificateError::NotValidYet, "clock")]
-    #[case(CertificateError::NotValidForName, "another host's")]
+    #[case(CertificateError::NotValidForName, "another host")]
     #[case(CertificateError::Revoked, "Revoked")]
     #[case(CertificateError::BadEncoding, "BadEncoding")]
     #[case(CertificateError::BadSignature, "BadSignature")]

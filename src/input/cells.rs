@@ -45,7 +45,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason, in the order of the account.
+    /// Every reason, in the order of the report.
     pub const ALL: [Self; 7] = [
         Self::ControlCharacter,
         Self::InvalidUtf8,
@@ -56,7 +56,7 @@ impl Reason {
         Self::Extension,
     ];
 
-    /// The reason's key in the account.
+    /// The reason's key in the report.
     pub fn key(self) -> &'static str {
         match self {
             Self::ControlCharacter => "control_character",

@@ -6,7 +6,7 @@ use crate::input::cells::NullWords;
 use crate::input::near_names::{Candidates, NearMiss, near_misses};
 use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
 
-/// What the columns that matter are called, and what in them names nobody.
+/// The names of the columns that matter, and the words in them that count as blank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Labels of user aliases.
@@ -39,7 +39,7 @@ pub struct Columns {
 pub enum HeaderError {
     /// No column has the exact name of an identifier column.
     #[error(
-        "no identifier column: the result has {}; wanted is at least one of {} (exact names, case and spaces count){}",
+        "no identifier column: the result has {}, but needs at least one of {} (case and spaces count){}",
         shown(.seen), quoted(.wanted), hint(.nearest.as_ref())
     )]
     NoIdentifierColumn {
@@ -52,8 +52,8 @@ pub enum HeaderError {
     },
     /// Two columns would be one.
     #[error(
-        "the columns '{attribute}' and '{output}' are both there, and mapping says that '{attribute}' is '{output}': leave one of them \
-         out of the query"
+        "the result has both '{attribute}' and '{output}', but mapping renames '{attribute}' to '{output}': remove one of them \
+         from the query"
     )]
     Both {
         /// The column that `mapping` renames.
@@ -63,8 +63,8 @@ pub enum HeaderError {
     },
     /// There is nothing that says what is to be done.
     #[error(
-        "no column '{name}', which operation_column names: the result has {} (exact names, case and spaces count){}",
-        shown(.seen), near(name, .nearest.as_ref())
+        "no column '{name}' (operation_column): the result has {} (case and spaces count){}",
+        shown(.seen), near(.nearest.as_ref())
     )]
     NoOperationColumn {
         /// As it was set.
@@ -74,9 +74,9 @@ pub enum HeaderError {
         /// The one of them that it resembles.
         nearest: Option<String>,
     },
-    /// A column that the settings name and that is not there. Who has the renamed one would silently be left out.
+    /// A column that the settings name and that is not there. Members with only a renamed one would silently be left out.
     #[error(
-        "no column {}, which the settings name: the result has {}{}; write it into the query, or take it out of the settings",
+        "no column {}, which the settings use: the result has {}{}; add it to the query, or remove it from the settings",
         quoted(.names), shown(.seen), hint(.nearest.as_deref())
     )]
     Missing {
@@ -88,14 +88,14 @@ pub enum HeaderError {
         nearest: Option<Box<(String, String)>>,
     },
     /// Two columns have the same name, which is one that we use.
-    #[error("the column '{name}' is there twice: give one of them another name in the query")]
+    #[error("the result has the column '{name}' twice: rename one of them in the query")]
     Duplicate {
         /// The name.
         name: String,
     },
     /// One of several files has other identifier columns than the first one.
     #[error(
-        "its identifier columns are {}, and those of {first} are {}: files that are read as one need the same, in any order",
+        "its identifier columns are {}, but {first} has {}: all files of an input need the same ones, in any order",
         quoted(.found), quoted(.wanted)
     )]
     OtherColumns {
@@ -117,7 +117,7 @@ fn quoted(names: &[String]) -> String {
     text
 }
 
-/// The columns that are there. Where one of them is no name, the first line may hold somebody's data, and nothing of it is shown.
+/// The columns that are there. If one of them is not a name, the first line may be personal data, and nothing of it is shown.
 fn shown(names: &[String]) -> String {
     if names.iter().all(|name| is_plausible(name)) {
         return format!("the columns {}", quoted(names));
@@ -125,7 +125,7 @@ fn shown(names: &[String]) -> String {
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
     let count = if names.len() == 1 { "1 column".to_owned() } else { format!("{} columns", names.len()) };
     format!(
-        "{count}, not shown as they look like data, not like names (the longest has {longest} letters): is there a header?"
+        "{count} that look like data, so they are not shown (the longest has {longest} letters; is the header missing?)"
     )
 }
 
@@ -157,13 +157,13 @@ fn is_long(name: &str) -> bool {
     name.chars().nth(MAX_NAME_LETTERS).is_some()
 }
 
-fn near(wanted: &str, seen: Option<&String>) -> String {
-    seen.map_or_else(String::new, |seen| format!("; did you mean '{seen}' where the settings say '{wanted}'?"))
+fn near(seen: Option<&String>) -> String {
+    seen.map_or_else(String::new, |seen| format!("; did you mean '{seen}'?"))
 }
 
 fn hint(nearest: Option<&(String, String)>) -> String {
     nearest.map_or_else(String::new, |(seen, wanted)| {
-        format!("; did you mean '{wanted}' where the query says '{seen}'? Write: SELECT \"{seen}\" AS {wanted}")
+        format!("; did you mean '{wanted}' instead of '{seen}'? Write SELECT \"{seen}\" AS {wanted}")
     })
 }
 

@@ -11,7 +11,7 @@ use crate::members::identifier::Kind;
 /// Where something was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// Why, as in the account.
+    /// Why, as in the report.
     pub reason: &'static str,
     /// The file, if there are several.
     pub source: Option<String>,

@@ -1,7 +1,9 @@
 //! What can be wrong with an input, as one error that names it.
 
+use indicatif::HumanCount;
 use thiserror::Error;
 
+use crate::input::MaxRejected;
 use crate::input::columns::HeaderError;
 use crate::input::formats::RowsError;
 use crate::input::source::SourceError;
@@ -14,7 +16,7 @@ pub enum InputError {
     #[error("the input {0}")]
     Source(#[from] SourceError),
     /// A list without a file in it.
-    #[error("the input {name} names no file: name at least one")]
+    #[error("the input {name} names no file: set at least one")]
     Nothing {
         /// As it was written.
         name: String,
@@ -37,8 +39,8 @@ pub enum InputError {
     },
     /// More cells and rows were rejected than may be.
     #[error(
-        "the input {name}: {rejected} cells and rows rejected ({reasons}) of {rows_read} rows read, which is past the limit; nothing \
-         more was sent. Look at the query first; where so many are to be expected, set max_rejected"
+        "the input {name}: {} cells and rows were rejected in {} rows read (limit {limit}): {reasons}. Nothing more was sent. Fix the \
+         query, or raise max_rejected", HumanCount(*.rejected), HumanCount(*.rows_read)
     )]
     TooManyRejected {
         /// Which input.
@@ -47,12 +49,14 @@ pub enum InputError {
         rejected: u64,
         /// Of so many rows.
         rows_read: u64,
+        /// What was allowed.
+        limit: MaxRejected,
         /// How many for which reason.
         reasons: String,
     },
     /// Cells and rows were rejected, and there is no identifier.
     #[error(
-        "the input {name}: of {rows_read} rows read not one has an identifier that can be sent; rejected: {reasons}. Correct the query"
+        "the input {name}: none of {} rows read has a valid identifier; rejected: {reasons}. Fix the query", HumanCount(*.rows_read)
     )]
     AllRejected {
         /// Which input.
@@ -64,7 +68,7 @@ pub enum InputError {
     },
     /// One of two operations lost its rows.
     #[error(
-        "the input {name}: each row that says {} is rejected ({reasons}); nothing more was sent. Correct the query", .operation.as_str()
+        "the input {name}: every row with the operation {} was rejected ({reasons}). Nothing more was sent. Fix the query", .operation.as_str()
     )]
     OperationRejected {
         /// Which input.
@@ -76,8 +80,8 @@ pub enum InputError {
     },
     /// Something else than an operation.
     #[error(
-        "the input {name}: {rows} rows have in the column of operation_column what is no operation{}; nothing more was sent. Write add, \
-         remove or delete in the query", if .words.is_empty() { String::new() } else { format!(" ({})", .words.join(", ")) }
+        "the input {name}: {} rows have an invalid value in operation_column{}. Nothing more was sent. It must be add, remove or delete: \
+         fix the query", HumanCount(*.rows), if .words.is_empty() { String::new() } else { format!(" ({})", .words.join(", ")) }
     )]
     UnknownOperations {
         /// Which input.
@@ -89,8 +93,8 @@ pub enum InputError {
     },
     /// Not as many rows as there should be.
     #[error(
-        "the input {name} has {found} rows where expected_rows says {expected} (or, of a job, its num_records): it is cut \
-         off, or belongs to another query; nothing more was sent"
+        "the input {name} has {} rows instead of {} (expected_rows, or the job's num_records): it is cut off, or of another query. Nothing \
+         more was sent", HumanCount(*.found), HumanCount(*.expected)
     )]
     ExpectedRows {
         /// Which input.

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use columns::Names;
 use formats::format::FormatHint;
+use indicatif::HumanCount;
 use source::Input;
 
 /// What is read, and what it has to be like.
@@ -102,6 +103,16 @@ pub enum MaxRejected {
     Count(u64),
     /// So many of a hundred rows read.
     Percent(u64),
+}
+
+impl fmt::Display for MaxRejected {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("1 %, at least 10"),
+            Self::Count(count) => HumanCount(*count).fmt(formatter),
+            Self::Percent(percent) => write!(formatter, "{percent} %"),
+        }
+    }
 }
 
 impl MaxRejected {

@@ -140,7 +140,7 @@ fn end_of_try(
     let found = match classify(outcome, Some(batch)) {
         Ok(Verdict::Delivered) => {
             let found = outcome.as_ref().ok().and_then(|answer| export::found(answer, batch, labels));
-            found.ok_or_else(|| unintelligible("the answer does not say whom Braze knows".to_owned()))
+            found.ok_or_else(|| unintelligible("the answer does not list the users that Braze knows".to_owned()))
         }
         Ok(Verdict::Split(said)) => Err(Failure::Final(Refusal::Request(said))),
         Err(failure) => Err(failure),

@@ -51,7 +51,7 @@ pub enum MatchError {
 /// Fewer of a kind are known than have to be.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error(
-    "{hint}Braze knows {share:.1} % of {name} ({low:.1} to {high:.1} %, {asked} asked), where min_match says {wanted} %; nothing was sent. {advice}",
+    "{hint}Braze knows {share:.1} % of {name} ({low:.1} to {high:.1} %, {asked} asked), below min_match ({wanted} %). Nothing was sent. {advice}",
     hint = if *.is_none { OTHER_WORKSPACE } else { "" }
 )]
 pub struct TooFew {
@@ -74,8 +74,7 @@ pub struct TooFew {
 }
 
 /// What a share of 0 % may mean.
-pub const OTHER_WORKSPACE: &str =
-    "not a single one of a kind is known, so BRAZE_REST_API_KEY may be a key of another workspace. ";
+pub const OTHER_WORKSPACE: &str = "Braze knows none of a kind: BRAZE_REST_API_KEY may be a key of another workspace. ";
 
 /// What was found, kind by kind; counts alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,7 +137,7 @@ impl Figures {
             wanted: min_match,
             is_none: kind.is_none_known(),
             advice: if advice.is_empty() {
-                "Run match with --unknown to see which ones are unknown".to_owned()
+                "To see which ones are unknown, run match with --unknown".to_owned()
             } else {
                 advice.join(". ")
             },

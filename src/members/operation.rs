@@ -10,7 +10,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// As it is written in settings and in the account.
+    /// As it is written in settings and in the report.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Add => "add",
@@ -50,7 +50,7 @@ pub enum Operations {
 pub const MIRROR: &str = "mirror";
 
 impl Operations {
-    /// As it is written in the account.
+    /// As it is written in the report.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::One(operation) => operation.as_str(),

@@ -1,12 +1,13 @@
-//! When a run changes more than anybody is likely to mean; pure.
+//! When a run changes more than is likely to be intended; pure.
 
 use std::fmt;
 
+use indicatif::HumanCount;
 use thiserror::Error;
 
 use crate::mirror::warehouse::Counts;
 
-/// A limit that nobody has set lets so many pass, whatever their share is.
+/// A default limit allows this many, whatever their share is.
 const FEW: u64 = 1000;
 
 /// How many may change.
@@ -18,6 +19,16 @@ pub enum Limit {
     Percent(u64),
     /// This number.
     Count(u64),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default(percent) => write!(formatter, "{percent} %, at least {}", HumanCount(FEW)),
+            Self::Percent(percent) => write!(formatter, "{percent} %"),
+            Self::Count(count) => HumanCount(*count).fmt(formatter),
+        }
+    }
 }
 
 impl Limit {
@@ -61,10 +72,12 @@ pub struct Exceeded {
     pub by_removals: bool,
     /// `max_additions` is passed.
     pub by_additions: bool,
+    /// What was allowed.
+    pub limits: Limits,
 }
 
 impl Limits {
-    /// Whether the changes may be made. Nobody may be wanted only if `max_removals` is exactly the number of those that would leave:
+    /// Whether the changes may be made. An empty table is allowed only if `max_removals` is exactly the number that would leave:
     /// a high limit that stays set must not let an empty table through.
     pub fn judge(self, counts: Counts, is_first: bool) -> Result<(), Exceeded> {
         let Counts { before, wanted, left, entered, .. } = counts;
@@ -72,7 +85,7 @@ impl Limits {
             if wanted == 0 { self.removals != Limit::Count(left) } else { self.removals.is_passed(left, before) };
         let by_additions = !is_first && self.additions.is_passed(entered, before);
         if by_removals || by_additions {
-            return Err(Exceeded { before, wanted, left, entered, by_removals, by_additions });
+            return Err(Exceeded { before, wanted, left, entered, by_removals, by_additions, limits: self });
         }
         Ok(())
     }
@@ -80,22 +93,29 @@ impl Limits {
 
 impl fmt::Display for Exceeded {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { before, wanted, left, entered, by_removals, by_additions } = *self;
-        let (mut what, mut anyway) = (Vec::new(), Vec::new());
+        let Self { before, wanted, left, entered, by_removals, by_additions, limits } = *self;
         if wanted == 0 {
-            what.push("nobody is wanted any more".to_owned());
+            return write!(
+                formatter,
+                "the table has no identifiers, so all {} in the cohort would be removed. Nothing was sent. If this is intended, run once with \
+                 -p braze_cohort.max_removals={left}",
+                HumanCount(left)
+            );
         }
+        let (mut what, mut anyway) = (Vec::new(), Vec::new());
         if by_removals {
-            what.push(format!("{left} of {before} identifiers would be removed (max_removals)"));
+            let (some, all) = (HumanCount(left), HumanCount(before));
+            what.push(format!("{some} of {all} identifiers would be removed (max_removals: {})", limits.removals));
             anyway.push(format!("-p braze_cohort.max_removals={left}"));
         }
         if by_additions {
-            what.push(format!("{entered} would be added to {before} (max_additions)"));
+            let (some, all) = (HumanCount(entered), HumanCount(before));
+            what.push(format!("{some} would be added to {all} (max_additions: {})", limits.additions));
             anyway.push(format!("-p braze_cohort.max_additions={entered}"));
         }
         write!(
             formatter,
-            "{}; nothing was changed, neither in Braze nor in the state. Look at the table first; if it is meant, run it once with {}",
+            "{}. Nothing was sent. Check the table; if this is intended, run once with {}",
             what.join(", and "),
             anyway.join(" ")
         )
@@ -157,6 +177,6 @@ mod tests {
         let said = limits.judge(counts(10, 4, 6), false).unwrap_err().to_string();
         assert!(said.ends_with("-p braze_cohort.max_removals=4 -p braze_cohort.max_additions=6"), "{said}");
         let said = limits.judge(counts(10, 10, 0), false).unwrap_err().to_string();
-        assert!(said.starts_with("nobody is wanted") && said.ends_with("max_removals=10"), "{said}");
+        assert!(said.starts_with("the table has no identifiers") && said.ends_with("max_removals=10"), "{said}");
     }
 }

@@ -70,23 +70,23 @@ pub struct StateStatus {
 pub enum MirrorError {
     /// There is state under another data import key, and none under this one.
     #[error(
-        "the state of this cohort was made with another BRAZE_CLIENT_SECRET (the table {table}). If this one is of another workspace of \
-         Braze's, give it a state_table of its own; if it has taken the place of the other one, run it once with \
-         -p braze_cohort.key_rotated=true"
+        "the state of this cohort was made with another BRAZE_CLIENT_SECRET (table {table}). If you rotated the key, run once with \
+         -p braze_cohort.key_rotated=true; if this key is of another Braze workspace, set another state_table"
     )]
     OtherKey {
         /// Such a table.
         table: String,
     },
     /// There is more than one that could be meant.
-    #[error("the state of this cohort is there for more than one other BRAZE_CLIENT_SECRET: delete the tables of those that are no longer in use ({})", .tables.join(", "))]
+    #[error("this cohort has states of several other BRAZE_CLIENT_SECRETs: delete the tables of keys that are no longer used ({})", .tables.join(", "))]
     OtherKeys {
         /// A table of each.
         tables: Vec<String>,
     },
     /// The account does not do what the protocol relies on.
     #[error(
-        "this account does not do what a mirror relies on: {fact}. Nothing was changed; td-braze-cohort check shows all that was tried"
+        "a mirror does not work with this Treasure Data account, because this does not hold: {fact}. Nothing was changed; \
+         td-braze-cohort check shows all that was tried"
     )]
     Fact {
         /// What.
@@ -94,8 +94,8 @@ pub enum MirrorError {
     },
     /// A job failed again and again.
     #[error(
-        "job {id} ({step}) ended with the status '{status}', three times; its log in Treasure Data's console says why: if the user of TD_API_KEY may \
-         not do what it does, or the table has changed, correct that; else run it again later"
+        "job {id} ({step}) ended with the status '{status}' three times; its log in Treasure Data's console has the reason. Check the \
+         permissions of TD_API_KEY's user and the table's columns, or run it again later"
     )]
     JobFailed {
         /// The last one.
@@ -106,7 +106,7 @@ pub enum MirrorError {
         step: &'static str,
     },
     /// What Treasure Data says cannot be.
-    #[error("{said}; run it again, and if it stays so, report it")]
+    #[error("{said}; run it again, and report it if it happens again")]
     Unexpected {
         /// What is wrong.
         said: String,
@@ -260,7 +260,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
             }
             self.failed(step, &job, status, attempt)?;
         }
-        Err(self.cannot("a job was tried in vain"))
+        Err(self.cannot("a job never succeeded"))
     }
 
     /// A job that failed; an error the last time.
@@ -268,7 +268,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
         if attempt == TRIES {
             return Err(self.stop(MirrorError::JobFailed { id: job.id.clone(), status: status.name(), step }));
         }
-        warn!("{} ended with the status '{}'; once more", job.name(), status.name());
+        warn!("{} ended with the status '{}'; trying again", job.name(), status.name());
         Ok(())
     }
 
@@ -292,7 +292,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
     }
 
     fn counts(&self, counts: &mut Counts, [_, name, number]: &[String; 3]) -> Result<(), Stopped> {
-        let number: u64 = number.parse().map_err(|_| self.cannot("a count is no number"))?;
+        let number: u64 = number.parse().map_err(|_| self.cannot("a count is not a number"))?;
         match name.as_str() {
             "before" => counts.before = number,
             "wanted" => counts.wanted = number,
@@ -308,7 +308,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
                 counts.without_identifier = number;
             }
             "rejected" => counts.rejected = number,
-            other => return Err(self.cannot(&format!("nobody asked for the count '{other}'"))),
+            other => return Err(self.cannot(&format!("unknown count '{other}'"))),
         }
         Ok(())
     }
@@ -342,13 +342,13 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
         let statement = self.statements.status(&self.place(&name));
         let mut status = StateStatus { version, ..StateStatus::default() };
         self.rows("how far the state is", &statement, |this, [_, name, number]| {
-            let number = number.parse().map_err(|_| this.cannot("a count is no number"))?;
+            let number = number.parse().map_err(|_| this.cannot("a count is not a number"))?;
             match name.as_str() {
                 "committed" => status.committed = number,
                 "wanted" => status.wanted = number,
                 "to_remove" => status.to_remove = number,
                 "to_add" => status.to_add = number,
-                other => return Err(this.cannot(&format!("nobody asked for the count '{other}'"))),
+                other => return Err(this.cannot(&format!("unknown count '{other}'"))),
             }
             Ok(())
         })?;
@@ -403,7 +403,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
     /// The error that stopped the limiter.
     fn told<T>(&self, result: Result<T, Stopped>) -> Result<T, Box<S>> {
         result.map_err(|Stopped| {
-            let unknown = || MirrorError::Unexpected { said: "the run was stopped, and nobody said why".to_owned() };
+            let unknown = || MirrorError::Unexpected { said: "the run was stopped for an unknown reason".to_owned() };
             Box::new(self.api.limiter().take_stop().unwrap_or_else(|| unknown().into()))
         })
     }
@@ -482,7 +482,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
                 .map_err(|error| this.cannot_keep(&nothing, error))
         })?;
         if written != counts.removals + counts.additions {
-            return Err(self.cannot("the changes are not as many as were counted: run it again"));
+            return Err(self.cannot("the number of changes differs from the count before"));
         }
         let mut file = writer.into_inner().map_err(|error| self.cannot_keep(&nothing, error.into_error()))?;
         let size = file.stream_position().map_err(|error| self.cannot_keep(&nothing, error))?;

@@ -29,7 +29,7 @@ fn found(kind: &KindFigures) -> String {
     let known = format!("{:.1} %", of(kind.known));
     let range = format!("({:.1} to {:.1})", low * 100.0, high * 100.0);
     let mut parts = vec![if kind.answered() == 0 {
-        "nothing known of them".to_owned()
+        "no answer".to_owned()
     } else if kind.kind == Kind::DeviceId {
         format!(
             "{known} anonymous {range} (they match), {:.1} % belong to identified users (Braze ignores them), {:.1} % unknown",
@@ -53,13 +53,12 @@ fn remarks(kind: &KindFigures) -> Vec<String> {
     let left = kind.sampled.saturating_sub(kind.asked());
     let not_asked = (left > 0).then(|| {
         format!(
-            "{name}: {left} more of the sample were not asked, as one run makes at most {} requests",
+            "{name}: {left} more of the sample were not asked, because one run makes at most {} requests",
             crate::matching::MAX_REQUESTS
         )
     });
-    let cannot_tell = (kind.cannot_tell > 0).then(|| {
-        format!("{name}: of {} Braze's answer contradicts itself, so they count as neither", kind.cannot_tell)
-    });
+    let cannot_tell = (kind.cannot_tell > 0)
+        .then(|| format!("{name}: {} have contradictory answers from Braze and count as neither", kind.cannot_tell));
     not_asked.into_iter().chain(cannot_tell).chain(kind.advice()).collect()
 }
 

@@ -1,6 +1,6 @@
 //! In: the counts of input and delivery. Out: text, JSON, progress. It never counts anything itself, nor knows why a run ended.
 //!
-//! The account of a run always adds up:
+//! The report of a run always adds up:
 //! rows read = used + without identifier + rejected; identifiers = delivered + refused + undelivered.
 
 pub mod matching;
@@ -86,7 +86,7 @@ impl MirrorReport {
     }
 }
 
-/// The whole account.
+/// The whole report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// The cohort's identifier.
@@ -249,11 +249,11 @@ impl Report {
             .zip(input.cells_rejected)
             .map(|(reason, count)| (format!("cells rejected: {}", reason.key()), count));
         let spaces = [
-            ("cells blank by their word".to_owned(), input.null_words),
+            ("cells blank (null_words)".to_owned(), input.null_words),
             ("cells with outer space".to_owned(), input.cells_with_outer_space),
-            ("cells with unseen letters".to_owned(), input.cells_with_invisible_characters),
+            ("cells with invisible chars".to_owned(), input.cells_with_invisible_characters),
             ("rows repeating the header".to_owned(), input.rows_repeating_header),
-            ("rows over several lines".to_owned(), input.over_lines.rows),
+            ("rows spanning lines".to_owned(), input.over_lines.rows),
         ];
         lines.extend(
             malformed
@@ -311,11 +311,11 @@ impl Report {
     fn headline(&self) -> String {
         if let (Some(mirror), 0, None) = (&self.mirror, self.exit_code, self.dry_run) {
             let said = match (self.sent.refused, self.input.identifiers()) {
-                (0, 0) => "equal to its table, in which nothing had changed",
+                (0, 0) => "equal to its table; nothing had changed",
                 (0, _) => "equal to its table",
-                _ => "equal to its table, but for what Braze refused",
+                _ => "equal to its table, except for what Braze refused",
             };
-            let first = if mirror.is_first { "; a first run removes nobody who was there before" } else { "" };
+            let first = if mirror.is_first { "; a first run does not remove earlier members" } else { "" };
             return format!("{said}{first}");
         }
         let said = match (self.outcome(), self.input.identifiers()) {
@@ -324,12 +324,12 @@ impl Report {
             ("no_identifiers", _) => {
                 return format!("{} rows, none with an identifier; no member was sent", grouped(self.input.rows_read));
             }
-            ("delivered", _) if self.sent.refused > 0 => "all but what Braze refused was delivered",
+            ("delivered", _) if self.sent.refused > 0 => "everything was delivered except what Braze refused",
             ("delivered", 0) => "the input has no identifiers, no member was sent",
             ("delivered", _) => "everything was delivered",
             _ if self.sent.requests == 0 => "nothing was sent",
             _ if self.input.read_to_end => "not everything was delivered",
-            _ => "not everything was delivered, and the input was not read to its end",
+            _ => "not everything was delivered, and the input was not read to the end",
         };
         said.to_owned()
     }

@@ -1,4 +1,4 @@
-//! How far a run has come: a bar where somebody watches, a line every ten seconds where a log is written.
+//! How far a run has come: a bar on a terminal, a line every ten seconds in a log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,8 +65,7 @@ impl Progress {
 
     /// Shows how long is waited for requests that were not answered, if it is time.
     pub fn show_wait(&mut self, left: Duration) {
-        self.display
-            .show(|| format!("{} s left in which unanswered requests may take effect (grace)", left.as_secs() + 1));
+        self.display.show(|| format!("waiting {} s more for unanswered requests (grace)", left.as_secs() + 1));
     }
 
     /// Takes the bar away.

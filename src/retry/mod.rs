@@ -83,7 +83,7 @@ fn tell(outcome: RequestOutcome, said: &str, pause: Duration, patience: Option<D
         (RequestOutcome::Unheard, _) => {}
         (RequestOutcome::Through, _) => warn!("{said}; again in {seconds:.1} s"),
         (RequestOutcome::Failed, Some(patience)) => warn!(
-            "a request failed ({said}); it is sent again until something gets through, for {} s at most (max_outage)",
+            "a request failed ({said}); it is repeated until a request succeeds, for {} s at most (max_outage)",
             patience.as_secs()
         ),
         (RequestOutcome::Failed, None) => debug!("a request failed ({said}); again in {seconds:.1} s"),

@@ -82,10 +82,12 @@ pub enum Error {
     #[error("the sandbox listens on a loopback address only (127.0.0.1 or [::1]), not on {listen}")]
     NotLoopback { listen: SocketAddr },
     /// The address is taken or not this machine's.
-    #[error("the sandbox cannot listen on {listen}: {source} (--listen takes another address; port 0 is a free one)")]
+    #[error(
+        "the sandbox cannot listen on {listen}: {source} (set --listen to another address; port 0 picks a free one)"
+    )]
     Listen { listen: SocketAddr, source: io::Error },
     /// The file is missing, not UTF-8, or a row has not as many cells as the header.
-    #[error("the known users in {} cannot be read: {source} (wanted is CSV with a header line)", path.display())]
+    #[error("the known users in {} cannot be read: {source} (it must be CSV with a header line)", path.display())]
     Users { path: PathBuf, source: csv::Error },
     /// The system gives no thread to accept connections on.
     #[error("the sandbox's thread cannot be started: {source} (are there too many processes on this machine?)")]

@@ -47,8 +47,9 @@ impl Values {
         let names = Names { aliases: self.aliases()?, mapping: Vec::new(), operation: operation_name, null_words };
         let outputs = names.outputs();
         if operation.is_some_and(|column| outputs.iter().any(|output| output == column)) {
-            return Err(self
-                .bad(Key::OperationColumn, "names a column of identifiers: name the column that says add or remove"));
+            return Err(
+                self.bad(Key::OperationColumn, "names an identifier column: name the column that holds add or remove")
+            );
         }
         let mapping = self.map(Key::Mapping)?;
         let (mut seen, mut attributes) = (HashSet::new(), HashSet::new());
@@ -57,12 +58,12 @@ impl Values {
             let (from, to) = (shortened(attribute), shortened(output));
             if !outputs.contains(output) {
                 return wrong(format!(
-                    "maps '{from}' to '{to}', which is neither user_ids nor device_ids nor a label: write aliases: [{to}] as well"
+                    "maps '{from}' to '{to}', which is not user_ids, device_ids or one of aliases: add aliases: [{to}]"
                 ));
             }
             if outputs.contains(attribute) || operation == Some(attribute.as_str()) {
                 return wrong(format!(
-                    "maps '{from}', which is the name of a column that is read as it is: leave it out"
+                    "maps '{from}', which is itself the name of a column that is read: leave it out"
                 ));
             }
             if !seen.insert(output) {
@@ -79,14 +80,12 @@ impl Values {
         let wrong = |expected: &str| self.bad(Key::Aliases, expected);
         let labels = self.list(Key::Aliases)?;
         if labels.len() > MAX_ALIASES {
-            return Err(wrong("has more than 1,000 labels: name the columns that are in the result"));
+            return Err(wrong("has more than 1,000 labels: list only columns that the result has"));
         }
         let mut seen = HashSet::new();
         for label in &labels {
             if label == USER_IDS || label == DEVICE_IDS {
-                return Err(wrong(&format!(
-                    "names '{label}', which is a column of its own and always read: leave it out"
-                )));
+                return Err(wrong(&format!("names '{label}', which is always read and not an alias: leave it out")));
             }
             if !seen.insert(label) {
                 return Err(wrong(&format!("names '{}' twice: keep one of them", shortened(label))));
@@ -103,13 +102,13 @@ impl Values {
             (None, None) => return self.input().map(Location::Here),
         };
         let beside = [
-            (Key::JobId, "give one of them: what is read is a table, the result of a job, or a file"),
-            (Key::Input, "give one of them: what is read is a table, the result of a job, or a file"),
-            (Key::Columns, "leave it out, Treasure Data says what the columns are called"),
-            (Key::Format, "leave it out, what comes from Treasure Data is always fetched as MessagePack"),
+            (Key::JobId, "the members come from a table, a job or a file: set one of them"),
+            (Key::Input, "the members come from a table, a job or a file: set one of them"),
+            (Key::Columns, "leave it out, Treasure Data gives the names of the columns"),
+            (Key::Format, "leave it out, a result is always fetched as MessagePack"),
         ];
         match beside.into_iter().find(|(key, _)| *key != of && self.written(*key).is_some()) {
-            Some((key, way_out)) => Err(self.bad(key, &format!("is set beside {}: {way_out}", of.name()))),
+            Some((key, way_out)) => Err(self.bad(key, &format!("is set together with {}: {way_out}", of.name()))),
             None => Ok(location),
         }
     }
@@ -120,19 +119,19 @@ impl Values {
             [Key::StateTable, Key::MaxRemovals, Key::MaxAdditions, Key::Refresh, Key::KeyRotated];
         if *operations != Operations::Mirror {
             return match OF_MIRROR.into_iter().find(|key| self.written(*key).is_some()) {
-                Some(key) => Err(self.bad(key, "is for operation: mirror: leave it out")),
+                Some(key) => Err(self.bad(key, "is only for operation: mirror: leave it out")),
                 None => Ok(None),
             };
         }
         let Some(table) = self.table(Key::Table)? else {
-            let hint =
-                "is mirror, which needs table: marketing.gold_members, the table in Treasure Data that has the members";
+            let hint = "is mirror, which needs a table of members in Treasure Data: set table: marketing.gold_members";
             return Err(self.bad(Key::Operation, hint));
         };
         if self.written(Key::ExpectedRows).is_some() {
-            return Err(
-                self.bad(Key::ExpectedRows, "is not for operation: mirror, which has max_removals and max_additions")
-            );
+            return Err(self.bad(
+                Key::ExpectedRows,
+                "cannot be used with operation: mirror: leave it out, and set max_removals and max_additions instead",
+            ));
         }
         let refresh = self.read(Key::Refresh, |text| match text {
             "off" => Some(Refresh::Off),
@@ -159,7 +158,7 @@ impl Values {
             [] => Err(ConfigError::Missing { keys: vec![Key::Input], outside: Vec::new() }),
             [one] => Ok(Input::from_text(one)),
             several if several.iter().any(|entry| entry == "-") => {
-                wrong("has standard input (-) among files: it can only be read alone")
+                wrong("lists standard input (-) next to files: read it alone")
             }
             several if several.len() > MAX_INPUTS => wrong("has more than 10,000 entries: use a pattern"),
             several => Ok(Input::Files(several.iter().map(PathBuf::from).collect())),
@@ -170,12 +169,12 @@ impl Values {
         let format = self.text(Key::Format)?.and_then(|name| Format::from_name(&name));
         let columns = Some(self.list(Key::Columns)?).filter(|columns| !columns.is_empty());
         if columns.as_ref().is_some_and(|columns| columns.len() > MAX_COLUMNS) {
-            return Err(self.bad(Key::Columns, "has more than 10,000 names, which no input may have"));
+            return Err(self.bad(Key::Columns, "has more than 10,000 names, the most that an input may have"));
         }
         if let (Some(format), None) = (format.filter(|format| format.needs_columns()), &columns) {
             let expected = format!(
-                "is {format}, which does not say what its columns are called: set columns to their names, in the order of the \
-                 query's SELECT, such as columns: [user_ids, email]"
+                "is {format}, which has no column names: set columns to the names in the order of the query's SELECT, such as \
+                 columns: [user_ids, email]"
             );
             return Err(self.bad(Key::Format, &expected));
         }

@@ -34,25 +34,25 @@ pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Cre
     Ok(Credentials {
         client_secret: take(
             CLIENT_SECRET,
-            "the data import key: Braze's dashboard shows it under Partner Integrations, Technology Partners, on the \
-             page of the partner under whose name the cohort stands",
+            "the data import key: find it in Braze's dashboard under Partner Integrations, Technology Partners, on the \
+             page of the partner that the cohort belongs to",
             "braze.client_secret",
         )?,
         partner_api_key: take(
             PARTNER_API_KEY,
-            "the partner key, which Braze gives to the partner: ask your Braze customer success manager for one",
+            "the partner key: ask your Braze customer success manager for it",
             "braze.partner_api_key",
         )?,
     })
 }
 
-/// Reads the key with which Braze is asked whom it knows.
+/// Reads the key for asking Braze which identifiers it knows.
 pub fn rest_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
     take(
         &variable,
         REST_API_KEY,
-        "a REST API key of the Braze workspace with the one permission users.export.ids, with which Braze is asked whom it knows \
-         (match, min_match): Braze's dashboard makes one under Settings, APIs and Identifiers",
+        "a REST API key of the Braze workspace with the one permission users.export.ids (for match and min_match): create it in \
+         Braze's dashboard under Settings, APIs and Identifiers",
         "braze.rest_api_key",
     )
 }
@@ -62,7 +62,7 @@ pub fn td_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, C
     take(
         &variable,
         TD_API_KEY,
-        "Treasure Data's API key, of a user who may see the job: the console shows it under My Settings, API Keys",
+        "the API key of a Treasure Data user who may read the job or table: find it in the console under My Settings, API Keys",
         "td.apikey",
     )
 }
@@ -103,11 +103,11 @@ fn problem(value: &str) -> Option<&'static str> {
     if value.trim().is_empty() {
         Some("is missing or empty in the environment")
     } else if value.contains("${") {
-        Some("still holds ${...}: Digdag fills in ${secret:...} under _env alone, and only where that secret is set")
+        Some("still contains ${...}: Digdag fills in ${secret:...} only under _env, and only if that secret is set")
     } else if value.chars().any(char::is_control) {
-        Some("holds a line break or another control character, as if it was copied with the end of its line")
+        Some("contains a line break or another control character: copy it without the end of the line")
     } else if value.trim() != value {
-        Some("begins or ends with a space, as if it was copied with one")
+        Some("begins or ends with a space: copy it without")
     } else {
         None
     }
@@ -121,7 +121,7 @@ mod tests {
     #[rstest]
     #[case(None, "missing or empty")]
     #[case(Some(""), "missing or empty")]
-    #[case(Some("${secret:braze.key}"), "still holds ${...}")]
+    #[case(Some("${secret:braze.key}"), "still contains ${...}")]
     #[case(Some("hush\n"), "line break")]
     #[case(Some("hush "), "space")]
     fn an_unusable_key_is_named_and_not_shown(#[case] value: Option<&str>, #[case] message: &str) {

@@ -42,7 +42,7 @@ pub enum ConfigError {
         message: String,
     },
     /// Settings that must be there are not.
-    #[error("missing settings: {}. Write {}{}", names(.keys), hints(.keys), belong(.outside))]
+    #[error("missing settings: {}. Set {}{}", names(.keys), hints(.keys), belong(.outside))]
     Missing {
         /// Which.
         keys: Vec<Key>,
@@ -51,7 +51,7 @@ pub enum ConfigError {
     },
     /// A setting that decides where the keys go, and stands where others than the owner of the file may write.
     #[error(
-        "{origin}: {} is taken from the config file{} alone, as it decides where the keys go", .key.name(), or_variable(*.key)
+        "{origin}: {} may only be set in the config file{}, because it decides where the keys are sent", .key.name(), or_variable(*.key)
     )]
     Misplaced {
         /// Which.
@@ -60,7 +60,7 @@ pub enum ConfigError {
         origin: Origin,
     },
     /// A value that `init` left open.
-    #[error("{origin}: {name} still holds the placeholder <your ...>: write your own value in its place")]
+    #[error("{origin}: {name} is still the placeholder <your ...>: replace it with your value")]
     Placeholder {
         /// Which.
         name: String,
@@ -68,7 +68,7 @@ pub enum ConfigError {
         origin: Origin,
     },
     /// A value that is not finished.
-    #[error("{origin}: {} holds ${{...}}, {}", .key.name(), finish(.origin, *.key))]
+    #[error("{origin}: {} contains ${{...}}, {}", .key.name(), finish(.origin, *.key))]
     Unfilled {
         /// Which.
         key: Key,
@@ -123,7 +123,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Proxy(#[from] ProxyError),
     /// One file in two places of the settings, of which one would destroy the other.
-    #[error("{} and {} are the same file: give each its own", .first.name(), .second.name())]
+    #[error("{} and {} are the same file: use two files", .first.name(), .second.name())]
     SameFile {
         /// One.
         first: Key,
@@ -137,13 +137,13 @@ pub enum ConfigError {
         variable: &'static str,
         /// What is wrong with it.
         problem: &'static str,
-        /// Where it is to be had.
+        /// What it is, and where to get it.
         whose: &'static str,
         /// A name for it among the workflow's secrets.
         secret: &'static str,
     },
     /// The variable that says how log lines are written.
-    #[error("the environment variable {} has to be text or json, not '{}'", .variable, values::shortened(.value))]
+    #[error("the environment variable {} must be text or json, not '{}'", .variable, values::shortened(.value))]
     LogFormat {
         /// Its name.
         variable: &'static str,
@@ -151,17 +151,17 @@ pub enum ConfigError {
         value: String,
     },
     /// There is a state only of a mirror.
-    #[error("--status is for operation: mirror, the only one that keeps a state")]
+    #[error("--status needs operation: mirror; no other operation keeps a state")]
     NoMirror,
     /// A mirror keeps its state for a cohort that stays.
     #[error(
-        "operation: mirror cannot be tried with --sandbox, as its state in Treasure Data would be that of a cohort that is gone at the end: try it \
-         with --dry-run, or with the command sandbox and its address as the endpoint"
+        "operation: mirror does not work with --sandbox: its state in Treasure Data would outlive the sandbox. Use --dry-run, or start \
+         td-braze-cohort sandbox and set endpoint to its address"
     )]
     MirrorInSandbox,
     /// A credential on the command line, where every user of the machine can read it.
     #[error(
-        "credentials do not belong on the command line; they come from the environment alone, as {}",
+        "credentials must not appear on the command line, where other users can read them: set {} in the environment",
         credentials::names()
     )]
     CredentialOnCommandLine,
@@ -191,23 +191,25 @@ fn belong(outside: &[String]) -> String {
         return String::new();
     }
     format!(
-        ". In a workflow settings belong into the map braze_cohort: of the task; not read is what stands outside of it: {}",
+        ". In a workflow, settings are read only from the map braze_cohort: of the task; these are outside of it: {}",
         outside.join(", ")
     )
 }
 
 fn or_variable(key: Key) -> String {
-    key.setting().variable.map_or_else(String::new, |variable| format!(", or from {variable} in the environment,"))
+    key.setting().variable.map_or_else(String::new, |variable| format!(" or as {variable} in the environment"))
 }
 
 fn finish(origin: &Origin, key: Key) -> &'static str {
     match origin {
-        _ if !key.setting().from_workflow => "and it is never filled in: write what is meant",
+        _ if !key.setting().from_workflow => "which is never filled in for this setting: write the value itself",
         Origin::Map | Origin::Parameter => {
-            "which Digdag did not fill in, as it does with a variable that is a template itself: write the expression itself in its \
-             place, or put the setting into the config file"
+            "which Digdag did not fill in, because the variable is a template itself: write the expression directly, or move the \
+             setting to the config file"
         }
-        Origin::File { .. } => "after its template was filled in: give the variable a finished value",
-        Origin::Flag(_) | Origin::Environment(_) => "which nobody fills in there: write what is meant",
+        Origin::File { .. } => {
+            "even after its template was filled in: the variable is a template itself; give it a plain value"
+        }
+        Origin::Flag(_) | Origin::Environment(_) => "which is not filled in there: write the value itself",
     }
 }

@@ -11,7 +11,7 @@ use super::setting::Key;
 pub enum RawValue {
     /// Nothing: as if the key were not there.
     Null,
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A number of JSON that is not whole. How it was written in the workflow is not known any more.
     Float(String),
@@ -24,12 +24,12 @@ pub enum RawValue {
 }
 
 impl RawValue {
-    /// What it is, for a message. Never the value: somebody may have put a key there.
+    /// What it is, for a message. Never the value, which may be a key.
     pub fn what(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
-            Self::Bool(_) => "a truth value",
-            Self::Float(_) => "a number that is not written in plain digits",
+            Self::Bool(_) => "a boolean",
+            Self::Float(_) => "a number not written in plain digits",
             Self::Text(_) => "text",
             Self::List(_) => "a list",
             Self::Map(_) => "a map",

@@ -10,7 +10,7 @@ use crate::members::operation::{MIRROR, Operation};
 /// More than the number of any job has.
 pub const JOB_DIGITS: usize = 30;
 
-/// What a value may be. Numbers and truth values may also come as text, as Digdag hands them over.
+/// What a value may be. Numbers and booleans may also come as text, as Digdag hands them over.
 #[derive(Clone, Copy, Debug)]
 pub enum ValueKind {
     /// Text that is not empty, or a number, which is taken as it is written.
@@ -45,7 +45,7 @@ pub enum ValueKind {
     Flag,
 }
 
-/// What holds if nobody sets it.
+/// What holds if it is not set.
 #[derive(Clone, Copy, Debug)]
 pub enum Unset {
     /// This value.
@@ -70,7 +70,7 @@ pub struct Setting {
     pub name: &'static str,
     /// What its value may be.
     pub kind: ValueKind,
-    /// What holds if nobody sets it.
+    /// What holds if it is not set.
     pub unset: Unset,
     /// Values in YAML.
     pub examples: &'static [&'static str],
@@ -108,7 +108,7 @@ macro_rules! settings {
 settings! {
     CohortId {
         name: "cohort_id",
-        unset: Unset::Required { or: &[], hint: "cohort_id: gold_members, the identifier under which Braze keeps the cohort" },
+        unset: Unset::Required { or: &[], hint: "cohort_id: gold_members (the cohort's ID at Braze)" },
         examples: &["gold_members"],
         doc: "the cohort's identifier at Braze",
     }
@@ -123,51 +123,51 @@ settings! {
         kind: ValueKind::OneOf(|| vec![Operation::Add.as_str(), Operation::Remove.as_str(), MIRROR]),
         unset: Unset::Required {
             or: &[Key::OperationColumn],
-            hint: "operation: add, or operation: remove, or operation: mirror with a table, or operation_column with the name of the column that says it for each row",
+            hint: "operation: add, remove, or mirror (with a table), or operation_column: the column that has it for each row",
         },
         examples: &["add"],
-        doc: "what happens to the members; `mirror` keeps the cohort equal to `table`",
+        doc: "what to do with the members; `mirror` keeps the cohort equal to `table`",
     }
     OperationColumn {
         name: "operation_column",
         examples: &["change"],
-        doc: "says `add`, or `remove` or `delete`, for each row: all removals come first, then all additions",
+        doc: "the column that holds `add`, `remove` or `delete` for each row; all removals are sent before the additions",
     }
     Aliases {
         name: "aliases",
         kind: ValueKind::List,
         examples: &["[email]", "email, phone"],
-        doc: "columns that hold user aliases",
+        doc: "columns that hold user aliases; a column's name is the alias label",
     }
     Mapping {
         name: "mapping",
         kind: ValueKind::Map,
         examples: &["{external_id: user_ids, mail: email}"],
-        doc: "columns of other names, and what they hold",
+        doc: "columns with other names, and the column that each stands for",
     }
     ThreadCount {
         name: "thread_count",
         kind: ValueKind::Whole(1, 256),
         unset: Unset::Default("4"),
         examples: &["8"],
-        doc: "requests at once",
+        doc: "parallel requests",
     }
     Endpoint {
         name: "endpoint",
         unset: Unset::Required {
             or: &[],
-            hint: "endpoint: US-03 or https://rest.iad-03.braze.com, the REST endpoint of your Braze instance, or BRAZE_ENDPOINT in \
-                   the environment (for a trial without Braze: --sandbox)",
+            hint: "endpoint: US-03 or https://rest.iad-03.braze.com (your Braze instance), or BRAZE_ENDPOINT in the environment; to \
+                   try it without Braze, use --sandbox",
         },
         examples: &["US-03", "https://rest.iad-03.braze.com"],
-        doc: "Braze's REST endpoint",
+        doc: "the REST endpoint of your Braze instance",
         variable: Some("BRAZE_ENDPOINT"),
     }
     AllowEndpoint {
         name: "allow_endpoint",
         kind: ValueKind::List,
         examples: &["[braze.example.com]"],
-        doc: "hosts other than Braze's and Treasure Data's that may be called, such as your own proxy; not from a workflow",
+        doc: "other hosts that may be called, besides Braze's and Treasure Data's, such as your own proxy; cannot be set in a workflow",
         variable: Some("TD_BRAZE_COHORT_ALLOW_ENDPOINT"),
         from_workflow: false,
     }
@@ -175,7 +175,7 @@ settings! {
         name: "ca_file",
         kind: ValueKind::Path,
         examples: &["config/ca.pem"],
-        doc: "certificates (PEM) to trust: of further CAs, such as that of a proxy of yours that decrypts, or a server's own; not from a workflow",
+        doc: "a PEM file of more certificates to trust: your own CA's, such as that of a decrypting proxy, or a self-signed one; cannot be set in a workflow",
         variable: Some("TD_BRAZE_COHORT_CA_FILE"),
         from_workflow: false,
     }
@@ -184,180 +184,180 @@ settings! {
         kind: ValueKind::Segment,
         unset: Unset::Default("treasure_data"),
         examples: &["treasure_data"],
-        doc: "the partner's segment of Braze's path",
+        doc: "the partner name in Braze's URLs, which Braze gives you with the partner key",
     }
     Input {
         name: "input",
         kind: ValueKind::Paths,
         unset: Unset::Required {
             or: &[Key::Table, Key::JobId],
-            hint: "table: marketing.gold_members, the table in Treasure Data that has the members, or job_id: ${td.last_job_id}, the job \
-                   there whose result has them, or input: members.csv, a file, or --input PATH, or - for standard input",
+            hint: "table: marketing.gold_members (the members in Treasure Data), or job_id: ${td.last_job_id} (a query's result), or \
+                   input: members.csv (a file, or - for standard input), or --input PATH",
         },
         examples: &["members.csv", "part-*.csv.gz"],
-        doc: "the result; several files are read as one, and `-` is standard input",
+        doc: "the file with the members; several files are read as one, and `-` is standard input",
     }
     Table {
         name: "table",
         kind: ValueKind::Table,
         examples: &["marketing.gold_members"],
-        doc: "the table in Treasure Data that has the members, in the place of `input`; needs `TD_API_KEY`",
+        doc: "the table of members in Treasure Data, instead of `input`; needs `TD_API_KEY`",
     }
     JobId {
         name: "job_id",
         kind: ValueKind::JobNumber,
         examples: &["${td.last_job_id}"],
-        doc: "the Treasure Data job whose result is fetched and read, in the place of `input`; needs `TD_API_KEY`",
+        doc: "the Treasure Data job whose result is downloaded, instead of `input`; needs `TD_API_KEY`",
     }
     Format {
         name: "format",
         kind: ValueKind::OneOf(|| Format::ALL.map(Format::name).to_vec()),
         unset: Unset::Means("recognised"),
         examples: &["csv"],
-        doc: "how the rows are written",
+        doc: "the format of the input",
     }
     Quotes {
         name: "quotes",
         kind: ValueKind::OneOf(|| Quotes::NAMED.map(|(name, _)| name).to_vec()),
-        unset: Unset::Means("on one line"),
+        unset: Unset::Means("quoted on one line"),
         examples: &["standard"],
-        doc: "of TSV: whether a cell that begins with a quote is quoted. Unset, if it ends with one on the same line; `standard`, always, over \
-              several lines too; `none`, never",
+        doc: "TSV only: whether a cell that begins with a quote is quoted. Unset: if it ends with a quote on the same line. `standard`: always, \
+              also over several lines. `none`: never",
     }
     Columns {
         name: "columns",
         kind: ValueKind::List,
         unset: Unset::Means("the header"),
         examples: &["[user_ids, email]"],
-        doc: "the names of the columns, where the input has no header",
+        doc: "the names of the columns, if the input has no header",
     }
     NullWords {
         name: "null_words",
         kind: ValueKind::List,
         unset: Unset::Default(NULL_WORDS),
         examples: &["[]", "[\"null\", n/a]"],
-        doc: "text that counts as blank, as exactly these words; `[]` is none",
+        doc: "words that count as blank, with exactly this spelling; `[]` for none",
     }
     ExpectedRows {
         name: "expected_rows",
         kind: ValueKind::Whole(0, u64::MAX),
         unset: Unset::Means("unchecked"),
         examples: &["${td.last_job.num_records}"],
-        doc: "rows that the input has to have",
+        doc: "the number of rows that the input must have",
     }
     MaxRejected {
         name: "max_rejected",
         kind: ValueKind::Share,
         unset: Unset::Means("1 %, at least 10"),
         examples: &["0", "5%"],
-        doc: "more rejected rows and cells stop the run",
+        doc: "the run stops if more rows and cells are rejected",
     }
     StateTable {
         name: "state_table",
         kind: ValueKind::Table,
-        unset: Unset::Means("beside `table`"),
+        unset: Unset::Means("next to `table`"),
         examples: &["marketing.state_of_gold_members"],
-        doc: "of a mirror: database and beginning of the name of the tables that keep what was sent; it holds identifiers",
+        doc: "mirror only: the database and the name prefix of the tables that record what was sent; they hold identifiers",
     }
     MaxRemovals {
         name: "max_removals",
         kind: ValueKind::Share,
         unset: Unset::Means("20 %, at least 1,000"),
         examples: &["500", "5%"],
-        doc: "of a mirror: if more identifiers than that would leave, nothing is changed",
+        doc: "mirror only: if more identifiers would be removed, nothing is changed",
     }
     MaxAdditions {
         name: "max_additions",
         kind: ValueKind::Share,
         unset: Unset::Means("100 %, at least 1,000"),
         examples: &["100000", "50%"],
-        doc: "of a mirror: if more identifiers than that would enter, nothing is changed; a first run has no such limit",
+        doc: "mirror only: if more identifiers would be added, nothing is changed; the first run has no such limit",
     }
     Refresh {
         name: "refresh",
         kind: ValueKind::DurationOr(&["off", "all"]),
         unset: Unset::Default("30d"),
         examples: &["90d", "off"],
-        doc: "of a mirror: who is in the cohort is sent again once in this time, as Braze drops identifiers that it does not know yet; \
-              `all` sends everybody now",
+        doc: "mirror only: how often each member is sent again, because Braze drops identifiers that it does not know yet; `all` sends \
+              all members now",
     }
     KeyRotated {
         name: "key_rotated",
         kind: ValueKind::Flag,
         unset: Unset::Default("false"),
         examples: &["true"],
-        doc: "of a mirror, for one run: `BRAZE_CLIENT_SECRET` is another one of the same workspace",
+        doc: "mirror only, for one run: `BRAZE_CLIENT_SECRET` was replaced by another key of the same workspace",
     }
     MinMatch {
         name: "min_match",
         kind: ValueKind::Percent,
         unset: Unset::Means("unchecked"),
         examples: &["80%"],
-        doc: "Braze is asked first about a sample of each kind of identifiers; if fewer than this are known, nothing is sent; needs \
+        doc: "ask Braze first about a sample of each kind of identifier, and send nothing if it knows fewer than this; needs \
               `BRAZE_REST_API_KEY`",
     }
     FailedFile {
         name: "failed_file",
         kind: ValueKind::Path,
         examples: &["failed.csv"],
-        doc: "where refused and undelivered identifiers go, with the reason; `upload --input` takes the file as it is",
+        doc: "a file for identifiers that were refused or not delivered, with the reason; `upload --input` reads it",
     }
     MaxOutage {
         name: "max_outage",
         kind: ValueKind::Duration,
         unset: Unset::Default("15m"),
         examples: &["30m"],
-        doc: "how long nothing may get through before the run ends; before the first answer 1 minute at most",
+        doc: "stop after this long without a successful request; before the first one, after 1 minute at most",
     }
     MaxDuration {
         name: "max_duration",
         kind: ValueKind::Duration,
         unset: Unset::Default("23h"),
         examples: &["6h"],
-        doc: "how long the run may take",
+        doc: "the longest time that a run may take",
     }
     MaxRefused {
         name: "max_refused",
         kind: ValueKind::Whole(0, u64::MAX),
         unset: Unset::Default("0"),
         examples: &["10"],
-        doc: "so many identifiers may be refused by Braze in a run that ends with 0 all the same; beyond it ends with 5",
+        doc: "how many identifiers Braze may refuse in a run that still ends with exit code 0; with more, it ends with 5",
     }
     RequestTimeout {
         name: "request_timeout",
         kind: ValueKind::Duration,
         unset: Unset::Default("60s"),
         examples: &["30s"],
-        doc: "how long sending a request may take, and its answer; connecting takes 10 s at most",
+        doc: "the timeout for sending a request, and for its answer; for connecting it is 10 s",
     }
     Grace {
         name: "grace",
         kind: ValueKind::Duration,
         unset: Unset::Means("twice `request_timeout`"),
         examples: &["5m"],
-        doc: "how long a request that was never answered may still take effect: so long is waited after the last one of them, \
-              before additions that follow removals, and after a timeout at the end of the run",
+        doc: "how long a request without an answer may still take effect: the run waits this long after the last one before it sends \
+              additions that follow removals, and before it ends",
     }
     MaxRequestsPerHour {
         name: "max_requests_per_hour",
         kind: ValueKind::Whole(1, u64::MAX),
         unset: Unset::Default("250000"),
         examples: &["100000"],
-        doc: "requests in any hour, 250,000 being Braze's limit; a part of it where other tools upload to the same Braze",
+        doc: "the most requests in any hour; Braze's limit is 250,000, so set less if other tools upload to the same workspace",
     }
     DryRun {
         name: "dry_run",
         kind: ValueKind::Flag,
         unset: Unset::Default("false"),
         examples: &["true"],
-        doc: "everything but requests to Braze, as with `--dry-run`; needs no credentials of Braze's",
+        doc: "do everything except sending requests to Braze, like `--dry-run`; needs no Braze credentials",
     }
     CheckOnly {
         name: "check_only",
         kind: ValueKind::Flag,
         unset: Unset::Default("false"),
         examples: &["true"],
-        doc: "settings, input and credentials are checked, as with the command `check`, and no member is sent; goes before `dry_run`",
+        doc: "only check settings, input and credentials, like the command `check`, and send no member; overrides `dry_run`",
     }
 }
 
@@ -389,7 +389,7 @@ pub fn names(keys: &[Key]) -> String {
 }
 
 impl Setting {
-    /// The value that holds if nobody sets it.
+    /// The value that holds if it is not set.
     pub fn default(&self) -> Option<&'static str> {
         match self.unset {
             Unset::Default(value) => Some(value),
@@ -397,11 +397,11 @@ impl Setting {
         }
     }
 
-    /// What a value has to be, for a message.
+    /// What a value must be, for a message.
     pub fn wanted(&self) -> String {
         match self.kind {
-            ValueKind::Text | ValueKind::Path => "text".to_owned(),
-            ValueKind::Segment => "a segment of a path: letters, digits, _ and - only".to_owned(),
+            ValueKind::Text | ValueKind::Path => "a string".to_owned(),
+            ValueKind::Segment => "letters, digits, _ and - only".to_owned(),
             ValueKind::JobNumber => format!("the number of a job, such as {}", self.examples.concat()),
             ValueKind::OneOf(names) => one_of(&names().iter().map(|name| format!("'{name}'")).collect::<Vec<_>>()),
             ValueKind::List => "a list, or text with commas".to_owned(),
@@ -418,13 +418,13 @@ impl Setting {
     }
 }
 
-const DURATION: &str = "a duration such as 30s, 15m, 23h or 30d, longer than nothing";
+const DURATION: &str = "a duration above 0, such as 30s, 15m, 23h or 30d";
 
 /// A whole number in this range, for a message.
 pub fn whole(from: u64, to: u64) -> String {
     match (from, to) {
         (0, u64::MAX) => "a whole number".to_owned(),
-        (from, u64::MAX) => format!("a whole number, at least {from}"),
+        (from, u64::MAX) => format!("a whole number of at least {from}"),
         (from, to) => format!("a whole number from {from} to {to}"),
     }
 }
@@ -453,7 +453,7 @@ pub mod placeholder {
     }
 }
 
-/// Whether somebody means to put a credential where it does not belong.
+/// Whether a name is that of a credential, which must not be a setting.
 pub fn names_a_credential(name: &str) -> bool {
     let folded: String = name.chars().filter(char::is_ascii_alphanumeric).flat_map(char::to_lowercase).collect();
     ["secret", "apikey", "partnerkey", "importkey", "password", "token", "credential"]

@@ -21,7 +21,7 @@ pub trait Lookup {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TemplateError {
     /// No such name.
-    #[error("${{{name}}} is not known: it was looked for in {searched}. Set it there, or correct its name")]
+    #[error("${{{name}}} is undefined{}", way_out(.name, .searched))]
     Unknown {
         /// As it was written.
         name: String,
@@ -30,40 +30,36 @@ pub enum TemplateError {
     },
     /// A variable that holds a credential.
     #[error(
-        "${{{name}}} holds a credential, which may not go into a setting: leave it out, the environment is read as it is"
+        "${{{name}}} is a credential, and credentials must not appear in settings: leave it out, it is read from the environment"
     )]
     Credential {
         /// As it was written.
         name: String,
     },
     /// `${secret:...}`
-    #[error(
-        "${{secret:...}} is filled in by Digdag in _env alone: write the credentials there \
-         (BRAZE_CLIENT_SECRET: ${{secret:...}}), not here"
-    )]
+    #[error("Digdag fills in ${{secret:...}} only under _env: move it there (BRAZE_CLIENT_SECRET: ${{secret:...}})")]
     DigdagSecret,
     /// Something that Digdag would compute.
     #[error(
-        "${{...}} may hold a name such as ${{cohort}} or ${{td.last_job_id}} and nothing else: \
-         Digdag's JavaScript expressions are not supported here. Compute the value in the .dig file, \
-         under _export, and use its name"
+        "${{...}} may only contain a name, such as ${{cohort}} or ${{td.last_job_id}}, not a JavaScript expression. Compute the value \
+         under _export in the .dig file, and use its name"
     )]
     Expression,
     /// Letters that the locale does not have.
     #[error(
-        "${{{name}}} holds a ? or \u{fffd}, and the locale of the environment is not UTF-8, so that letters may have been replaced: \
-         use py>, or set LC_ALL: C.UTF-8 under _env"
+        "${{{name}}} contains a ? or \u{fffd}, and the locale is not UTF-8, so letters may have been lost: use py>, or set \
+         LC_ALL: C.UTF-8 under _env"
     )]
     Garbled {
         /// As it was written.
         name: String,
     },
     /// `${` without `}`.
-    #[error("a ${{ is never closed: write }} behind the name")]
+    #[error("${{ has no closing }}: write }} after the name")]
     Unclosed,
     /// A map or a list amid text.
     #[error(
-        "${{{name}}} is a map or a list and cannot stand in a text: name one of its values, such as ${{{name}.id}}"
+        "${{{name}}} is a map or a list and cannot be part of a text: use one of its values, such as ${{{name}.id}}"
     )]
     Structured {
         /// As it was written.
@@ -130,6 +126,13 @@ fn value_of(name: &str, lookup: &dyn Lookup) -> Result<serde_json::Value, Templa
     Ok(value)
 }
 
+fn way_out(name: &str, searched: &str) -> String {
+    if name.starts_with("td.") {
+        return ". td.* exists only inside a workflow, after a td> task; by hand use --input".to_owned();
+    }
+    format!(": it is not in {searched}. Set it there, or correct the name")
+}
+
 fn is_name(part: &str) -> bool {
     !part.is_empty()
         && !part.starts_with(|first: char| first.is_ascii_digit())
@@ -159,7 +162,7 @@ impl<F: Fn(&str) -> Option<String>> Lookup for Environment<F> {
     }
 
     fn searched(&self) -> &'static str {
-        "the environment (where sh> puts the workflow's parameters)"
+        "the environment (sh> puts the workflow's parameters there)"
     }
 
     fn may_be_garbled(&self) -> bool {
@@ -232,19 +235,19 @@ mod tests {
     }
 
     #[rstest]
-    #[case("${nobody}", "is not known")]
-    #[case("${td.nothing}", "is not known")]
-    #[case("${cohort.x}", "is not known")]
+    #[case("${nobody}", "is undefined")]
+    #[case("${td.nothing}", "is undefined")]
+    #[case("${cohort.x}", "is undefined")]
     #[case("x${td}", "is a map or a list")]
-    #[case("${BRAZE_CLIENT_SECRET}", "holds a credential")]
-    #[case("${TD_API_KEY}", "holds a credential")]
-    #[case("${secret:braze.key}", "in _env alone")]
+    #[case("${BRAZE_CLIENT_SECRET}", "is a credential")]
+    #[case("${TD_API_KEY}", "is a credential")]
+    #[case("${secret:braze.key}", "only under _env")]
     #[case("${moment(session_time).format('YYYY')}", "JavaScript")]
     #[case("${a + b}", "JavaScript")]
     #[case("${}", "JavaScript")]
     #[case("${question}", "LC_ALL")]
     #[case("${names}", "LC_ALL")]
-    #[case("${open", "never closed")]
+    #[case("${open", "no closing")]
     fn says_why_not(#[case] text: &str, #[case] message: &str) {
         let error = expanded(text).unwrap_err().to_string();
         assert!(error.contains(message) && !error.contains("hush"), "{error}");

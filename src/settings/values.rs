@@ -12,7 +12,7 @@ use crate::input::TableName;
 use crate::input::near_names::nearest;
 use crate::secret::{holds_a_secret, redacted};
 
-/// Longer texts are a mistake, such as a file's content in the place of its name.
+/// Longer texts are a mistake, such as a file's content instead of its name.
 const MAX_TEXT_BYTES: usize = 4096;
 
 /// The layer with a type for each key. None of its values is null, holds a template or stands where it may not.
@@ -38,7 +38,7 @@ impl Values {
         usable.collect::<Result<_, _>>().map(Self)
     }
 
-    /// An error that names all settings that have to be there and are not.
+    /// An error that names all required settings that are missing.
     pub fn check_required(&self, needs_endpoint: bool) -> Result<(), ConfigError> {
         let is_set = |key: &Key| self.written(*key).is_some();
         let is_missing = |setting: &&Setting| match setting.unset {
@@ -62,7 +62,7 @@ impl Values {
                 _ => None,
             };
             let hint = meant.map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"));
-            bad(key, origin, format!("has to be {}, not '{}'{hint}", setting.wanted(), shortened(&text)))
+            bad(key, origin, format!("must be {}, not '{}'{hint}", setting.wanted(), shortened(&text)))
         })
     }
 
@@ -123,7 +123,7 @@ impl Values {
         self.get(key, TableName::parse)
     }
 
-    /// So many of a hundred.
+    /// A percentage.
     pub fn percent(&self, key: Key) -> Result<Option<u32>, ConfigError> {
         self.get(key, |text| parse_percent(text).and_then(|percent| u32::try_from(percent).ok()))
     }
@@ -141,7 +141,7 @@ impl Values {
             // A template that came out empty: there are none.
             RawValue::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
             RawValue::Text(text) if text.trim().starts_with('[') => {
-                Err(wrong("begins with [ and is no list of JSON, such as [\"email\", \"phone\"]".to_owned()))
+                Err(wrong("begins with [ but is not a JSON list, such as [\"email\", \"phone\"]".to_owned()))
             }
             other => {
                 let text = scalar(other, &key.setting().wanted()).map_err(wrong)?;
@@ -154,7 +154,7 @@ impl Values {
     pub fn entries(&self, key: Key) -> Result<Vec<String>, ConfigError> {
         let Some(Located { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
         let (entries, wanted) = match raw {
-            RawValue::List(entries) => (entries.as_slice(), "text".to_owned()),
+            RawValue::List(entries) => (entries.as_slice(), "a string".to_owned()),
             one => (std::slice::from_ref(one), key.setting().wanted()),
         };
         let texts = entries.iter().map(|entry| scalar(entry, &wanted));
@@ -166,8 +166,9 @@ impl Values {
         let Some(Located { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
         let wrong = |expected: String| bad(key, origin, expected);
         let RawValue::Map(entries) = raw else { return Err(wrong(not(&key.setting().wanted(), raw))) };
-        let entries =
-            entries.iter().map(|(from, to)| Ok((scalar(&RawValue::Text(from.clone()), "text")?, scalar(to, "text")?)));
+        let entries = entries
+            .iter()
+            .map(|(from, to)| Ok((scalar(&RawValue::Text(from.clone()), "a string")?, scalar(to, "a string")?)));
         entries.collect::<Result<_, String>>().map_err(wrong)
     }
 
@@ -208,25 +209,27 @@ fn structured(raw: &RawValue, kind: ValueKind) -> RawValue {
 
 fn not(wanted: &str, raw: &RawValue) -> String {
     match raw {
-        RawValue::Text(text) => format!("has to be {wanted}, not '{}'", shortened(text)),
-        other => format!("has to be {wanted}, not {}", other.what()),
+        RawValue::Text(text) => format!("must be {wanted}, not '{}'", shortened(text)),
+        other => format!("must be {wanted}, not {}", other.what()),
     }
 }
 
 fn scalar(raw: &RawValue, wanted: &str) -> Result<String, String> {
     match raw {
         RawValue::Text(text) if text.trim().is_empty() => Err("is empty: give it a value, or leave it out".to_owned()),
-        RawValue::Text(text) if text.len() > MAX_TEXT_BYTES => {
-            Err(format!("is longer than {MAX_TEXT_BYTES} bytes: a name or a path is wanted, not what a file holds"))
-        }
+        RawValue::Text(text) if text.len() > MAX_TEXT_BYTES => Err(format!(
+            "is longer than {} KiB: give a name or a path, not the content of a file",
+            MAX_TEXT_BYTES >> 10
+        )),
         RawValue::Text(text) if text.chars().any(char::is_control) => {
-            Err("holds a control character, such as a line break: write it without".to_owned())
+            Err("contains a control character, such as a line break: remove it".to_owned())
         }
         RawValue::Text(text) if holds_a_secret(text) => {
-            Err("holds a credential: they come from the environment alone and do not belong into settings".to_owned())
+            Err("contains a credential: credentials must not appear in settings; they come from the environment alone"
+                .to_owned())
         }
         RawValue::Text(text) => Ok(text.clone()),
-        RawValue::Float(_) | RawValue::Bool(_) if wanted == "text" => {
+        RawValue::Float(_) | RawValue::Bool(_) if wanted == "a string" => {
             Err(format!("{}: put it in quotes", not(wanted, raw)))
         }
         other => Err(not(wanted, other)),
@@ -351,20 +354,20 @@ mod tests {
     }
 
     #[rstest]
-    #[case(json!({"operation": "ad"}), "operation has to be 'add', 'remove' or 'mirror', not 'ad'")]
+    #[case(json!({"operation": "ad"}), "operation must be 'add', 'remove' or 'mirror', not 'ad'")]
     #[case(json!({"thread_count": 0}), "from 1 to 256")]
-    #[case(json!({"thread_count": "many"}), "thread_count has to be a whole number from 1 to 256, not 'many'")]
-    #[case(json!({"thread_count": 2.5}), "not a number that is not written in plain digits")]
+    #[case(json!({"thread_count": "many"}), "thread_count must be a whole number from 1 to 256, not 'many'")]
+    #[case(json!({"thread_count": 2.5}), "not a number not written in plain digits")]
     #[case(json!({"cohort_id": true}), "put it in quotes")]
     #[case(json!({"cohort_id": ["a"]}), "not a list")]
     #[case(json!({"cohort_id": null}), "missing settings: cohort_id.")]
     #[case(json!({"cohort_id": " "}), "is empty")]
     #[case(json!({"aliases": ["email", "email"]}), "twice")]
     #[case(json!({"aliases": "user_ids"}), "always read")]
-    #[case(json!({"partner": "a/b"}), "segment")]
+    #[case(json!({"partner": "a/b"}), "letters, digits")]
     #[case(json!({"max_rejected": "101%"}), "percentage")]
     #[case(json!({"max_outage": "15"}), "15m")]
-    #[case(json!({"min_match": 80}), "min_match has to be a percentage such as 80%, not '80'")]
+    #[case(json!({"min_match": 80}), "min_match must be a percentage such as 80%, not '80'")]
     #[case(json!({"min_match": "101%"}), "percentage")]
     #[case(json!({"max_requests_per_hour": 0}), "at least 1")]
     #[case(json!({"expected_rows": -1}), "whole number")]
@@ -372,26 +375,26 @@ mod tests {
     #[case(json!({"job_id": -1}), "number of a job")]
     #[case(json!({"job_id": 1.5}), "number of a job")]
     #[case(json!({"cohort_id": null, "operation": null, "input": null}), "missing settings: cohort_id, operation, input.")]
-    #[case(json!({"cohort_id": "a ${b}"}), "holds ${...}")]
-    #[case(json!({"aliases": ["a", "${b}"]}), "holds ${...}")]
-    #[case(json!({"mapping": {"${a}": "user_ids"}}), "holds ${...}")]
-    #[case(json!({"aliases": "[email, phone]"}), "no list of JSON")]
+    #[case(json!({"cohort_id": "a ${b}"}), "contains ${...}")]
+    #[case(json!({"aliases": ["a", "${b}"]}), "contains ${...}")]
+    #[case(json!({"mapping": {"${a}": "user_ids"}}), "contains ${...}")]
+    #[case(json!({"aliases": "[email, phone]"}), "not a JSON list")]
     #[case(json!({"format": "jsnol"}), "(did you mean 'jsonl'?)")]
     #[case(json!({"job_id": ""}), "is empty")]
     #[case(json!({"job_id": "1".repeat(31)}), "number of a job")]
-    #[case(json!({"job_id": 1, "input": "a.csv"}), "input is set beside job_id")]
-    #[case(json!({"job_id": 1, "columns": "user_ids"}), "columns is set beside job_id")]
-    #[case(json!({"job_id": 1, "format": "csv"}), "format is set beside job_id")]
-    #[case(json!({"allow_endpoint": ["a.example", 1.5]}), "has to be text")]
-    #[case(json!({"table": "gold"}), "table has to be database.table")]
-    #[case(json!({"table": "a.b\"; DROP"}), "table has to be database.table")]
-    #[case(json!({"table": "a.b"}), "input is set beside table")]
-    #[case(json!({"table": "a.b", "input": null, "job_id": 1}), "job_id is set beside table")]
-    #[case(json!({"operation": "mirror"}), "needs table")]
-    #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "expected_rows": 1}), "is not for operation: mirror")]
+    #[case(json!({"job_id": 1, "input": "a.csv"}), "input is set together with job_id")]
+    #[case(json!({"job_id": 1, "columns": "user_ids"}), "columns is set together with job_id")]
+    #[case(json!({"job_id": 1, "format": "csv"}), "format is set together with job_id")]
+    #[case(json!({"allow_endpoint": ["a.example", 1.5]}), "must be a string")]
+    #[case(json!({"table": "gold"}), "table must be database.table")]
+    #[case(json!({"table": "a.b\"; DROP"}), "table must be database.table")]
+    #[case(json!({"table": "a.b"}), "input is set together with table")]
+    #[case(json!({"table": "a.b", "input": null, "job_id": 1}), "job_id is set together with table")]
+    #[case(json!({"operation": "mirror"}), "needs a table")]
+    #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "expected_rows": 1}), "cannot be used with operation: mirror")]
     #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "refresh": "soon"}), "or off or all, not 'soon'")]
     #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "refresh": "5ms"}), "not '5ms'")]
-    #[case(json!({"max_removals": 5}), "is for operation: mirror")]
+    #[case(json!({"max_removals": 5}), "is only for operation: mirror")]
     fn a_wrong_value_is_said_with_what_it_has_to_be(#[case] values: Value, #[case] message: &str) {
         let error = checked(values).unwrap_err();
         assert!(error.contains(message), "{error}");

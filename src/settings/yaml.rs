@@ -19,7 +19,7 @@ pub fn check_size(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
     if bytes.len() <= MAX_FILE_BYTES {
         return Ok(());
     }
-    Err(unusable(path, &format!("it is larger than {MAX_FILE_BYTES} bytes: is this the file with the settings?")))
+    Err(unusable(path, &format!("it is larger than {} MiB: is this the file with the settings?", MAX_FILE_BYTES >> 20)))
 }
 
 /// An error about a config file as a whole.
@@ -77,10 +77,13 @@ fn check_lines(path: &Path, text: &str) -> Result<(), ConfigError> {
     let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'_');
     let mut runs = text.as_bytes().chunk_by(|one, next| is_of_number(one) == is_of_number(next));
     if runs.any(|run| run.len() > MAX_DIGITS && is_of_number(&run[0])) {
-        return Err(unusable(path, &format!("it has a number of more than {MAX_DIGITS} digits")));
+        return Err(unusable(
+            path,
+            "it contains a number of more than 1,000 digits: is this the file with the settings?",
+        ));
     }
     if text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).any(|line| line.starts_with('%')) {
-        return Err(unusable(path, "a line begins with %, which is a directive of YAML: leave it out"));
+        return Err(unusable(path, "a line begins with %, a YAML directive: remove it"));
     }
     Ok(())
 }
@@ -96,7 +99,7 @@ pub fn read(path: &Path, text: &str) -> Result<SettingsLayer, ConfigError> {
     }
     let raw = parse(text).map_err(|error| misread(path, &error))?;
     let RawValue::Map(entries) = raw else {
-        // Never the value: somebody may have given the file with the members.
+        // Never the value: it may be the file with the members.
         let found = raw.what();
         let message = format!("found {found}, expected a map of settings (cohort_id: ..., operation: add, ...)");
         return Err(unusable(path, &message));
@@ -108,7 +111,7 @@ pub fn read(path: &Path, text: &str) -> Result<SettingsLayer, ConfigError> {
         match known {
             Some(key) if !is_second => layer.insert(key, Located { raw, origin }),
             Some(_) => {
-                let message = format!("'{name}' is there twice: keep one of them");
+                let message = format!("'{name}' is set twice: keep one of them");
                 return Err(ConfigError::Yaml { origin, message });
             }
             None => return Err(ConfigError::Yaml { origin, message: unknown_key(&name) }),
@@ -137,7 +140,8 @@ impl Budget {
                 Ok(())
             }
             None => Err(E::custom(format_args!(
-                "it is larger than {MAX_FILE_BYTES} bytes where its aliases (*name) are written out: write what is meant"
+                "it is larger than {} MiB with its aliases (*name) written out: use fewer aliases",
+                MAX_FILE_BYTES >> 20
             ))),
         }
     }
@@ -276,19 +280,18 @@ pub fn unknown_key(name: &str) -> String {
     let is_a_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | ' ');
     let known = || SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>().join(", ");
     if name.len() > LONGEST_NAME || !name.chars().all(is_a_name) {
-        return format!("a key that is no name of a setting; known are {}", known());
+        return format!("a key is not the name of a setting; the settings are {}", known());
     }
     if names_a_credential(name) {
         return format!(
-            "'{name}': credentials do not belong into settings; they come from the environment alone, as \
-             {} (in a workflow: _env with ${{secret:...}})",
+            "'{name}': credentials must not appear in settings: set {} in the environment (in a workflow: _env with ${{secret:...}})",
             credentials::names()
         );
     }
     if let Some(key) = Key::nearest(name) {
         return format!("unknown key '{name}'; did you mean '{}'?", key.name());
     }
-    format!("unknown key '{name}'; known are {}", known())
+    format!("unknown key '{name}'; the settings are {}", known())
 }
 
 /// The line in which a key of the top level stands for the first or the second time. The parser does not tell, so it is looked up
@@ -326,13 +329,13 @@ mod tests {
 
     #[rstest]
     #[case::typo("cohort_id: a\ncohortname: b\n", "did you mean 'cohort_name'?", "line 2")]
-    #[case::unlike_anything("cohort_id: a\nxyzzy: b\n", "known are cohort_id, ", "line 2")]
-    #[case::twice("cohort_id: a\noperation: add\ncohort_id: b\n", "'cohort_id' is there twice", "line 3")]
-    #[case::secret("cohort_id: a\nclient_secret: hush\n", "environment alone", "line 2")]
+    #[case::unlike_anything("cohort_id: a\nxyzzy: b\n", "the settings are cohort_id, ", "line 2")]
+    #[case::twice("cohort_id: a\noperation: add\ncohort_id: b\n", "'cohort_id' is set twice", "line 3")]
+    #[case::secret("cohort_id: a\nclient_secret: hush\n", "in the environment", "line 2")]
     #[case::no_map("- a\n- b\n", "a map of settings", "")]
     #[case::broken("cohort_id: [a\n", "c.yml", "line")]
-    #[case::no_name("cohort_id: a\nhush@example.com: b\n", "no name of a setting", "line 2")]
-    #[case::too_long(&format!("cohort_id: a\n{}: b\n", "hush".repeat(17)), "no name of a setting", "line 2")]
+    #[case::no_name("cohort_id: a\nhush@example.com: b\n", "not the name of a setting", "line 2")]
+    #[case::too_long(&format!("cohort_id: a\n{}: b\n", "hush".repeat(17)), "not the name of a setting", "line 2")]
     #[case::input("user_ids\nhush\n", "text, expected a map of settings", "")]
     #[case::number("4711\n", "expected a map of settings", "c.yml")]
     #[case::directive("%TAG ! tag:x,2000:\n---\ncohort_id: a\n", "directive", "c.yml")]

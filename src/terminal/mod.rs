@@ -112,7 +112,7 @@ pub fn print(text: &str) {
     let text = format!("{}\n", escape::lines(&redacted(text)));
     let mut out = io::stdout();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        warn!("the result cannot be written to standard output: {error}");
+        warn!("standard output cannot be written ({error}); the run is not affected");
     }
 }
 

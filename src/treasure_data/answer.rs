@@ -28,16 +28,15 @@ pub fn of_answer(job: &Job, answer: &Answer) -> Failure<JobError> {
     let not_ours = |said: &str| not_treasure_data(job, said);
     let asked_for = || hint::retry_after(&answer.headers, hint::WallClock::now());
     match answer.status {
-        300..=399 => not_ours(&format!("it redirects elsewhere ({}), which is never followed", answer.status)),
+        300..=399 => not_ours(&format!("it is a redirect ({}), which is never followed", answer.status)),
         401 => Failure::Final(JobError::Credentials { server: server(), said: said(answer) }),
         403 if answer.is_json_object() => {
             Failure::Final(JobError::Credentials { server: server(), said: said(answer) })
         }
-        403 => not_ours("a firewall or an allow-list refused (403): is this machine's address allow-listed?"),
+        403 => not_ours("a firewall or an allow-list refused it (403): is this machine's address on the allow-list?"),
         407 => {
-            let said =
-                "a proxy asks for credentials (407): give them in HTTPS_PROXY, as http://user:password@host:port"
-                    .to_owned();
+            let said = "a proxy requires credentials (407): set them in HTTPS_PROXY, as http://user:password@host:port"
+                .to_owned();
             Failure::Final(JobError::Configuration { server: server(), said })
         }
         408 | 425 | 500 | 502 | 503 | 504 => {
@@ -93,10 +92,10 @@ mod tests {
     #[case(401, "", 4, "no message")]
     #[case(403, r#"{"message": "no access"}"#, 4, "no access")]
     #[case(403, "<html>Forbidden", 5, "firewall")]
-    #[case(404, ERROR, 3, "knows no job 7")]
-    #[case(404, "", 3, "knows no job 7")]
+    #[case(404, ERROR, 3, "has no job 7")]
+    #[case(404, "", 3, "has no job 7")]
     #[case(404, "<html>Not Found", 5, "web page")]
-    #[case(302, "", 5, "redirects elsewhere (302)")]
+    #[case(302, "", 5, "a redirect (302)")]
     #[case(400, ERROR, 5, "status 400: said so")]
     #[case(400, "<html>", 5, "not Treasure Data")]
     #[case(501, "", 5, "status 501")]

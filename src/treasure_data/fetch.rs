@@ -134,7 +134,7 @@ impl<'a, S: From<JobError>> Client<'a, S> {
         if stream.status != 200 {
             return Err(answer::of_answer(self.job, &self.whole(stream, MAX_ANSWER_BYTES)?));
         }
-        let not_ours = || answer::not_treasure_data(self.job, "a web page came in the place of the result");
+        let not_ours = || answer::not_treasure_data(self.job, "a web page came instead of the result");
         if declares_html(&stream.headers) {
             return Err(not_ours());
         }
@@ -173,7 +173,7 @@ impl<'a, S: From<JobError>> Client<'a, S> {
         if self.limiter.is_stopped() {
             return Failure::AgainAtOnce;
         }
-        let said = format!("the download broke at byte {size} ({said})");
+        let said = format!("the download broke off at byte {size} ({said})");
         if size > 0 { Failure::BrokeOff(said) } else { Failure::Again { said, pause: None } }
     }
 

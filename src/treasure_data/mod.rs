@@ -76,8 +76,8 @@ pub fn pause_before_question(questions: u32) -> Duration {
 pub enum JobError {
     /// It ended, without a result.
     #[error(
-        "job {id} ended with the status '{status}', so it has no result to upload: its log in Treasure Data's console says \
-         why; correct the query, and run the workflow again"
+        "job {id} ended with the status '{status}' and has no result: its log in Treasure Data's console has the reason. Fix the \
+         query, and run the workflow again"
     )]
     Failed {
         /// Which job.
@@ -87,8 +87,8 @@ pub enum JobError {
     },
     /// 404.
     #[error(
-        "{server} knows no job {id} or no result of it (404): check job_id, that TD_API_SERVER is the site of the job's \
-         account, and that the user of TD_API_KEY may see the job"
+        "{server} has no job {id}, or no result of it (404): check job_id, that TD_API_SERVER is the job's site, and that the user \
+         of TD_API_KEY may read the job"
     )]
     Unknown {
         /// Which job.
@@ -98,8 +98,7 @@ pub enum JobError {
     },
     /// It has no columns.
     #[error(
-        "job {id} has no result (no hive_result_schema): a statement such as INSERT or CREATE has none; job_id has to be \
-         that of a SELECT"
+        "job {id} has no result (no hive_result_schema), like an INSERT or a CREATE: set job_id to the job of a SELECT"
     )]
     NoResult {
         /// Which job.
@@ -107,8 +106,7 @@ pub enum JobError {
     },
     /// Its columns cannot be understood.
     #[error(
-        "job {id}: what Treasure Data says of its columns (hive_result_schema) {problem}: run the query again, or give its result as \
-         a file, with input"
+        "job {id}: its list of columns (hive_result_schema) {problem}: run the query again, or set input to its result as a file"
     )]
     Schema {
         /// Which job.
@@ -118,9 +116,8 @@ pub enum JobError {
     },
     /// 401, or 403 of Treasure Data itself.
     #[error(
-        "{server} refused the key ({said}): check TD_API_KEY, and that TD_API_SERVER is the site that the key belongs to. If Treasure Data \
-         limits your API keys to a list of IP addresses, this machine's must be in it: containers of hosted workflows have addresses of \
-         their own, other than those of Treasure Data's exports"
+        "{server} refused the key ({said}): check TD_API_KEY, and that TD_API_SERVER is the key's site. If your Treasure Data account has an \
+         IP allow-list, this machine must be on it; the containers of hosted workflows have other addresses than Treasure Data's exports"
     )]
     Credentials {
         /// Who refused.
@@ -130,8 +127,7 @@ pub enum JobError {
     },
     /// The answer comes from something else.
     #[error(
-        "the answer from {server} is not one of Treasure Data's API, so this is not Treasure Data: {said} \
-         (check TD_API_SERVER, and what stands before it: a proxy, a firewall)"
+        "the answer from {server} is not Treasure Data's: {said} (check TD_API_SERVER, the proxy and the firewall)"
     )]
     NotTreasureData {
         /// Who was asked.
@@ -140,9 +136,7 @@ pub enum JobError {
         said: String,
     },
     /// Any other refusal.
-    #[error(
-        "Treasure Data refused the call to {server} for good ({said}): check job_id, or ask Treasure Data what it means"
-    )]
+    #[error("Treasure Data refused the call to {server} ({said}): check job_id, or ask Treasure Data support")]
     Refused {
         /// Who was asked.
         server: String,
@@ -179,8 +173,8 @@ pub enum JobError {
     },
     /// The temporary file cannot be written.
     #[error(
-        "the result of job {id} cannot be kept in a temporary file below {folder}: {error} (set TMPDIR to a folder \
-         with room)"
+        "the result of job {id} cannot be written to a temporary file in {folder}: {error} (set TMPDIR to a folder with free \
+         space)"
     )]
     CannotKeep {
         /// Which job.

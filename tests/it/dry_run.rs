@@ -25,7 +25,7 @@ fn a_dry_run_sends_nothing_even_where_it_could() {
 fn a_dry_run_may_be_a_setting() {
     let run = || Run::upload().set("dry_run", "true").without_credentials().rows(user_ids(10));
     assert_eq!(run().arg("--json").exits(0).account().text("/outcome"), "dry_run");
-    run().set("dry_run", "sometimes").exits(2).says(&["dry_run has to be true or false", "cohort.yml, line 4"]);
+    run().set("dry_run", "sometimes").exits(2).says(&["dry_run must be true or false", "cohort.yml, line 4"]);
     let braze = braze();
     run().set("dry_run", "false").to(&braze).exits(2).says(&["BRAZE_CLIENT_SECRET"]);
     Run::check().set("dry_run", "true").to(&braze).rows(user_ids(1)).exits(0).prints(&["credentials  ok"]);

@@ -65,13 +65,13 @@ fn a_terminated_run_keeps_every_identifier_that_it_read_and_did_not_deliver() {
 }
 
 #[rstest]
-#[case::one_operation("user_ids\ngone-zqx\n", "no other run has changed this cohort in between")]
-#[case::both_operations("user_ids,change\ngone-zqx,remove\nnew-zqx,add\n", "could reverse what later runs deliver")]
+#[case::one_operation("user_ids\ngone-zqx\n", "another run has changed this cohort since")]
+#[case::both_operations("user_ids,change\ngone-zqx,remove\nnew-zqx,add\n", "could undo later runs")]
 fn it_is_said_whether_the_file_may_be_uploaded_as_it_is(#[case] rows: &str, #[case] words: &str) {
     let refusing = Scripted::for_members(|_| Act::message("400 Bad Request", "not valid"));
     let run = Run::upload().set("endpoint", refusing.endpoint()).set("failed_file", "failed.csv").rows(rows);
     let run = if rows.contains("change") { run.unset("operation").set("operation_column", "change") } else { run };
-    run.exits(5).says(&["identifiers that did not arrive are in failed.csv", words]);
+    run.exits(5).says(&["identifiers that were not delivered are in failed.csv", words]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use indicatif::HumanCount;
 use rstest::rstest;
 use serde_json::{Value, json};
 use td_braze_cohort::sandbox::Sandbox;
@@ -187,11 +188,11 @@ fn a_recognised_format_without_names_asks_for_columns() {
 
 /// What others write, is refused before anything is sent: with names for its columns, without, and by the name of the format.
 #[rstest]
-#[case::arrays("[\"member-zqx\",\"x\"]\n[\"u2\",\"y\"]\n", "an array a row")]
-#[case::of_the_td_command("[[\"member-zqx\",\"x\"],\n[\"u2\",\"y\"]]\n", "an array a row")]
+#[case::arrays("[\"member-zqx\",\"x\"]\n[\"u2\",\"y\"]\n", "one JSON array per line")]
+#[case::of_the_td_command("[[\"member-zqx\",\"x\"],\n[\"u2\",\"y\"]]\n", "one JSON array per line")]
 #[case::objects_of_the_td_command("[{\"user_ids\":\"member-zqx\"},\n{\"user_ids\":\"u2\"}]\n", "jq -c '.[]'")]
 #[case::a_document("[\n{\"user_ids\":\"member-zqx\"},\n{\"user_ids\":\"u2\"}\n]\n", "jq -c '.[]'")]
-#[case::lines_with_commas("{\"user_ids\":\"member-zqx\"},\n{\"user_ids\":\"u2\"}\n", "a comma behind it")]
+#[case::lines_with_commas("{\"user_ids\":\"member-zqx\"},\n{\"user_ids\":\"u2\"}\n", "followed by a comma")]
 fn json_that_is_not_an_object_a_line_is_refused_by_name(#[case] rows: &str, #[case] message: &str) {
     let braze = braze();
     let plain = || Run::upload().to(&braze);
@@ -209,9 +210,9 @@ fn json_that_is_not_an_object_a_line_is_refused_by_name(#[case] rows: &str, #[ca
 
 #[rstest]
 #[case::header("user_ids,name\nmember-zqx,a\n", "leave columns out")]
-#[case::fewer_cells("member-zqx\nu2\n", "has 1 cells where columns names 2")]
-#[case::more_cells("member-zqx,a,b\n", "has 3 cells where columns names 2")]
-#[case::more_cells_behind_a_bad_row(&format!("{}\nmember-zqx,a,b\n", ",".repeat(10_000)), "has 3 cells where columns names 2")]
+#[case::fewer_cells("member-zqx\nu2\n", "has 1 cells, but columns has 2 names")]
+#[case::more_cells("member-zqx,a,b\n", "has 3 cells, but columns has 2 names")]
+#[case::more_cells_behind_a_bad_row(&format!("{}\nmember-zqx,a,b\n", ",".repeat(10_000)), "has 3 cells, but columns has 2 names")]
 fn a_first_row_that_columns_cannot_mean_ends_the_run_before_anything_is_sent(
     #[case] rows: &str,
     #[case] message: &str,
@@ -238,8 +239,7 @@ fn a_check_shows_format_and_columns() {
     let braze = braze();
     let run = Run::check().to(&braze).set("aliases", "email");
     let run = run.rows(gzip(b"{\"user_ids\": \"member-zqx\", \"x\": 1, \"email\": null}\n")).exits(0);
-    run.prints(&["members.csv (jsonl) has 3 columns, of which identifiers: user_ids, alias email"])
-        .hides(&["member-zqx"]);
+    run.prints(&["members.csv (jsonl) has 3 columns, identifiers: user_ids, alias email"]).hides(&["member-zqx"]);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn what_was_delivered_before_the_input_broke_off_is_said() {
     let account = run.account();
     let delivered = account.number("/delivered");
     assert!(delivered > 0 && delivered < 30_000 && account.0["input_read_to_end"] == false, "{account:?}");
-    run.says(&["the gzip data ends in the middle", &format!("delivered before that: {delivered} identifiers")]);
+    run.says(&["the gzip data is cut off", &format!("delivered before that: {} identifiers", HumanCount(delivered))]);
     assert_eq!(braze.cohort("vip").unwrap().members as u64, delivered);
 }
 
@@ -259,7 +259,12 @@ fn a_file_that_is_cut_between_members_is_found_by_the_expected_rows_alone() {
     let braze = braze();
     let first = gzip(b"user_ids\nu1\nu2\n");
     Run::upload().to(&braze).rows(&first).exits(0);
-    Run::upload().to(&braze).rows(&first).set("expected_rows", "3").exits(3).says(&["2 rows", "expected_rows says 3"]);
+    Run::upload()
+        .to(&braze)
+        .rows(&first)
+        .set("expected_rows", "3")
+        .exits(3)
+        .says(&["2 rows instead of 3 (expected_rows"]);
 }
 
 #[rstest]

@@ -67,7 +67,7 @@ fn a_config_that_is_a_bomb_is_refused_at_once(#[case] text: String) {
 fn a_config_that_is_huge_is_refused_without_being_read() {
     let run = Run::upload().config("");
     File::create(run.path().join("cohort.yml")).unwrap().set_len(2_000_000_000).unwrap();
-    is_refused_at_once(run, &["cohort.yml", "larger than 1048576 bytes"]);
+    is_refused_at_once(run, &["cohort.yml", "larger than 1 MiB"]);
 }
 
 #[rstest]

@@ -122,7 +122,7 @@ fn a_placeholder_is_named_by_a_check_and_a_run() {
     assert!(init(&folder, &["gold_zqx", "--workflow", "upload", "--binary", "program"]).status.success());
     let config = fs::read_to_string(folder.path().join("gold_zqx/config/cohort.yml")).unwrap();
     for run in [Run::check(), Run::upload()] {
-        run.config(&config).rows(user_ids(1)).exits(2).says(&["line 2", "cohort_id still holds the placeholder"]);
+        run.config(&config).rows(user_ids(1)).exits(2).says(&["line 2", "cohort_id is still the placeholder"]);
     }
     Run::upload()
         .unset("endpoint")
@@ -131,7 +131,7 @@ fn a_placeholder_is_named_by_a_check_and_a_run() {
         .exits(2)
         .says(&["BRAZE_ENDPOINT", "placeholder"]);
     let parameters = json!({"mail_to": "<your mail address>", "braze_cohort": {"cohort_id": "a", "operation": "add"}});
-    Run::workflow(&parameters).exits(2).says(&["parameters: mail_to still holds the placeholder"]);
+    Run::workflow(&parameters).exits(2).says(&["parameters: mail_to is still the placeholder"]);
 }
 
 #[rstest]

@@ -114,8 +114,8 @@ fn an_input_of_which_nothing_is_left_is_no_success_whatever_the_limit(#[case] ro
 }
 
 #[rstest]
-#[case::additions_lost("user_ids,change\nu1,remove\n1.0,add\n2.0,ADD\n", &["says add", "float 2"])]
-#[case::removals_lost("user_ids,change\n1.0,delete\nu2,add\n", &["says remove"])]
+#[case::additions_lost("user_ids,change\nu1,remove\n1.0,add\n2.0,ADD\n", &["the operation add", "float 2"])]
+#[case::removals_lost("user_ids,change\n1.0,delete\nu2,add\n", &["the operation remove"])]
 #[case::unknown_words("user_ids,change\nu1,delete\nu2,insert\nu3,add \nu4,zqx-12345\n", &["3 rows", "\"insert\", \"add \""])]
 fn an_operation_that_loses_its_rows_or_is_not_known_is_no_success(#[case] rows: &str, #[case] words: &[&str]) {
     let braze = braze();
@@ -195,8 +195,7 @@ fn an_identifier_of_1024_bytes_is_the_longest() {
 fn an_alias_that_the_header_lacks_ends_the_run_before_any_request() {
     let braze = braze();
     let run = Run::upload().to(&braze).set("aliases", "[email, phone]").rows("email,Phone \na@example.com,1\n");
-    run.exits(3)
-        .says(&["no column 'phone', which the settings name", "did you mean 'phone' where the query says 'Phone '"]);
+    run.exits(3).says(&["no column 'phone', which the settings use", "did you mean 'phone' instead of 'Phone '"]);
     assert_untouched(&braze);
 }
 
@@ -226,7 +225,7 @@ fn a_column_that_is_nearly_the_right_one_beside_one_that_is_right_is_named(#[cas
 fn rows_over_several_lines_are_counted_and_the_longest_is_named() {
     let rows = "user_ids,note\nu1,\"12 inch\nu2,x\nu3,\"\nu4,\"a\nb\"\n";
     let run = Run::upload().to(&braze()).rows(rows).arg("--json").exits(0);
-    run.says(&["2 rows have more than one line; the longest begins in line 2 and has 3 lines"])
+    run.says(&["2 rows span several lines; the longest begins in line 2 and has 3 lines"])
         .account()
         .has(&[("/rows_over_lines", 2), ("/delivered", 2)]);
 }
@@ -252,7 +251,7 @@ fn in_tsv_a_quote_that_does_not_end_on_its_line_is_plain_text_unless_set_otherwi
         .set("quotes", "none")
         .rows("user_ids\nu1\n")
         .exits(3)
-        .says(&["the setting quotes is for tsv"]);
+        .says(&["the setting quotes is only for tsv"]);
     Run::upload().to(&braze).set("quotes", "single").rows("user_ids\nu1\n").exits(2).says(&["'standard' or 'none'"]);
     assert_eq!(braze.stats().identifiers_added, 0);
 }
@@ -317,7 +316,9 @@ fn text_behind_a_closing_quote_ends_the_run_and_nothing_of_its_record_is_sent(
     let braze = braze();
     let run = Run::upload().to(&braze).rows(rows);
     let run = if operation == "operation" { run } else { run.unset("operation").set("operation_column", "change") };
-    run.exits(3).says(&[&format!("begins in line {begins} breaks in line {breaks}")]).hides(&["zqx-tail", "zqx-inch"]);
+    run.exits(3)
+        .says(&[&format!("begins in line {begins} is invalid in line {breaks}")])
+        .hides(&["zqx-tail", "zqx-inch"]);
     let members = braze.cohort("vip").map(|cohort| cohort.user_ids).unwrap_or_default();
     assert!(members.iter().all(|id| rows.contains(&format!("{id},x,add"))), "{members:?}");
 }
@@ -328,7 +329,7 @@ fn text_behind_a_closing_quote_ends_the_run_and_nothing_of_its_record_is_sent(
 fn another_number_of_rows_than_expected_is_no_success(#[case] expected: &str) {
     let braze = braze();
     let run = Run::upload().to(&braze).set("expected_rows", expected).rows("user_ids\nu1\nu2\n");
-    run.exits(3).says(&["2 rows", &format!("expected_rows says {expected}")]);
+    run.exits(3).says(&[&format!("2 rows instead of {expected} (expected_rows")]);
 }
 
 #[test]

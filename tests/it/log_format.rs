@@ -35,7 +35,7 @@ fn an_upload_logs_lines_of_json_and_prints_the_same_account(#[case] flags: &[&st
 
 #[rstest]
 #[case::usage(Run::command(&["upload", "--jsno", "--log-format=json"]), 2, "unexpected argument '--jsno'")]
-#[case::credential(Run::command(&["--log-format=json", "upload", "--client-secret=x"]), 2, "credentials do not belong")]
+#[case::credential(Run::command(&["--log-format=json", "upload", "--client-secret=x"]), 2, "credentials must not appear")]
 #[case::config(Run::command(&["--log-format=json", "upload", "no.yml"]), 2, "the config file no.yml cannot be read")]
 #[case::input(Run::upload().set("endpoint", "US-01").arg("--log-format=json"), 3, "the input members.csv")]
 fn an_error_is_a_line_of_json_too(#[case] run: Run, #[case] code: i32, #[case] beginning: &str) {
@@ -66,5 +66,5 @@ fn what_braze_echoes_of_a_key_is_redacted_in_json() {
 fn a_format_that_does_not_exist_is_an_error() {
     Run::command(&["upload", "c.yml", "--log-format=xml"]).exits(2).says(&["xml", "text, json"]);
     let run = Run::command(&["upload", "c.yml"]).env("TD_BRAZE_COHORT_LOG_FORMAT", "xml");
-    run.exits(2).says(&["TD_BRAZE_COHORT_LOG_FORMAT has to be text or json, not 'xml'"]);
+    run.exits(2).says(&["TD_BRAZE_COHORT_LOG_FORMAT must be text or json, not 'xml'"]);
 }

@@ -55,13 +55,13 @@ const IDENTIFIERS: [&str; 3] = ["member-zqx-", "Member-Zqx-", "device-zqx-"];
 fn each_kind_is_told_with_its_share_and_with_what_to_change_in_the_query() {
     let braze = knowing(&users());
     let outcome = asking(&braze).exits(0).hides(&IDENTIFIERS).prints(&[
-        "a single one of a kind is known",
+        "Braze knows none of a kind",
         "user_ids        60 of 60 asked   75.0 % known (75.0 to 75.0)   about 45",
         "email           30 of 30 asked   0.0 % known (0.0 to 0.0)   about 0   25 of the 30 unknown exist in lower case",
         "device_ids       6 of  6 asked   50.0 % anonymous (50.0 to 50.0) (they match), 33.3 % belong to identified users (Braze ignores them), 16.7 % unknown",
         "write LOWER(email) in the query",
     ]);
-    assert!(outcome.stdout.starts_with("not a single one"), "{outcome}");
+    assert!(outcome.stdout.starts_with("Braze knows none"), "{outcome}");
     // Two for external IDs, one for aliases, one for each device, and for the misses one of aliases and one of devices.
     assert_eq!(braze.stats().statuses, [(201, 2 + 1 + 6 + 1 + 1)].into());
     assert!(braze.cohort("vip").is_none());
@@ -173,7 +173,7 @@ fn a_missing_key_ends_what_needs_it_before_anything_is_asked() {
 fn an_upload_of_which_too_few_are_known_is_not_sent(#[case] input: fn(Run) -> Run) {
     let braze = knowing(&users());
     let run = input(uploading(&braze)).set("min_match", "80%").arg("--json").exits(6).hides(&IDENTIFIERS);
-    let said = ["Braze knows 75.0 % of user_ids", "where min_match says 80 %; nothing was sent"];
+    let said = ["Braze knows 75.0 % of user_ids", "below min_match (80 %). Nothing was sent"];
     let outcome = run.says(&said);
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!((&report["match"]["kinds"]["user_ids"]["known"], &report["exit_code"]), (&json!(45), &json!(6)));
@@ -247,7 +247,7 @@ fn check_shows_the_figures_if_the_key_is_there() {
     let braze = knowing(&users());
     let check = || Run::check().to(&braze).set("aliases", "email").rows(rows()).env("BRAZE_REST_API_KEY", REST_KEY);
     check().exits(0).prints(&["match        ok: ", "75.0 % known"]).hides(&IDENTIFIERS);
-    check().set("min_match", "80%").exits(6).prints(&["match        FAILED"]).says(&["where min_match says 80 %"]);
+    check().set("min_match", "80%").exits(6).prints(&["match        FAILED"]).says(&["below min_match (80 %)"]);
     let without = check().without_env("BRAZE_REST_API_KEY").exits(0);
     assert!(!without.stdout.contains("match"), "{without}");
     assert!(braze.cohort("vip").is_none_or(|cohort| cohort.members == 0));
@@ -270,7 +270,7 @@ fn an_answer_that_contradicts_itself_tells_nothing_of_that_identifier() {
     run()
         .exits(0)
         .hides(&IDENTIFIERS)
-        .prints(&["50.0 % known (25.0 to 75.0)", "user_ids: of 2 Braze's answer contradicts itself"]);
+        .prints(&["50.0 % known (25.0 to 75.0)", "user_ids: 2 have contradictory answers from Braze"]);
     let figures: Value = serde_json::from_str(&run().arg("--json").exits(0).stdout).unwrap();
     let of = |key: &str| figures["kinds"]["user_ids"][key].as_u64().unwrap();
     assert_eq!((of("asked"), of("known"), of("unknown"), of("cannot_tell")), (4, 1, 1, 2));
@@ -280,7 +280,7 @@ fn an_answer_that_contradicts_itself_tells_nothing_of_that_identifier() {
 }
 
 #[rstest]
-#[case::no_users(Act::json("201 Created", &json!({"message": "success"})), 5, "does not say whom Braze knows")]
+#[case::no_users(Act::json("201 Created", &json!({"message": "success"})), 5, "does not list the users that Braze knows")]
 #[case::page(Act::answer("200 OK", "text/html", "", "<html>hello</html>"), 5, "web page")]
 #[case::bad_request(Act::json("400 Bad Request", &json!({"message": "member-zqx-1 is no ID"})), 5, "[identifier] is no ID")]
 #[case::forbidden(Act::json("403 Forbidden", &json!({"message": "Access Denied"})), 4, "users.export.ids")]

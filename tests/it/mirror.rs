@@ -99,7 +99,7 @@ fn an_empty_table_changes_nothing_until_exactly_so_many_removals_are_meant() {
     let (warehouse, braze) = started();
     warehouse.holds(&[]);
     let states = warehouse.states();
-    let said = ["nobody is wanted any more", "-p braze_cohort.max_removals=3"];
+    let said = ["the table has no identifiers", "-p braze_cohort.max_removals=3"];
     mirror(&warehouse, &braze).exits(6).says(&said);
     mirror(&warehouse, &braze).set("max_removals", "100%").exits(6).says(&said);
     assert_eq!((members(&braze).len(), warehouse.states()), (2, states));
@@ -147,7 +147,7 @@ fn a_job_that_always_fails_ends_the_run_before_anything_is_changed() {
     let (warehouse, braze) = started();
     warehouse.holds(&[("member-zqx-3", "")]);
     (0..3).for_each(|_| warehouse.suffers(Fault::JobFails("beside the version before")));
-    mirror(&warehouse, &braze).exits(75).says(&["ended with the status 'error', three times"]);
+    mirror(&warehouse, &braze).exits(75).says(&["ended with the status 'error' three times"]);
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-2"]);
 }
 
@@ -158,7 +158,7 @@ fn a_run_that_a_newer_one_has_taken_over_sends_nobody() {
     let lists = warehouse.asked().iter().filter(|asked| asked.contains("/table/list/")).count();
     // The lists before its own number: the first, and that of job 1's table.
     warehouse.suffers(Fault::NewerVersion(lists + 2));
-    mirror(&warehouse, &braze).exits(75).says(&["taken over by a newer run"]);
+    mirror(&warehouse, &braze).exits(75).says(&["a newer run of the same cohort has taken over"]);
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-2"]);
 }
 
@@ -191,15 +191,13 @@ fn check_tries_the_account_and_says_how_far_the_state_is() {
     let (warehouse, braze) = started();
     let states = warehouse.states();
     warehouse.mirrors(Run::check()).to(&braze).exits(0).prints(&[
-        "the table marketing.gold has 2 columns, of which are read: user_ids, email",
+        "the table marketing.gold has 2 columns, of which these are read: user_ids, email",
         "relied on    ok: a domain_key that is issued twice names the first job",
     ]);
     let asking = warehouse.mirrors(Run::check()).to(&braze).arg("--status");
-    asking
-        .exits(0)
-        .prints(&["version 2 of its state: no run is at work", "identifiers wanted 3, still to be removed 0"]);
+    asking.exits(0).prints(&["version 2 of its state: no run is in progress", "identifiers: 3 wanted, 0 to remove"]);
     assert_eq!(warehouse.states(), states);
-    Run::check().to(&braze).arg("--status").rows("user_ids\n").exits(2).says(&["--status is for operation: mirror"]);
+    Run::check().to(&braze).arg("--status").rows("user_ids\n").exits(2).says(&["--status needs operation: mirror"]);
 }
 
 #[rstest]
@@ -227,6 +225,6 @@ fn few_known_members_stop_it_before_anything_is_changed() {
 #[test]
 fn a_sandbox_that_ends_with_the_run_is_nothing_to_mirror_to() {
     let warehouse = Warehouse::start();
-    warehouse.mirrors(Run::upload()).arg("--sandbox").exits(2).says(&["cannot be tried with --sandbox"]);
+    warehouse.mirrors(Run::upload()).arg("--sandbox").exits(2).says(&["does not work with --sandbox"]);
     assert_eq!(warehouse.jobs(), <[&str; 0]>::default());
 }

@@ -80,7 +80,7 @@ fn settings_outside_of_the_map_are_not_read_and_named_once() {
     let ignored = &run.output()["store_params"]["braze_cohort"]["last_upload"]["ignored_parameters"];
     assert_eq!(*ignored, json!(["operation", "cohort_id", "config"]));
     let warning =
-        "not read as settings, as they stand outside of the workflow's map braze_cohort: operation, cohort_id, config";
+        "ignored, because settings are read only from the workflow's map braze_cohort: operation, cohort_id, config";
     assert_eq!(run.stderr.matches(warning).count(), 1, "{run}");
     run.prints(&["ignored parameters        operation, cohort_id, config"]).hides(&["cohort_nmae"]);
     assert_eq!(braze.cohort("vip").unwrap().members, 1);
@@ -94,9 +94,7 @@ fn where_settings_are_missing_those_outside_of_the_map_are_said_to_belong_into_i
     let message = run.output()["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.starts_with("missing settings: cohort_id, operation, endpoint, input."), "{message}");
     assert!(
-        message.ends_with(
-            "the map braze_cohort: of the task; not read is what stands outside of it: cohort_id, operation, config"
-        ),
+        message.ends_with("the map braze_cohort: of the task; these are outside of it: cohort_id, operation, config"),
         "{message}"
     );
 }
@@ -115,11 +113,11 @@ fn templates_of_the_file_are_filled_in_from_the_parameters() {
 }
 
 #[rstest]
-#[case::in_the_map(json!({"braze_cohort": {"cohort_name": "gold_${day}"}}), &["braze_cohort: cohort_name holds ${...}", "the config file"])]
-#[case::in_a_list(json!({"braze_cohort": {"aliases": ["a", "${b}"]}}), &["braze_cohort: aliases holds ${...}"])]
+#[case::in_the_map(json!({"braze_cohort": {"cohort_name": "gold_${day}"}}), &["braze_cohort: cohort_name contains ${...}", "the config file"])]
+#[case::in_a_list(json!({"braze_cohort": {"aliases": ["a", "${b}"]}}), &["braze_cohort: aliases contains ${...}"])]
 #[case::in_the_config_path(json!({"braze_cohort": {"config": "${name}.yml"}}), &["braze_cohort: config", "${...}"])]
-#[case::in_a_flat_name(json!({"braze_cohort.cohort_name": "${day}"}), &["parameters: cohort_name holds ${...}"])]
-#[case::in_what_fills_the_file(json!({"braze_cohort": {"config": "cohort.yml"}, "name": "${day}"}), &["cohort.yml, line 1: cohort_name holds ${...}"])]
+#[case::in_a_flat_name(json!({"braze_cohort.cohort_name": "${day}"}), &["parameters: cohort_name contains ${...}"])]
+#[case::in_what_fills_the_file(json!({"braze_cohort": {"config": "cohort.yml"}, "name": "${day}"}), &["cohort.yml, line 1: cohort_name contains ${...}"])]
 fn what_is_not_filled_in_is_refused(#[case] parameters: Value, #[case] words: &[&str]) {
     let braze = braze();
     let mut parameters = parameters;

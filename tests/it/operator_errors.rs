@@ -38,7 +38,7 @@ fn a_wrong_setting_is_the_tasks_error(#[case] change: (&str, Value), #[case] wor
 #[test]
 fn a_map_that_is_none_is_the_tasks_error() {
     let run = Run::workflow(&json!({"braze_cohort": "vip"})).exits(2);
-    assert!(error(&run).contains("braze_cohort has to be a map"));
+    assert!(error(&run).contains("braze_cohort must be a map"));
 }
 
 #[rstest]

@@ -31,7 +31,7 @@ fn what_is_no_regular_file_is_refused_and_stays(#[values("pipe", "link")] path: 
     assert!(Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
     symlink("pipe", folder.path().join("link")).unwrap();
     let run = Run::upload().inside(folder).to(&braze).set("failed_file", path).rows(user_ids(1)).exits(73);
-    let run = run.says(&["failed_file", path, "no regular file"]);
+    let run = run.says(&["failed_file", path, "not a regular file"]);
     assert!(fs::symlink_metadata(run.path().join("pipe")).unwrap().file_type().is_fifo());
     assert!(run.path().join("link").is_symlink());
     assert_eq!(names(run.path()), ["cohort.yml", "link", "members.csv", "pipe"]);
@@ -65,7 +65,7 @@ fn a_disk_that_is_full_for_the_failed_file_ends_the_run_and_leaves_the_earlier_o
         Run::upload().set("endpoint", server.endpoint()).set("thread_count", "2").set("failed_file", "failed.csv");
     let run = run.file("failed.csv", FAILED_BEFORE).rows(user_ids(30_000)).arg("--json");
     let run = run.in_shell(FULL_AFTER_ONE_BLOCK).exits(73);
-    let run = run.says(&["failed_file failed.csv", "File too large", "no further request was begun"]);
+    let run = run.says(&["failed_file failed.csv", "File too large", "No further request was sent"]);
     let with_members = server.seen().iter().filter(|seen| seen.has_members()).count() as u64;
     // Of 60; what flies when the file is full may end in any order.
     assert!(with_members <= 8, "{with_members} requests: it went on");
@@ -86,7 +86,7 @@ fn a_failed_file_that_cannot_be_put_in_its_place_is_told_though_something_else_e
         if seen.has_members() { Act::message("401 Unauthorized", "Invalid client secret") } else { Act::success() }
     });
     let run = Run::upload().set("endpoint", server.endpoint()).set("failed_file", failed.to_str().unwrap());
-    let run = run.rows(user_ids(10)).arg("--json").exits(4).says(&["not overwritten", "kept nowhere"]);
+    let run = run.rows(user_ids(10)).arg("--json").exits(4).says(&["not overwritten", "are not saved"]);
     run.account().has(&[("/delivered", 0), ("/undelivered", 10)]);
     assert_eq!(fs::read_to_string(&failed).unwrap(), "somebody's");
     assert_eq!(names(folder.path()), ["failed.csv"]);

@@ -164,8 +164,8 @@ fn a_proxy_that_refuses_ends_the_run(#[case] answer: &'static str, #[case] statu
 
 #[rstest]
 #[case::bad_gateway("HTTP/1.1 502 Bad Gateway\r\n\r\n", "answered 502")]
-#[case::closed("", "no usable answer")]
-#[case::garbage("SSH-2.0-OpenSSH\r\n", "no usable answer")]
+#[case::closed("", "answer to CONNECT is invalid")]
+#[case::garbage("SSH-2.0-OpenSSH\r\n", "answer to CONNECT is invalid")]
 fn a_proxy_in_trouble_is_asked_again(#[case] answer: &'static str, #[case] word: &str) {
     let proxy = Proxy::start(Way::Answer(answer));
     let outcome = hidden(upload().env("HTTPS_PROXY", &proxy.url()).rows(user_ids(3000)).exits(75));

@@ -122,5 +122,5 @@ fn a_long_message_that_repeats_identifiers_in_lower_case_costs_nothing_and_shows
     let run =
         Run::upload().set("endpoint", server.endpoint()).rows(format!("user_ids\n{}\n", rows.join("\n"))).exits(0);
     assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
-    run.says(&["is halved: status 400: [identifier], [identifier]"]).hides(&["zoe-zqx", "Zoe-zqx", "@example.com"]);
+    run.says(&["is split: status 400: [identifier], [identifier]"]).hides(&["zoe-zqx", "Zoe-zqx", "@example.com"]);
 }

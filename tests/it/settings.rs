@@ -38,7 +38,7 @@ fn a_value_that_was_filled_in_is_no_yaml_and_no_template() {
     let run = || Run::upload().to(&braze).set("cohort_name", "${name}").rows(user_ids(1));
     run().env("name", "a: [b] $c # d").exits(0);
     assert_eq!(braze.cohort("vip").unwrap().name.as_deref(), Some("a: [b] $c # d"));
-    run().env("name", "gold_${day}").exits(2).says(&["cohort_name", "cohort.yml, line 5", "holds ${...}"]);
+    run().env("name", "gold_${day}").exits(2).says(&["cohort_name", "cohort.yml, line 5", "contains ${...}"]);
     assert_eq!(braze.cohort("vip").unwrap().name.as_deref(), Some("a: [b] $c # d"));
 }
 

@@ -97,7 +97,7 @@ fn the_job_is_named_and_one_that_went_into_another_cohort_is_warned_of(#[case] c
     let run = Run::operator(&settings).env("TD_API_KEY", TD_KEY).env("TD_API_SERVER", td.endpoint()).exits(0);
     let run =
         run.says(&["job 4711 (database marketing, issued 2026-11-25 23:00:01 UTC, rows 10): SELECT id AS user_ids"]);
-    assert_eq!(run.stderr.contains("to the cohort silver already"), is_warned, "{run}");
+    assert_eq!(run.stderr.contains("to the cohort silver: is the job_id right?"), is_warned, "{run}");
     let report = &run.output()["store_params"]["braze_cohort"]["last_upload"]["job"];
     assert_eq!((&report["database"], &report["rows"]), (&json!("marketing"), &json!(10)));
     assert_eq!(report["query"].as_str().unwrap().chars().count(), 80);
@@ -107,7 +107,7 @@ fn the_job_is_named_and_one_that_went_into_another_cohort_is_warned_of(#[case] c
 #[rstest]
 #[case::failed("200 OK", "error", 3, "status 'error'")]
 #[case::killed("200 OK", "killed", 3, "status 'killed'")]
-#[case::unknown("404 Not Found", "", 3, "knows no job 4711")]
+#[case::unknown("404 Not Found", "", 3, "has no job 4711")]
 #[case::forbidden("403 Forbidden", "", 4, "TD_API_KEY")]
 #[case::refused("400 Bad Request", "", 5, "said by TD")]
 fn a_job_without_a_result_ends_the_run_with_an_account_before_braze_is_asked(
@@ -138,7 +138,7 @@ fn what_is_not_treasure_data_ends_the_run(#[case] reply: Reply, #[case] words: &
     let Reply::Bytes(bytes) = reply else { unreachable!() };
     let td = Td::start(move |_| Reply::Bytes(bytes.clone()));
     let braze = braze();
-    td.feeds(Run::upload().to(&braze)).exits(5).says(&["this is not Treasure Data", words]);
+    td.feeds(Run::upload().to(&braze)).exits(5).says(&["is not Treasure Data's", words]);
     assert_eq!(td.asked().len(), 1);
     assert_untouched(&braze);
 }
@@ -172,7 +172,7 @@ fn a_key_on_the_command_line_is_refused_and_not_repeated() {
 #[rstest]
 #[case(None, "missing or empty")]
 #[case(Some(""), "missing or empty")]
-#[case(Some("${secret:td.apikey}"), "still holds")]
+#[case(Some("${secret:td.apikey}"), "still contains")]
 #[case(Some("1/hush-\nhush"), "line break")]
 fn a_key_that_cannot_be_one_is_named_before_any_request(#[case] value: Option<&str>, #[case] words: &str) {
     let (td, braze) = (Td::with_rows(3), braze());
@@ -186,7 +186,7 @@ fn a_key_that_cannot_be_one_is_named_before_any_request(#[case] value: Option<&s
 
 #[rstest]
 #[case::a_key_of_its_own("td_api_key", "1/hush-hush-hush", &["environment"])]
-#[case::as_the_job("job_id", TD_KEY, &["holds a credential"])]
+#[case::as_the_job("job_id", TD_KEY, &["contains a credential"])]
 fn a_key_in_yaml_is_refused_and_not_repeated(#[case] key: &str, #[case] value: &str, #[case] words: &[&str]) {
     let (td, braze) = (Td::with_rows(3), braze());
     td.feeds(Run::upload().to(&braze)).set(key, value).exits(2).says(words).hides(&["hush-hush-hush"]);
@@ -197,7 +197,7 @@ fn a_key_in_yaml_is_refused_and_not_repeated(#[case] key: &str, #[case] value: &
 #[case::path("https://api.treasuredata.com/v3", &["path or a query"])]
 #[case::plain_http("http://api.treasuredata.com", &["https"])]
 #[case::foreign("https://api.treasuredata.com.evil.example", &["allow_endpoint: api.treasuredata.com.evil.example"])]
-#[case::user("https://me:hush-hush@api.treasuredata.com", &["user information"])]
+#[case::user("https://me:hush-hush@api.treasuredata.com", &["a user name"])]
 #[case::no_address("eu01", &["https://api.treasuredata.com"])]
 fn a_server_that_is_not_treasure_datas_is_refused(#[case] server: &str, #[case] words: &[&str]) {
     let (td, braze) = (Td::with_rows(3), braze());
@@ -233,7 +233,7 @@ fn a_download_that_breaks_three_times_is_brought_to_its_end() {
     let quarter = size / 4;
     run.says(
         &[3, 2, 1]
-            .map(|left| format!("the download broke at byte {}", size - left * quarter))
+            .map(|left| format!("the download broke off at byte {}", size - left * quarter))
             .each_ref()
             .map(String::as_str),
     );
@@ -265,7 +265,7 @@ fn a_result_that_was_cut_before_it_was_sent_cannot_be_used() {
     let braze = braze();
     let run = td.feeds(Run::upload().to(&braze)).arg("--json").exits(3);
     assert_eq!(run.account().0["input_read_to_end"], false);
-    run.says(&["job 4711", "the gzip data ends in the middle"]);
+    run.says(&["job 4711", "the gzip data is cut off"]);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn more_rows_announced_than_there_are_end_the_run() {
     let bytes = gzip(&user_ids(10));
     let td = Td::with_result(success(11), move |_| Reply::whole(&bytes));
     let braze = braze();
-    td.feeds(Run::upload().to(&braze)).exits(3).says(&["job 4711 has 10 rows", "says 11", "num_records"]);
+    td.feeds(Run::upload().to(&braze)).exits(3).says(&["job 4711 has 10 rows instead of 11"]);
 }
 
 #[rstest]
@@ -293,7 +293,7 @@ fn expected_rows_that_the_job_does_not_have_end_the_run_before_the_download() {
     td.feeds(Run::upload().to(&braze))
         .set("expected_rows", "11")
         .exits(3)
-        .says(&["has 10 rows", "expected_rows says 11"]);
+        .says(&["has 10 rows instead of 11 (expected_rows"]);
     assert!(td.downloads().is_empty());
     assert_untouched(&braze);
 }
@@ -417,14 +417,14 @@ fn a_check_shows_the_job_and_downloads_nothing() {
     let (td, braze) = (Td::with_rows(3), braze());
     let run = td.feeds(Run::check().to(&braze)).exits(0);
     run.prints(&[
-        "input        ok: job 4711 (success, rows: 3) has 1 columns, of which identifiers: user_ids",
+        "input        ok: job 4711 (success, rows: 3) has 1 columns, identifiers: user_ids",
         "credentials  ok",
     ]);
     assert!(td.downloads().is_empty());
 }
 
 #[rstest]
-#[case("running", 0, "job 4711 is running; an upload waits for it to end")]
+#[case("running", 0, "job 4711 is running; an upload waits until it has ended")]
 #[case("error", 3, "input        FAILED")]
 fn a_check_says_how_far_a_job_is(#[case] status: &'static str, #[case] code: i32, #[case] words: &str) {
     let td = Td::start(move |_| Reply::json(&job(status, &Value::Null)));
@@ -489,11 +489,11 @@ fn a_result_that_removes_and_adds_is_fetched_once_and_read_twice() {
 }
 
 #[rstest]
-#[case::both("input", "members.csv", "input is set beside job_id")]
-#[case::columns("columns", "user_ids", "columns is set beside job_id")]
-#[case::format("format", "msgpack", "format is set beside job_id")]
-#[case::no_number("job_id", "12x", "has to be the number of a job")]
-#[case::negative("job_id", "-12", "has to be the number of a job")]
+#[case::both("input", "members.csv", "input is set together with job_id")]
+#[case::columns("columns", "user_ids", "columns is set together with job_id")]
+#[case::format("format", "msgpack", "format is set together with job_id")]
+#[case::no_number("job_id", "12x", "must be the number of a job")]
+#[case::negative("job_id", "-12", "must be the number of a job")]
 #[case::a_list("job_id", "[1]", "not a list")]
 fn what_does_not_go_with_a_job_is_a_wrong_setting(#[case] key: &str, #[case] value: &str, #[case] words: &str) {
     let (td, braze) = (Td::with_rows(3), braze());

@@ -64,14 +64,14 @@ pub fn status(context: &mut RunContext, options: &Options) -> Result<(String, Va
     let time = i64::try_from(committed).ok().filter(|_| committed > 0);
     let time = time.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).map(|time| time.to_string());
     let at_work = if is_at_work {
-        "a run is at work, or did not get to its end: the next one goes on"
+        "a run is in progress or did not finish; the next one continues"
     } else {
-        "no run is at work"
+        "no run is in progress"
     };
     let said = format!(
-        "the cohort {cohort_id}, version {version} of its state: {at_work}; changes were committed last at {}; identifiers wanted {wanted}, still to \
-         be removed {to_remove}, wanted and not known to be there {to_add}",
-        time.as_deref().unwrap_or("no time")
+        "the cohort {cohort_id}, version {version} of its state: {at_work}; last commit {}; identifiers: {wanted} wanted, {to_remove} to remove, \
+         {to_add} to add",
+        time.as_deref().unwrap_or("never")
     );
     let json = json!({
         "cohort_id": cohort_id, "version": version, "at_work": is_at_work, "committed": time, "wanted": wanted, "to_remove": to_remove,

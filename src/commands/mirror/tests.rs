@@ -268,6 +268,6 @@ fn a_run_that_is_taken_over_sends_nobody_and_ends_with_75() {
     memory.overtaken_at = Some(2);
     let (outcome, _) = braze.run(&mut memory, ChangeLimits::default());
     assert_eq!(outcome.exit.code(), 75);
-    assert!(outcome.problem().unwrap().contains("taken over by a newer run"));
+    assert!(outcome.problem().unwrap().contains("has taken over"));
     assert!(braze.cohort().is_none_or(|cohort| cohort.members == 0));
 }

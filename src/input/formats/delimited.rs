@@ -1,7 +1,7 @@
 //! Values separated by commas, as Digdag's `td>` writes them with `download_file` and as people write them by hand, or by
 //! tabs.
 //!
-//! What an exact account needs beyond the cells: in a result of one column an empty line is a row (a NULL), and no cell or
+//! What exact counts need beyond the cells: in a result of one column an empty line is a row (a NULL), and no cell or
 //! row can take more memory than [`MAX_ROW_BYTES`].
 
 use std::io::{self, Read};
@@ -313,16 +313,16 @@ mod tests {
     #[case::utf16(b"\xff\xfea\0", "UTF-16")]
     #[case::utf16_without_mark(b"a\0b\0", "UTF-16")]
     #[case::gzip(b"\x1f\x8b\x08\0", "gzip")]
-    #[case::quote_without_end(b"a\r\n1\r\n\"2\r\n3\r\n", "line 3 never ends")]
-    #[case::quote_at_the_very_end(b"a\r\n1\r\n\"", "line 3 never ends")]
-    #[case::quote_without_end_in_the_header(b"\"a\r\n1\r\n", "line 1 never ends")]
-    #[case::text_behind_a_quote(b"a\r\n\"1\"2\r\n", "begins in line 2 breaks in line 2")]
-    #[case::space_behind_a_quote(b"a,b\r\n\"1\" ,2\r\n", "begins in line 2 breaks in line 2")]
-    #[case::two_lone_quotes(b"a,b\r\n\"1,2\r\n3,4\r\n\"5,6\r\n", "begins in line 2 breaks in line 4")]
-    #[case::three_lone_quotes(b"a,b\n1,\"2\n3,\"4\n5,\"6\n7,8\n", "begins in line 2 breaks in line 3")]
-    #[case::three_lone_quotes_of_which_two_meet(b"a,b\n\"1,2\n\",4\n5,\"6\n7,8\n", "line 4 never ends")]
-    #[case::two_lone_quotes_in_the_header(b"\"a,b\n\"1,2\n", "begins in line 1 breaks in line 2")]
-    #[case::text_behind_a_doubled_quote(b"a\n\"\"\"1\"2\n", "begins in line 2 breaks in line 2")]
+    #[case::quote_without_end(b"a\r\n1\r\n\"2\r\n3\r\n", "line 3 has no end")]
+    #[case::quote_at_the_very_end(b"a\r\n1\r\n\"", "line 3 has no end")]
+    #[case::quote_without_end_in_the_header(b"\"a\r\n1\r\n", "line 1 has no end")]
+    #[case::text_behind_a_quote(b"a\r\n\"1\"2\r\n", "begins in line 2 is invalid in line 2")]
+    #[case::space_behind_a_quote(b"a,b\r\n\"1\" ,2\r\n", "begins in line 2 is invalid in line 2")]
+    #[case::two_lone_quotes(b"a,b\r\n\"1,2\r\n3,4\r\n\"5,6\r\n", "begins in line 2 is invalid in line 4")]
+    #[case::three_lone_quotes(b"a,b\n1,\"2\n3,\"4\n5,\"6\n7,8\n", "begins in line 2 is invalid in line 3")]
+    #[case::three_lone_quotes_of_which_two_meet(b"a,b\n\"1,2\n\",4\n5,\"6\n7,8\n", "line 4 has no end")]
+    #[case::two_lone_quotes_in_the_header(b"\"a,b\n\"1,2\n", "begins in line 1 is invalid in line 2")]
+    #[case::text_behind_a_doubled_quote(b"a\n\"\"\"1\"2\n", "begins in line 2 is invalid in line 2")]
     fn refuses(#[case] text: &[u8], #[case] message: &str) {
         for step in [1, 1000] {
             let error = rows(text, step).unwrap_err().to_string();

@@ -35,8 +35,8 @@ pub enum RowsError {
     },
     /// No byte at all, or line breaks only.
     #[error(
-        "it is empty, without even a header line: was the query's result written at all? \
-         (td> with download_file writes a header even for no rows)"
+        "it is empty and has no header line: was the query's result written? (td> with download_file writes a header even \
+         without rows)"
     )]
     Empty,
     /// A header of more columns, or longer, than any row may be.
@@ -46,18 +46,18 @@ pub enum RowsError {
     #[error("it is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")]
     Utf16,
     /// A compressed file of a kind that is not read here.
-    #[error("it is compressed with {kind}: unpack it first, or use gzip")]
+    #[error("it is compressed with {kind}, which is not supported: unpack it, or use gzip")]
     Compressed {
         /// What it is compressed with.
         kind: &'static str,
     },
     /// Several files in one.
-    #[error("it is a tar archive: unpack it first, and name its files, or a pattern, as input")]
+    #[error("it is a tar archive: unpack it, and set input to its files or a pattern")]
     Tar,
     /// A quote that never ends; everything behind it is one cell.
     #[error(
-        "the quoted cell in the record that begins in line {line} never ends: \
-         the file is cut off, or a quote in it is not doubled. Nothing of that record was sent"
+        "the quoted cell in the record that begins in line {line} has no end: the file is cut off, or a quote in it is not \
+         doubled. Nothing of that record was sent"
     )]
     UnterminatedQuote {
         /// Line in which the record begins.
@@ -65,20 +65,20 @@ pub enum RowsError {
     },
     /// A cell of TSV that may go on in the next line.
     #[error(
-        "line {line} has too few cells, and its last one begins with a quote that does not end there: if cells may have several \
-         lines, set quotes: standard; if quotes are plain text, quotes: none. Nothing of that line was sent"
+        "line {line} has too few cells, and its last cell begins with a quote that is not closed: if cells may span several \
+         lines, set quotes: standard; if quotes are plain text, set quotes: none. Nothing of that line was sent"
     )]
     OpenQuoteOnALine {
         /// The line.
         line: u64,
     },
     /// The setting is for TSV.
-    #[error("it is csv, in which quotes always mean the same: the setting quotes is for tsv, leave it out")]
+    #[error("it is csv, and the setting quotes is only for tsv: leave quotes out")]
     QuotesOfCsv,
     /// More text where a cell ended.
     #[error(
-        "the record that begins in line {line} breaks in line {broken}, where text stands behind a closing quote: a cell that \
-         begins with a quote has to end with one, and quotes in it have to be doubled. Nothing of that record was sent"
+        "the record that begins in line {line} is invalid in line {broken}: text follows a closing quote. A cell that begins \
+         with a quote must end with one, and quotes in it must be doubled. Nothing of that record was sent"
     )]
     TextBehindQuote {
         /// Line in which the record begins.
@@ -86,10 +86,10 @@ pub enum RowsError {
         /// Line in which the text stands.
         broken: u64,
     },
-    /// A format without header, and nobody said what the columns are.
+    /// A format without header, and `columns` is not set.
     #[error(
-        "it is {format}, which does not say what its columns are called: set columns to their names, in the order of the \
-         query's SELECT, such as columns: [user_ids, email]"
+        "it is {format}, which has no column names: set columns to the names in the order of the query's SELECT, such as \
+         columns: [user_ids, email]"
     )]
     NoColumns {
         /// As it was recognised.
@@ -97,13 +97,13 @@ pub enum RowsError {
     },
     /// The first row is what `columns` says.
     #[error(
-        "its first row is a header with the names that columns says, and would be sent: leave columns out, or the header \
-         where the format needs columns"
+        "its first row is a header with the names in columns, and would be sent as members: leave columns out, or the header \
+         if the format needs columns"
     )]
     HeaderBesideColumns,
     /// The first row does not fit `columns`.
     #[error(
-        "its first row has {found} cells where columns names {named}: name every column, in the order of the query's SELECT"
+        "its first row has {found} cells, but columns has {named} names: name every column, in the order of the query's SELECT"
     )]
     ColumnCount {
         /// So many cells.
@@ -113,23 +113,23 @@ pub enum RowsError {
     },
     /// JSON that is spread over lines, or a list of objects.
     #[error(
-        "it is one JSON document, not an object a line: write it with jq -c '.[]' FILE (an array of objects) or \
+        "it is one JSON document, not one object per line: convert it with jq -c '.[]' FILE (an array of objects) or \
          jq -c . FILE (objects over several lines)"
     )]
     JsonDocument,
     /// JSON whose rows are arrays.
     #[error(
-        "it is JSON with an array a row, which does not say what its columns are called: write an object a line, or let \
-         Treasure Data write the result as csv or msgpack"
+        "it has one JSON array per line, without column names: write one object per line, or let Treasure Data write \
+         the result as csv or msgpack"
     )]
     JsonArrays,
     /// JSON lines that are joined by commas.
     #[error(
-        "its first line is a JSON object with a comma behind it: write an object a line, without commas between them"
+        "its first line is a JSON object followed by a comma: write one object per line, without commas between them"
     )]
     JsonCommas,
     /// Not one line is an object.
-    #[error("none of the first {lines} lines is a JSON object: look at the file, or set format")]
+    #[error("none of the first {lines} lines is a JSON object: check the file, or set format")]
     NoObject {
         /// So many were read.
         lines: usize,
@@ -144,8 +144,7 @@ pub enum RowsError {
     },
     /// What stands where a row should begin is none.
     #[error(
-        "row {row} is no MessagePack array, or holds a byte that MessagePack does not know; where the next row begins cannot be \
-         told. Nothing of that row was sent"
+        "row {row} is not a valid MessagePack array: the file is damaged, fetch or write it again. Nothing of that row was sent"
     )]
     NoMsgpack {
         /// From 1.
@@ -171,11 +170,11 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Every fault, in the order of the account.
+    /// Every fault, in the order of the report.
     pub const ALL: [Self; 6] =
         [Self::CellCount, Self::TooLong, Self::NotJson, Self::NotARow, Self::DuplicateKey, Self::Operation];
 
-    /// The fault's key in the account.
+    /// The fault's key in the report.
     pub fn key(self) -> &'static str {
         match self {
             Self::CellCount => "cell_count",

@@ -1,4 +1,4 @@
-//! Rows into batches, with an exact account of each row and each cell.
+//! Rows into batches, with exact counts of every row and cell.
 
 use std::mem;
 use std::sync::Arc;
@@ -153,7 +153,7 @@ impl Reader {
         self.source.format
     }
 
-    /// Reads to the end. Each full batch goes to `take`, which says whether more is wanted; the account goes to `publish`
+    /// Reads to the end. Each full batch goes to `take`, which says whether more is wanted; the counts go to `publish`
     /// before a batch does, so that nothing is delivered that was not counted as read; what it returns is kept until the batches that
     /// it counts are handed over. What was read and is not wanted any
     /// more, or may not be sent after an error, goes to `leave`.
@@ -286,7 +286,7 @@ impl Reader {
     fn note_ignored(&mut self, near: &[NearMiss], what: &str, way_out: &str) {
         let is_new = |miss| !self.counter.counts.ignored_columns.contains(miss);
         if !self.pass.is_quiet() && near.iter().any(is_new) {
-            warn!("ignored {what}: {}; if one is meant, {way_out}", listed(near));
+            warn!("ignored {what}: {}; to use one, {way_out}", listed(near));
         }
         if self.pass.is_first() {
             self.counter.counts.add_ignored_columns(near);
@@ -312,8 +312,9 @@ impl Reader {
         let (rejected, rows_read) = (self.counter.counts.rejections(), self.counter.counts.rows_seen);
         if self.limits.max_rejected.is_passed(rejected, rows_read) {
             self.check_operations()?;
-            let (name, reasons) = (self.name().to_owned(), self.counter.counts.reasons());
-            return Err(InputError::TooManyRejected { name, rejected, rows_read, reasons });
+            let (name, limit) = (self.name().to_owned(), self.limits.max_rejected);
+            let reasons = self.counter.counts.reasons();
+            return Err(InputError::TooManyRejected { name, rejected, rows_read, limit, reasons });
         }
         Ok(())
     }
@@ -352,12 +353,12 @@ impl Reader {
         Ok(())
     }
 
-    /// What nobody can know for sure, and what only shows when all objects were read.
+    /// What is only suspected, and what only shows after all objects were read.
     fn warn_at_end(&self) {
         let InputCounts { over_lines, ignored_columns, .. } = &self.counter.counts;
         if over_lines.rows > 0 {
             warn!(
-                "{} rows have more than one line; the longest begins in line {} and has {} lines. Where that is not meant, a cell begins \
+                "{} rows span several lines; the longest begins in line {} and has {} lines. If that is not intended, a cell begins \
                  with a quote that is not doubled",
                 over_lines.rows, over_lines.longest_at, over_lines.longest
             );
@@ -368,7 +369,7 @@ impl Reader {
         if !missing.is_empty() {
             let near = ignored_columns.iter().find(|miss| missing.contains(&miss.wanted.as_str()));
             let near = near.map_or_else(String::new, |miss| format!("; there is {:?}", miss.seen));
-            warn!("no object has the key {}, which the settings name{near}", missing.join(", "));
+            warn!("no object has the key {}, which the settings use{near}", missing.join(", "));
         }
     }
 }

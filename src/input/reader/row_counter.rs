@@ -1,4 +1,4 @@
-//! The exact account of each row and each cell.
+//! Exact counts of every row and cell.
 
 use log::warn;
 
@@ -221,7 +221,7 @@ impl RowCounter {
         }
     }
 
-    /// A word is kept if it can hardly be somebody's identifier.
+    /// A word is kept if it is unlikely to be an identifier.
     fn count_unknown(&mut self, row: Row<'_>, layout: &Layout) {
         self.unknown_operations += 1;
         let cell = row.cell(layout.operation.unwrap_or_default());
@@ -246,14 +246,14 @@ impl RowCounter {
         let count = self.counts.count_malformed(fault);
         self.tell_first(count, row, layout, || {
             let problem = match fault {
-                Fault::CellCount => format!("it has {} cells where there are {} columns", row.len(), layout.width),
-                Fault::TooLong => "it has too many or too long cells".to_owned(),
+                Fault::CellCount => format!("it has {} cells for {} columns", row.len(), layout.width),
+                Fault::TooLong => "it has too many cells, or too long ones".to_owned(),
                 Fault::NotJson => "it is not JSON".to_owned(),
-                Fault::NotARow => "it is JSON, but no object".to_owned(),
-                Fault::DuplicateKey => "the key of an identifier is there twice".to_owned(),
-                Fault::Operation => "its operation is neither add nor remove (or delete)".to_owned(),
+                Fault::NotARow => "it is JSON, but not an object".to_owned(),
+                Fault::DuplicateKey => "an identifier's key occurs twice".to_owned(),
+                Fault::Operation => "its operation is not add, remove or delete".to_owned(),
             };
-            format!("rejected, as {problem} (further ones are only counted)")
+            format!("rejected: {problem} (further ones are only counted)")
         });
     }
 
@@ -273,7 +273,7 @@ impl RowCounter {
     fn count_invisible(&mut self, row: Row<'_>, layout: &Layout) {
         self.counts.cells_with_invisible_characters += 1;
         self.tell_first(self.counts.cells_with_invisible_characters, row, layout, || {
-            "an identifier holds an invisible character and is sent so; Braze will hardly know it (further ones are only counted)"
+            "an identifier contains an invisible character and is sent as it is; Braze is unlikely to know it (further ones are only counted)"
                 .to_owned()
         });
     }
@@ -292,7 +292,7 @@ impl RowCounter {
     fn count_padded_cell(&mut self, row: Row<'_>, layout: &Layout) {
         self.counts.cells_with_outer_space += 1;
         self.tell_first(self.counts.cells_with_outer_space, row, layout, || {
-            "an identifier begins or ends with a space and is sent so; Braze will hardly know it (further ones are only counted)"
+            "an identifier begins or ends with a space and is sent as it is; Braze is unlikely to know it (further ones are only counted)"
                 .to_owned()
         });
     }

@@ -17,7 +17,7 @@ const MAGIC: [u8; 2] = [0x1f, 0x8b];
 #[derive(Debug, Error)]
 pub enum CompressionError {
     /// They end before they should.
-    #[error("the gzip data ends in the middle: the file is cut off, fetch or write it again")]
+    #[error("the gzip data is cut off: fetch or write the file again")]
     CutOff,
     /// They are not what they should be.
     #[error("the gzip data is damaged ({problem}): fetch or write the file again")]
@@ -26,7 +26,7 @@ pub enum CompressionError {
         problem: String,
     },
     /// Something else stands behind them.
-    #[error("behind the gzip data stands something that is none: fetch or write the file again")]
+    #[error("trailing garbage after the gzip data: fetch or write the file again")]
     Garbage,
 }
 
@@ -174,8 +174,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case::gzip_garbage(&[gzip(b"abc"), b"x".to_vec()].concat(), "behind the gzip data")]
-    #[case::gzip_garbage_behind_padding(&[gzip(b"abc"), b"\0\0x".to_vec()].concat(), "behind the gzip data")]
+    #[case::gzip_garbage(&[gzip(b"abc"), b"x".to_vec()].concat(), "after the gzip data")]
+    #[case::gzip_garbage_behind_padding(&[gzip(b"abc"), b"\0\0x".to_vec()].concat(), "after the gzip data")]
     #[case::gzip_checksum(&changed(gzip(b"abc"), -5), "the gzip data is damaged")]
     #[case::gzip_length(&changed(gzip(b"abc"), -1), "the gzip data is damaged")]
     fn tells_what_is_wrong(#[case] bytes: &[u8], #[case] message: &str) {
@@ -201,7 +201,7 @@ mod tests {
             let length = 4 + ((whole.len() - 4) as f64 * part) as usize;
             prop_assert_eq!(unpacked(&whole, 1000), Ok(content));
             let error = unpacked(&whole[..length], 1000).unwrap_err();
-            prop_assert!(error.contains("ends in the middle"), "{}", error);
+            prop_assert!(error.contains("is cut off"), "{}", error);
         }
     }
 }

@@ -152,7 +152,7 @@ mod tests {
     #[rstest]
     #[case::no_match(&["c-*.csv"], "c-*.csv matches no file")]
     #[case::directories_only(&["b-3*"], "matches no file")]
-    #[case::no_pattern(&["c-[.csv"], "no pattern either")]
+    #[case::no_pattern(&["c-[.csv"], "a valid pattern")]
     #[case::overlap(&["b-1.csv", "b-*.csv"], "named twice")]
     fn what_names_no_file_or_one_twice_is_an_error(#[case] written: &[&str], #[case] message: &str) {
         let error = resolved(written).unwrap_err();

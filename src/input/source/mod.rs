@@ -74,7 +74,7 @@ impl fmt::Display for Input {
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// There is no such file.
-    #[error("{} is not there (paths are relative to the working directory, here {})", .path.display(), .directory.display())]
+    #[error("{} does not exist (paths are relative to the working directory, here {})", .path.display(), .directory.display())]
     NotFound {
         /// As it was written.
         path: PathBuf,
@@ -93,7 +93,7 @@ pub enum SourceError {
     },
     /// A pattern that is none.
     #[error(
-        "{pattern} is not there, and is no pattern either ({problem}): write one such as part-*.csv, or the path of a file"
+        "{pattern} is neither a file nor a valid pattern ({problem}): use one such as part-*.csv, or the path of a file"
     )]
     Pattern {
         /// As it was written.
@@ -102,7 +102,7 @@ pub enum SourceError {
         problem: &'static str,
     },
     /// A file would be read twice.
-    #[error("{} is named twice, by two entries of input, or by a pattern and an entry: leave one of them out", .path.display())]
+    #[error("{} is named twice, by two entries or patterns of input: remove one of them", .path.display())]
     Twice {
         /// As it was found.
         path: PathBuf,
@@ -117,11 +117,11 @@ pub enum SourceError {
     },
     /// What can be read only once cannot be kept for the later passes.
     #[error(
-        "cannot be kept for its second pass, as no temporary file can be made ({0}): set TMPDIR to a folder with room"
+        "cannot be kept for its second pass, because no temporary file can be created ({0}): set TMPDIR to a folder with free space"
     )]
     Spool(io::Error),
     /// It became another file, or another content, under our eyes.
-    #[error("{} was modified while it was read: let the task that writes it end first", .path.display())]
+    #[error("{} was modified while it was read: wait for the task that writes it, then run it again", .path.display())]
     Modified {
         /// As it was written.
         path: PathBuf,

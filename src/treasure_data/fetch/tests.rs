@@ -147,7 +147,7 @@ fn a_part_that_nobody_asked_for_is_no_result() {
 fn a_download_that_breaks_ten_times_is_given_up() {
     let ran = fetch(vec![show("success"), Reply::Broken(200, HeaderMap::new(), b"abc".to_vec())]);
     let Some(Stop::Job(error @ JobError::Broken { .. })) = ran.stop else { panic!("{:?}", ran.stop) };
-    assert!(error.to_string().contains("failed 10 times (last: the download broke at byte 3"), "{error}");
+    assert!(error.to_string().contains("failed 10 times (last: the download broke off at byte 3"), "{error}");
     assert_eq!(ran.asked.len(), 1 + 10);
 }
 
@@ -195,7 +195,7 @@ fn what_nobody_can_understand_is_asked_for_three_times(#[case] bytes: Vec<u8>) {
     let ran = fetch(vec![Reply::Answer(200, HeaderMap::new(), bytes)]);
     let Some(Stop::Job(error @ JobError::NotTreasureData { .. })) = ran.stop else { panic!("{:?}", ran.stop) };
     assert_eq!(ran.asked.len(), 3);
-    assert!(error.to_string().contains("this is not Treasure Data"), "{error}");
+    assert!(error.to_string().contains("is not Treasure Data's"), "{error}");
 }
 
 #[rstest]

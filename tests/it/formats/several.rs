@@ -47,7 +47,7 @@ fn a_file_whose_name_looks_like_a_pattern_is_taken() {
 
 #[rstest]
 #[case::no_match("gone-*.csv", 3, &["gone-*.csv matches no file"])]
-#[case::not_there("[part-1.csv, gone.csv]", 3, &["gone.csv is not there"])]
+#[case::not_there("[part-1.csv, gone.csv]", 3, &["gone.csv does not exist"])]
 #[case::a_column_less("[part-1.csv, other.csv]", 3, &["other.csv", "'device_ids'", "part-1.csv"])]
 #[case::a_column_more("[other.csv, part-1.csv]", 3, &["part-1.csv", "'device_ids'", "other.csv"])]
 #[case::empty("[part-1.csv, empty.csv]", 3, &["empty.csv", "empty"])]
@@ -93,7 +93,7 @@ fn a_file_that_breaks_in_the_middle_is_named() {
     let whole = gzip(rows.as_bytes());
     let run = Run::upload().set("endpoint", "US-01").arg("--dry-run").set("input", "[a.csv, b.gz]");
     let run = run.file("a.csv", rows).file("b.gz", &whole[..whole.len() - 3]).arg("--json").exits(3);
-    run.says(&["b.gz", "the gzip data ends in the middle"]).account().has(&[("/rows_read", 4)]);
+    run.says(&["b.gz", "the gzip data is cut off"]).account().has(&[("/rows_read", 4)]);
 }
 
 #[rstest]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Section, denied, full, texts};
+use td_braze_cohort::input::MaxRejected;
 use td_braze_cohort::input::columns::HeaderError;
 use td_braze_cohort::input::error::InputError;
 use td_braze_cohort::input::formats::RowsError;
@@ -96,9 +97,18 @@ fn headers() -> Vec<HeaderError> {
 
 fn limits() -> Vec<InputError> {
     let reasons = || "cell_count 12, float 989".to_owned();
+    let rejected = |limit| InputError::TooManyRejected {
+        name: name(),
+        rejected: 1001,
+        rows_read: 20_000,
+        limit,
+        reasons: reasons(),
+    };
     vec![
         InputError::Nothing { name: "[]".into() },
-        InputError::TooManyRejected { name: name(), rejected: 1001, rows_read: 20_000, reasons: reasons() },
+        rejected(MaxRejected::Default),
+        rejected(MaxRejected::Percent(5)),
+        rejected(MaxRejected::Count(1000)),
         InputError::AllRejected { name: name(), rows_read: 500, reasons: reasons() },
         InputError::OperationRejected { name: name(), operation: Operation::Add, reasons: reasons() },
         InputError::UnknownOperations { name: name(), rows: 450, words: vec!["\"insert\"".into()] },

@@ -25,7 +25,7 @@ use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputError;
 use td_braze_cohort::matching::TooFew;
 use td_braze_cohort::members::operation::{Operation, Operations};
-use td_braze_cohort::mirror::limits::Exceeded;
+use td_braze_cohort::mirror::limits::{Exceeded, Limit, Limits};
 use td_braze_cohort::mirror::run::Conclusion;
 use td_braze_cohort::mirror::treasure_data::{Fact, MirrorError};
 use td_braze_cohort::report::Report;
@@ -130,7 +130,9 @@ fn answers() -> Vec<Stop> {
 
 fn mirrors() -> Vec<Stop> {
     let exceeded = |wanted, by_removals, by_additions| {
-        Conclusion::Exceeded(Exceeded { before: 5000, wanted, left: 1234, entered: 6789, by_removals, by_additions })
+        let limits = Limits { removals: Limit::Percent(5), ..Limits::default() };
+        let (before, left, entered) = (5000, 1234, 6789);
+        Conclusion::Exceeded(Exceeded { before, wanted, left, entered, by_removals, by_additions, limits })
     };
     let conclusions = [
         exceeded(10_555, true, true),
@@ -148,7 +150,7 @@ fn mirrors() -> Vec<Stop> {
         MirrorError::OtherKey { table: table("9aa4320c") },
         MirrorError::OtherKeys { tables: vec![table("9aa4320c"), table("11111111")] },
         MirrorError::JobFailed { id: "4711".to_owned(), status: "error", step: "the new state" },
-        MirrorError::Unexpected { said: "a count is no number".to_owned() },
+        MirrorError::Unexpected { said: "a count is not a number".to_owned() },
     ];
     let errors = errors.into_iter().chain(facts.map(|fact| MirrorError::Fact { fact }));
     conclusions.into_iter().map(Stop::Mirror).chain(errors.map(Stop::MirrorError)).chain(tables()).collect()
@@ -202,7 +204,7 @@ fn jobs() -> Vec<Stop> {
         Stop::Job(JobError::Broken {
             id: id(),
             failures: 10,
-            last: "the download broke at byte 70000 (the connection broke: end of file)".into(),
+            last: "the download broke off at byte 70000 (the connection broke: end of file)".into(),
         }),
         Stop::Job(JobError::GaveUp {
             server: "https://api.treasuredata.com".into(),
@@ -249,7 +251,7 @@ fn matches() -> Vec<Stop> {
         Stop::RestKey { said: "Invalid API key".into() },
         Stop::NoAnswer { said: "status 503".into() },
         too_few(false, "38 of the 74 unknown email exist in lower case: write LOWER(email) in the query"),
-        too_few(true, "Run match with --unknown to see which ones are unknown"),
+        too_few(true, "To see which ones are unknown, run match with --unknown"),
     ]
 }
 
@@ -278,6 +280,7 @@ fn incomplete() -> Vec<String> {
     let input = InputError::ExpectedRows { name: "members.csv".into(), found: 5000, expected: 6000 };
     vec![
         outcome(sent(3000, 1000), Exit::TryAgain, None),
+        outcome(sent(4000, 0), Exit::TryAgain, None),
         outcome(sent(4000, 1000), Exit::Refused, None),
         outcome(sent(5000, 0), Exit::Input, Some(Stop::Input(input))),
     ]

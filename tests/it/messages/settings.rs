@@ -155,7 +155,8 @@ fn values() -> Vec<String> {
         [(Key::CohortId, cohort_id), (Key::Operation, operation), (Key::Input, input), (Key::Mapping, mapping)].into();
     messages.push(Config::check(&layer, false).unwrap_err().to_string());
     // The same for each setting with a value, for one that holds a key.
-    let expected = "holds a credential: they come from the environment alone and do not belong into settings".into();
+    let expected =
+        "contains a credential: credentials must not appear in settings; they come from the environment alone".into();
     messages.push(ConfigError::Value { key: Key::Partner, origin: line(3), expected }.to_string());
     messages
 }
@@ -166,7 +167,7 @@ fn templates() -> impl Iterator<Item = TemplateError> {
         TemplateError::Unknown { name: name(), searched: "the workflow's parameters" },
         TemplateError::Unknown {
             name: "region".into(),
-            searched: "the environment (where sh> puts the workflow's parameters)",
+            searched: "the environment (sh> puts the workflow's parameters there)",
         },
         TemplateError::Credential { name: "BRAZE_CLIENT_SECRET".into() },
         TemplateError::DigdagSecret,
@@ -262,7 +263,7 @@ fn parameters() -> Vec<String> {
         ConfigError::Value {
             key: Key::Operation,
             origin: origin.clone(),
-            expected: "has to be 'add' or 'remove'".into(),
+            expected: "must be 'add' or 'remove'".into(),
         },
         ConfigError::Unfilled { key: Key::CohortId, origin: origin.clone() },
         ConfigError::Misplaced { key: Key::AllowEndpoint, origin },
@@ -292,12 +293,11 @@ fn other() -> Vec<CommandError> {
 }
 
 fn results() -> Vec<String> {
-    vec![format!("the result cannot be written to standard output: {}", full())]
+    vec![format!("standard output cannot be written ({}); the run is not affected", full())]
 }
 
 fn places() -> Vec<String> {
-    let device =
-        std::io::Error::other("there is a device, pipe or socket and no regular file: give the path of a file");
+    let device = std::io::Error::other("it is a device, pipe or socket, not a regular file");
     let failed =
         |path: &str, error| CommandError::Failures(FailuresError { name: "failed_file", path: path.into(), error });
     texts([failed("failed.csv", full()), failed("run/failed.csv", denied()), failed("/dev/null", device)])

@@ -173,9 +173,9 @@ fn the_lines_before_the_first_object_are_counted_once_it_is_found() {
 #[case::in_a_line(b"[{\"id\": 1}, {\"id\": 2}]", "jq -c '.[]'")]
 #[case::an_object_over_lines(b"{\n  \"id\": 1\n}\n", "jq -c . FILE")]
 #[case::a_row_a_line(b"[{\"id\": 1},\n{\"id\": 2}]\n", "jq -c '.[]'")]
-#[case::arrays(b"[\"u1\"]\n[\"u2\"]\n", "an array a row")]
-#[case::an_array_a_row(b"[[\"u1\"],\n[\"u2\"]]\n", "an array a row")]
-#[case::commas(b"{\"id\": 1},\n{\"id\": 2}\n", "a comma behind it")]
+#[case::arrays(b"[\"u1\"]\n[\"u2\"]\n", "one JSON array per line")]
+#[case::an_array_a_row(b"[[\"u1\"],\n[\"u2\"]]\n", "one JSON array per line")]
+#[case::commas(b"{\"id\": 1},\n{\"id\": 2}\n", "followed by a comma")]
 fn what_is_not_an_object_a_line_is_said_to_be_so(#[case] content: &[u8], #[case] message: &str) {
     let known = Some(vec!["id".to_owned()]);
     for format_hint in [

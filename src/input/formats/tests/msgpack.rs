@@ -174,9 +174,9 @@ fn write(value: &Written, out: &mut Vec<u8>) {
 #[case::bytes_longer_than_the_input(b"\x91\x01\x91\xc6\xff\xff\xff\xff", "in the middle of row 2")]
 #[case::more_cells_than_bytes(b"\xdd\xff\xff\xff\xff\x01\x01", "in the middle of row 1")]
 #[case::a_map_of_billions(b"\x91\xdf\xff\xff\xff\xff\x01\x01", "in the middle of row 1")]
-#[case::a_byte_that_means_nothing(b"\x91\xc1", "row 1 is no MessagePack array")]
-#[case::text_where_a_row_should_be(b"user_ids\nu1\n", "row 1 is no MessagePack array")]
-#[case::a_map_where_a_row_should_be(b"\x81\xa1a\x01", "row 1 is no MessagePack array")]
+#[case::a_byte_that_means_nothing(b"\x91\xc1", "row 1 is not a valid MessagePack array")]
+#[case::text_where_a_row_should_be(b"user_ids\nu1\n", "row 1 is not a valid MessagePack array")]
+#[case::a_map_where_a_row_should_be(b"\x81\xa1a\x01", "row 1 is not a valid MessagePack array")]
 fn hostile_msgpack_is_an_error_in_little_memory(#[case] content: &[u8], #[case] message: &str) {
     for step in [1, 1000] {
         let error = read(content, step, Format::Msgpack, Some(&["user_ids"])).unwrap_err().to_string();
