@@ -8,7 +8,6 @@ use crate::braze::body::BodyWriter;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Api, Stop};
-use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::columns::Columns;
@@ -29,7 +28,7 @@ use super::job::{self, Access};
 use super::matching::Matching;
 use super::mirror::look;
 use super::network::network;
-use super::pipeline::{Ended, MAX_STEP, Outcome, RunContext, Target, open_once, stop_or};
+use super::pipeline::{MAX_STEP, Outcome, RunContext, Target, open_once, stop_or};
 use super::table;
 use super::upload::flags;
 use super::watch::watched;
@@ -76,9 +75,7 @@ pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, Comm
         }
         return Err(first);
     }
-    let input = InputCounts::new(context.config.input.names.aliases.len());
-    let ended = Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop: None };
-    let mut outcome = context.outcome(ended, None);
+    let mut outcome = context.outcome(context.nothing(None), None);
     outcome.report.is_check = true;
     Ok(outcome)
 }

@@ -16,13 +16,11 @@ use super::table;
 use super::watch::cutting;
 use crate::braze::body::Credentials;
 use crate::commands::outcome::{Api, Stop};
-use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::failed_file::Failures;
 use crate::delivery::{Plan, Shared};
 use crate::http::{Deadlines, Http, Post};
 use crate::input::cells::NullWords;
 use crate::input::columns::Names;
-use crate::input::counters::InputCounts;
 use crate::input::near_names::{NearMiss, listed};
 use crate::matching::sample::SampleSize;
 use crate::members::batch::CAPACITY;
@@ -64,7 +62,7 @@ pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome
     let access = Access::new(&context.config)?;
     let limiter = access.limiter(&mut context)?;
     let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
-    let times = RunTimes { limiter: Arc::clone(&limiter) };
+    let times = LimiterClock { limiter: Arc::clone(&limiter) };
     let rules = rules(&context.config, options);
     let outcome = cutting(&access.http, &limiter, || {
         let (warehouse, near) = warehouse(&access, &times, &context.config, options, &credentials)?;
@@ -90,7 +88,7 @@ pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome
     });
     finish_steps();
     match outcome {
-        Err(CommandError::Stopped(stop)) => Ok(not_begun(&context, *stop)),
+        Err(CommandError::Stopped(stop)) => Ok(context.outcome(context.nothing(Some(*stop)), None)),
         other => other,
     }
 }
@@ -108,7 +106,7 @@ fn rules(config: &Config, options: &mirror::Options) -> Rules {
 /// have the name of one that is not.
 fn warehouse<'a>(
     access: &'a Access,
-    times: &'a RunTimes,
+    times: &'a LimiterClock,
     config: &Config,
     options: &mirror::Options,
     credentials: &Credentials,
@@ -136,24 +134,17 @@ fn warehouse<'a>(
     Ok((warehouse, columns.near))
 }
 
-/// A run that was ended before there was anything to count.
-fn not_begun(context: &RunContext, stop: Stop) -> Outcome {
-    let input = InputCounts::new(context.config.input.names.aliases.len());
-    let sent = DeliveryCounts::default();
-    context.outcome(Ended { input, sent, removals: None, matched: None, stop: Some(stop) }, None)
-}
-
 #[expect(clippy::disallowed_methods, reason = "tables are named after the wall clock's time")]
 fn seconds_since_1970() -> u64 {
     jiff::Timestamp::now().as_second().try_into().unwrap_or_default()
 }
 
 /// The limiter's time.
-struct RunTimes {
+struct LimiterClock {
     limiter: Arc<RateLimiter<Stop>>,
 }
 
-impl treasure_data::Times for RunTimes {
+impl treasure_data::RunClock for LimiterClock {
     fn now(&self) -> Duration {
         self.limiter.with_sleep()
     }
@@ -189,9 +180,7 @@ where
     let conclusion = run::preview(warehouse, rules, &mut record).map_err(CommandError::Stopped)?;
     let counts = record.counts.unwrap_or_default();
     let batches = counts.removals.div_ceil(CAPACITY as u64) + counts.additions.div_ceil(CAPACITY as u64);
-    let input = InputCounts::new(context.config.input.names.aliases.len());
-    let stop = conclusion.map(Stop::Mirror);
-    let ended = Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop };
+    let ended = context.nothing(conclusion.map(Stop::Mirror));
     Ok((context.outcome(ended, Some(DryRun { batches, bytes: None })), record))
 }
 
@@ -208,8 +197,10 @@ where
     let mut record = Record::default();
     let planned = match run::plan(warehouse, rules, &mut record) {
         Ok(ControlFlow::Continue(planned)) => planned,
-        Ok(ControlFlow::Break(conclusion)) => return Ok((not_begun(context, Stop::Mirror(conclusion)), record)),
-        Err(stop) => return Ok((not_begun(context, *stop), record)),
+        Ok(ControlFlow::Break(conclusion)) => {
+            return Ok((context.outcome(context.nothing(Some(Stop::Mirror(conclusion))), None), record));
+        }
+        Err(stop) => return Ok((context.outcome(context.nothing(Some(*stop)), None), record)),
     };
     // Those of the state, too, that the settings no longer list.
     context.config.input.names.aliases.clone_from(&planned.changes.rows.labels);

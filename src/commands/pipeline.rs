@@ -242,10 +242,7 @@ pub(super) struct Ended {
 /// Finds the input, reads it, and hands it over. What stops it before there is anything to count is an end like any other.
 fn deliver(context: &mut RunContext, recipient: Recipient<'_>) -> Result<Ended, CommandError> {
     match read_and_send(context, recipient) {
-        Err(CommandError::Stopped(stop)) => {
-            let input = InputCounts::new(context.config.input.names.aliases.len());
-            Ok(Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop: Some(*stop) })
-        }
+        Err(CommandError::Stopped(stop)) => Ok(context.nothing(Some(*stop))),
         ended => ended,
     }
 }
@@ -384,6 +381,12 @@ fn created_at(session_time: Option<&str>) -> String {
 }
 
 impl RunContext {
+    /// The end of a run in which nothing was read or sent.
+    pub(super) fn nothing(&self, stop: Option<Stop>) -> Ended {
+        let input = InputCounts::new(self.config.input.names.aliases.len());
+        Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop }
+    }
+
     pub(super) fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
         let Ended { input, sent, removals, matched, stop } = ended;
         // What a dry run hands over goes nowhere.

@@ -30,7 +30,7 @@ const TRIES: u32 = 3;
 pub const STALE: Duration = Duration::from_secs(5);
 
 /// How a run tells and spends time.
-pub trait Times {
+pub trait RunClock {
     /// The time since the start of the run; a machine that slept has to find out.
     fn now(&self) -> Duration;
     /// Waits; an error where the run is stopped meanwhile.
@@ -147,7 +147,7 @@ pub struct TreasureData<'a, S, H> {
     state: State,
     /// Labels of the aliases, in the order of the settings.
     aliases: Vec<String>,
-    times: &'a dyn Times,
+    times: &'a dyn RunClock,
     /// When the run began, in seconds since 1970.
     began: u64,
     /// Different for each run.
@@ -164,7 +164,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
     pub fn new(
         api: Api<'a, S, H>,
         (statements, state, aliases): (Statements, State, Vec<String>),
-        times: &'a dyn Times,
+        times: &'a dyn RunClock,
         began: u64,
     ) -> Self {
         let unique = format!("{:016x}", fastrand::u64(..));

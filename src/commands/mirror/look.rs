@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{RunTimes, warehouse};
+use super::{LimiterClock, warehouse};
 use crate::commands::CommandError;
 use crate::commands::job::Access;
 use crate::commands::outcome::{Api, Stop};
@@ -28,7 +28,7 @@ fn looking<T>(
     let credentials = from_environment(|name| std::env::var(name).ok())?;
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MOST)?;
-    let times = RunTimes { limiter: Arc::clone(&limiter) };
+    let times = LimiterClock { limiter: Arc::clone(&limiter) };
     cutting(&access.http, &limiter, || {
         let (mut warehouse, _) = warehouse(&access, &times, &context.config, options, &credentials)?;
         let found = look(&mut warehouse).map_err(CommandError::Stopped);
