@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::commands::outcome::Stop;
 use crate::http::{Http, Post};
@@ -27,13 +27,7 @@ pub fn watched<T: Send>(
             drop(at_work);
             result
         });
-        while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
-            tick();
-            limiter.check_limit();
-            if limiter.is_stopped() {
-                http.cut();
-            }
-        }
+        watch(http, limiter, &done, &mut tick);
         worker.join()
     });
     match (limiter.take_stop(), result) {
@@ -43,18 +37,22 @@ pub fn watched<T: Send>(
     }
 }
 
+/// Cuts what is in flight when the limiter is stopped, until the work is done.
+fn watch(http: &Http, limiter: &RateLimiter<Stop>, done: &Receiver<()>, tick: &mut dyn FnMut()) {
+    while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
+        tick();
+        limiter.check_limit();
+        if limiter.is_stopped() {
+            http.cut();
+        }
+    }
+}
+
 /// Does the work on this thread. What is in flight is cut when the limiter is stopped.
 pub fn cutting<T>(http: &Http, limiter: &RateLimiter<Stop>, work: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         let (at_work, done) = bounded::<()>(0);
-        scope.spawn(move || {
-            while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
-                limiter.check_limit();
-                if limiter.is_stopped() {
-                    http.cut();
-                }
-            }
-        });
+        scope.spawn(move || watch(http, limiter, &done, &mut || {}));
         let result = work();
         drop(at_work);
         result

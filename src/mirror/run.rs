@@ -181,8 +181,8 @@ pub fn preview<W: Warehouse>(
     record: &mut Record,
 ) -> Result<Option<Conclusion>, W::Error> {
     let listing = warehouse.tables()?;
-    let top = highest(&listing);
-    record.top = top.and_then(number_of);
+    let top = listing.highest();
+    record.top = top.and_then(Table::number);
     let counts = warehouse.preview(top)?;
     record.counts = Some(counts);
     Ok(rules.judge(counts, top.is_none()))
@@ -193,8 +193,8 @@ fn begin<W: Warehouse>(warehouse: &mut W, record: &mut Record) -> Result<Option<
     for _ in 0..TRIES {
         let listing = warehouse.tables()?;
         clean(warehouse, &listing)?;
-        let top = highest(&listing);
-        record.top = top.and_then(number_of);
+        let top = listing.highest();
+        record.top = top.and_then(Table::number);
         if top.is_none() {
             warehouse.try_facts()?;
         }
@@ -256,7 +256,7 @@ fn commit<W: Warehouse>(warehouse: &mut W, times: Times, table: &Table, number: 
 
 /// Deletes what no run needs any more. The highest version stays, and it cannot be another's that is being made: that is higher.
 fn clean<W: Warehouse>(warehouse: &mut W, listing: &Listing) -> Result<(), W::Error> {
-    let highest = highest(listing).filter(|_| keeps(Guard::HighestIsKept));
+    let highest = listing.highest().filter(|_| keeps(Guard::HighestIsKept));
     for table in listing.leftovers.iter().chain(listing.versions.iter().filter(|table| Some(*table) != highest)) {
         warehouse.delete(table)?;
     }
@@ -286,7 +286,7 @@ fn take<W: Warehouse>(warehouse: &mut W, times: Times, table: &Table, number: u6
             if let Some(found) = listing.versions.iter().find(|found| found.name == ours.name) {
                 return Ok(if is_same(found, &ours) { Taken::Ours(ours) } else { Taken::Another });
             }
-            if highest(&listing).and_then(number_of) > Some(number) {
+            if listing.highest().and_then(Table::number) > Some(number) {
                 return Ok(Taken::Another);
             }
             if listing.asked > ended + times.stale {
@@ -310,7 +310,7 @@ impl Watch {
     /// What the tables say to a sender.
     fn look<W: Warehouse>(&self, warehouse: &mut W) -> Result<Look, W::Error> {
         let listing = warehouse.tables()?;
-        let is_above = highest(&listing).and_then(number_of) > number_of(&self.ours);
+        let is_above = listing.highest().and_then(Table::number) > self.ours.number();
         let is_shown = listing.versions.iter().any(|found| is_same(found, &self.ours)) || !keeps(Guard::LookShowsOurs);
         // A version that a list has to show by now, and does not, was deleted.
         let is_gone = !is_shown && listing.asked > self.since + self.times.stale;
@@ -349,17 +349,6 @@ fn takeover(times: Times) -> Duration {
 /// A number is free again when its table was deleted, so a name alone says nothing.
 fn is_same(found: &Table, ours: &Table) -> bool {
     found.name == ours.name && (found.id == ours.id || !keeps(Guard::TablesAreKnownById))
-}
-
-fn highest(listing: &Listing) -> Option<&Table> {
-    listing.versions.iter().max_by_key(|table| number_of(table))
-}
-
-fn number_of(table: &Table) -> Option<u64> {
-    match table.name {
-        Name::Version(number) => Some(number),
-        Name::Work(_) => None,
-    }
 }
 
 /// The first odd number above the highest.

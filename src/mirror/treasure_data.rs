@@ -338,8 +338,11 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
     }
 
     fn try_status(&mut self) -> Result<Option<StateStatus>, Stopped> {
-        let Some((version, name)) = highest(&self.listed()?.versions) else { return Ok(None) };
-        let statement = self.statements.status(&self.place(&name));
+        let listing = self.listed()?;
+        let Some((version, name)) = listing.highest().and_then(|table| Some((table.number()?, &table.name))) else {
+            return Ok(None);
+        };
+        let statement = self.statements.status(&self.place(name));
         let mut status = StateStatus { version, ..StateStatus::default() };
         self.rows("how far the state is", &statement, |this, [_, name, number]| {
             let number = number.parse().map_err(|_| this.cannot("a count is not a number"))?;
@@ -492,14 +495,6 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
         let input = ReadableInput { input, format_hint, expected_rows: Some(written) };
         Ok(Changes { counts, rows: ChangedRows { input, labels: self.aliases.clone() } })
     }
-}
-
-fn highest(versions: &[Table]) -> Option<(u64, Name)> {
-    let number = |table: &Table| match table.name {
-        Name::Version(number) => Some((number, table.name.clone())),
-        Name::Work(_) => None,
-    };
-    versions.iter().filter_map(number).max_by_key(|(number, _)| *number)
 }
 
 fn number_of(table: &ListedTable) -> u64 {

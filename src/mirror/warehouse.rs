@@ -97,6 +97,13 @@ pub struct Listing {
     pub leftovers: Vec<Table>,
 }
 
+impl Listing {
+    /// The highest version; none before a first run.
+    pub fn highest(&self) -> Option<&Table> {
+        self.versions.iter().max_by_key(|table| table.number())
+    }
+}
+
 /// A table of the state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
@@ -104,6 +111,16 @@ pub struct Table {
     pub name: Name,
     /// The same whatever it is called; no two tables ever have the same.
     pub id: u64,
+}
+
+impl Table {
+    /// Which version it is, if it is one.
+    pub fn number(&self) -> Option<u64> {
+        match self.name {
+            Name::Version(number) => Some(number),
+            Name::Work(_) => None,
+        }
+    }
 }
 
 /// What a table of the state is called.
