@@ -9,7 +9,7 @@ use super::bytes::{Bytes, WINDOW};
 use serde::de::IgnoredAny;
 
 use super::RowsError;
-use super::msgpack::{self, Guess, guess};
+use super::msgpack::{begins_with_a_row, may_begin_a_row};
 use super::splitter::Quotes;
 
 /// How rows are written.
@@ -98,8 +98,9 @@ pub fn recognise<R: Read>(bytes: &mut Bytes<R>, name: &str, columns: Option<&[St
 
 /// Conservative: what could be a CSV header with a usable name in it is nothing else.
 fn by_content<R: Read>(bytes: &mut Bytes<R>, columns: Option<usize>) -> io::Result<Option<Format>> {
-    if bytes.peek(2)?.first().copied().is_some_and(msgpack::may_begin_a_row) {
-        return is_msgpack(bytes).map(|is| is.then_some(Format::Msgpack));
+    if bytes.first()?.is_some_and(may_begin_a_row) {
+        let start = bytes.peek(WINDOW)?;
+        return Ok(begins_with_a_row(start, start.len() < WINDOW).then_some(Format::Msgpack));
     }
     let (line, is_whole) = first_line(bytes)?;
     match shape(line, is_whole) {
@@ -200,22 +201,6 @@ fn is_tab_separated(line: &[u8], columns: Option<usize>) -> bool {
     match columns {
         None => cells(b'\t') > 1 && memchr(b',', line).is_none(),
         Some(columns) => columns > 1 && cells(b'\t') == columns && cells(b',') != columns,
-    }
-}
-
-/// A whole row of `MessagePack`, and behind it the beginning of another or the end. In other encodings of text, such as
-/// Shift JIS, a letter may begin as a row does.
-fn is_msgpack<R: Read>(bytes: &mut Bytes<R>) -> io::Result<bool> {
-    loop {
-        let (guess, at_hand) = (guess(bytes.at_hand()), bytes.at_hand().len());
-        let needs_more = guess != Guess::No && guess != Guess::TwoRows;
-        if !needs_more || at_hand >= WINDOW || bytes.more()? == 0 {
-            return Ok(match guess {
-                Guess::No => false,
-                Guess::OneRow | Guess::TwoRows => true,
-                Guess::Cut => at_hand >= WINDOW,
-            });
-        }
     }
 }
 

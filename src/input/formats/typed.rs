@@ -59,9 +59,10 @@ impl Record {
     }
 
     /// A whole number, in decimal digits.
-    pub fn digits(&mut self, number: impl std::fmt::Display) {
+    pub fn digits(&mut self, number: impl std::fmt::Display) -> What {
         // Writing to a vector cannot fail.
         let _ = write!(self.bytes, "{number}");
+        What::Text
     }
 
     /// The cell whose bytes were added from `start` on.
