@@ -17,8 +17,8 @@ use td_braze_cohort::input::columns::Names;
 use td_braze_cohort::input::formats;
 use td_braze_cohort::input::formats::format::{Format, FormatHint};
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
+use td_braze_cohort::input::source::Sources;
 use td_braze_cohort::input::source::compressed::Unpacked;
-use td_braze_cohort::input::source::{Source, Sources};
 use td_braze_cohort::members::batch::{Batch, CAPACITY};
 use td_braze_cohort::members::identifier::Kind;
 use td_braze_cohort::members::operation::Operation;
@@ -121,7 +121,7 @@ fn reader(criterion: &mut Criterion) {
         group.bench_function(format!("{format} to batches"), |bencher| {
             bencher.iter(|| {
                 let bytes = Box::new(io::Cursor::new(input.clone()));
-                let sources = Sources::one(Source::new("members".to_owned(), format_hint(format), bytes));
+                let sources = Sources::of_bytes("members", format_hint(format), bytes);
                 let reader = Reader::new(sources, &names(), limits, Pass::Every(Operation::Add)).unwrap();
                 let mut identifiers = 0;
                 let take = |batch: Batch| {

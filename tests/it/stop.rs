@@ -16,7 +16,7 @@ use td_braze_cohort::input::MaxRejected;
 use td_braze_cohort::input::columns::Names;
 use td_braze_cohort::input::formats::format::FormatHint;
 use td_braze_cohort::input::reader::{Limits, Pass, Reader};
-use td_braze_cohort::input::source::{Source, Sources};
+use td_braze_cohort::input::source::Sources;
 use td_braze_cohort::members::operation::Operation;
 use td_braze_cohort::retry::{self, Monotonic, RateLimiter};
 use tempfile::TempDir;
@@ -273,7 +273,7 @@ impl Post for Taking {
 fn rows_that_come_when_a_stopped_run_is_over_are_not_counted() {
     let ((send, from), (told, ended)) = (mpsc::channel(), mpsc::channel());
     let bytes = Late { from, rest: Vec::new(), _ended: told };
-    let sources = Sources::one(Source::new("late".to_owned(), FormatHint::default(), Box::new(bytes)));
+    let sources = Sources::of_bytes("late", FormatHint::default(), Box::new(bytes));
     send.send(user_ids(1000).into_bytes()).unwrap();
     let limits = Limits { expected_rows: None, max_rejected: MaxRejected::Default, batch_size: 1000 };
     let reader = Reader::new(sources, &Names::default(), limits, Pass::Every(Operation::Add)).unwrap();

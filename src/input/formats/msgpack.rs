@@ -240,10 +240,15 @@ mod tests {
     #[test]
     fn a_row_is_known_when_it_is_whole() {
         let row = [[0xdc, 0, 9].as_slice(), &[1, 0xa2, b'a', b'b', 0x92, 2, 3, 0xc0, 5, 6, 7, 0x81, 1, 2, 9]].concat();
-        assert!((1..row.len()).all(|end| begins_with_a_row(&row[..end], false) && !begins_with_a_row(&row[..end], true)));
+        assert!(
+            (1..row.len()).all(|end| begins_with_a_row(&row[..end], false) && !begins_with_a_row(&row[..end], true))
+        );
         assert!(begins_with_a_row(&row, true) && begins_with_a_row(&row, false));
         assert!(begins_with_a_row(&[row.as_slice(), &row[..1]].concat(), true));
         assert!(!begins_with_a_row(&[row.as_slice(), b"a"].concat(), true));
-        assert!(!begins_with_a_row(b"\xdd\x20\x20\x20\x20abc", false) && !begins_with_a_row(b"\x91\xdb\x20\x20\x20\x20", false));
+        assert!(
+            !begins_with_a_row(b"\xdd\x20\x20\x20\x20abc", false)
+                && !begins_with_a_row(b"\x91\xdb\x20\x20\x20\x20", false)
+        );
     }
 }

@@ -109,7 +109,7 @@ impl Reader {
     /// Reads the beginning of the first source, and looks at those of all others, so that a file that does not fit is found
     /// before anything is sent.
     pub fn new(mut sources: Sources, names: &Names, limits: Limits, pass: Pass) -> Result<Self, InputError> {
-        let are_several = sources.len() > 1;
+        let are_several = sources.are_several();
         let first = sources.open_next().ok_or_else(|| InputError::Nothing { name: sources.name().to_owned() })??;
         let source = OpenSource::open(first, names, are_several)?;
         for other in sources.ahead() {

@@ -102,7 +102,7 @@ impl OpenSource {
         let (name, mut format_hint) = (source.name.clone(), source.format_hint.clone());
         let start = Position { unit: "line", number: 0 };
         let unpacked = Unpacked::new(source).map_err(|error| RowsError::Io { after: start, error })?;
-        format_hint.may_be_empty |= unpacked.was_compressed();
+        format_hint.may_be_empty |= unpacked.is_compressed();
         Ok((formats::open(unpacked, &name, &format_hint, names.keys())?, format_hint.columns.is_some()))
     }
 

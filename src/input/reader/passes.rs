@@ -1,5 +1,5 @@
-//! The passes over an input: one, or one to look at it and one to send it, or, if each row says its operation, one to judge it, one for
-//! all removals, and one for all additions.
+//! The passes over an input: one that sends it; or one that looks at it and one that sends it; or, with an operation per row, one that
+//! judges it, one for all removals, and one for all additions.
 
 use super::{Limits, Pass, Reader};
 use crate::input::columns::Names;
@@ -24,42 +24,37 @@ impl LaterPass {
 
 /// What follows the first pass.
 pub enum LaterPasses {
-    /// Nothing: it is sent as it is read.
+    /// Nothing: the first pass sends it.
     None,
-    /// It was only looked at, and is sent now.
+    /// The first pass looks at it, this one sends it.
     Same(Box<LaterPass>),
-    /// It was judged, as each row says its operation.
+    /// With an operation per row.
     Both {
-        /// First.
+        /// Comes first.
         removals: Box<LaterPass>,
-        /// When all removals are settled; it is to go on counting where they ended.
+        /// Comes when all removals are settled; it goes on counting where they ended.
         additions: Box<LaterPass>,
     },
 }
 
-/// Opens the input for the first pass, and keeps what later ones need. `is_looked_at` first, before anything of it is sent.
+/// Opens the input for the first pass, and keeps what later passes need. With `is_looked_at`, a pass that sends nothing comes first.
 pub fn open(
-    sources: Sources,
+    mut sources: Sources,
     names: &Names,
     limits: Limits,
     operations: &Operations,
     is_looked_at: bool,
 ) -> Result<(Reader, LaterPasses), InputError> {
-    let first = |sources| Reader::new(sources, names, limits, Pass::first(operations));
-    let later = |pass, sources| Box::new(LaterPass { pass, sources, names: names.clone(), limits });
-    match operations {
-        Operations::One(operation) if is_looked_at => {
-            let [looked_at, sent] = sources.repeated()?;
-            Ok((first(looked_at)?, LaterPasses::Same(later(Pass::Again(*operation), sent))))
-        }
-        Operations::One(_) => Ok((first(sources)?, LaterPasses::None)),
+    let mut later = |pass| {
+        let sources = sources.again()?;
+        Ok::<_, InputError>(Box::new(LaterPass { pass, sources, names: names.clone(), limits }))
+    };
+    let later = match operations {
+        Operations::One(operation) if is_looked_at => LaterPasses::Same(later(Pass::Again(*operation))?),
+        Operations::One(_) => LaterPasses::None,
         Operations::Column(_) | Operations::Mirror => {
-            let [judged, removals, additions] = sources.repeated()?;
-            let rest = LaterPasses::Both {
-                removals: later(Pass::Removals, removals),
-                additions: later(Pass::Additions, additions),
-            };
-            Ok((first(judged)?, rest))
+            LaterPasses::Both { removals: later(Pass::Removals)?, additions: later(Pass::Additions)? }
         }
-    }
+    };
+    Ok((Reader::new(sources, names, limits, Pass::first(operations))?, later))
 }

@@ -1,7 +1,6 @@
-//! Bytes that may be compressed with gzip, recognised by its magic number: any number of members, one after the other.
+//! Bytes that may be compressed with gzip, recognised by its magic number: any number of members.
 //!
-//! `flate2` works with zlib-rs, so that a build needs no C compiler. A member is checked against its checksum. Zeros behind the
-//! last one are padding; anything else there is an error.
+//! A member is checked against its checksum. Zeros after the last one are padding; anything else there is an error.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::mem;
@@ -13,19 +12,19 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// The first bytes of every member.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// What is wrong with compressed bytes. It comes as the inner error of an [`io::Error`].
+/// What is wrong with compressed bytes; the inner error of an [`io::Error`].
 #[derive(Debug, Error)]
 pub enum CompressionError {
     /// They end before they should.
     #[error("the gzip data is cut off: fetch or write the file again")]
     CutOff,
-    /// They are not what they should be.
+    /// They cannot be unpacked, or have another checksum.
     #[error("the gzip data is damaged ({problem}): fetch or write the file again")]
     Damaged {
-        /// What the decoder says.
+        /// The decoder's message.
         problem: String,
     },
-    /// Something else stands behind them.
+    /// Other bytes follow.
     #[error("trailing garbage after the gzip data: fetch or write the file again")]
     Garbage,
 }
@@ -39,12 +38,16 @@ impl From<CompressionError> for io::Error {
 /// A reader whose first bytes were looked at.
 type Started<R> = Chain<Cursor<Vec<u8>>, R>;
 
-/// Bytes as they are once unpacked.
+/// Bytes, unpacked if they were compressed.
 pub enum Unpacked<R> {
-    /// They were not compressed.
+    /// They are not compressed.
     Plain(Started<R>),
-    /// gzip.
-    Gzip(Gzip<Started<R>>),
+    /// Before a member.
+    Between(BufReader<Started<R>>),
+    /// In a member.
+    Within(Box<GzDecoder<BufReader<Started<R>>>>),
+    /// After the last member, or an error.
+    Done,
 }
 
 impl<R: Read> Unpacked<R> {
@@ -54,54 +57,34 @@ impl<R: Read> Unpacked<R> {
         reader.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start)?;
         let is_gzip = start == MAGIC;
         let reader = Cursor::new(start).chain(reader);
-        Ok(if is_gzip {
-            Self::Gzip(Gzip(State::Between(BufReader::with_capacity(BUFFER_BYTES, reader))))
-        } else {
-            Self::Plain(reader)
-        })
+        Ok(if is_gzip { Self::Between(BufReader::with_capacity(BUFFER_BYTES, reader)) } else { Self::Plain(reader) })
     }
 
-    /// Whether they were compressed, so that an end that was cut off would show.
-    pub fn was_compressed(&self) -> bool {
-        matches!(self, Self::Gzip(_))
+    /// Whether they are compressed, so that a missing end would show.
+    pub fn is_compressed(&self) -> bool {
+        !matches!(self, Self::Plain(_))
     }
 }
 
 impl<R: Read> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(reader) => reader.read(buffer),
-            Self::Gzip(reader) => reader.read(buffer),
+        if let Self::Plain(reader) = self {
+            return reader.read(buffer);
         }
-    }
-}
-
-/// Members, one after the other.
-pub struct Gzip<R>(State<R>);
-
-enum State<R> {
-    Between(BufReader<R>),
-    Within(Box<GzDecoder<BufReader<R>>>),
-    /// The end was reached, or an error.
-    Done,
-}
-
-impl<R: Read> Read for Gzip<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match mem::replace(&mut self.0, State::Done) {
-                State::Done => return Ok(0),
-                State::Between(mut packed) => match packed.fill_buf()?.first() {
+            match mem::replace(self, Self::Done) {
+                Self::Done | Self::Plain(_) => return Ok(0),
+                Self::Between(mut packed) => match packed.fill_buf()?.first() {
                     None => return Ok(0),
                     Some(0) => return end_of_padding(&mut packed),
                     Some(byte) if *byte != MAGIC[0] => return Err(CompressionError::Garbage.into()),
-                    Some(_) => self.0 = State::Within(Box::new(GzDecoder::new(packed))),
+                    Some(_) => *self = Self::Within(Box::new(GzDecoder::new(packed))),
                 },
-                State::Within(mut member) => match member.read(buffer) {
-                    Ok(0) if !buffer.is_empty() => self.0 = State::Between(member.into_inner()),
+                Self::Within(mut member) => match member.read(buffer) {
+                    Ok(0) if !buffer.is_empty() => *self = Self::Between(member.into_inner()),
                     Err(error) => return Err(explained(error)),
                     result => {
-                        self.0 = State::Within(member);
+                        *self = Self::Within(member);
                         return result;
                     }
                 },
@@ -120,7 +103,7 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
-/// Behind the last member there may be zeros, and nothing else.
+/// Zeros until the end.
 fn end_of_padding(packed: &mut impl BufRead) -> io::Result<usize> {
     loop {
         let bytes = packed.fill_buf()?;

@@ -11,21 +11,17 @@ use glob::MatchOptions;
 
 use super::SourceError;
 
-/// What tells a file from a modified one.
+/// Shows whether a file was modified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    bytes: u64,
+    /// The size.
+    pub bytes: u64,
     modified: Option<SystemTime>,
-    /// Device and inode: a file that was put in the place of another may have its size and time.
+    /// Device and inode: a file that replaced another may have its size and time.
     identity: (u64, u64),
 }
 
 impl Stamp {
-    /// The size.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// None for a pipe or a device (process substitution, /dev/stdin), which has no size and no history.
     fn of(metadata: &Metadata) -> Option<Self> {
         let identity = (metadata.dev(), metadata.ino());
@@ -33,17 +29,12 @@ impl Stamp {
     }
 }
 
-/// Remembers how a file was.
-#[derive(Clone, Debug)]
+/// Remembers how a file was; by default it watches nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Watch(Option<(PathBuf, Stamp)>);
 
 impl Watch {
-    /// Watches nothing.
-    pub fn nothing() -> Self {
-        Self(None)
-    }
-
-    /// An error where the file is another one, has another size or time of modification than it had, or is gone.
+    /// An error if the file was replaced, has another size or time of modification, or is gone.
     pub fn unmodified(&self) -> Result<(), SourceError> {
         let Some((path, before)) = &self.0 else { return Ok(()) };
         match std::fs::metadata(path) {
@@ -53,7 +44,7 @@ impl Watch {
     }
 }
 
-/// How the file is now; an error where it cannot be an input.
+/// How the file is now; an error if it cannot be an input.
 pub fn stamp(path: &Path) -> Result<Option<Stamp>, SourceError> {
     let metadata = std::fs::metadata(path).map_err(|error| open_error(path, error))?;
     if metadata.is_dir() {
@@ -62,7 +53,7 @@ pub fn stamp(path: &Path) -> Result<Option<Stamp>, SourceError> {
     Ok(Stamp::of(&metadata))
 }
 
-/// Opens a file that was as the stamp says.
+/// Opens a file; an error if it no longer has this stamp.
 pub fn open(path: PathBuf, stamp: Option<Stamp>) -> Result<(File, Watch), SourceError> {
     let file = File::open(&path).map_err(|error| open_error(&path, error))?;
     let watch = Watch(stamp.map(|stamp| (path, stamp)));
@@ -82,7 +73,7 @@ fn working_directory() -> PathBuf {
     std::env::current_dir().unwrap_or_default()
 }
 
-/// Every path as it stands where there is such a file; else the files that it matches as a pattern, by name.
+/// A path itself if there is such a file; otherwise the files that it matches as a pattern, sorted by name.
 pub fn resolve(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
     let mut files = Vec::new();
     for path in paths {

@@ -1,9 +1,9 @@
-//! Where the bytes come from: files, one after the other, standard input, or what was fetched; compressed or not.
+//! Where the bytes come from: files, one after the other, standard input, or a fetched result; compressed or not.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,13 +15,11 @@ pub mod compressed;
 pub mod fetched;
 pub mod files;
 pub mod interrupt;
-pub mod spool;
 
 use crate::input::formats::format::FormatHint;
-use fetched::Fetched;
+use fetched::{Fetched, KeptReader};
 use files::{Stamp, Watch};
-use interrupt::{IsStopped, Pipe};
-use spool::{SpoolReader, TeeReader};
+use interrupt::{IsStopped, Polled};
 
 /// What is to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +28,7 @@ pub enum Input {
     Stdin,
     /// Paths and patterns, relative to the working directory, read as one input.
     Files(Vec<PathBuf>),
-    /// What was fetched and has no name any more. It can be opened as often as one likes.
+    /// A fetched result, in a file without a name.
     Fetched(Fetched),
 }
 
@@ -43,7 +41,7 @@ impl Input {
         }
     }
 
-    /// The files that are meant, with every pattern replaced by what it matches. None where there are no names.
+    /// The files, with every pattern replaced by what it matches; none for standard input and a fetched result.
     pub fn files(&self) -> Result<Vec<PathBuf>, SourceError> {
         match self {
             Self::Stdin | Self::Fetched(_) => Ok(Vec::new()),
@@ -57,7 +55,7 @@ impl fmt::Display for Input {
         const SHOWN: usize = 3;
         match self {
             Self::Stdin => formatter.write_str("standard input"),
-            Self::Fetched(fetched) => formatter.write_str(fetched.name()),
+            Self::Fetched(fetched) => formatter.write_str(&fetched.name),
             Self::Files(paths) => {
                 let shown: Vec<_> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
                 formatter.write_str(&shown.join(", "))?;
@@ -91,7 +89,7 @@ pub enum SourceError {
         /// The working directory.
         directory: PathBuf,
     },
-    /// A pattern that is none.
+    /// An invalid pattern.
     #[error(
         "{pattern} is neither a file nor a valid pattern ({problem}): use one such as part-*.csv, or the path of a file"
     )]
@@ -115,12 +113,12 @@ pub enum SourceError {
         /// What the system said.
         error: io::Error,
     },
-    /// What can be read only once cannot be kept for the later passes.
+    /// Input that can be read only once cannot be kept for the later passes.
     #[error(
         "cannot be kept for its second pass, because no temporary file can be created ({0}): set TMPDIR to a folder with free space"
     )]
     Spool(io::Error),
-    /// It became another file, or another content, under our eyes.
+    /// It was replaced or written to while it was read.
     #[error("{} was modified while it was read: wait for the task that writes it, then run it again", .path.display())]
     Modified {
         /// As it was written.
@@ -128,30 +126,22 @@ pub enum SourceError {
     },
 }
 
-/// One input as the reader takes it: bytes from somewhere, and what is known of their rows beforehand.
+/// One opened source.
 pub struct Source {
-    /// For messages. Its end may tell the format.
+    /// For messages. Its end may show the format.
     pub name: String,
     /// Format and columns, as far as they are known.
     pub format_hint: FormatHint,
     bytes: Box<dyn Read + Send>,
+    /// Keeps what is read, for a later pass.
+    keep: Option<Arc<File>>,
     read: Arc<AtomicU64>,
     watch: Watch,
     is_stopped: IsStopped,
 }
 
 impl Source {
-    /// From bytes that come from anywhere.
-    pub fn new(name: String, format_hint: FormatHint, bytes: Box<dyn Read + Send>) -> Self {
-        Self { name, format_hint, bytes, read: Arc::default(), watch: Watch::nothing(), is_stopped: interrupt::never() }
-    }
-
-    /// The same, which keeps what it reads.
-    fn keeping(self, spool: Arc<File>) -> Self {
-        Self { bytes: Box::new(TeeReader { bytes: self.bytes, spool }), ..self }
-    }
-
-    /// The watch that tells, at the end, whether the file is still the one that was looked at first.
+    /// Shows at the end whether the file was modified.
     pub fn watch(&self) -> Watch {
         self.watch.clone()
     }
@@ -161,13 +151,16 @@ impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if (self.is_stopped)() {
-                return Err(interrupt::stopped());
+                return Err(io::Error::other("the run was stopped"));
             }
             match self.bytes.read(buffer) {
-                // Not every decoder goes on behind it.
+                // Not every decoder goes on after it.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
                 Ok(count) => {
+                    if let Some(file) = &self.keep {
+                        file.as_ref().write_all(&buffer[..count])?;
+                    }
                     self.read.fetch_add(count as u64, Ordering::Relaxed);
                     return Ok(count);
                 }
@@ -176,70 +169,90 @@ impl Read for Source {
     }
 }
 
-/// The sources of a run, to be read one after the other. Files are opened when it is their turn.
+/// The sources of one pass, read one after the other. A file is opened when it is its turn.
 pub struct Sources {
     name: String,
     format_hint: FormatHint,
     size: Option<u64>,
+    /// This pass and those after it.
+    passes: u64,
     read: Arc<AtomicU64>,
     waiting: VecDeque<Waiting>,
     is_stopped: IsStopped,
 }
 
-enum Waiting {
-    Source(Source),
+/// A source that is not open yet.
+struct Waiting {
+    name: String,
+    origin: Origin,
+    keep: Option<Arc<File>>,
+}
+
+enum Origin {
+    /// Can be read once.
+    Bytes(Box<dyn Read + Send>),
+    /// Without a stamp it is a pipe, which can be read once.
     File(PathBuf, Option<Stamp>),
-    /// A pipe among the files, whose bytes are kept for the later passes.
-    Pipe(PathBuf, Arc<File>),
-    Fetched(Fetched),
+    Kept(Arc<File>),
+}
+
+impl Waiting {
+    fn new(name: String, origin: Origin) -> Self {
+        Self { name, origin, keep: None }
+    }
+
+    /// The same for a later pass.
+    fn again(&mut self) -> io::Result<Self> {
+        let origin = match (&self.origin, &self.keep) {
+            (Origin::File(path, stamp @ Some(_)), _) => Origin::File(path.clone(), *stamp),
+            (Origin::Kept(file), _) | (_, Some(file)) => Origin::Kept(Arc::clone(file)),
+            (Origin::File(_, None) | Origin::Bytes(_), None) => {
+                let file = Arc::new(tempfile::tempfile()?);
+                self.keep = Some(Arc::clone(&file));
+                Origin::Kept(file)
+            }
+        };
+        Ok(Self::new(self.name.clone(), origin))
+    }
 }
 
 impl Sources {
     /// Finds the files and looks at how they are now; opens nothing yet.
     pub fn find(input: &Input, format_hint: &FormatHint, is_stopped: &IsStopped) -> Result<Self, SourceError> {
-        let is_stopped = Arc::clone(is_stopped);
-        match input {
+        let mut name = input.to_string();
+        let (waiting, size) = match input {
             Input::Stdin => {
-                // Not through its buffer, so that whether there is more to read can be asked.
+                // Not through its buffer, so that poll sees all that is left.
                 let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
                 let file = file.map_err(|error| SourceError::Open { path: PathBuf::from("-"), error })?;
-                let pipe = Pipe { file, is_stopped: Arc::clone(&is_stopped) };
-                let source = Source::new(input.to_string(), format_hint.clone(), Box::new(pipe));
-                return Ok(Self { is_stopped, ..Self::one(source) });
+                (VecDeque::from([Waiting::new(name.clone(), Origin::Bytes(Box::new(Polled(file))))]), None)
             }
             Input::Fetched(fetched) => {
-                let (name, size) = (fetched.name().to_owned(), Some(fetched.size()));
-                let waiting = VecDeque::from([Waiting::Fetched(fetched.clone())]);
-                return Ok(Self {
-                    name,
-                    format_hint: format_hint.clone(),
-                    size,
-                    read: Arc::default(),
-                    waiting,
-                    is_stopped,
-                });
+                let origin = Origin::Kept(Arc::clone(&fetched.file));
+                (VecDeque::from([Waiting::new(name.clone(), origin)]), Some(fetched.size))
             }
-            Input::Files(_) => {}
-        }
-        let files = input.files()?.into_iter().map(|path| {
-            let stamp = files::stamp(&path)?;
-            Ok((path, stamp))
-        });
-        let files = files.collect::<Result<Vec<_>, SourceError>>()?;
-        let size = files.iter().map(|(_, stamp)| stamp.map(|stamp| stamp.bytes())).sum();
-        let name = match files.as_slice() {
-            [(path, _)] => path.display().to_string(),
-            _ => format!("{input} ({} files)", files.len()),
+            Input::Files(paths) => {
+                let files = files::resolve(paths)?.into_iter().map(|path| Ok((files::stamp(&path)?, path)));
+                let files = files.collect::<Result<Vec<_>, SourceError>>()?;
+                name = match files.as_slice() {
+                    [(_, path)] => path.display().to_string(),
+                    _ => format!("{input} ({} files)", files.len()),
+                };
+                let size = files.iter().map(|(stamp, _)| stamp.map(|stamp| stamp.bytes)).sum();
+                let waiting =
+                    |(stamp, path): (_, PathBuf)| Waiting::new(path.display().to_string(), Origin::File(path, stamp));
+                (files.into_iter().map(waiting).collect(), size)
+            }
         };
-        let waiting = files.into_iter().map(|(path, stamp)| Waiting::File(path, stamp)).collect();
-        Ok(Self { name, format_hint: format_hint.clone(), size, read: Arc::default(), waiting, is_stopped })
+        let (format_hint, is_stopped) = (format_hint.clone(), Arc::clone(is_stopped));
+        Ok(Self { name, format_hint, size, passes: 1, read: Arc::default(), waiting, is_stopped })
     }
 
-    /// This one alone.
-    pub fn one(source: Source) -> Self {
-        let (name, format_hint, read) = (source.name.clone(), source.format_hint.clone(), Arc::clone(&source.read));
-        let is_stopped = Arc::clone(&source.is_stopped);
-        Self { name, format_hint, size: None, read, waiting: VecDeque::from([Waiting::Source(source)]), is_stopped }
+    /// Bytes from anywhere, as the only source.
+    pub fn of_bytes(name: &str, format_hint: FormatHint, bytes: Box<dyn Read + Send>) -> Self {
+        let waiting = VecDeque::from([Waiting::new(name.to_owned(), Origin::Bytes(bytes))]);
+        let (name, is_stopped) = (name.to_owned(), interrupt::never());
+        Self { name, format_hint, size: None, passes: 1, read: Arc::default(), waiting, is_stopped }
     }
 
     /// What is read, for messages.
@@ -247,106 +260,63 @@ impl Sources {
         &self.name
     }
 
-    /// How many are still to be read.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
+    /// Whether more than one is still to be read.
+    pub fn are_several(&self) -> bool {
+        self.waiting.len() > 1
     }
 
-    /// Whether all of them were.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// The size of all files in bytes, where it is known.
+    /// The size of all files in bytes, as often as they are read; if it is known.
     pub fn size(&self) -> Option<u64> {
-        self.size
+        self.size.map(|size| size * self.passes)
     }
 
-    /// A counter of the bytes read so far, as they are in the files.
+    /// A counter of the bytes read so far in all passes, as they are in the files.
     pub fn bytes_read(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.read)
     }
 
     /// Opens the next one.
     pub fn open_next(&mut self) -> Option<Result<Source, SourceError>> {
-        let source = match self.waiting.pop_front()? {
-            Waiting::Source(source) => Ok(source),
-            Waiting::File(path, stamp) => self.open_file(path, stamp),
-            Waiting::Fetched(fetched) => {
-                let bytes = Box::new(fetched.open());
-                Ok(Source::new(fetched.name().to_owned(), self.format_hint.clone(), bytes))
-            }
-            Waiting::Pipe(path, spool) => self.open_file(path, None).map(|source| source.keeping(spool)),
-        };
-        let (read, is_stopped) = (Arc::clone(&self.read), Arc::clone(&self.is_stopped));
-        Some(source.map(|source| Source { read, is_stopped, ..source }))
+        let waiting = self.waiting.pop_front()?;
+        Some(self.open(waiting, Arc::clone(&self.read)))
     }
 
-    /// A file that was as the stamp says; without one it is a pipe.
-    fn open_file(&self, path: PathBuf, stamp: Option<Stamp>) -> Result<Source, SourceError> {
-        let (name, hint) = (path.display().to_string(), self.format_hint.clone());
-        let (file, watch) = files::open(path, stamp)?;
-        let bytes: Box<dyn Read + Send> = match stamp {
-            Some(_) => Box::new(file),
-            None => Box::new(Pipe { file, is_stopped: Arc::clone(&self.is_stopped) }),
-        };
-        Ok(Source { watch, ..Source::new(name, hint, bytes) })
+    /// Opens those that are still to be read, to look at how they begin. What can be opened only once is left out.
+    pub fn ahead(&self) -> impl Iterator<Item = Result<Source, SourceError>> {
+        self.waiting.iter().filter_map(|Waiting { name, origin, .. }| match origin {
+            Origin::File(path, stamp @ Some(_)) => {
+                let waiting = Waiting::new(name.clone(), Origin::File(path.clone(), *stamp));
+                Some(self.open(waiting, Arc::default()))
+            }
+            Origin::File(_, None) | Origin::Kept(_) | Origin::Bytes(_) => None,
+        })
     }
 
-    /// The same sources for so many passes. Files and what was fetched are opened for each; what can be read only once is kept by
-    /// the first pass, in a file without a name.
-    pub fn repeated<const N: usize>(self) -> Result<[Self; N], SourceError> {
-        let mut passes = [const { VecDeque::new() }; N];
-        let kept = |name: String, format_hint: FormatHint, spool: &Arc<File>| {
-            Waiting::Source(Source::new(name, format_hint, Box::new(SpoolReader::new(Arc::clone(spool)))))
-        };
-        for waiting in self.waiting {
-            match waiting {
-                Waiting::File(path, stamp @ Some(_)) => {
-                    for pass in &mut passes {
-                        pass.push_back(Waiting::File(path.clone(), stamp));
-                    }
-                }
-                Waiting::Fetched(fetched) => {
-                    for pass in &mut passes {
-                        pass.push_back(Waiting::Fetched(fetched.clone()));
-                    }
-                }
-                Waiting::File(path, None) | Waiting::Pipe(path, _) => {
-                    let spool = spool::new().map_err(SourceError::Spool)?;
-                    for pass in &mut passes[1..] {
-                        pass.push_back(kept(path.display().to_string(), self.format_hint.clone(), &spool));
-                    }
-                    passes[0].push_back(Waiting::Pipe(path, spool));
-                }
-                Waiting::Source(source) => {
-                    let spool = spool::new().map_err(SourceError::Spool)?;
-                    for pass in &mut passes[1..] {
-                        pass.push_back(kept(source.name.clone(), source.format_hint.clone(), &spool));
-                    }
-                    passes[0].push_back(Waiting::Source(source.keeping(spool)));
-                }
+    fn open(&self, Waiting { name, origin, keep }: Waiting, read: Arc<AtomicU64>) -> Result<Source, SourceError> {
+        let (bytes, watch): (Box<dyn Read + Send>, _) = match origin {
+            Origin::Bytes(bytes) => (bytes, Watch::default()),
+            Origin::Kept(file) => (Box::new(KeptReader::new(file)), Watch::default()),
+            Origin::File(path, stamp) => {
+                let (file, watch) = files::open(path, stamp)?;
+                (Box::new(Polled(file)), watch)
             }
-        }
-        let size = self.size.map(|size| size * N as u64);
-        Ok(passes.map(|waiting| Self {
+        };
+        let (format_hint, is_stopped) = (self.format_hint.clone(), Arc::clone(&self.is_stopped));
+        Ok(Source { name, format_hint, bytes, keep, read, watch, is_stopped })
+    }
+
+    /// The same sources for a later pass. What can be read only once is kept by this pass, in a file without a name.
+    pub fn again(&mut self) -> Result<Self, SourceError> {
+        let waiting = self.waiting.iter_mut().map(Waiting::again).collect::<io::Result<_>>();
+        self.passes += 1;
+        Ok(Self {
             name: self.name.clone(),
             format_hint: self.format_hint.clone(),
-            size,
+            size: self.size,
+            passes: 1,
             read: Arc::clone(&self.read),
-            waiting,
+            waiting: waiting.map_err(SourceError::Spool)?,
             is_stopped: Arc::clone(&self.is_stopped),
-        }))
-    }
-
-    /// Opens those that are still to be read, for a look at how they begin. What cannot be opened twice is left out.
-    pub fn ahead(&self) -> impl Iterator<Item = Result<Source, SourceError>> {
-        self.waiting.iter().filter_map(|waiting| match waiting {
-            Waiting::File(path, stamp @ Some(_)) => {
-                let source = self.open_file(path.clone(), *stamp);
-                Some(source.map(|source| Source { is_stopped: Arc::clone(&self.is_stopped), ..source }))
-            }
-            Waiting::File(_, None) | Waiting::Pipe(..) | Waiting::Fetched(_) | Waiting::Source(_) => None,
         })
     }
 }
@@ -354,7 +324,6 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     #[test]
     fn size_and_progress_are_of_all_files_together_as_they_are_on_disk() {
@@ -367,7 +336,7 @@ mod tests {
         std::fs::write(&paths[1], "plain").unwrap();
         let mut sources =
             Sources::find(&Input::Files(paths.to_vec()), &FormatHint::default(), &interrupt::never()).unwrap();
-        assert_eq!((sources.size(), sources.len()), (Some(packed.len() as u64 + 5), 2));
+        assert_eq!((sources.size(), sources.are_several()), (Some(packed.len() as u64 + 5), true));
 
         for source in sources.ahead() {
             io::copy(&mut source.unwrap(), &mut io::sink()).unwrap();
@@ -380,7 +349,6 @@ mod tests {
         }
         assert_eq!(unpacked, 10_005);
         assert_eq!(Some(sources.bytes_read().load(Ordering::Relaxed)), sources.size());
-        assert!(sources.is_empty());
     }
 
     #[test]
@@ -388,14 +356,23 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"some rows").unwrap();
         let input = Input::Fetched(Fetched::new("job 7", file, 9));
-        let [mut one, mut other, _] =
-            Sources::find(&input, &FormatHint::default(), &interrupt::never()).unwrap().repeated::<3>().unwrap();
-        assert_eq!((one.name(), one.size(), one.len()), ("job 7", Some(27), 1));
+        let mut one = Sources::find(&input, &FormatHint::default(), &interrupt::never()).unwrap();
+        let (mut other, _) = (one.again().unwrap(), one.again().unwrap());
+        assert_eq!((one.name(), one.size(), one.are_several()), ("job 7", Some(27), false));
         let (mut first, mut again) = (one.open_next().unwrap().unwrap(), other.open_next().unwrap().unwrap());
         first.read_exact(&mut [0; 5]).unwrap();
         assert_eq!(io::read_to_string(&mut again).unwrap(), "some rows");
         assert_eq!(io::read_to_string(&mut first).unwrap(), "rows");
         assert_eq!(one.bytes_read().load(Ordering::Relaxed), 18);
+    }
+
+    #[test]
+    fn what_can_be_read_only_once_is_kept_for_the_later_passes() {
+        let mut first = Sources::of_bytes("it", FormatHint::default(), Box::new(b"user_ids\nu1\n".as_slice()));
+        let later = [first.again().unwrap(), first.again().unwrap()];
+        for mut pass in [first].into_iter().chain(later) {
+            assert_eq!(io::read_to_string(pass.open_next().unwrap().unwrap()).unwrap(), "user_ids\nu1\n");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use td_braze_cohort::input::formats::format::{Format, FormatHint};
 use td_braze_cohort::input::formats::splitter::Quotes;
 use td_braze_cohort::input::reader::passes::{LaterPasses, open};
 use td_braze_cohort::input::reader::{Judged, Limits, Reader};
-use td_braze_cohort::input::source::{Source, Sources};
+use td_braze_cohort::input::source::Sources;
 use td_braze_cohort::members::batch::Batch;
 use td_braze_cohort::members::identifier::{Kind, MAX_BYTES};
 use td_braze_cohort::members::operation::{Operation, Operations};
@@ -150,7 +150,7 @@ pub fn run(data: &[u8]) {
 
 fn read(bytes: Vec<u8>, state: Option<u32>, options: &Options) -> Outcome {
     let pieces = Pieces { bytes: io::Cursor::new(bytes), state };
-    let sources = Sources::one(Source::new("input".to_owned(), options.format_hint.clone(), Box::new(pieces)));
+    let sources = Sources::of_bytes("input", options.format_hint.clone(), Box::new(pieces));
     let mut outcome = Outcome { judged: None, sent: Vec::new(), left: Vec::new(), counts: None, error: None };
     if let Err(error) = passes(sources, options, &mut outcome) {
         outcome.error = Some(error.to_string());
