@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::input::cells::NullWords;
-use crate::input::near_names::{Candidates, NearMiss, near_misses};
+use crate::input::near_names::{NearMiss, is_long, near_misses};
 use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
 
 /// The names of the columns that matter, and the words in them that count as blank.
@@ -47,8 +47,8 @@ pub enum HeaderError {
         seen: Vec<String>,
         /// The columns that would do.
         wanted: Vec<String>,
-        /// A seen column, and the wanted name it resembles.
-        nearest: Option<(String, String)>,
+        /// The first seen column that resembles a wanted one.
+        nearest: Option<NearMiss>,
     },
     /// Two columns would be one.
     #[error(
@@ -64,28 +64,28 @@ pub enum HeaderError {
     /// There is nothing that says what is to be done.
     #[error(
         "no column '{name}' (operation_column): the result has {} (case and spaces count){}",
-        shown(.seen), near(.nearest.as_ref())
+        shown(.seen), .nearest.as_ref().map_or_else(String::new, |miss| format!("; did you mean '{}'?", miss.seen))
     )]
     NoOperationColumn {
         /// As it was set.
         name: String,
         /// The columns that are there.
         seen: Vec<String>,
-        /// The one of them that it resembles.
-        nearest: Option<String>,
+        /// The first of them that resembles it.
+        nearest: Option<NearMiss>,
     },
     /// A column that the settings name and that is not there. Members with only a renamed one would silently be left out.
     #[error(
         "no column {}, which the settings use: the result has {}{}; add it to the query, or remove it from the settings",
-        quoted(.names), shown(.seen), hint(.nearest.as_deref())
+        quoted(.names), shown(.seen), hint(.nearest.as_ref())
     )]
     Missing {
         /// Those that are not there.
         names: Vec<String>,
         /// Those that are.
         seen: Vec<String>,
-        /// One of these that may be meant, and what for.
-        nearest: Option<Box<(String, String)>>,
+        /// The first of these that resembles one that is missing.
+        nearest: Option<NearMiss>,
     },
     /// Two columns have the same name, which is one that we use.
     #[error("the result has the column '{name}' twice: rename one of them in the query")]
@@ -129,8 +129,6 @@ fn shown(names: &[String]) -> String {
     )
 }
 
-/// No name of a column is longer.
-const MAX_NAME_LETTERS: usize = 64;
 /// More are in a telephone number, a UUID or an identifier. A date has eight.
 const MAX_DIGITS: usize = 8;
 
@@ -153,16 +151,8 @@ fn is_uuid(name: &str) -> bool {
     hex == 32 && name.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-')
 }
 
-fn is_long(name: &str) -> bool {
-    name.chars().nth(MAX_NAME_LETTERS).is_some()
-}
-
-fn near(seen: Option<&String>) -> String {
-    seen.map_or_else(String::new, |seen| format!("; did you mean '{seen}'?"))
-}
-
-fn hint(nearest: Option<&(String, String)>) -> String {
-    nearest.map_or_else(String::new, |(seen, wanted)| {
+fn hint(nearest: Option<&NearMiss>) -> String {
+    nearest.map_or_else(String::new, |NearMiss { seen, wanted }| {
         format!("; did you mean '{wanted}' instead of '{seen}'? Write SELECT \"{seen}\" AS {wanted}")
     })
 }
@@ -211,21 +201,21 @@ impl Names {
             }
         }
         if used.is_empty() {
-            return Err(self.no_identifier_column(header));
+            let (seen, wanted) = (header.to_vec(), self.wanted());
+            let nearest = nearest(header, &wanted, 2);
+            return Err(HeaderError::NoIdentifierColumn { seen, wanted, nearest });
         }
         let operation = self.operation.as_ref().map(|name| {
-            let missing = || {
-                let mut wanted = Candidates::new(std::iter::once(name.as_str()));
-                let near = header.iter().find(|seen| !is_long(seen) && wanted.closest(seen, 2).is_some());
-                HeaderError::NoOperationColumn { name: name.clone(), seen: header.to_vec(), nearest: near.cloned() }
-            };
-            place_of(header, name)?.ok_or_else(missing)
+            place_of(header, name)?.ok_or_else(|| {
+                let nearest = nearest(header, std::slice::from_ref(name), 2);
+                HeaderError::NoOperationColumn { name: name.clone(), seen: header.to_vec(), nearest }
+            })
         });
         used.sort_unstable_by_key(|(index, _)| *index);
         let operation = operation.transpose()?;
         let is_ignored = |index: &usize| Some(*index) != operation && !used.iter().any(|(used, _)| used == index);
         let ignored = (0..header.len()).filter(is_ignored).map(|index| header[index].as_str());
-        let near = near_misses(ignored, &self.wanted());
+        let near = near_misses(ignored, &self.wanted(), 1).collect();
         Ok(Columns { used, operation, width: header.len(), missing, near })
     }
 
@@ -255,20 +245,13 @@ impl Names {
             return Ok(columns);
         }
         let (names, seen) = (columns.missing, header.to_vec());
-        let ignored = header.iter().map(String::as_str);
-        let nearest = near_misses(ignored, &names).into_iter().next().map(|miss| Box::new((miss.seen, miss.wanted)));
+        let nearest = nearest(header, &names, 1);
         Err(HeaderError::Missing { names, seen, nearest })
     }
+}
 
-    fn no_identifier_column(&self, header: &[String]) -> HeaderError {
-        let wanted = self.wanted();
-        let mut candidates = Candidates::new(wanted.iter().map(String::as_str));
-        let nearest = header.iter().filter(|seen| !is_long(seen)).find_map(|seen| {
-            let found = candidates.closest(seen, 2)?;
-            Some((seen.clone(), found.to_owned()))
-        });
-        HeaderError::NoIdentifierColumn { seen: header.to_vec(), wanted, nearest }
-    }
+fn nearest(header: &[String], wanted: &[String], most: usize) -> Option<NearMiss> {
+    near_misses(header.iter().map(String::as_str), wanted, most).next()
 }
 
 /// Where the one column of this name is.
@@ -309,7 +292,9 @@ mod tests {
     #[case("e_mail", "email")]
     fn a_near_miss_is_named(#[case] seen: &str, #[case] meant: &str) {
         let error = with_aliases(&["email"]).find(&names(&["name", seen])).unwrap_err();
-        let HeaderError::NoIdentifierColumn { nearest: Some((from, to)), .. } = &error else { panic!("{error:?}") };
+        let HeaderError::NoIdentifierColumn { nearest: Some(NearMiss { seen: from, wanted: to }), .. } = &error else {
+            panic!("{error:?}")
+        };
         assert_eq!((from.as_str(), to.as_str()), (seen, meant));
         assert!(error.to_string().contains(&format!("SELECT \"{seen}\" AS {meant}")), "{error}");
     }

@@ -94,13 +94,15 @@ impl InputCounts {
         self.over_lines = OverLines { rows, ..longest };
     }
 
-    /// Adds near misses that are not there yet.
-    pub fn add_ignored_columns(&mut self, misses: &[NearMiss]) {
+    /// Adds the near misses that are new. Returns whether any is.
+    pub fn add_ignored_columns(&mut self, misses: &[NearMiss]) -> bool {
+        let before = self.ignored_columns.len();
         for miss in misses {
             if !self.ignored_columns.contains(miss) {
                 self.ignored_columns.push(miss.clone());
             }
         }
+        self.ignored_columns.len() > before
     }
 
     /// How many cells and rows were rejected for which reason, for a message.

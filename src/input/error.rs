@@ -35,7 +35,7 @@ pub enum InputError {
         /// Which input.
         name: String,
         /// Why.
-        error: HeaderError,
+        error: Box<HeaderError>,
     },
     /// More cells and rows were rejected than may be.
     #[error(

@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::fmt;
 
-/// The most pairs of names that are compared letter by letter; beyond that only case, spaces and separators are looked at.
+/// The most pairs of names that are compared letter by letter. After that only case, spaces and separators are ignored.
 const MAX_PAIRS: usize = 20_000;
+
+/// No name of a column is longer.
+const MAX_NAME_LETTERS: usize = 64;
 
 /// Two names that are nearly the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NearMiss {
     /// As it is.
     pub seen: String,
-    /// As it would be looked for.
+    /// The name that is looked for.
     pub wanted: String,
 }
 
@@ -29,8 +32,8 @@ pub fn listed(misses: &[NearMiss]) -> String {
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
-/// Names that are looked for. So many comparisons letter by letter are made in all, so that many names take no longer.
-pub struct Candidates<'a> {
+/// Names that are looked for, with a limit on the comparisons letter by letter.
+struct Candidates<'a> {
     /// Each folded, with its number of letters.
     names: Vec<(String, usize, &'a str)>,
     by_fold: HashMap<String, &'a str>,
@@ -38,21 +41,20 @@ pub struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    /// Nothing compared yet.
-    pub fn new(names: impl Iterator<Item = &'a str>) -> Self {
+    fn new(names: impl Iterator<Item = &'a str>) -> Self {
         let folded = |name: &'a str| {
             let folded = fold(name);
             (folded.clone(), folded.chars().count(), name)
         };
         let names: Vec<_> = names.map(folded).collect();
-        // Of two that are equal so the first one counts.
+        // Of two that are equal the first one counts.
         let by_fold = names.iter().rev().map(|(folded, _, name)| (folded.clone(), *name)).collect();
         Self { names, by_fold, pairs_left: MAX_PAIRS }
     }
 
-    /// The one that is most like `name`, where one is like enough: equal but for case, spaces, separators and invisible characters, or
-    /// `most` edits away at most (one, for names of four letters or fewer).
-    pub fn closest(&mut self, name: &str, most: usize) -> Option<&'a str> {
+    /// The one most like `name`: equal except for case, spaces, separators and invisible characters, or at most `most` edits away (one,
+    /// for names of four letters or fewer).
+    fn closest(&mut self, name: &str, most: usize) -> Option<&'a str> {
         let folded = fold(name);
         if let Some(equal) = self.by_fold.get(&folded) {
             return Some(equal);
@@ -71,17 +73,25 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// Of the seen names those that differ from a wanted one in case, spaces, separators, invisible characters, or one letter.
-pub fn near_misses<'a>(seen: impl Iterator<Item = &'a str>, wanted: &[String]) -> Vec<NearMiss> {
+/// The seen names that differ from a wanted one only in case, spaces, separators, invisible characters, or at most `most` edits.
+pub fn near_misses<'a>(
+    seen: impl Iterator<Item = &'a str>,
+    wanted: &[String],
+    most: usize,
+) -> impl Iterator<Item = NearMiss> {
     let mut candidates = Candidates::new(wanted.iter().map(String::as_str));
-    seen.filter_map(|seen| {
-        let wanted = candidates.closest(seen, 1)?.to_owned();
+    seen.filter(|seen| !is_long(seen)).filter_map(move |seen| {
+        let wanted = candidates.closest(seen, most)?.to_owned();
         Some(NearMiss { seen: seen.to_owned(), wanted })
     })
-    .collect()
 }
 
-/// The candidate that is most like `name`, two edits away at most.
+/// Whether it is longer than any name of a column: it may be data, of any length.
+pub fn is_long(name: &str) -> bool {
+    name.chars().nth(MAX_NAME_LETTERS).is_some()
+}
+
+/// The candidate that is most like `name`, at most two edits away.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     Candidates::new(candidates).closest(name, 2)
 }
@@ -99,9 +109,9 @@ mod tests {
     fn a_name_that_is_nearly_a_wanted_one_is_found() {
         let seen = ["USER_IDS", "user_id", "user_ids ", "user\u{200b}_ids", "name", "e-mail", "mail"];
         let wanted = ["user_ids", "device_ids", "email"].map(str::to_owned);
-        let found: Vec<_> = near_misses(seen.into_iter(), &wanted).iter().map(|miss| miss.seen.clone()).collect();
+        let found: Vec<_> = near_misses(seen.into_iter(), &wanted, 1).map(|miss| miss.seen).collect();
         assert_eq!(found, ["USER_IDS", "user_id", "user_ids ", "user\u{200b}_ids", "e-mail", "mail"]);
-        let shown = listed(&near_misses(["user\u{200b}_ids"].into_iter(), &wanted));
+        let shown = listed(&near_misses(["user\u{200b}_ids"].into_iter(), &wanted, 1).collect::<Vec<_>>());
         assert_eq!(shown, "\"user\\u{200b}_ids\" (nearly user_ids)");
     }
 
@@ -110,7 +120,7 @@ mod tests {
         let seen: Vec<_> = (0..10_000).map(|number| format!("column_{number:05}")).collect();
         let wanted: Vec<_> = (0..1000).map(|number| format!("alias_x_{number:04}")).collect();
         let started = std::time::Instant::now();
-        assert!(near_misses(seen.iter().map(String::as_str), &wanted).is_empty());
+        assert!(near_misses(seen.iter().map(String::as_str), &wanted, 1).next().is_none());
         assert!(nearest("column_x", wanted.iter().map(String::as_str)).is_none());
         let mut candidates = Candidates::new(wanted.iter().map(String::as_str));
         assert!(seen.iter().all(|name| candidates.closest(name, 2).is_none()));

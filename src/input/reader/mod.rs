@@ -145,12 +145,12 @@ impl Reader {
 
     /// The identifier columns that were found in the header, or among the keys of the first object.
     pub fn columns(&self) -> &Columns {
-        &self.source.columns
+        &self.source.found
     }
 
     /// The format of the first file.
     pub fn format(&self) -> Format {
-        self.source.format
+        self.source.layout.format
     }
 
     /// Reads to the end. Each full batch goes to `take`, which says whether more is wanted; the counts go to `publish`
@@ -265,31 +265,29 @@ impl Reader {
         let Some(source) = self.sources.open_next() else { return Ok(false) };
         let source = OpenSource::open(source?, &self.names, true)?;
         source.fits(&self.source, &self.names)?;
-        let before = mem::replace(&mut self.source, source).format;
+        let before = mem::replace(&mut self.source, source).layout.format;
         self.begin_part(before);
         Ok(true)
     }
 
     fn begin_part(&mut self, format_before: Format) {
-        if self.source.format != format_before && !self.pass.is_quiet() {
-            info!("{} is read as {}", self.source.name, self.source.format);
+        let (name, format) = (&self.source.name, self.source.layout.format);
+        if format != format_before && !self.pass.is_quiet() {
+            info!("{name} is read as {format}");
         }
-        self.source.columns.used.iter().for_each(|(_, kind)| self.counter.show(*kind));
-        // Of objects, the keys of the first one say little.
-        if !self.source.layout.is_sparse {
-            let near = self.source.columns.near.clone();
+        self.source.found.used.iter().for_each(|(_, kind)| self.counter.show(*kind));
+        // The keys of the first object are not all that there are.
+        if format != Format::Jsonl {
+            let near = self.source.found.near.clone();
             self.note_ignored(&near, "columns", "write SELECT ... AS with that name");
         }
     }
 
-    /// Tells of near misses that are new, and keeps them for the report.
+    /// Warns of near misses that are new, and keeps them for the report.
     fn note_ignored(&mut self, near: &[NearMiss], what: &str, way_out: &str) {
-        let is_new = |miss| !self.counter.counts.ignored_columns.contains(miss);
-        if !self.pass.is_quiet() && near.iter().any(is_new) {
+        let is_new = self.pass.is_first() && self.counter.counts.add_ignored_columns(near);
+        if is_new && !self.pass.is_quiet() {
             warn!("ignored {what}: {}; to use one, {way_out}", listed(near));
-        }
-        if self.pass.is_first() {
-            self.counter.counts.add_ignored_columns(near);
         }
     }
 
@@ -365,7 +363,7 @@ impl Reader {
         }
         let kinds = Kind::all(self.names.aliases.len()).skip(2).zip(&self.names.aliases);
         let missing = kinds.filter(|(kind, _)| !self.counter.is_shown(*kind)).map(|(_, label)| label.as_str());
-        let missing: Vec<_> = missing.filter(|_| self.source.format == Format::Jsonl).collect();
+        let missing: Vec<_> = missing.filter(|_| self.source.layout.format == Format::Jsonl).collect();
         if !missing.is_empty() {
             let near = ignored_columns.iter().find(|miss| missing.contains(&miss.wanted.as_str()));
             let near = near.map_or_else(String::new, |miss| format!("; there is {:?}", miss.seen));
@@ -384,14 +382,10 @@ mod tests {
 
     fn layout() -> Layout {
         Layout {
-            used: vec![(0, Kind::UserId), (2, Kind::Alias(0))],
-            operation: None,
-            width: 3,
-            unit: "line",
+            columns: Columns { used: vec![(0, Kind::UserId), (2, Kind::Alias(0))], width: 3, ..Columns::default() },
+            format: Format::Csv,
             file: None,
-            is_sparse: false,
-            header: Vec::new(),
-            labels: Vec::new(),
+            names: Vec::new(),
         }
     }
 

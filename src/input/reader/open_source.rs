@@ -1,4 +1,4 @@
-//! One source of the input, opened: its rows, and which cells of them are identifiers.
+//! An opened source: its rows, and which of their cells are identifiers.
 
 use crate::input::columns::{Columns, HeaderError, Names};
 use crate::input::error::InputError;
@@ -9,50 +9,53 @@ use crate::input::near_names::{NearMiss, near_misses};
 use crate::input::source::compressed::Unpacked;
 use crate::input::source::files::Watch;
 use crate::input::source::{Source, SourceError};
-use crate::members::identifier::Kind;
 
-/// What is looked at in a row.
+/// What a row must be like, and what is read of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The cells that hold identifiers, and what they are.
-    pub used: Vec<(usize, Kind)>,
-    /// The cell that says the operation.
-    pub operation: Option<usize>,
-    /// How many cells a row has.
-    pub width: usize,
-    /// `line` or `row`.
-    pub unit: &'static str,
-    /// The file, where there are several.
+    /// The cells that are read.
+    pub columns: Columns,
+    /// The format of the row.
+    pub format: Format,
+    /// The file, if there are several.
     pub file: Option<String>,
-    /// A row may leave columns out.
-    pub is_sparse: bool,
-    /// The names of the columns, where a row could repeat them.
-    pub header: Vec<String>,
-    /// The column of each used cell.
-    pub labels: Vec<String>,
+    /// The names of all columns.
+    pub names: Vec<String>,
 }
 
 impl Layout {
     /// Whether a row is the header once more.
     #[inline]
     pub fn is_header(&self, row: &Row<'_>) -> bool {
-        self.used.first().is_some_and(|(column, _)| self.repeats(row, *column)) && self.repeats_all(row)
+        matches!(self.format, Format::Csv | Format::Tsv)
+            && self.columns.used.first().is_some_and(|(column, _)| self.repeats(row, *column))
+            && self.repeats_all(row)
     }
 
     #[inline]
     fn repeats(&self, row: &Row<'_>, column: usize) -> bool {
-        self.header.get(column).is_some_and(|name| name.as_bytes() == row.cell(column))
+        self.names.get(column).is_some_and(|name| name.as_bytes() == row.cell(column))
     }
 
     #[cold]
     fn repeats_all(&self, row: &Row<'_>) -> bool {
-        row.fault.is_none() && row.len() == self.header.len() && (0..row.len()).all(|column| self.repeats(row, column))
+        row.fault.is_none() && row.len() == self.names.len() && (0..row.len()).all(|column| self.repeats(row, column))
     }
 
     /// A row, for messages.
     pub fn at(&self, number: u64) -> String {
-        let position = Position { unit: self.unit, number };
+        let position = Position { unit: self.format.unit(), number };
         self.file.as_ref().map_or_else(|| position.to_string(), |file| format!("{file}, {position}"))
+    }
+
+    /// Whether the names in the setting `columns` can be those of this row. In a short input wrong names would pass for a few
+    /// rejections.
+    fn check_first_row(&self, row: Row<'_>) -> Result<(), RowsError> {
+        if row.len() != self.names.len() {
+            return Err(RowsError::ColumnCount { found: row.len(), named: self.names.len() });
+        }
+        let is_header = self.columns.used.iter().all(|(column, _)| self.repeats(&row, *column));
+        if is_header { Err(RowsError::HeaderBesideColumns) } else { Ok(()) }
     }
 }
 
@@ -60,62 +63,49 @@ impl Layout {
 pub struct OpenSource {
     /// For messages.
     pub name: String,
-    /// As it was set or recognised.
-    pub format: Format,
     /// The columns that its header names, or the keys of its first object.
-    pub columns: Columns,
-    /// What is looked at.
+    pub found: Columns,
+    /// What is read.
     pub layout: Layout,
     rows: Rows<Unpacked<Source>>,
-    /// The names that were set, as long as no row was held against them.
-    set_names: Option<Vec<String>>,
+    /// The names of the columns are set, and no row was compared with them yet.
+    is_unchecked: bool,
     watch: Watch,
 }
 
 impl OpenSource {
     /// Reads as far as it takes to know the columns.
     pub fn open(source: Source, names: &Names, is_one_of_several: bool) -> Result<Self, InputError> {
-        let (name, watch) = (source.name.clone(), source.watch());
-        let opened = Self::open_rows(source, names).map_err(|error| unreadable(&name, &watch, error))?;
-        let formats::Opened { mut rows, format, names: seen } = opened.0;
+        let (name, watch, mut format_hint) = (source.name.clone(), source.watch(), source.format_hint.clone());
+        let after = Position { unit: "line", number: 0 };
+        let opened = Unpacked::new(source).map_err(|error| RowsError::Io { after, error }).and_then(|unpacked| {
+            format_hint.may_be_empty |= unpacked.is_compressed();
+            formats::open(unpacked, &name, &format_hint, names.keys())
+        });
+        let formats::Opened { mut rows, format, names: seen } =
+            opened.map_err(|error| unreadable(&name, &watch, error))?;
         let is_sparse = format == Format::Jsonl;
-        let columns = match &seen {
-            Some(seen) => {
-                if is_sparse { names.find(seen) } else { names.find_all(seen) }.map_err(|error| header(&name, error))?
-            }
-            None => Columns::default(),
+        let found = match &seen {
+            None => Ok(Columns::default()),
+            Some(seen) if is_sparse => names.find(seen),
+            Some(seen) => names.find_all(seen),
         };
-        let Columns { used, operation, width, .. } = if is_sparse { names.of_objects() } else { columns.clone() };
-        rows.keep(&used.iter().map(|(index, _)| *index).chain(operation).collect::<Vec<_>>());
-        let file = is_one_of_several.then(|| name.clone());
-        let outputs = names.outputs();
-        let labels = if is_sparse { outputs.as_slice() } else { seen.as_deref().unwrap_or_default() };
-        let labels = used.iter().filter_map(|(index, _)| labels.get(*index).cloned()).collect();
-        let header = seen.clone().filter(|_| matches!(format, Format::Csv | Format::Tsv)).unwrap_or_default();
-        let layout = Layout { used, operation, width, unit: format.unit(), file, is_sparse, header, labels };
-        let set_names = seen.filter(|_| opened.1 && !is_sparse);
-        Ok(Self { name, format, columns, layout, rows, set_names, watch })
-    }
-
-    /// The rows, and whether the columns were set.
-    fn open_rows(source: Source, names: &Names) -> Result<(formats::Opened<Unpacked<Source>>, bool), RowsError> {
-        let (name, mut format_hint) = (source.name.clone(), source.format_hint.clone());
-        let start = Position { unit: "line", number: 0 };
-        let unpacked = Unpacked::new(source).map_err(|error| RowsError::Io { after: start, error })?;
-        format_hint.may_be_empty |= unpacked.is_compressed();
-        Ok((formats::open(unpacked, &name, &format_hint, names.keys())?, format_hint.columns.is_some()))
+        let found = found.map_err(|error| InputError::Header { name: name.clone(), error: error.into() })?;
+        let columns = if is_sparse { names.of_objects() } else { found.clone() };
+        rows.keep(&columns.used.iter().map(|(index, _)| *index).chain(columns.operation).collect::<Vec<_>>());
+        let names = if is_sparse { names.outputs() } else { seen.unwrap_or_default() };
+        let layout = Layout { columns, format, file: is_one_of_several.then(|| name.clone()), names };
+        let is_unchecked = format_hint.columns.is_some() && !is_sparse;
+        Ok(Self { name, found, layout, rows, is_unchecked, watch })
     }
 
     /// Goes to the next row; false at the end.
     #[inline]
     pub fn advance(&mut self) -> Result<bool, RowsError> {
         let is_row = self.rows.advance()?;
-        if is_row
-            && let Some(names) = &self.set_names
-            && self.row().fault.is_none()
-        {
-            check_first_row(self.row(), names, &self.layout)?;
-            self.set_names = None;
+        if self.is_unchecked && is_row && self.row().fault.is_none() {
+            self.layout.check_first_row(self.row())?;
+            self.is_unchecked = false;
         }
         Ok(is_row)
     }
@@ -131,10 +121,10 @@ impl OpenSource {
         self.rows.over_lines()
     }
 
-    /// Of the keys of objects so far that are ignored, those that are nearly those of columns that are not.
+    /// The ignored keys of objects so far that nearly have the name of a column that is read.
     pub fn near_keys(&self, names: &Names) -> Vec<NearMiss> {
         let keys = self.rows.other_keys();
-        near_misses(keys.iter().map(String::as_str), &names.wanted())
+        near_misses(keys.iter().map(String::as_str), &names.wanted(), 1).collect()
     }
 
     /// Why the rows cannot be read on.
@@ -142,49 +132,31 @@ impl OpenSource {
         unreadable(&self.name, &self.watch, error)
     }
 
-    /// Whether the file is still the one that was looked at first.
+    /// An error if the file was modified since it was found.
     pub fn unmodified(&self) -> Result<(), SourceError> {
         self.watch.unmodified()
     }
 
-    /// An error where the identifier columns are others than those of the first part. An object may leave keys out, so JSON
-    /// lines can be held against nothing.
+    /// An error if its identifier columns are not those of the first source. Objects may leave keys out, so JSON lines are not
+    /// compared.
     pub fn fits(&self, first: &Self, names: &Names) -> Result<(), InputError> {
-        if self.format == Format::Jsonl || first.format == Format::Jsonl {
+        let [found, wanted] = [self, first].map(|source| {
+            let mut used: Vec<_> = source.found.used.iter().map(|(_, kind)| kind.index()).collect();
+            used.sort_unstable();
+            used
+        });
+        if found == wanted || [self, first].iter().any(|source| source.layout.format == Format::Jsonl) {
             return Ok(());
         }
-        let all = names.outputs();
-        let kinds = |source: &Self| {
-            let mut kinds: Vec<_> = source.columns.used.iter().map(|(_, kind)| kind.index()).collect();
-            kinds.sort_unstable();
-            kinds
-        };
-        let (found, wanted) = (kinds(self), kinds(first));
-        if found == wanted {
-            return Ok(());
-        }
-        let to_names = |kinds: Vec<usize>| kinds.into_iter().filter_map(|index| all.get(index).cloned()).collect();
-        let error =
-            HeaderError::OtherColumns { found: to_names(found), wanted: to_names(wanted), first: first.name.clone() };
-        Err(header(&self.name, error))
+        let outputs = names.outputs();
+        let [found, wanted] = [found, wanted].map(|used| used.into_iter().map(|kind| outputs[kind].clone()).collect());
+        let error = HeaderError::OtherColumns { found, wanted, first: first.name.clone() };
+        Err(InputError::Header { name: self.name.clone(), error: error.into() })
     }
-}
-
-/// Whether the names that were set can be those of this row. In a short input wrong names would pass for a few rejections.
-fn check_first_row(row: Row<'_>, names: &[String], layout: &Layout) -> Result<(), RowsError> {
-    if row.len() != names.len() {
-        return Err(RowsError::ColumnCount { found: row.len(), named: names.len() });
-    }
-    let is_header = layout.used.iter().all(|(column, _)| row.cell(*column) == names[*column].as_bytes());
-    if is_header { Err(RowsError::HeaderBesideColumns) } else { Ok(()) }
-}
-
-fn header(name: &str, error: HeaderError) -> InputError {
-    InputError::Header { name: name.to_owned(), error }
 }
 
 fn unreadable(name: &str, watch: &Watch, error: RowsError) -> InputError {
-    // A file that changes under our eyes shows as nearly any error; the cause is the better message.
+    // A file that changes while it is read shows as nearly any error; the cause is the better message.
     match watch.unmodified() {
         Err(modified) => InputError::Source(modified),
         Ok(()) => InputError::Rows { name: name.to_owned(), error },

@@ -10,6 +10,7 @@ use td_braze_cohort::input::error::InputError;
 use td_braze_cohort::input::formats::RowsError;
 use td_braze_cohort::input::formats::format::Format;
 use td_braze_cohort::input::formats::problem::Position;
+use td_braze_cohort::input::near_names::NearMiss;
 use td_braze_cohort::input::source::SourceError;
 use td_braze_cohort::input::source::compressed::CompressionError;
 use td_braze_cohort::members::operation::Operation;
@@ -18,7 +19,7 @@ pub fn sections() -> Vec<Section> {
     vec![
         ("The files of an input", texts(files().into_iter().map(InputError::Source))),
         ("What an input holds", texts(rows().into_iter().map(|error| InputError::Rows { name: name(), error }))),
-        ("Columns", texts(headers().into_iter().map(|error| InputError::Header { name: name(), error }))),
+        ("Columns", texts(headers().into_iter().map(|error| InputError::Header { name: name(), error: error.into() }))),
         ("Limits of an input", texts(limits())),
     ]
 }
@@ -73,22 +74,18 @@ fn rows() -> Vec<RowsError> {
 fn headers() -> Vec<HeaderError> {
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
     let (seen, wanted) = (|| names(&["user_id", "country"]), || names(&["user_ids", "device_ids"]));
-    let nearest = Some(("user_id".to_owned(), "user_ids".to_owned()));
+    let near = |seen: &str, wanted: &str| Some(NearMiss { seen: seen.to_owned(), wanted: wanted.to_owned() });
     vec![
         HeaderError::NoIdentifierColumn { seen: names(&["country"]), wanted: wanted(), nearest: None },
         HeaderError::NoIdentifierColumn { seen: names(&["u1", "zoe@example.com"]), wanted: wanted(), nearest: None },
-        HeaderError::NoIdentifierColumn { seen: seen(), wanted: wanted(), nearest },
+        HeaderError::NoIdentifierColumn { seen: seen(), wanted: wanted(), nearest: near("user_id", "user_ids") },
         HeaderError::Both { attribute: "external_id".into(), output: "user_ids".into() },
-        HeaderError::Missing {
-            names: vec!["phone".into()],
-            seen: seen(),
-            nearest: Some(Box::new(("Phone".into(), "phone".into()))),
-        },
+        HeaderError::Missing { names: vec!["phone".into()], seen: seen(), nearest: near("Phone", "phone") },
         HeaderError::NoOperationColumn { name: "what".into(), seen: seen(), nearest: None },
         HeaderError::NoOperationColumn {
             name: "what".into(),
             seen: names(&["user_ids", "What"]),
-            nearest: Some("What".into()),
+            nearest: near("What", "what"),
         },
         HeaderError::Duplicate { name: "user_ids".into() },
         HeaderError::OtherColumns { found: names(&["email"]), wanted: wanted(), first: "part-1.csv".into() },
