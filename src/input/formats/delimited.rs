@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use super::bytes::Bytes;
 use super::splitter::{Quotes, Split, Splitter};
-use super::{Cells, Fault, Position, Row, RowsError};
+use super::{Fault, Position, Row, RowsError};
 use crate::members::identifier;
 
 /// The most that is kept of a row. A longer one is read to its end and reported as oversized.
@@ -108,7 +108,8 @@ impl<R: Read> Delimited<R> {
     pub fn row(&self) -> Row<'_> {
         Row {
             bytes: self.input.consumed(self.row_len),
-            cells: Cells::Spans(self.splitter.cells()),
+            cells: self.splitter.cells(),
+            types: &[],
             position: self.row_line,
             fault: self.splitter.is_oversized().then_some(Fault::TooLong),
         }

@@ -103,10 +103,10 @@ fn by_content<R: Read>(bytes: &mut Bytes<R>, columns: Option<usize>) -> io::Resu
         return Ok(begins_with_a_row(start, start.len() < WINDOW).then_some(Format::Msgpack));
     }
     let (line, is_whole) = first_line(bytes)?;
-    match shape(line, is_whole) {
-        JsonShape::NoJson => Ok(is_tab_separated(line, columns).then_some(Format::Tsv)),
-        _ => Ok(Some(Format::Jsonl)),
-    }
+    Ok(match json(line, is_whole) {
+        Some(_) => Some(Format::Jsonl),
+        None => is_tab_separated(line, columns).then_some(Format::Tsv),
+    })
 }
 
 /// The first line that is not empty, as far as it is within the window, and whether it is.
@@ -128,46 +128,31 @@ pub fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<(&[u8], bool)> {
     Ok((&at_hand[start..end.unwrap_or(at_hand.len())], is_whole))
 }
 
-/// Why JSON is not an object a line, as far as the first line tells.
-pub fn other_json<R: Read>(bytes: &mut Bytes<R>) -> io::Result<Option<RowsError>> {
-    let (line, is_whole) = first_line(bytes)?;
-    Ok(match shape(line, is_whole) {
-        JsonShape::Objects | JsonShape::NoJson => None,
-        JsonShape::Arrays => Some(RowsError::JsonArrays),
-        JsonShape::Document => Some(RowsError::JsonDocument),
-        JsonShape::Commas => Some(RowsError::JsonCommas),
-    })
+/// An error if JSON is not an object per line, as far as the first line shows.
+pub fn refuse_other_json<R: Read>(bytes: &mut Bytes<R>) -> Result<(), RowsError> {
+    let line = first_line(bytes).map_err(RowsError::at_start)?;
+    json(line.0, line.1).unwrap_or(Ok(()))
 }
 
-/// What a first line says of JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum JsonShape {
-    /// An object a line, as it should be.
-    Objects,
-    /// The same, with a comma behind each.
-    Commas,
-    /// An array a row.
-    Arrays,
-    /// A list of objects, or one object over several lines.
-    Document,
-    /// It is something else.
-    NoJson,
-}
-
-/// Conservative, as a header may begin with any letter. `[row,` in a line of its own is how Treasure Data's command line begins.
-fn shape(line: &[u8], is_whole: bool) -> JsonShape {
+/// Whether a first line is JSON, and an error if that is not an object per line. Conservative, as a header may begin with any
+/// letter. `[row,` in its own line is how Treasure Data's command line begins.
+fn json(line: &[u8], is_whole: bool) -> Option<Result<(), RowsError>> {
     let line = line.trim_ascii();
     let bare = line.strip_suffix(b",").unwrap_or(line);
-    let list = || if line[1..].trim_ascii_start().starts_with(b"{") { JsonShape::Document } else { JsonShape::Arrays };
+    let begins = |text: &[u8], with: &[u8]| text.first().is_some_and(|byte| with.contains(byte));
     match line {
-        b"[" | b"{" | b"[{" => JsonShape::Document,
-        b"[[" => JsonShape::Arrays,
-        [b'{', ..] if bare != line && is_json(bare) => JsonShape::Commas,
-        [b'{', behind @ ..] if begins_an_object(behind) => JsonShape::Objects,
-        [b'[', ..] if is_json(bare) => list(),
-        [b'[', ..] if matches!(bare[1..].trim_ascii_start(), [b'[' | b'{', ..]) && is_json(&bare[1..]) => list(),
-        [b'[', behind @ ..] if !is_whole && begins_with_a_value(behind) => list(),
-        _ => JsonShape::NoJson,
+        b"[" | b"{" | b"[{" => Some(Err(RowsError::JsonDocument)),
+        b"[[" => Some(Err(RowsError::JsonArrays)),
+        [b'{', ..] if bare != line && is_json(bare) => Some(Err(RowsError::JsonCommas)),
+        [b'{', rest @ ..] => begins_an_object(rest).then_some(Ok(())),
+        [b'[', rest @ ..] => {
+            let first = rest.trim_ascii_start();
+            let is_list = is_json(bare)
+                || begins(first, b"[{") && is_json(&bare[1..])
+                || !is_whole && (begins(first, b"\"[{") || is_followed_by(first, b","));
+            is_list.then(|| Err(if begins(first, b"{") { RowsError::JsonDocument } else { RowsError::JsonArrays }))
+        }
+        _ => None,
     }
 }
 
@@ -175,24 +160,16 @@ fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
-/// What stands behind the first value of a text.
-fn behind_a_value(text: &[u8]) -> Option<&[u8]> {
+/// Whether the first value of a text is followed by this.
+fn is_followed_by(text: &[u8], next: &[u8]) -> bool {
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
-    values.next()?.ok()?;
-    Some(text[values.byte_offset()..].trim_ascii_start())
+    matches!(values.next(), Some(Ok(_))) && text[values.byte_offset()..].trim_ascii_start().starts_with(next)
 }
 
 /// `{"key":` or `{}`; a header that begins so has no usable name in its first cell.
-fn begins_an_object(behind_the_brace: &[u8]) -> bool {
-    let text = behind_the_brace.trim_ascii_start();
-    text.starts_with(b"}")
-        || (text.starts_with(b"\"") && behind_a_value(text).is_some_and(|behind| behind.starts_with(b":")))
-}
-
-/// A value and a comma, or a text or a list that goes on.
-fn begins_with_a_value(behind_the_bracket: &[u8]) -> bool {
-    let text = behind_the_bracket.trim_ascii_start();
-    matches!(text, [b'"' | b'[' | b'{', ..]) || behind_a_value(text).is_some_and(|behind| behind.starts_with(b","))
+fn begins_an_object(after_the_brace: &[u8]) -> bool {
+    let text = after_the_brace.trim_ascii_start();
+    text.starts_with(b"}") || (text.starts_with(b"\"") && is_followed_by(text, b":"))
 }
 
 /// Tabs and no comma. Where the columns are known there have to be as many cells with tabs, and not as many with commas.
@@ -256,25 +233,37 @@ mod tests {
         assert_eq!(recognised(b"user_ids\n", name, None), expected);
     }
 
-    #[rstest]
-    #[case::objects(&["{\"id\": 1}", "{}", "{\"id\": 1} {", "{\"id\": [1,"], JsonShape::Objects)]
-    #[case::arrays(&["[1]", "[]", "[\"a\", 1]", "[1],", "[[1],", "[[\"a\", {}],", "[[1], [2]]", "[["], JsonShape::Arrays)]
-    #[case::document(&["[", "{", "[{", "[{\"id\": 1},", "[{\"id\": 1}", "[{\"id\": 1}]", "[ {}, {} ]"], JsonShape::Document)]
-    #[case::commas(&["{\"id\": 1},", " {} ,"], JsonShape::Commas)]
-    #[case::no_json(&["[id],[name]", "[1],user_ids", "[1,", "[[1],user_ids", "{id},", "{\"a\",b}", "[oops", "\"a\""], JsonShape::NoJson)]
-    fn a_first_line_says_what_json_it_is(#[case] lines: &[&str], #[case] expected: JsonShape) {
-        for line in lines {
-            assert_eq!(shape(line.as_bytes(), true), expected, "{line}");
+    /// The name of what a first line shows.
+    fn shape(line: &str, is_whole: bool) -> &'static str {
+        match json(line.as_bytes(), is_whole) {
+            None => "no JSON",
+            Some(Ok(())) => "objects",
+            Some(Err(RowsError::JsonArrays)) => "arrays",
+            Some(Err(RowsError::JsonDocument)) => "document",
+            Some(Err(RowsError::JsonCommas)) => "commas",
+            Some(Err(error)) => panic!("{error}"),
         }
     }
 
     #[rstest]
-    #[case("[\"a", JsonShape::Arrays)]
-    #[case("[[1, 2], [", JsonShape::Arrays)]
-    #[case("[{\"a\":", JsonShape::Document)]
-    #[case("[1], user_ids, ", JsonShape::NoJson)]
-    fn a_first_line_without_end_says_it_by_its_beginning(#[case] line: &str, #[case] expected: JsonShape) {
-        assert_eq!(shape(line.as_bytes(), false), expected);
+    #[case::objects(&["{\"id\": 1}", "{}", "{\"id\": 1} {", "{\"id\": [1,"], "objects")]
+    #[case::arrays(&["[1]", "[]", "[\"a\", 1]", "[1],", "[[1],", "[[\"a\", {}],", "[[1], [2]]", "[["], "arrays")]
+    #[case::document(&["[", "{", "[{", "[{\"id\": 1},", "[{\"id\": 1}", "[{\"id\": 1}]", "[ {}, {} ]"], "document")]
+    #[case::commas(&["{\"id\": 1},", " {} ,"], "commas")]
+    #[case::no_json(&["[id],[name]", "[1],user_ids", "[1,", "[[1],user_ids", "{id},", "{\"a\",b}", "[oops", "\"a\""], "no JSON")]
+    fn a_first_line_says_what_json_it_is(#[case] lines: &[&str], #[case] expected: &str) {
+        for line in lines {
+            assert_eq!(shape(line, true), expected, "{line}");
+        }
+    }
+
+    #[rstest]
+    #[case("[\"a", "arrays")]
+    #[case("[[1, 2], [", "arrays")]
+    #[case("[{\"a\":", "document")]
+    #[case("[1], user_ids, ", "no JSON")]
+    fn a_first_line_without_end_says_it_by_its_beginning(#[case] line: &str, #[case] expected: &str) {
+        assert_eq!(shape(line, false), expected);
     }
 
     #[test]

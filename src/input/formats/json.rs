@@ -1,6 +1,6 @@
 //! JSON lines: an object a line.
 //!
-//! A line that is no row is rejected, and the next one is a row again. Empty lines are none. A line is kept up to
+//! A line that is not an object is a rejected row; an empty line is skipped. A line is kept up to
 //! [`MAX_LINE_BYTES`](super::bytes::MAX_LINE_BYTES).
 
 use std::borrow::Cow;
@@ -18,10 +18,10 @@ use super::typed::{Record, What};
 use super::{Fault, Position, Row, RowsError};
 use crate::input::cells::Reason;
 
-/// The most keys that are remembered of those that nobody asks for, and the longest, in bytes.
+/// The most keys that are remembered of those that are not read, and the longest, in bytes.
 const MAX_OTHER_KEYS: usize = 1000;
 const MAX_OTHER_KEY: usize = 64;
-/// So many rejected lines may stand before the first object, which shows what the columns are.
+/// The most rejected lines before the first object, which shows what the columns are.
 const MAX_LEADING_FAULTS: usize = 1000;
 /// How deep a value may be nested.
 const MAX_DEPTH: u32 = 128;
@@ -29,23 +29,20 @@ const MAX_DEPTH: u32 = 128;
 /// Reads rows from lines of JSON.
 pub struct Json<R> {
     bytes: Bytes<R>,
-    /// The keys that are looked for; a row has a cell for each.
+    /// The keys that are read, and the column of each.
     wanted: Vec<(String, usize)>,
     columns: usize,
     other_keys: HashSet<String>,
     line: u64,
     record: Record,
-    /// Lines before the first object, which were read to find it.
-    leading: VecDeque<(u64, Fault)>,
-    /// The first object is in the record and was not given out.
-    has_first: bool,
-    /// Of the latest row: its line, and why it is none.
+    /// The lines that were read to find the first object, which is in the record: their numbers, and why they are rejected.
+    ahead: VecDeque<(u64, Option<Fault>)>,
+    /// The same of the latest row.
     latest: (u64, Option<Fault>),
 }
 
 impl<R: Read> Json<R> {
-    /// An object a line, of which these keys are wanted. Reads the first object and says which keys it has; none where there
-    /// is no line at all.
+    /// Reads as far as the first object, and returns its keys; none if there is no line at all.
     pub fn new(bytes: Bytes<R>, wanted: Vec<(String, usize)>) -> Result<(Self, Option<Vec<String>>), RowsError> {
         let mut json = Self {
             bytes,
@@ -54,24 +51,29 @@ impl<R: Read> Json<R> {
             other_keys: HashSet::new(),
             line: 0,
             record: Record::default(),
-            leading: VecDeque::new(),
-            has_first: false,
+            ahead: VecDeque::new(),
             latest: (0, None),
         };
-        let keys = json.find_first()?;
-        Ok((json, keys))
+        let mut keys = None;
+        while keys.is_none() && json.ahead.len() < MAX_LEADING_FAULTS {
+            let Some(read) = json.read_line(|object| keys = Some(object.keys()))? else { break };
+            json.ahead.push_back((json.line, read.err()));
+        }
+        match (keys, json.ahead.len()) {
+            (None, lines @ 1..) => Err(RowsError::NoObject { lines }),
+            (keys, _) => Ok((json, keys)),
+        }
     }
 
     /// Goes to the next row; false at the end of the input.
     pub fn advance(&mut self) -> Result<bool, RowsError> {
-        if let Some((line, fault)) = self.leading.pop_front() {
-            self.latest = (line, Some(fault));
-        } else if std::mem::take(&mut self.has_first) {
-            self.latest = (self.line, None);
-        } else {
-            let Some(read) = self.read_line(|_| {})? else { return Ok(false) };
-            self.latest = (self.line, read.err());
-        }
+        self.latest = match self.ahead.pop_front() {
+            Some(row) => row,
+            None => match self.read_line(|_| {})? {
+                Some(read) => (self.line, read.err()),
+                None => return Ok(false),
+            },
+        };
         Ok(true)
     }
 
@@ -81,32 +83,14 @@ impl<R: Read> Json<R> {
         self.record.row(line, fault)
     }
 
-    /// The keys of objects so far that are not wanted, in order; at most 1,000.
+    /// The keys of objects so far that are not read, sorted; at most 1,000.
     pub fn other_keys(&self) -> Vec<String> {
         let mut keys: Vec<_> = self.other_keys.iter().cloned().collect();
         keys.sort_unstable();
         keys
     }
 
-    fn find_first(&mut self) -> Result<Option<Vec<String>>, RowsError> {
-        let mut keys = None;
-        loop {
-            match self.read_line(|object| keys = Some(object.keys()))? {
-                Some(Ok(())) => {
-                    self.has_first = true;
-                    return Ok(keys);
-                }
-                Some(Err(fault)) => self.leading.push_back((self.line, fault)),
-                None if self.leading.is_empty() => return Ok(None),
-                None => return Err(RowsError::NoObject { lines: self.leading.len() }),
-            }
-            if self.leading.len() == MAX_LEADING_FAULTS {
-                return Err(RowsError::NoObject { lines: self.leading.len() });
-            }
-        }
-    }
-
-    /// Reads the next line that is not empty into the record; `look` sees it where it is a row. None at the end.
+    /// Reads the next line that is not empty into the record; `look` sees it if it is a row. None at the end.
     fn read_line(&mut self, look: impl FnOnce(&Object<'_>)) -> Result<Option<Result<(), Fault>>, RowsError> {
         loop {
             let after = Position { unit: "line", number: self.line };
@@ -119,7 +103,7 @@ impl<R: Read> Json<R> {
                 Some(Line::Whole(line)) if line.trim_ascii().is_empty() => continue,
                 Some(Line::Whole(line)) => line,
             };
-            // What is not UTF-8 is looked for where a text is wanted, and does no harm elsewhere.
+            // Bytes that are not UTF-8 are looked for in texts that are read, and do no harm elsewhere.
             let line = String::from_utf8_lossy(line);
             let read = Object::read(&line).and_then(|object| {
                 object.fill(&mut self.record, &self.wanted, matches!(line, Cow::Owned(_)))?;
@@ -136,9 +120,9 @@ impl<R: Read> Json<R> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The members of an object, in order. Values are as they are written, so that numbers keep their digits; their grammar was
-/// looked at, but not what their strings escape.
-struct Object<'a>(Vec<(Text<'a>, &'a RawValue)>);
+/// The members of an object, in order. Values are as they are written, so numbers keep their digits. Their grammar was checked, but
+/// not what their strings escape.
+struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -152,8 +136,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
                 let mut members = Vec::with_capacity(16);
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((Text(key), value)) = map.next_entry()? {
+                    members.push((key, value));
                 }
                 Ok(Object(members))
             }
@@ -170,41 +154,37 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// The keys are shown in messages; one that is longer is none of ours.
+    /// For messages, cut.
     fn keys(&self) -> Vec<String> {
-        self.0.iter().map(|(key, _)| key.0.chars().take(KEPT_OF_A_CELL).collect()).collect()
+        self.0.iter().map(|(key, _)| key.chars().take(KEPT_OF_A_CELL).collect()).collect()
     }
 
-    /// Remembers the keys that are not wanted, as far as there is room.
+    /// Remembers the keys that are not read, as far as there is room.
     fn remember_others(&self, wanted: &[(String, usize)], others: &mut HashSet<String>) {
         for (key, _) in &self.0 {
-            if others.len() < MAX_OTHER_KEYS
-                && key.0.len() <= MAX_OTHER_KEY
-                && !others.contains(key.0.as_ref())
-                && !wanted.iter().any(|(known, _)| *known == key.0)
-            {
-                others.insert(key.0.clone().into_owned());
+            let has_room = others.len() < MAX_OTHER_KEYS && key.len() <= MAX_OTHER_KEY;
+            if has_room && !others.contains(key.as_ref()) && !wanted.iter().any(|(known, _)| known == key) {
+                others.insert(key.clone().into_owned());
             }
         }
     }
 
-    /// Puts the values of the wanted keys into the record.
+    /// Puts the values of the wanted keys into the record. `is_damaged`: bytes that were not UTF-8 are replaced.
     fn fill(&self, record: &mut Record, wanted: &[(String, usize)], is_damaged: bool) -> Result<(), Fault> {
         let mut is_twice = false;
         for (key, value) in &self.0 {
-            let column = wanted.iter().find(|(wanted, _)| *wanted == key.0).map(|(_, column)| *column);
+            let column = wanted.iter().find(|(wanted, _)| wanted == key).map(|(_, column)| *column);
             let start = record.bytes().len();
             let what = read_value(value.get(), column.map(|_| record.bytes()), is_damaged)?;
             if let Some(column) = column {
-                is_twice |= !record.set(column, record.cell(start, what));
+                is_twice |= !record.set(column, start, what);
             }
         }
         if is_twice { Err(Fault::DuplicateKey) } else { Ok(()) }
     }
 }
 
-/// What a value is. The content of a string and the digits of a whole number go to `out`. `is_damaged` says that what was not
-/// UTF-8 is replaced.
+/// What a value is. The content of a string and the digits of a whole number go to `out`.
 fn read_value(value: &str, out: Option<&mut Vec<u8>>, is_damaged: bool) -> Result<What, Fault> {
     let content = match value.as_bytes() {
         [b'"', content @ ..] if !value.contains('\\') => Cow::Borrowed(&value[1..content.len()]),
@@ -225,7 +205,7 @@ fn read_value(value: &str, out: Option<&mut Vec<u8>>, is_damaged: bool) -> Resul
     Ok(What::Text)
 }
 
-/// Whether JSON of the right grammar is not too deep, and escapes no half of a surrogate pair.
+/// Whether JSON of the right grammar is not too deep, and escapes no lone surrogate.
 fn is_sound(json: &str) -> bool {
     let (mut index, mut depth) = (0, 0_u32);
     while let Some(byte) = json.as_bytes().get(index) {

@@ -23,7 +23,7 @@ use json::Json;
 use msgpack::Msgpack;
 pub use problem::{Fault, Position, RowsError};
 use splitter::Quotes;
-use typed::{Typed, What};
+use typed::What;
 
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 /// Where the head of a file in a tar archive says that it is one.
@@ -33,26 +33,22 @@ const TAR_MAGIC: Range<usize> = 257..262;
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     bytes: &'a [u8],
-    cells: Cells<'a>,
+    /// The place of each cell in the bytes.
+    cells: &'a [Range<usize>],
+    /// Of each cell, if they are not all text.
+    types: &'a [What],
     /// The line in which it begins, or its number, from 1.
     pub position: u64,
-    /// It is no row; its cells are not all here.
+    /// Why it is rejected; its cells are not all here.
     pub fault: Option<Fault>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Cells<'a> {
-    /// Where each stands.
-    Spans(&'a [Range<usize>]),
-    Typed(&'a [Typed]),
-}
-
-/// What stands in a cell.
+/// What is in a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// Text, a whole number's digits, or nothing, which is NULL.
     Text(&'a [u8]),
-    /// The row does not mention it.
+    /// The row does not have it.
     Absent,
     /// A value of a type that no identifier has.
     Unfit(Reason),
@@ -61,36 +57,28 @@ pub enum Value<'a> {
 impl<'a> Row<'a> {
     /// How many cells it has.
     pub fn len(&self) -> usize {
-        match self.cells {
-            Cells::Spans(spans) => spans.len(),
-            Cells::Typed(cells) => cells.len(),
-        }
+        self.cells.len()
     }
 
     /// Whether it has no cell at all.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.cells.is_empty()
     }
 
-    /// The cell of a column; empty where the row has no such column.
+    /// The cell of a column.
     #[inline]
     pub fn value(&self, column: usize) -> Value<'a> {
-        match self.cells {
-            Cells::Spans(spans) => {
-                Value::Text(spans.get(column).and_then(|span| self.bytes.get(span.clone())).unwrap_or_default())
-            }
-            Cells::Typed(cells) => match cells.get(column) {
-                None => Value::Absent,
-                Some(cell) => match cell.what {
-                    What::Text => Value::Text(cell.of(self.bytes)),
-                    What::Absent => Value::Absent,
-                    What::Unfit(reason) => Value::Unfit(reason),
-                },
-            },
+        let Some(text) = self.cells.get(column).and_then(|cell| self.bytes.get(cell.clone())) else {
+            return Value::Absent;
+        };
+        match self.types.get(column) {
+            None | Some(What::Text) => Value::Text(text),
+            Some(What::Absent) => Value::Absent,
+            Some(What::Unfit(reason)) => Value::Unfit(*reason),
         }
     }
 
-    /// The bytes of a cell, where it has any.
+    /// The bytes of a cell; none if it is not text.
     pub fn cell(&self, column: usize) -> &'a [u8] {
         match self.value(column) {
             Value::Text(text) => text,
@@ -133,7 +121,7 @@ pub fn open<R: Read>(
     wanted: Vec<(String, usize)>,
 ) -> Result<Opened<R>, RowsError> {
     let mut bytes = Bytes::new(reader);
-    let failed = |error| RowsError::Io { after: Position { unit: "line", number: 0 }, error };
+    let failed = RowsError::at_start;
     let columns = format_hint.columns.clone();
     if bytes.peek(1).map_err(failed)?.is_empty() && !format_hint.may_be_empty {
         return Err(RowsError::Empty);
@@ -169,9 +157,7 @@ pub fn open<R: Read>(
             Ok(Opened { rows: Rows::Delimited(Box::new(rows)), format, names: Some(names) })
         }
         Format::Jsonl => {
-            if let Some(error) = format::other_json(&mut bytes).map_err(failed)? {
-                return Err(error);
-            }
+            format::refuse_other_json(&mut bytes)?;
             let (rows, names) = Json::new(bytes, wanted)?;
             if names.is_none() && !format_hint.may_be_empty {
                 return Err(RowsError::Empty);

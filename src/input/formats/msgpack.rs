@@ -4,11 +4,11 @@
 //! recursed into, so depth costs nothing. A row with a wrong length cannot be told from the rows after it: the input ends there with an
 //! error.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use super::bytes::{Bytes, MAX_LINE_BYTES};
 use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS};
-use super::typed::{Record, Typed, What};
+use super::typed::{Record, What};
 use super::{Fault, Position, Row, RowsError};
 use crate::input::cells::Reason;
 
@@ -83,47 +83,44 @@ impl<R: Read> Msgpack<R> {
     }
 
     fn read_row(&mut self) -> Result<Option<Fault>, Problem> {
-        self.record.clear();
         let Head::Array(count) = self.head()? else { return Err(Problem::Invalid) };
         if self.is_guess && count > MAX_COLUMNS as u64 {
             return Err(Problem::Invalid);
         }
         let known = usize::try_from(count).unwrap_or(usize::MAX).min(MAX_COLUMNS);
+        self.record.reset(known);
         for column in 0..known {
-            let cell = if self.kept.get(column).copied().unwrap_or_default() {
-                self.read_cell()?
+            if self.kept.get(column).copied().unwrap_or_default() {
+                let start = self.record.bytes().len();
+                let what = self.read_cell()?;
+                self.record.set(column, start, what);
             } else {
                 self.pass_values(1)?;
-                Typed::ABSENT
-            };
-            self.record.push(cell);
+            }
         }
         self.pass_values(count - known as u64)?;
         Ok((count > MAX_COLUMNS as u64).then_some(Fault::TooLong))
     }
 
-    fn read_cell(&mut self) -> Result<Typed, Problem> {
-        let start = self.record.bytes().len();
-        let what = match self.head()? {
-            Head::Nil => What::Text,
-            Head::Unsigned(number) => self.record.digits(number),
-            Head::Signed(number) => self.record.digits(number),
-            Head::Text(length) => {
-                self.pass_bytes(length, KEPT_OF_A_CELL)?;
-                What::Text
-            }
+    /// The bytes of text and the digits of a number go to the record.
+    fn read_cell(&mut self) -> Result<What, Problem> {
+        match self.head()? {
+            Head::Nil => {}
+            Head::Unsigned(number) => write!(self.record.bytes(), "{number}").map_err(Problem::Io)?,
+            Head::Signed(number) => write!(self.record.bytes(), "{number}").map_err(Problem::Io)?,
+            Head::Text(length) => self.pass_bytes(length, KEPT_OF_A_CELL)?,
             other => {
                 let inside = self.pass_rest(other)?;
                 self.pass_values(inside)?;
-                What::Unfit(match other {
+                return Ok(What::Unfit(match other {
                     Head::Boolean => Reason::Boolean,
                     Head::Float => Reason::Float,
                     Head::Extension(_) => Reason::Extension,
                     _ => Reason::Nested,
-                })
+                }));
             }
-        };
-        Ok(self.record.cell(start, what))
+        }
+        Ok(What::Text)
     }
 
     fn head(&mut self) -> Result<Head, Problem> {

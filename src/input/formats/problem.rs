@@ -152,6 +152,13 @@ pub enum RowsError {
     },
 }
 
+impl RowsError {
+    /// Reading failed before the first row.
+    pub fn at_start(error: io::Error) -> Self {
+        Self::Io { after: Position { unit: "line", number: 0 }, error }
+    }
+}
+
 /// Why a row is rejected as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -77,8 +77,7 @@ impl OpenSource {
     /// Reads as far as it takes to know the columns.
     pub fn open(source: Source, names: &Names, is_one_of_several: bool) -> Result<Self, InputError> {
         let (name, watch, mut format_hint) = (source.name.clone(), source.watch(), source.format_hint.clone());
-        let after = Position { unit: "line", number: 0 };
-        let opened = Unpacked::new(source).map_err(|error| RowsError::Io { after, error }).and_then(|unpacked| {
+        let opened = Unpacked::new(source).map_err(RowsError::at_start).and_then(|unpacked| {
             format_hint.may_be_empty |= unpacked.is_compressed();
             formats::open(unpacked, &name, &format_hint, names.keys())
         });
