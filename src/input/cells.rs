@@ -45,28 +45,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason, in the order of the report.
-    pub const ALL: [Self; 7] = [
-        Self::ControlCharacter,
-        Self::InvalidUtf8,
-        Self::TooLong,
-        Self::Float,
-        Self::Boolean,
-        Self::Nested,
-        Self::Extension,
-    ];
+    /// The keys in the report, in the order of the variants.
+    pub const KEYS: [&'static str; 7] =
+        ["control_character", "invalid_utf8", "too_long", "float", "boolean", "nested", "extension"];
 
     /// The reason's key in the report.
     pub fn key(self) -> &'static str {
-        match self {
-            Self::ControlCharacter => "control_character",
-            Self::InvalidUtf8 => "invalid_utf8",
-            Self::TooLong => "too_long",
-            Self::Float => "float",
-            Self::Boolean => "boolean",
-            Self::Nested => "nested",
-            Self::Extension => "extension",
-        }
+        Self::KEYS[self as usize]
     }
 }
 

@@ -8,7 +8,7 @@ use crate::input::formats::delimited::OverLines;
 use crate::input::near_names::NearMiss;
 use crate::members::identifier::Kind;
 
-/// Where something was rejected.
+/// The place of something that was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Why, as in the report.
@@ -31,33 +31,33 @@ impl Rejection {
 /// What was read so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputCounts {
-    /// Data rows, also those whose turn comes in a second pass.
+    /// Data rows, also those that a later pass reads.
     pub rows_seen: u64,
-    /// Data rows that had their turn.
+    /// Data rows that were read.
     pub rows_read: u64,
-    /// Rows of which at least one identifier was sent on.
+    /// Rows with at least one identifier.
     pub rows_used: u64,
     /// Rows whose identifier cells are all blank.
     pub rows_without_identifier: u64,
-    /// Rows that are none, or with rejected cells and no identifier.
+    /// Malformed rows, and rows with rejected cells and no identifier.
     pub rows_rejected: u64,
-    /// Of these, the ones that are no rows, in the order of [`Fault::ALL`].
-    pub rows_malformed: [u64; Fault::ALL.len()],
+    /// Of these, the malformed ones, in the order of [`Fault::KEYS`].
+    pub rows_malformed: [u64; Fault::KEYS.len()],
     /// Identifier cells that are NULL, empty or white space.
     pub cells_blank: u64,
     /// Identifier cells that are a word for NULL.
     pub null_words: u64,
-    /// Identifier cells that were rejected, in the order of [`Reason::ALL`].
-    pub cells_rejected: [u64; Reason::ALL.len()],
-    /// Identifiers with white space before or behind them; sent as they are.
+    /// Rejected identifier cells, in the order of [`Reason::KEYS`].
+    pub cells_rejected: [u64; Reason::KEYS.len()],
+    /// Identifiers that begin or end with white space; sent as they are.
     pub cells_with_outer_space: u64,
-    /// Identifiers with characters that nobody sees; sent as they are.
+    /// Identifiers with invisible characters; sent as they are.
     pub cells_with_invisible_characters: u64,
-    /// Rows that repeat the header; they are no data rows.
+    /// Rows that repeat the header; these are not data rows.
     pub rows_repeating_header: u64,
     /// Rows that have more than one line.
     pub over_lines: OverLines,
-    /// Columns that are ignored, and nearly have the name of one that is not.
+    /// Ignored columns that nearly have the name of one that is read.
     pub ignored_columns: Vec<NearMiss>,
     /// The first places of each reason for a rejection.
     pub first_rejections: Vec<Rejection>,
@@ -65,14 +65,14 @@ pub struct InputCounts {
     pub user_ids: u64,
     /// Device IDs.
     pub device_ids: u64,
-    /// Aliases by the place of their label.
+    /// Aliases, for each label.
     pub aliases: Vec<u64>,
-    /// The end of the input was reached, and nothing was wrong with it.
+    /// The end of the input was reached, and nothing was wrong.
     pub read_to_end: bool,
 }
 
 impl InputCounts {
-    /// Nothing read yet, for so many aliases.
+    /// Nothing read yet; `aliases` is the number of labels.
     pub fn new(aliases: usize) -> Self {
         Self { aliases: vec![0; aliases], ..Self::default() }
     }
@@ -82,12 +82,12 @@ impl InputCounts {
         self.user_ids + self.device_ids + self.aliases.iter().sum::<u64>()
     }
 
-    /// Rejected cells, and rows that are no rows.
+    /// Rejected cells and malformed rows.
     pub fn rejections(&self) -> u64 {
         self.cells_rejected.iter().sum::<u64>() + self.rows_malformed.iter().sum::<u64>()
     }
 
-    /// Adds what a source had of rows with more than one line.
+    /// Adds a source's rows with more than one line.
     pub fn count_over_lines(&mut self, source: OverLines) {
         let rows = self.over_lines.rows + source.rows;
         let longest = if source.longest > self.over_lines.longest { source } else { self.over_lines };
@@ -105,10 +105,10 @@ impl InputCounts {
         self.ignored_columns.len() > before
     }
 
-    /// How many cells and rows were rejected for which reason, for a message.
+    /// How many cells and rows were rejected for each reason, for a message.
     pub fn reasons(&self) -> String {
-        let malformed = Fault::ALL.map(Fault::key).into_iter().zip(self.rows_malformed);
-        let rejected = Reason::ALL.map(Reason::key).into_iter().zip(self.cells_rejected);
+        let malformed = Fault::KEYS.into_iter().zip(self.rows_malformed);
+        let rejected = Reason::KEYS.into_iter().zip(self.cells_rejected);
         let counts = malformed.chain(rejected).filter(|(_, count)| *count > 0);
         counts.map(|(key, count)| format!("{key} {count}")).collect::<Vec<_>>().join(", ")
     }
@@ -126,20 +126,16 @@ impl InputCounts {
         }
     }
 
-    /// Counts a rejected cell, and says how many there are for this reason.
+    /// Counts a rejected cell, and returns how many there are for this reason.
     pub fn count_rejected(&mut self, reason: Reason) -> u64 {
-        count(&mut self.cells_rejected, Reason::ALL.iter().position(|known| *known == reason))
+        self.cells_rejected[reason as usize] += 1;
+        self.cells_rejected[reason as usize]
     }
 
-    /// Counts a row that is none, and says how many there are with this fault.
+    /// Counts a malformed row, and returns how many there are with this fault.
     pub fn count_malformed(&mut self, fault: Fault) -> u64 {
         self.rows_rejected += 1;
-        count(&mut self.rows_malformed, Fault::ALL.iter().position(|known| *known == fault))
+        self.rows_malformed[fault as usize] += 1;
+        self.rows_malformed[fault as usize]
     }
-}
-
-fn count(counts: &mut [u64], index: Option<usize>) -> u64 {
-    let Some(count) = index.and_then(|index| counts.get_mut(index)) else { return 0 };
-    *count += 1;
-    *count
 }

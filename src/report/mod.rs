@@ -154,8 +154,8 @@ impl Report {
         let input = &self.input;
         let aliases: Map<String, Value> =
             self.labels.iter().cloned().zip(input.aliases.iter().map(|count| json!(count))).collect();
-        let rejected = by_key(Reason::ALL.map(Reason::key), input.cells_rejected);
-        let malformed = by_key(Fault::ALL.map(Fault::key), input.rows_malformed);
+        let rejected = by_key(Reason::KEYS, input.cells_rejected);
+        let malformed = by_key(Fault::KEYS, input.rows_malformed);
         let mut report = json!({
             "summary": self.summary(),
             "cohort_id": self.cohort_id,
@@ -240,14 +240,10 @@ impl Report {
         lines.push(line("refused", self.sent.refused));
         lines.push(line("undelivered", self.undelivered()));
         lines.extend(self.mirror.is_none().then(|| line("cells blank", input.cells_blank)));
-        let malformed = Fault::ALL
-            .iter()
-            .zip(input.rows_malformed)
-            .map(|(fault, count)| (format!("rows malformed: {}", fault.key()), count));
-        let rejected = Reason::ALL
-            .iter()
-            .zip(input.cells_rejected)
-            .map(|(reason, count)| (format!("cells rejected: {}", reason.key()), count));
+        let malformed = Fault::KEYS.into_iter().zip(input.rows_malformed);
+        let malformed = malformed.map(|(key, count)| (format!("rows malformed: {key}"), count));
+        let rejected = Reason::KEYS.into_iter().zip(input.cells_rejected);
+        let rejected = rejected.map(|(key, count)| (format!("cells rejected: {key}"), count));
         let spaces = [
             ("cells blank (null_words)".to_owned(), input.null_words),
             ("cells with outer space".to_owned(), input.cells_with_outer_space),

@@ -1,35 +1,23 @@
-//! A buffered reader whose next bytes can be looked at before anybody decides what they are.
+//! A buffered reader whose next bytes can be looked at before it is known what they are.
 
 use std::io::{self, Read};
 
 use memchr::memchr;
 
-/// What is looked at to recognise a format, and what is read at once.
+use super::Fault;
+
+/// The bytes that are looked at to recognise a format, and read at once.
 pub const WINDOW: usize = 128 * 1024;
 /// The longest line that is kept whole. A longer one is read to its end and reported as such.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 
-/// Bytes from a reader, with a window over those that come next.
+/// Bytes from a reader, with a window over those that come next. The reader never ends a read with
+/// [`io::ErrorKind::Interrupted`].
 pub struct Bytes<R> {
     reader: R,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-}
-
-/// A line, without its line feed.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Line<'a> {
-    /// As it stands.
-    Whole(&'a [u8]),
-    /// Longer than [`MAX_LINE_BYTES`]; nothing of it is kept.
-    TooLong,
-}
-
-impl<'a> Line<'a> {
-    fn of(line: &'a [u8]) -> Self {
-        if line.len() > MAX_LINE_BYTES { Self::TooLong } else { Self::Whole(line) }
-    }
 }
 
 impl<R: Read> Bytes<R> {
@@ -47,11 +35,11 @@ impl<R: Read> Bytes<R> {
         Ok(self.fill()?.first().copied())
     }
 
-    /// The bytes at hand; read anew where there are none, and empty only at the end.
+    /// The bytes at hand; reads if there are none. Empty only at the end.
     pub fn fill(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            self.read_more()?;
+            self.more()?;
         }
         Ok(self.at_hand())
     }
@@ -66,7 +54,7 @@ impl<R: Read> Bytes<R> {
         Ok(&self.buffer[self.start..self.end.min(self.start + count)])
     }
 
-    /// What was read and not consumed.
+    /// The bytes that were read and not consumed.
     pub fn at_hand(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
@@ -83,17 +71,17 @@ impl<R: Read> Bytes<R> {
         self.buffer.len()
     }
 
-    /// Whether there is no room for more without a larger window.
+    /// Whether the window has no room for more.
     pub fn is_full(&self) -> bool {
         self.end - self.start == self.buffer.len()
     }
 
-    /// Keeps so many of the bytes at hand.
+    /// Keeps this many of the bytes at hand.
     pub fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start + len);
     }
 
-    /// Reads some more behind what is at hand, and says how many bytes; none at the end. A window that is full is doubled.
+    /// Reads more after the bytes at hand and returns how many; none at the end. A window that is full is doubled.
     pub fn more(&mut self) -> io::Result<usize> {
         if self.is_full() {
             self.buffer.resize(self.buffer.len() * 2, 0);
@@ -101,10 +89,12 @@ impl<R: Read> Bytes<R> {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        self.read_more()
+        let count = self.reader.read(&mut self.buffer[self.end..])?;
+        self.end += count;
+        Ok(count)
     }
 
-    /// Goes on behind so many of the bytes at hand.
+    /// Skips this many of the bytes at hand.
     pub fn consume(&mut self, count: usize) {
         self.start += count;
     }
@@ -115,54 +105,32 @@ impl<R: Read> Bytes<R> {
         &self.buffer[self.start - count..self.start]
     }
 
-    /// The next line, or none at the end. The last one needs no line feed.
-    pub fn line(&mut self) -> io::Result<Option<Line<'_>>> {
-        let mut searched = 0;
-        loop {
+    /// The next line without its line feed, or none at the end; an error if it is longer than [`MAX_LINE_BYTES`]. The last one needs no
+    /// line feed.
+    pub fn line(&mut self) -> io::Result<Option<Result<&[u8], Fault>>> {
+        let (mut searched, mut is_too_long) = (0, false);
+        let end = loop {
             if let Some(index) = memchr(b'\n', &self.at_hand()[searched..]) {
-                let line = self.start..self.start + searched + index;
-                self.start = line.end + 1;
-                return Ok(Some(Line::of(&self.buffer[line])));
+                break Some(self.start + searched + index);
             }
             searched = self.end - self.start;
             if searched > MAX_LINE_BYTES {
-                self.skip_line()?;
-                return Ok(Some(Line::TooLong));
+                is_too_long = true;
+                self.consume(searched);
+                searched = 0;
             }
             if self.more()? == 0 {
-                let line = self.start..self.end;
-                self.start = self.end;
-                return Ok((!line.is_empty()).then(|| Line::of(&self.buffer[line])));
+                break None;
             }
-        }
-    }
-
-    fn skip_line(&mut self) -> io::Result<()> {
-        loop {
-            let bytes = self.fill()?;
-            let count = bytes.len();
-            match memchr(b'\n', bytes) {
-                Some(index) => {
-                    self.consume(index + 1);
-                    return Ok(());
-                }
-                None if count == 0 => return Ok(()),
-                None => self.consume(count),
-            }
-        }
-    }
-
-    fn read_more(&mut self) -> io::Result<usize> {
-        loop {
-            match self.reader.read(&mut self.buffer[self.end..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-                Ok(count) => {
-                    self.end += count;
-                    return Ok(count);
-                }
-            }
-        }
+        };
+        let line = self.start..end.unwrap_or(self.end);
+        self.start = end.map_or(self.end, |end| end + 1);
+        is_too_long |= line.len() > MAX_LINE_BYTES;
+        Ok(match end {
+            None if line.is_empty() && !is_too_long => None,
+            _ if is_too_long => Some(Err(Fault::TooLong)),
+            _ => Some(Ok(&self.buffer[line])),
+        })
     }
 }
 
@@ -187,10 +155,7 @@ pub(crate) mod tests {
         let mut bytes = Bytes::new(Dribble(text, step));
         let mut lines = Vec::new();
         while let Some(line) = bytes.line().unwrap() {
-            lines.push(match line {
-                Line::Whole(line) => Some(line.len()),
-                Line::TooLong => None,
-            });
+            lines.push(line.ok().map(<[u8]>::len));
         }
         assert!(bytes.capacity() <= 2 * MAX_LINE_BYTES, "{} bytes are kept", bytes.capacity());
         lines

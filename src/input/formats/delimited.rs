@@ -1,8 +1,6 @@
-//! Values separated by commas, as Digdag's `td>` writes them with `download_file` and as people write them by hand, or by
-//! tabs.
+//! Values separated by commas or tabs, as Digdag's `td>` writes them with `download_file` and as people write them by hand.
 //!
-//! What exact counts need beyond the cells: in a result of one column an empty line is a row (a NULL), and no cell or
-//! row can take more memory than [`MAX_ROW_BYTES`].
+//! In a result of one column an empty line is a row (a NULL). No cell or row takes more memory than [`MAX_ROW_BYTES`].
 
 use std::io::{self, Read};
 
@@ -11,33 +9,31 @@ use super::splitter::{Quotes, Split, Splitter};
 use super::{Fault, Position, Row, RowsError};
 use crate::members::identifier;
 
-/// The most that is kept of a row. A longer one is read to its end and reported as oversized.
+/// The most bytes that are kept of a row. A longer one is read to its end and rejected.
 pub const MAX_ROW_BYTES: usize = 1024 * 1024;
 /// The most columns of a row.
 pub const MAX_COLUMNS: usize = 10_000;
-/// What is kept of a cell that does not fit: enough to see that it is too long for an identifier.
+/// The bytes that are kept of a cell that does not fit: enough to see that it is too long for an identifier.
 pub(super) const KEPT_OF_A_CELL: usize = identifier::MAX_BYTES + 1;
 
 /// Reads rows from separated text, in constant memory.
 pub struct Delimited<R> {
     input: Bytes<R>,
     splitter: Splitter,
-    /// Where the next byte stands.
+    /// The line of the next byte.
     line: u64,
-    /// Where the latest row begins.
+    /// The line in which the latest row begins.
     row_line: u64,
     /// The bytes of the latest row, which are the last ones that were consumed.
     row_len: usize,
-    /// An empty line is a row of one empty cell.
-    blank_lines_are_rows: bool,
     /// The last line ended with a carriage return; a line feed that follows belongs to it.
     after_carriage_return: bool,
-    /// How many columns there are.
+    /// How many columns there are; if it is one, an empty line is a row of one empty cell.
     width: usize,
     over_lines: OverLines,
 }
 
-/// Rows that have more than one line. A quote that nobody meant makes some.
+/// Rows that have more than one line. A quote that is not meant as one makes some.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OverLines {
     /// How many.
@@ -57,7 +53,6 @@ impl<R: Read> Delimited<R> {
             line: 1,
             row_line: 1,
             row_len: 0,
-            blank_lines_are_rows: false,
             after_carriage_return: false,
             width: 0,
             over_lines: OverLines::default(),
@@ -78,9 +73,8 @@ impl<R: Read> Delimited<R> {
         Ok(names)
     }
 
-    /// There is no header: the first line is a row of so many columns.
+    /// There is no header: the first line is a row of this many columns.
     pub fn without_header(&mut self, columns: usize) {
-        self.blank_lines_are_rows = columns == 1;
         self.width = columns;
     }
 
@@ -96,9 +90,9 @@ impl<R: Read> Delimited<R> {
         (self.row_line, self.row_len) = (self.line, 0);
         self.splitter.begin();
         match next {
-            RowStart::End => return Ok(false),
-            RowStart::BlankRow => self.splitter.blank(),
-            RowStart::Record => self.read_record()?,
+            None => return Ok(false),
+            Some(b'\r' | b'\n') => self.splitter.blank(),
+            Some(_) => self.read_record()?,
         }
         Ok(true)
     }
@@ -115,20 +109,19 @@ impl<R: Read> Delimited<R> {
         }
     }
 
-    /// Goes to the first byte of the next record.
+    /// Goes to the next record and returns its first byte; none at the end. Of an empty line that is a row it is a line break, and
+    /// behind the reader.
     #[inline]
-    fn skip_line_breaks(&mut self) -> io::Result<RowStart> {
+    fn skip_line_breaks(&mut self) -> io::Result<Option<u8>> {
         loop {
-            let Some(byte) = self.input.first()? else { return Ok(RowStart::End) };
-            if !matches!(byte, b'\r' | b'\n') {
-                return Ok(RowStart::Record);
-            }
+            let first = self.input.first()?;
+            let Some(byte @ (b'\r' | b'\n')) = first else { return Ok(first) };
             self.input.consume(1);
             self.line += u64::from(byte == b'\n');
             let ends_the_last_record = byte == b'\n' && self.after_carriage_return;
             self.after_carriage_return = byte == b'\r';
-            if self.blank_lines_are_rows && !ends_the_last_record {
-                return Ok(RowStart::BlankRow);
+            if self.width == 1 && !ends_the_last_record {
+                return Ok(first);
             }
         }
     }
@@ -146,8 +139,10 @@ impl<R: Read> Delimited<R> {
                     if self.line > self.row_line + 1 {
                         self.count_lines();
                     }
-                    if self.splitter.cells().len() < self.width {
-                        return self.check_short_row();
+                    // A cell that goes on in the next line, as other programs write it, would become two rows.
+                    let is_short = self.splitter.cells().len() < self.width;
+                    if is_short && self.splitter.ends_with_an_open_quote(self.input.consumed(len)) {
+                        return Err(RowsError::OpenQuoteOnALine { line: self.row_line });
                     }
                     return Ok(());
                 }
@@ -173,16 +168,7 @@ impl<R: Read> Delimited<R> {
         }
     }
 
-    /// A cell that goes on in the next line, as others write it, would come as two rows.
-    #[cold]
-    fn check_short_row(&self) -> Result<(), RowsError> {
-        if self.splitter.ends_with_an_open_quote(self.input.consumed(self.row_len)) {
-            return Err(RowsError::OpenQuoteOnALine { line: self.row_line });
-        }
-        Ok(())
-    }
-
-    /// Whether there was nothing more.
+    /// Returns whether there was nothing more.
     fn read_more(&mut self) -> io::Result<bool> {
         if self.input.is_full() {
             let len = self.splitter.squeeze(self.input.at_hand_mut());
@@ -195,12 +181,6 @@ impl<R: Read> Delimited<R> {
 /// Reading failed in this line.
 fn failed(line: u64, error: io::Error) -> RowsError {
     RowsError::Io { after: Position { unit: "line", number: line.saturating_sub(1) }, error }
-}
-
-enum RowStart {
-    Record,
-    BlankRow,
-    End,
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::bytes::{Bytes, Line};
+use super::bytes::Bytes;
 use super::delimited::KEPT_OF_A_CELL;
 use super::typed::{Record, What};
 use super::{Fault, Position, Row, RowsError};
@@ -99,9 +99,9 @@ impl<R: Read> Json<R> {
             self.record.reset(self.columns);
             let line = match line {
                 None => return Ok(None),
-                Some(Line::TooLong) => return Ok(Some(Err(Fault::TooLong))),
-                Some(Line::Whole(line)) if line.trim_ascii().is_empty() => continue,
-                Some(Line::Whole(line)) => line,
+                Some(Err(fault)) => return Ok(Some(Err(fault))),
+                Some(Ok(line)) if line.trim_ascii().is_empty() => continue,
+                Some(Ok(line)) => line,
             };
             // Bytes that are not UTF-8 are looked for in texts that are read, and do no harm elsewhere.
             let line = String::from_utf8_lossy(line);

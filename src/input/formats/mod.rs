@@ -112,8 +112,8 @@ pub struct Opened<R> {
     pub names: Option<Vec<String>>,
 }
 
-/// Recognises the format, where it is not set, and finds out what the columns are called. `wanted` are the keys that a
-/// format without columns is looked through for.
+/// Recognises the format, if it is not set, and finds the names of the columns. `wanted`: the names that are read, and in JSON
+/// lines the column of each.
 pub fn open<R: Read>(
     reader: R,
     name: &str,
@@ -165,8 +165,9 @@ pub fn open<R: Read>(
             Ok(Opened { rows: Rows::Json(rows), format, names })
         }
         Format::Msgpack => {
-            let names = Some(columns.ok_or(RowsError::NoColumns { format })?);
-            Ok(Opened { rows: Rows::Msgpack(Msgpack::new(bytes)), format, names })
+            let names = columns.ok_or(RowsError::NoColumns { format })?;
+            let kept = names.iter().map(|name| wanted.iter().any(|(key, _)| key == name)).collect();
+            Ok(Opened { rows: Rows::Msgpack(Msgpack::new(bytes, kept)), format, names: Some(names) })
         }
     }
 }
@@ -208,13 +209,6 @@ impl<R: Read> Rows<R> {
         match self {
             Self::Json(rows) => rows.other_keys(),
             Self::Delimited(_) | Self::Msgpack(_) => Vec::new(),
-        }
-    }
-
-    /// Looks at these columns alone, where that spares work.
-    pub fn keep(&mut self, columns: &[usize]) {
-        if let Self::Msgpack(rows) = self {
-            rows.keep(columns);
         }
     }
 

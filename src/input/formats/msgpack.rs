@@ -49,15 +49,9 @@ enum Problem {
 }
 
 impl<R: Read> Msgpack<R> {
-    /// Reads nothing yet.
-    pub fn new(bytes: Bytes<R>) -> Self {
-        Self { bytes, row: 0, kept: Vec::new(), record: Record::default(), fault: None, is_guess: false }
-    }
-
-    /// Reads only these columns; the others count as absent.
-    pub fn keep(&mut self, columns: &[usize]) {
-        let indices = 0..columns.iter().max().map_or(0, |last| last + 1);
-        self.kept = indices.map(|column| columns.contains(&column)).collect();
+    /// Reads nothing yet. Columns that are not `kept` count as absent.
+    pub fn new(bytes: Bytes<R>, kept: Vec<bool>) -> Self {
+        Self { bytes, row: 0, kept, record: Record::default(), fault: None, is_guess: false }
     }
 
     /// Goes to the next row; false at the end of the input.
@@ -217,7 +211,7 @@ impl<R: Read> Msgpack<R> {
 /// Whether the first bytes of an input are a row, and after it the beginning of another of as many cells, or the end. A row may
 /// go on after the window; if `is_all`, nothing does. In other encodings of text, such as Shift JIS, a letter may begin as a row does.
 pub fn begins_with_a_row(bytes: &[u8], is_all: bool) -> bool {
-    let mut rows = Msgpack { is_guess: true, ..Msgpack::new(Bytes::new(bytes)) };
+    let mut rows = Msgpack { is_guess: true, ..Msgpack::new(Bytes::new(bytes), Vec::new()) };
     match rows.read_row() {
         Ok(_) => rows.bytes.first().is_ok_and(|next| next.is_none_or(|next| next == bytes[0])),
         Err(Problem::End) => !is_all,

@@ -177,19 +177,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Every fault, in the order of the report.
-    pub const ALL: [Self; 6] =
-        [Self::CellCount, Self::TooLong, Self::NotJson, Self::NotARow, Self::DuplicateKey, Self::Operation];
+    /// The keys in the report, in the order of the variants.
+    pub const KEYS: [&'static str; 6] =
+        ["cell_count", "too_long", "not_json", "not_a_row", "duplicate_key", "operation"];
 
     /// The fault's key in the report.
     pub fn key(self) -> &'static str {
-        match self {
-            Self::CellCount => "cell_count",
-            Self::TooLong => "too_long",
-            Self::NotJson => "not_json",
-            Self::NotARow => "not_a_row",
-            Self::DuplicateKey => "duplicate_key",
-            Self::Operation => "operation",
-        }
+        Self::KEYS[self as usize]
     }
 }

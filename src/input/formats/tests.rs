@@ -35,15 +35,15 @@ fn cells(row: Row<'_>) -> Read {
 
 fn read(content: &[u8], step: usize, format: Format, columns: Option<&[&str]>) -> Result<Vec<Read>, RowsError> {
     let columns = columns.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-    let width = columns.as_ref().map_or(100, Vec::len);
+    let wanted = [("id", 0), ("é", 1)].map(|(name, column)| (name.to_owned(), column)).into_iter();
+    let wanted = wanted.chain(columns.iter().flatten().map(|name| (name.clone(), 0))).collect();
     let format_hint = FormatHint {
         format: Some(format),
         columns,
         may_be_empty: true,
         quotes: Some(super::splitter::Quotes::Standard),
     };
-    let mut opened = open(Dribble(content, step), "-", &format_hint, vec![("id".to_owned(), 0), ("é".to_owned(), 1)])?;
-    opened.rows.keep(&(0..width).collect::<Vec<_>>());
+    let mut opened = open(Dribble(content, step), "-", &format_hint, wanted)?;
     let mut rows = Vec::new();
     if let (Some(names), None, true) = (opened.names, format_hint.columns, format != Format::Jsonl) {
         rows.push(Ok(names.iter().map(|name| text(name)).collect()));

@@ -81,8 +81,7 @@ impl OpenSource {
             format_hint.may_be_empty |= unpacked.is_compressed();
             formats::open(unpacked, &name, &format_hint, names.keys())
         });
-        let formats::Opened { mut rows, format, names: seen } =
-            opened.map_err(|error| unreadable(&name, &watch, error))?;
+        let formats::Opened { rows, format, names: seen } = opened.map_err(|error| unreadable(&name, &watch, error))?;
         let is_sparse = format == Format::Jsonl;
         let found = match &seen {
             None => Ok(Columns::default()),
@@ -91,7 +90,6 @@ impl OpenSource {
         };
         let found = found.map_err(|error| InputError::Header { name: name.clone(), error: error.into() })?;
         let columns = if is_sparse { names.of_objects() } else { found.clone() };
-        rows.keep(&columns.used.iter().map(|(index, _)| *index).chain(columns.operation).collect::<Vec<_>>());
         let names = if is_sparse { names.outputs() } else { seen.unwrap_or_default() };
         let layout = Layout { columns, format, file: is_one_of_several.then(|| name.clone()), names };
         let is_unchecked = format_hint.columns.is_some() && !is_sparse;
