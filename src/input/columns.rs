@@ -1,4 +1,4 @@
-//! Which column is what. Pure.
+//! Finds the columns of identifiers and operations by name. Pure.
 
 use thiserror::Error;
 
@@ -6,31 +6,31 @@ use crate::input::cells::NullWords;
 use crate::input::near_names::{NearMiss, is_long, near_misses};
 use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
 
-/// The names of the columns that matter, and the words in them that count as blank.
+/// The names of the columns that are read, and the words in them that count as blank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Labels of user aliases.
     pub aliases: Vec<String>,
-    /// Columns of another name: that name, and `user_ids`, `device_ids` or a label.
+    /// Columns with another name: that name, and `user_ids`, `device_ids` or a label.
     pub mapping: Vec<(String, String)>,
-    /// The column that says what happens to the members of its row.
+    /// The column of the operation.
     pub operation: Option<String>,
     /// The words that count as blank.
     pub null_words: NullWords,
 }
 
-/// The columns of one input that matter, in the order of the input.
+/// The columns of an input that are read, in the order of the input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// Index of the column, and what its cells are.
+    /// Index and kind of each column of identifiers.
     pub used: Vec<(usize, Kind)>,
-    /// Index of the column that says the operation.
+    /// Index of the column of the operation.
     pub operation: Option<usize>,
-    /// How many columns a row has to have.
+    /// How many columns a row must have.
     pub width: usize,
-    /// Columns that the settings name and that are not there.
+    /// Columns that the settings name, but the input lacks.
     pub missing: Vec<String>,
-    /// Columns that are ignored, and nearly have the name of one that is not.
+    /// Ignored columns that nearly have the name of one that is read.
     pub near: Vec<NearMiss>,
 }
 
@@ -50,7 +50,7 @@ pub enum HeaderError {
         /// The first seen column that resembles a wanted one.
         nearest: Option<NearMiss>,
     },
-    /// Two columns would be one.
+    /// A mapped column, and one with the name that it gets.
     #[error(
         "the result has both '{attribute}' and '{output}', but mapping renames '{attribute}' to '{output}': remove one of them \
          from the query"
@@ -61,7 +61,7 @@ pub enum HeaderError {
         /// The column of the name that it gets.
         output: String,
     },
-    /// There is nothing that says what is to be done.
+    /// The column of the operation is missing.
     #[error(
         "no column '{name}' (operation_column): the result has {} (case and spaces count){}",
         shown(.seen), .nearest.as_ref().map_or_else(String::new, |miss| format!("; did you mean '{}'?", miss.seen))
@@ -74,20 +74,20 @@ pub enum HeaderError {
         /// The first of them that resembles it.
         nearest: Option<NearMiss>,
     },
-    /// A column that the settings name and that is not there. Members with only a renamed one would silently be left out.
+    /// A column is missing. Members with only that identifier would silently be left out.
     #[error(
         "no column {}, which the settings use: the result has {}{}; add it to the query, or remove it from the settings",
         quoted(.names), shown(.seen), hint(.nearest.as_ref())
     )]
     Missing {
-        /// Those that are not there.
+        /// The missing ones.
         names: Vec<String>,
-        /// Those that are.
+        /// The columns that are there.
         seen: Vec<String>,
         /// The first of these that resembles one that is missing.
         nearest: Option<NearMiss>,
     },
-    /// Two columns have the same name, which is one that we use.
+    /// Two columns have the same name, which is read.
     #[error("the result has the column '{name}' twice: rename one of them in the query")]
     Duplicate {
         /// The name.
@@ -117,7 +117,7 @@ fn quoted(names: &[String]) -> String {
     text
 }
 
-/// The columns that are there. If one of them is not a name, the first line may be personal data, and nothing of it is shown.
+/// If one of the columns is not a name, the first line may be personal data, and nothing of it is shown.
 fn shown(names: &[String]) -> String {
     if names.iter().all(|name| is_plausible(name)) {
         return format!("the columns {}", quoted(names));
@@ -129,7 +129,7 @@ fn shown(names: &[String]) -> String {
     )
 }
 
-/// More are in a telephone number, a UUID or an identifier. A date has eight.
+/// A date has eight; a telephone number, a UUID or an identifier has more.
 const MAX_DIGITS: usize = 8;
 
 /// Whether a text can be the name of a column, in any script: not an address, a long number or a UUID.
@@ -145,7 +145,7 @@ fn is_plausible(name: &str) -> bool {
     !is_long(name) && !is_number && !is_uuid(name) && name.chars().all(is_of_name)
 }
 
-/// One may have few digits.
+/// A UUID may have few digits.
 fn is_uuid(name: &str) -> bool {
     let hex = name.chars().filter(char::is_ascii_hexdigit).count();
     hex == 32 && name.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-')
@@ -163,8 +163,8 @@ impl Names {
         [USER_IDS, DEVICE_IDS].into_iter().map(str::to_owned).chain(self.aliases.iter().cloned()).collect()
     }
 
-    /// The keys of an object that are looked at, and which of [`Self::of_objects`]' columns each is. A mapped key is the same column
-    /// as its output, so an object that has both has one column twice.
+    /// The names that are read, and for each its column among [`Self::of_objects`]. A mapped name is the same column as its output, so a
+    /// header or an object with both has one column twice.
     pub fn keys(&self) -> Vec<(String, usize)> {
         let outputs = self.outputs();
         let mapped = self.mapping.iter().filter_map(|(attribute, output)| {
@@ -177,27 +177,34 @@ impl Names {
         keys
     }
 
-    /// The column that is called otherwise than what it holds.
+    /// The mapped name of an output.
     fn attribute_of(&self, output: &str) -> Option<&str> {
         self.mapping.iter().find(|(_, to)| to == output).map(|(attribute, _)| attribute.as_str())
     }
 
-    /// Finds the columns by exact name. A mapped column stands for its output; where it is not there, the output's own name
-    /// does, as in a file of failures.
+    /// Finds the columns by exact name. A mapped column may also have the name of its output, as in a file of failures.
     pub fn find(&self, header: &[String]) -> Result<Columns, HeaderError> {
-        let (mut used, mut missing) = (Vec::new(), Vec::new());
-        for (output, kind) in self.outputs().iter().zip(Kind::all(self.aliases.len())) {
-            let attribute = self.attribute_of(output);
-            let by_attribute = attribute.map(|attribute| place_of(header, attribute)).transpose()?.flatten();
-            match (by_attribute, place_of(header, output)?, attribute) {
-                (Some(_), Some(_), Some(attribute)) => {
-                    let (attribute, output) = (attribute.to_owned(), output.clone());
-                    return Err(HeaderError::Both { attribute, output });
+        let (outputs, keys) = (self.outputs(), self.keys());
+        let mut places = vec![None; outputs.len() + 1];
+        for (index, name) in header.iter().enumerate() {
+            let Some((_, column)) = keys.iter().find(|(key, _)| key == name) else { continue };
+            if let Some(other) = places[*column].replace(index) {
+                let (name, other) = (name.clone(), header[other].clone());
+                if name == other {
+                    return Err(HeaderError::Duplicate { name });
                 }
-                (Some(index), ..) | (None, Some(index), _) => used.push((index, kind)),
-                (None, None, Some(attribute)) => missing.push(attribute.to_owned()),
-                (None, None, None) if matches!(kind, Kind::Alias(_)) => missing.push(output.clone()),
-                (None, None, None) => {}
+                let output = outputs[*column].clone();
+                let attribute = if name == output { other } else { name };
+                return Err(HeaderError::Both { attribute, output });
+            }
+        }
+        let (mut used, mut missing) = (Vec::new(), Vec::new());
+        for ((output, kind), place) in outputs.iter().zip(Kind::all(self.aliases.len())).zip(&places) {
+            match (place, self.attribute_of(output)) {
+                (Some(index), _) => used.push((*index, kind)),
+                (None, Some(attribute)) => missing.push(attribute.to_owned()),
+                (None, None) if matches!(kind, Kind::Alias(_)) => missing.push(output.clone()),
+                (None, None) => {}
             }
         }
         if used.is_empty() {
@@ -205,21 +212,19 @@ impl Names {
             let nearest = nearest(header, &wanted, 2);
             return Err(HeaderError::NoIdentifierColumn { seen, wanted, nearest });
         }
-        let operation = self.operation.as_ref().map(|name| {
-            place_of(header, name)?.ok_or_else(|| {
-                let nearest = nearest(header, std::slice::from_ref(name), 2);
-                HeaderError::NoOperationColumn { name: name.clone(), seen: header.to_vec(), nearest }
-            })
-        });
+        let operation = places[outputs.len()];
+        if let (Some(name), None) = (&self.operation, operation) {
+            let nearest = nearest(header, std::slice::from_ref(name), 2);
+            return Err(HeaderError::NoOperationColumn { name: name.clone(), seen: header.to_vec(), nearest });
+        }
         used.sort_unstable_by_key(|(index, _)| *index);
-        let operation = operation.transpose()?;
         let is_ignored = |index: &usize| Some(*index) != operation && !used.iter().any(|(used, _)| used == index);
         let ignored = (0..header.len()).filter(is_ignored).map(|index| header[index].as_str());
         let near = near_misses(ignored, &self.wanted(), 1).collect();
         Ok(Columns { used, operation, width: header.len(), missing, near })
     }
 
-    /// The columns of objects, each of which may leave keys out: one for each kind, and the operation.
+    /// The columns of objects, which may leave keys out: one for each kind, and the operation.
     pub fn of_objects(&self) -> Columns {
         let kinds: Vec<_> = Kind::all(self.aliases.len()).collect();
         let operation = self.operation.as_ref().map(|_| kinds.len());
@@ -238,7 +243,7 @@ impl Names {
         self.outputs().into_iter().chain(self.mapping.iter().map(|(attribute, _)| attribute.clone())).collect()
     }
 
-    /// The same, and an error where the header lacks a column that the settings name.
+    /// The same, and an error if the header lacks a column that the settings name.
     pub fn find_all(&self, header: &[String]) -> Result<Columns, HeaderError> {
         let columns = self.find(header)?;
         if columns.missing.is_empty() {
@@ -252,15 +257,6 @@ impl Names {
 
 fn nearest(header: &[String], wanted: &[String], most: usize) -> Option<NearMiss> {
     near_misses(header.iter().map(String::as_str), wanted, most).next()
-}
-
-/// Where the one column of this name is.
-fn place_of(header: &[String], name: &str) -> Result<Option<usize>, HeaderError> {
-    let mut indices = header.iter().enumerate().filter(|(_, seen)| *seen == name).map(|(index, _)| index);
-    match (indices.next(), indices.next()) {
-        (Some(_), Some(_)) => Err(HeaderError::Duplicate { name: name.to_owned() }),
-        (index, _) => Ok(index),
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use log::{info, warn};
 use crate::input::MaxRejected;
 use crate::input::columns::{Columns, Names};
 use crate::input::counters::InputCounts;
-use crate::input::error::InputError;
+use crate::input::error::{InputError, InputProblem};
 use crate::input::formats::format::Format;
 use crate::input::near_names::{NearMiss, listed};
 use crate::input::source::Sources;
@@ -24,7 +24,7 @@ mod row_counter;
 use open_source::OpenSource;
 use row_counter::RowCounter;
 
-/// What the input has to fulfil beyond its header.
+/// What the input must fulfil beyond its header.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The rows that it must have.
@@ -35,7 +35,7 @@ pub struct Limits {
     pub batch_size: usize,
 }
 
-/// Up to so many rejections a share of the rows is judged at the end alone.
+/// Up to this many rejections, a share of the rows is judged only at the end.
 const SURE: u64 = 100;
 
 /// Which rows are read.
@@ -43,13 +43,13 @@ const SURE: u64 = 100;
 pub enum Pass {
     /// All of them, for the same operation.
     Every(Operation),
-    /// The same once more, when they were looked at.
+    /// The same once more, after a look at them.
     Again(Operation),
-    /// All of them, for either operation, to see whether they can be used. Nothing is sent.
+    /// All of them, for either operation, to see whether they can be used; sends nothing.
     Judging,
-    /// Those that remove somebody, once the input is judged.
+    /// Those that remove, once the input is judged.
     Removals,
-    /// Those that add somebody, after the removals.
+    /// Those that add, after the removals.
     Additions,
 }
 
@@ -62,7 +62,7 @@ impl Pass {
         }
     }
 
-    /// What happens to the members, if anything does.
+    /// What happens to the members.
     fn operation(self) -> Operation {
         match self {
             Self::Every(operation) | Self::Again(operation) => operation,
@@ -71,7 +71,7 @@ impl Pass {
         }
     }
 
-    /// Whether an earlier pass has told what there is to tell.
+    /// Whether an earlier pass has logged what there is to say.
     fn is_quiet(self) -> bool {
         matches!(self, Self::Again(_) | Self::Removals | Self::Additions)
     }
@@ -106,11 +106,10 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads the beginning of the first source, and looks at those of all others, so that a file that does not fit is found
-    /// before anything is sent.
+    /// Reads the beginning of the first source, and of all others, so that a file that does not fit is found before anything is sent.
     pub fn new(mut sources: Sources, names: &Names, limits: Limits, pass: Pass) -> Result<Self, InputError> {
         let are_several = sources.are_several();
-        let first = sources.open_next().ok_or_else(|| InputError::Nothing { name: sources.name().to_owned() })??;
+        let first = sources.open_next().ok_or_else(|| InputProblem::Nothing.of(sources.name()))??;
         let source = OpenSource::open(first, names, are_several)?;
         for other in sources.ahead() {
             OpenSource::open(other?, names, are_several)?.fits(&source, names)?;
@@ -133,7 +132,7 @@ impl Reader {
         self.sources.name()
     }
 
-    /// The size in bytes, where it is known; of all files together, as they are, compressed or not.
+    /// The size of all files in bytes, as often as they are read, compressed or not; if it is known.
     pub fn size(&self) -> Option<u64> {
         self.sources.size()
     }
@@ -153,10 +152,9 @@ impl Reader {
         self.source.layout.format
     }
 
-    /// Reads to the end. Each full batch goes to `take`, which says whether more is wanted; the counts go to `publish`
-    /// before a batch does, so that nothing is delivered that was not counted as read; what it returns is kept until the batches that
-    /// it counts are handed over. What was read and is not wanted any
-    /// more, or may not be sent after an error, goes to `leave`.
+    /// Reads to the end. Each full batch goes to `take`, which returns whether more is wanted. The counts go to `publish` first, so that
+    /// nothing is delivered that was not counted as read; what it returns is kept until these batches are handed over. Batches that were
+    /// read and are no longer wanted, or must not be sent after an error, go to `leave`.
     pub fn read<P>(
         mut self,
         publish: impl Fn(&InputCounts) -> P,
@@ -178,8 +176,8 @@ impl Reader {
         result.map(|_| ())
     }
 
-    /// Reads to the end, to see whether all of it can be used. Each batch is shown to `look`, which says whether more is wanted. Returns
-    /// what the later passes will send.
+    /// Reads to the end, to see whether all of it can be used. Each batch is shown to `look`, which returns whether more is wanted.
+    /// Returns what the later passes will send.
     pub fn judge(mut self, mut look: impl FnMut(&Batch) -> bool) -> Result<Judged, InputError> {
         self.read_rows(&|_| {}, &mut |batch| look(&batch), &mut |_| {})?;
         look(&self.batch);
@@ -187,7 +185,7 @@ impl Reader {
         Ok(Judged { removals, additions: identifiers.saturating_sub(removals) })
     }
 
-    /// Reads at most so many rows, and judges them as if they were all. Returns their counts.
+    /// Reads at most this many rows, and judges them as if they were all. Returns their counts.
     pub fn preview(mut self, rows: u64) -> Result<InputCounts, InputError> {
         while self.counter.counts.rows_seen < rows {
             if !self.advance()? {
@@ -199,13 +197,11 @@ impl Reader {
         if !self.counter.counts.read_to_end {
             self.end_source();
         }
-        self.check_unusable()?;
-        self.check_limit()?;
-        self.warn_at_end();
+        self.check_end().map_err(|problem| problem.of(self.name()))?;
         Ok(self.counter.counts)
     }
 
-    /// Whether the end was reached.
+    /// Returns whether the end was reached.
     fn read_rows<P>(
         &mut self,
         publish: &impl Fn(&InputCounts) -> P,
@@ -221,10 +217,10 @@ impl Reader {
                     full.push(mem::replace(&mut self.batch, Batch::new(self.pass.operation())));
                 }
             });
-            if has_rejected && let Err(error) = self.check_rejections() {
+            if has_rejected && let Err(problem) = self.check_rejections() {
                 let _handing = publish(&self.counter.counts);
                 full.iter().for_each(leave);
-                return Err(error);
+                return Err(problem.of(self.name()));
             }
             if !full.is_empty() {
                 let _handing = publish(&self.counter.counts);
@@ -241,11 +237,11 @@ impl Reader {
                 }
             }
         }
-        self.check_end()?;
+        self.check_end().map_err(|problem| problem.of(self.name()))?;
         Ok(true)
     }
 
-    /// Goes to the next row, of whichever file; false where there is none.
+    /// Goes to the next row, of any file; false at the end.
     #[inline]
     fn advance(&mut self) -> Result<bool, InputError> {
         loop {
@@ -258,7 +254,7 @@ impl Reader {
         }
     }
 
-    /// Goes on to the next file; false where there is none.
+    /// Goes on to the next file; false if there is none.
     fn next_part(&mut self) -> Result<bool, InputError> {
         self.source.unmodified()?;
         self.end_source();
@@ -300,50 +296,36 @@ impl Reader {
         }
     }
 
-    fn check_rejections(&self) -> Result<(), InputError> {
-        // A share of the rows can only be told when enough of them were rejected, or all were read.
+    fn check_rejections(&self) -> Result<(), InputProblem> {
+        // A share of the rows is known only if many were rejected, or all were read.
         let is_share = !matches!(self.limits.max_rejected, MaxRejected::Count(_));
         if is_share && self.counter.counts.rejections() <= SURE { Ok(()) } else { self.check_limit() }
     }
 
-    fn check_limit(&self) -> Result<(), InputError> {
-        let (rejected, rows_read) = (self.counter.counts.rejections(), self.counter.counts.rows_seen);
-        if self.limits.max_rejected.is_passed(rejected, rows_read) {
-            self.check_operations()?;
-            let (name, limit) = (self.name().to_owned(), self.limits.max_rejected);
-            let reasons = self.counter.counts.reasons();
-            return Err(InputError::TooManyRejected { name, rejected, rows_read, limit, reasons });
+    fn check_limit(&self) -> Result<(), InputProblem> {
+        let (counts, limit) = (&self.counter.counts, self.limits.max_rejected);
+        let (rejected, rows_read) = (counts.rejections(), counts.rows_seen);
+        if limit.is_passed(rejected, rows_read) {
+            self.counter.check_operations()?;
+            return Err(InputProblem::TooManyRejected { rejected, rows_read, limit, reasons: counts.reasons() });
         }
         Ok(())
     }
 
-    fn check_operations(&self) -> Result<(), InputError> {
-        let (rows, words) = (self.counter.unknown_operations, self.counter.unknown_words.clone());
-        let name = self.name().to_owned();
-        if rows == 0 { Ok(()) } else { Err(InputError::UnknownOperations { name, rows, words }) }
-    }
-
-    /// What no limit allows.
-    fn check_unusable(&self) -> Result<(), InputError> {
+    fn check_end(&self) -> Result<(), InputProblem> {
         let (counter, counts) = (&self.counter, &self.counter.counts);
-        let (name, reasons) = (|| self.name().to_owned(), || counts.reasons());
-        self.check_operations()?;
+        counter.check_operations()?;
         let lost = [Operation::Remove, Operation::Add].into_iter().find(|operation| counter.has_lost(*operation));
         if let (Some(operation), Some(_)) = (lost, &self.names.operation) {
-            return Err(InputError::OperationRejected { name: name(), operation, reasons: reasons() });
+            return Err(InputProblem::OperationRejected { operation, reasons: counts.reasons() });
         }
         if self.pass.is_last() && counts.rejections() > 0 && counts.identifiers() == 0 {
-            return Err(InputError::AllRejected { name: name(), rows_read: counts.rows_read, reasons: reasons() });
+            return Err(InputProblem::AllRejected { rows_read: counts.rows_read, reasons: counts.reasons() });
         }
-        Ok(())
-    }
-
-    fn check_end(&self) -> Result<(), InputError> {
-        self.check_unusable()?;
         self.check_limit()?;
-        let found = self.counter.counts.rows_seen;
+        let found = counts.rows_seen;
         if let Some(expected) = self.limits.expected_rows.filter(|expected| *expected != found) {
-            return Err(InputError::ExpectedRows { name: self.name().to_owned(), found, expected });
+            return Err(InputProblem::ExpectedRows { found, expected });
         }
         if !self.pass.is_quiet() {
             self.warn_at_end();
@@ -351,7 +333,7 @@ impl Reader {
         Ok(())
     }
 
-    /// What is only suspected, and what only shows after all objects were read.
+    /// Warns of what is only suspected, and of what only shows after all objects were read.
     fn warn_at_end(&self) {
         let InputCounts { over_lines, ignored_columns, .. } = &self.counter.counts;
         if over_lines.rows > 0 {

@@ -1,7 +1,7 @@
 //! An opened source: its rows, and which of their cells are identifiers.
 
 use crate::input::columns::{Columns, HeaderError, Names};
-use crate::input::error::InputError;
+use crate::input::error::{InputError, InputProblem};
 use crate::input::formats::delimited::OverLines;
 use crate::input::formats::format::Format;
 use crate::input::formats::{self, Position, Row, Rows, RowsError};
@@ -88,7 +88,7 @@ impl OpenSource {
             Some(seen) if is_sparse => names.find(seen),
             Some(seen) => names.find_all(seen),
         };
-        let found = found.map_err(|error| InputError::Header { name: name.clone(), error: error.into() })?;
+        let found = found.map_err(|error| InputProblem::from(Box::new(error)).of(&name))?;
         let columns = if is_sparse { names.of_objects() } else { found.clone() };
         let names = if is_sparse { names.outputs() } else { seen.unwrap_or_default() };
         let layout = Layout { columns, format, file: is_one_of_several.then(|| name.clone()), names };
@@ -148,14 +148,14 @@ impl OpenSource {
         let outputs = names.outputs();
         let [found, wanted] = [found, wanted].map(|used| used.into_iter().map(|kind| outputs[kind].clone()).collect());
         let error = HeaderError::OtherColumns { found, wanted, first: first.name.clone() };
-        Err(InputError::Header { name: self.name.clone(), error: error.into() })
+        Err(InputProblem::from(Box::new(error)).of(&self.name))
     }
 }
 
 fn unreadable(name: &str, watch: &Watch, error: RowsError) -> InputError {
     // A file that changes while it is read shows as nearly any error; the cause is the better message.
     match watch.unmodified() {
-        Err(modified) => InputError::Source(modified),
-        Ok(()) => InputError::Rows { name: name.to_owned(), error },
+        Err(modified) => modified.into(),
+        Ok(()) => InputProblem::from(error).of(name),
     }
 }

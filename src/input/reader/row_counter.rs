@@ -9,6 +9,7 @@ use super::open_source::Layout;
 use crate::input::cells::{Cell, NullWords, Reason, examine};
 use crate::input::columns::Names;
 use crate::input::counters::{InputCounts, Rejection};
+use crate::input::error::InputProblem;
 use crate::input::formats::format::Format;
 use crate::input::formats::{Fault, Row, Value};
 use crate::members::identifier::Kind;
@@ -49,9 +50,9 @@ pub struct RowCounter {
     rows_without: Vec<Option<u64>>,
     null_words: NullWords,
     /// Rows with an unknown operation.
-    pub unknown_operations: u64,
-    /// Some of the words in their place, quoted and escaped.
-    pub unknown_words: Vec<String>,
+    unknown_operations: u64,
+    /// Some of the words in its place, quoted and escaped.
+    unknown_words: Vec<String>,
     /// For each operation, the rows that are used, and those of which all identifiers are rejected.
     rows: [(u64, u64); 2],
 }
@@ -75,6 +76,12 @@ impl RowCounter {
     /// Whether an operation has identifiers, and all of them were rejected.
     pub fn has_lost(&self, operation: Operation) -> bool {
         matches!(self.rows[operation.index()], (0, 1..))
+    }
+
+    /// An error if a row has an unknown operation.
+    pub fn check_operations(&self) -> Result<(), InputProblem> {
+        let (rows, words) = (self.unknown_operations, self.unknown_words.clone());
+        if rows == 0 { Ok(()) } else { Err(InputProblem::UnknownOperations { rows, words }) }
     }
 
     /// There is a column for this kind.

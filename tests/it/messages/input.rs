@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Section, denied, full, texts};
 use td_braze_cohort::input::MaxRejected;
 use td_braze_cohort::input::columns::HeaderError;
-use td_braze_cohort::input::error::InputError;
+use td_braze_cohort::input::error::{InputError, InputProblem};
 use td_braze_cohort::input::formats::RowsError;
 use td_braze_cohort::input::formats::format::Format;
 use td_braze_cohort::input::formats::problem::Position;
@@ -18,14 +18,18 @@ use td_braze_cohort::members::operation::Operation;
 pub fn sections() -> Vec<Section> {
     vec![
         ("The files of an input", texts(files().into_iter().map(InputError::Source))),
-        ("What an input holds", texts(rows().into_iter().map(|error| InputError::Rows { name: name(), error }))),
-        ("Columns", texts(headers().into_iter().map(|error| InputError::Header { name: name(), error: error.into() }))),
-        ("Limits of an input", texts(limits())),
+        ("What an input holds", texts(rows().into_iter().map(|error| unusable(InputProblem::from(error))))),
+        ("Columns", texts(headers().into_iter().map(|error| unusable(InputProblem::from(Box::new(error)))))),
+        ("Limits of an input", texts(limits().into_iter().map(unusable))),
     ]
 }
 
 fn name() -> String {
     "members.csv".to_owned()
+}
+
+fn unusable(problem: InputProblem) -> InputError {
+    InputError::Unusable { name: name(), problem }
 }
 
 fn files() -> Vec<SourceError> {
@@ -92,24 +96,19 @@ fn headers() -> Vec<HeaderError> {
     ]
 }
 
-fn limits() -> Vec<InputError> {
+fn limits() -> Vec<InputProblem> {
     let reasons = || "cell_count 12, float 989".to_owned();
-    let rejected = |limit| InputError::TooManyRejected {
-        name: name(),
-        rejected: 1001,
-        rows_read: 20_000,
-        limit,
-        reasons: reasons(),
-    };
+    let rejected =
+        |limit| InputProblem::TooManyRejected { rejected: 1001, rows_read: 20_000, limit, reasons: reasons() };
     vec![
-        InputError::Nothing { name: "[]".into() },
+        InputProblem::Nothing,
         rejected(MaxRejected::Default),
         rejected(MaxRejected::Percent(5)),
         rejected(MaxRejected::Count(1000)),
-        InputError::AllRejected { name: name(), rows_read: 500, reasons: reasons() },
-        InputError::OperationRejected { name: name(), operation: Operation::Add, reasons: reasons() },
-        InputError::UnknownOperations { name: name(), rows: 450, words: vec!["\"insert\"".into()] },
-        InputError::UnknownOperations { name: name(), rows: 450, words: Vec::new() },
-        InputError::ExpectedRows { name: name(), found: 8, expected: 12 },
+        InputProblem::AllRejected { rows_read: 500, reasons: reasons() },
+        InputProblem::OperationRejected { operation: Operation::Add, reasons: reasons() },
+        InputProblem::UnknownOperations { rows: 450, words: vec!["\"insert\"".into()] },
+        InputProblem::UnknownOperations { rows: 450, words: Vec::new() },
+        InputProblem::ExpectedRows { found: 8, expected: 12 },
     ]
 }

@@ -22,7 +22,7 @@ use td_braze_cohort::http::{Answer, HttpError};
 use td_braze_cohort::input::TableName;
 use td_braze_cohort::input::columns::{HeaderError, Names};
 use td_braze_cohort::input::counters::InputCounts;
-use td_braze_cohort::input::error::InputError;
+use td_braze_cohort::input::error::InputProblem;
 use td_braze_cohort::matching::TooFew;
 use td_braze_cohort::members::operation::{Operation, Operations};
 use td_braze_cohort::mirror::limits::{Exceeded, Limit, Limits};
@@ -277,7 +277,7 @@ fn incomplete() -> Vec<String> {
         Outcome { report, stop, exit, sandbox: None }.problem().unwrap()
     };
     let sent = |delivered, refused| DeliveryCounts { delivered, refused, requests: 6, retries: 0 };
-    let input = InputError::ExpectedRows { name: "members.csv".into(), found: 5000, expected: 6000 };
+    let input = InputProblem::ExpectedRows { found: 5000, expected: 6000 }.of("members.csv");
     vec![
         outcome(sent(3000, 1000), Exit::TryAgain, None),
         outcome(sent(4000, 0), Exit::TryAgain, None),
@@ -289,7 +289,7 @@ fn incomplete() -> Vec<String> {
 /// Both kinds of errors that end a command pass others through as they are.
 #[test]
 fn an_error_that_is_passed_through_says_the_same() {
-    let error = || InputError::Nothing { name: "[]".into() };
+    let error = || InputProblem::Nothing.of("[]");
     assert_eq!(Stop::Input(error()).to_string(), error().to_string());
     assert_eq!(CommandError::Input(error()).to_string(), error().to_string());
 }
