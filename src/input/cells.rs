@@ -1,27 +1,27 @@
-//! Which cell is an identifier, and why another is none. Pure: no input, no output, no clock.
+//! Which cell is an identifier, and why another is not. Pure: no input, no output, no clock.
 
 use serde::de::IgnoredAny;
 
 use crate::members::identifier::MAX_BYTES;
 
-/// What Treasure Data's tools, Hive, Python and others write for NULL, with commas between.
+/// What Treasure Data's tools, Hive, Python and others write for NULL, separated by commas.
 pub const NULL_WORDS: &str = r"null,NULL,\N,nan,NaN,None,<nil>,undefined";
 
-/// What a cell of an identifier column turned out to be.
+/// What a cell of an identifier column is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
-    /// NULL, empty, or white space alone: nobody is meant.
+    /// NULL, empty, or only white space.
     Blank,
-    /// A word that others write for NULL: nobody is meant either.
+    /// A word that other programs write for NULL.
     NullWord,
-    /// An identifier, sent on as it stands.
+    /// An identifier, sent as it is.
     Identifier {
         /// It begins or ends with white space, which is rarely meant.
         padded: bool,
-        /// It holds characters that nobody sees.
+        /// It holds invisible characters.
         invisible: bool,
     },
-    /// Not an identifier that Braze could know.
+    /// Braze cannot know it.
     Rejected(Reason),
 }
 
@@ -34,13 +34,13 @@ pub enum Reason {
     InvalidUtf8,
     /// It is longer than [`MAX_BYTES`].
     TooLong,
-    /// A number with a fraction or an exponent, or text as only a DOUBLE is written, whose digits say nothing reliable.
+    /// A number with a fraction or an exponent, or text as only a DOUBLE is written: its digits are not reliable.
     Float,
     /// `true` or `false`.
     Boolean,
     /// A list or a map, or text that is one in JSON.
     Nested,
-    /// A type of `MessagePack`'s that has no meaning here.
+    /// A `MessagePack` extension type.
     Extension,
 }
 
@@ -55,16 +55,16 @@ impl Reason {
     }
 }
 
-/// The exact words that count as blank.
+/// The words that count as blank, in exactly this spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NullWords {
     words: Vec<String>,
-    /// A bit for each length that a word has; the last one is for all longer ones too.
+    /// A bit for each length that a word has; the last one also for all longer ones. Spares most comparisons.
     lengths: u64,
 }
 
 impl NullWords {
-    /// These words, and no others.
+    /// Only these words.
     pub fn new(words: Vec<String>) -> Self {
         let lengths = words.iter().fold(0, |lengths, word| lengths | length_bit(word.len()));
         Self { words, lengths }
@@ -95,7 +95,7 @@ fn length_bit(length: usize) -> u64 {
     1 << length.min(63)
 }
 
-/// Decides what a cell is. Nothing is altered: no trimming, no change of case.
+/// Decides what a cell is. Changes nothing: no trimming, no change of case.
 #[inline]
 pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
     if cell.is_empty() {
@@ -115,8 +115,8 @@ pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
 
 /// Whether all of it is printable ASCII, as nearly every identifier is.
 ///
-/// A pass without a way out in the middle takes [`BLOCK`] bytes at once, and one by one those that are left over; so the last
-/// block is looked at as a whole, and overlaps the others.
+/// A loop without an early exit takes [`BLOCK`] bytes at once, but the rest one by one. So the last block is checked as a whole, and
+/// overlaps the others.
 #[inline]
 fn is_plain(cell: &[u8]) -> bool {
     let all = |bytes: &[u8]| bytes.iter().fold(true, |plain, byte| plain & (b'!'..=b'~').contains(byte));
@@ -144,7 +144,7 @@ fn examine_text(cell: &[u8]) -> Cell {
     }
 }
 
-/// Why text cannot be an identifier, as it is how a DOUBLE or a nested value is written.
+/// Why text is not an identifier: it is written as a DOUBLE or a nested value is.
 #[inline]
 fn written_as_other_type(cell: &[u8]) -> Option<Reason> {
     match cell {
@@ -159,7 +159,7 @@ fn is_json(cell: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(cell).is_ok()
 }
 
-/// Digits with `.0` behind them, or a mantissa with a point and an exponent.
+/// Digits and `.0`, or a mantissa with a point and an exponent.
 fn is_double(cell: &[u8]) -> bool {
     let are_digits = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let unsigned = |number: &[u8]| number.len() - usize::from(matches!(number, [b'-' | b'+', ..]));

@@ -1,6 +1,6 @@
 //! What was read, counted row by row and cell by cell.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::input::cells::Reason;
 use crate::input::formats::Fault;
@@ -8,8 +8,8 @@ use crate::input::formats::delimited::OverLines;
 use crate::input::near_names::NearMiss;
 use crate::members::identifier::Kind;
 
-/// The place of something that was rejected.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The place of something that was rejected, as the report shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rejection {
     /// Why, as in the report.
     pub reason: &'static str,
@@ -19,13 +19,6 @@ pub struct Rejection {
     pub line: u64,
     /// The column, if it is a cell.
     pub column: Option<String>,
-}
-
-impl Rejection {
-    /// As the report shows it.
-    pub fn to_json(&self) -> Value {
-        json!({"reason": self.reason, "source": self.source, "line": self.line, "column": self.column})
-    }
 }
 
 /// What was read so far.

@@ -3,7 +3,7 @@
 //! ```text
 //! source (bytes, gzip) ─> formats (rows) ─> columns ─> cells (identifier, blank or rejected) ─> reader (batches)
 //! ```
-//! It never sends anything, and never decides what becomes of a batch that has left it.
+//! It never sends anything, and never decides what happens to a batch.
 
 pub mod cells;
 pub mod columns;
@@ -22,14 +22,14 @@ use formats::format::FormatHint;
 use indicatif::HumanCount;
 use source::Input;
 
-/// What is read, and what it has to be like.
+/// What is read, and what it must be like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Where the rows are.
+    /// The place of the rows.
     pub location: Location,
     /// Format and columns, as far as they are set.
     pub format_hint: FormatHint,
-    /// What the columns are called.
+    /// The names of the columns.
     pub names: Names,
     /// The rows that the input must have.
     pub expected_rows: Option<u64>,
@@ -37,18 +37,18 @@ pub struct Options {
     pub max_rejected: MaxRejected,
 }
 
-/// Where rows are.
+/// The place of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// Files, or standard input.
     Here(Input),
-    /// With Treasure Data, as the result of the job of this number.
+    /// The result of the Treasure Data job with this number.
     Job(String),
-    /// With Treasure Data, as a table.
+    /// A table in Treasure Data.
     Table(TableName),
 }
 
-/// A table of Treasure Data's, and its database.
+/// A table in Treasure Data, and its database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableName {
     /// The database.
@@ -58,7 +58,7 @@ pub struct TableName {
 }
 
 impl TableName {
-    /// What `database.table` means: letters, digits and `_`, of which names there are made.
+    /// From `database.table`, each of letters, digits and `_`.
     pub fn parse(text: &str) -> Option<Self> {
         let is_name =
             |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -75,7 +75,7 @@ impl fmt::Display for TableName {
 }
 
 impl Location {
-    /// The files, as far as they are known. What is wrong with them is said when they are opened.
+    /// The files, as far as they are known; opening them shows what is wrong with them.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::Here(input) => input.files().unwrap_or_default(),
@@ -84,24 +84,24 @@ impl Location {
     }
 }
 
-/// An input that is at hand.
+/// An input that can be read.
 pub struct ReadableInput {
-    /// Where they are.
+    /// The place of its bytes.
     pub input: Input,
     /// Format and columns, as far as they are known.
     pub format_hint: FormatHint,
-    /// How many there must be.
+    /// The rows that it must have.
     pub expected_rows: Option<u64>,
 }
 
-/// The limit past which rejected cells and rows stop the run.
+/// More rejected cells and rows stop the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxRejected {
     /// 1 % of the rows read, and at least 10.
     Default,
-    /// So many.
+    /// This many.
     Count(u64),
-    /// So many of a hundred rows read.
+    /// A percentage of the rows read.
     Percent(u64),
 }
 
@@ -116,7 +116,7 @@ impl fmt::Display for MaxRejected {
 }
 
 impl MaxRejected {
-    /// Whether so many rejections of so many rows are too many.
+    /// Whether there are too many rejections.
     pub fn is_passed(self, rejected: u64, rows_read: u64) -> bool {
         match self {
             Self::Default => rejected > (rows_read / 100).max(10),

@@ -1,13 +1,12 @@
-//! Identifiers into full batches. A batch keeps its identifiers as the bytes they came as, one after the other, so that it
-//! can be rendered, split, and later written to a file of failures without holding a string for each.
+//! Batches of identifiers. A batch keeps them as they came, one after the other in one buffer, without a string for each.
 
 use crate::members::identifier::Kind;
 use crate::members::operation::Operation;
 
-/// What Braze accepts in one request: external IDs, device IDs and aliases combined.
+/// The most identifiers that Braze accepts in one request: external IDs, device IDs and aliases combined.
 pub const CAPACITY: usize = 1000;
 
-/// Up to [`CAPACITY`] identifiers in the order in which they were read, and what happens to them.
+/// Up to [`CAPACITY`] identifiers in the order in which they were read, and their operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     operation: Operation,
@@ -18,7 +17,7 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     kind: Kind,
-    /// Where the identifier's bytes end; they begin where the one before it ends.
+    /// The end of the identifier's bytes, which is the beginning of the next one's.
     end: usize,
 }
 
@@ -28,7 +27,7 @@ impl Batch {
         Self { operation, bytes: Vec::with_capacity(CAPACITY * 40), entries: Vec::with_capacity(CAPACITY) }
     }
 
-    /// What happens to all of them.
+    /// The operation for all of them.
     pub fn operation(&self) -> Operation {
         self.operation
     }
@@ -38,7 +37,7 @@ impl Batch {
         self.entries.len()
     }
 
-    /// An empty one for a few identifiers.
+    /// An empty batch without room, for a few identifiers.
     pub fn alone(operation: Operation) -> Self {
         Self { operation, bytes: Vec::new(), entries: Vec::new() }
     }
@@ -54,7 +53,7 @@ impl Batch {
         self.entries.push(Entry { kind, end: self.bytes.len() });
     }
 
-    /// The identifiers with what they are, in order.
+    /// The identifiers with their kinds, in order.
     pub fn identifiers(&self) -> impl Iterator<Item = (Kind, &[u8])> {
         let starts = std::iter::once(0).chain(self.entries.iter().map(|entry| entry.end));
         self.entries.iter().zip(starts).map(|(entry, start)| (entry.kind, &self.bytes[start..entry.end]))

@@ -1,6 +1,6 @@
 //! The kinds of identifiers, and the columns that hold them.
 
-/// The longest identifier that is sent on, in bytes of UTF-8.
+/// The longest identifier that is sent, in bytes of UTF-8.
 pub const MAX_BYTES: usize = 1024;
 
 /// The column of external IDs.
@@ -15,17 +15,17 @@ pub enum Kind {
     UserId,
     /// A device ID; finds anonymous users only.
     DeviceId,
-    /// The name of a user alias; the number is the place of its label in the configured `aliases`.
+    /// The name of a user alias; the number is the index of its label in the setting `aliases`.
     Alias(u16),
 }
 
 impl Kind {
-    /// All kinds, for so many aliases; in the order of [`crate::input::columns::Names::outputs`].
+    /// All kinds with this many aliases, in the order of [`crate::input::columns::Names::outputs`].
     pub fn all(aliases: usize) -> impl Iterator<Item = Self> {
         [Self::UserId, Self::DeviceId].into_iter().chain((0_u16..).take(aliases).map(Self::Alias))
     }
 
-    /// Its place among [`Kind::all`].
+    /// Its index in [`Kind::all`].
     pub fn index(self) -> usize {
         match self {
             Self::UserId => 0,

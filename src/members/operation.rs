@@ -18,12 +18,12 @@ impl Operation {
         }
     }
 
-    /// Its place where something is kept for each.
+    /// The index of something that is kept for each operation.
     pub fn index(self) -> usize {
         usize::from(self == Self::Remove)
     }
 
-    /// What a cell says: `add`, `remove` or `delete`, in any case.
+    /// From a cell: `add`, `remove` or `delete`, in any case.
     pub fn from_cell(cell: &[u8]) -> Option<Self> {
         if cell.eq_ignore_ascii_case(b"add") {
             Some(Self::Add)
@@ -40,13 +40,13 @@ impl Operation {
 pub enum Operations {
     /// The same to all.
     One(Operation),
-    /// What the cell of this column says. All removals come before all additions.
+    /// That in the cell of this column. All removals come before all additions.
     Column(String),
-    /// Whatever makes the cohort equal to a table.
+    /// What makes the cohort equal to a table.
     Mirror,
 }
 
-/// [`Operations::Mirror`], as it is written in settings.
+/// [`Operations::Mirror`] in the settings.
 pub const MIRROR: &str = "mirror";
 
 impl Operations {
@@ -59,7 +59,7 @@ impl Operations {
         }
     }
 
-    /// The column that says it, where one does.
+    /// The column of the operation, if there is one.
     pub fn column(&self) -> Option<&str> {
         match self {
             Self::One(_) | Self::Mirror => None,

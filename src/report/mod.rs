@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::delivery::counts::DeliveryCounts;
 use crate::input::cells::Reason;
-use crate::input::counters::{InputCounts, Rejection};
+use crate::input::counters::InputCounts;
 use crate::input::formats::Fault;
 use crate::input::near_names::listed;
 use crate::matching::Figures;
@@ -172,7 +172,7 @@ impl Report {
             "rows_repeating_header": input.rows_repeating_header,
             "rows_over_lines": input.over_lines.rows,
             "ignored_columns": input.ignored_columns.iter().map(|miss| &miss.seen).collect::<Vec<_>>(),
-            "first_rejections": input.first_rejections.iter().map(Rejection::to_json).collect::<Vec<_>>(),
+            "first_rejections": input.first_rejections,
             "cells_blank": input.cells_blank,
             "null_words": input.null_words,
             "cells_rejected": rejected,

@@ -5,9 +5,9 @@ use base64::prelude::{BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD, BASE64_URL_SAFE
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-/// What RFC 3986 leaves as it is.
+/// RFC 3986 leaves these as they are.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What `encodeURIComponent` leaves as it is.
+/// `encodeURIComponent` leaves these as they are.
 const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 
 /// As it is, in JSON, and in URLs and forms. Hexadecimal digits may be in either case.
@@ -25,7 +25,7 @@ pub fn written(text: &str) -> Vec<String> {
         quoted.replace('/', "\\/"),
         ascii.replace('/', "\\/"),
         ascii,
-        // So that it can stand in a web page.
+        // For a web page.
         unicode_escaped(quoted, |letter| matches!(letter, '<' | '>' | '&')),
         unicode_escaped(text, |letter| !letter.is_ascii_alphanumeric()),
     ];
@@ -60,8 +60,8 @@ fn unicode_escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
     escaped
 }
 
-/// The part of a longer base64 text that `text` alone decides, if so many bytes stand before it in a group of three: `user:key`
-/// in one piece, as in a header of basic authentication.
+/// The part of a longer base64 text that depends on `text` alone, with `before` bytes before it in a group of three: `user:key` in one
+/// piece, as in a header of basic authentication.
 fn within_base64(engine: &impl Engine, text: &str, before: usize) -> String {
     let all = engine.encode([&[0; 2][..before], text.as_bytes()].concat());
     let from = (before * 8).div_ceil(6);

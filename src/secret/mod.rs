@@ -1,8 +1,7 @@
 //! In: keys, and text that leaves the process. Out: the text without them. It never prints.
 //!
-//!
-//! Braze's own answers can hold the client secret (its 401 for a partner that is not enabled echoes it), and a library's
-//! error can hold a URL. So redaction works by value, over the whole text, before anything shortens it.
+//! Braze's answers can hold the client secret (its 401 for a partner that is not enabled echoes it), and a library's error can hold a
+//! URL. So redaction searches the whole text for the values, before it is cut.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,7 +12,7 @@ use percent_encoding::percent_decode_str;
 
 pub(crate) mod encodings;
 
-/// What stands where a secret stood.
+/// Replaces a secret.
 pub const REDACTED: &str = "[redacted]";
 
 /// A credential. It has no `Display`, and its `Debug` shows nothing.
@@ -21,13 +20,13 @@ pub const REDACTED: &str = "[redacted]";
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a credential in, and has it redacted in every text from here on.
+    /// A credential, which is redacted in every text from here on.
     pub fn new(value: String) -> Self {
         remember(&value);
         Self(value)
     }
 
-    /// The credential itself, for the body of a request and nothing else.
+    /// The credential itself, only for the body or a header of a request.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -39,7 +38,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What this process must not show.
+/// The secrets of this process.
 static KNOWN: Mutex<Known> = Mutex::new(Known { secrets: Vec::new(), search: None });
 
 struct Known {
@@ -47,16 +46,16 @@ struct Known {
     search: Option<Search>,
 }
 
-/// A shorter value is no credential, and to redact it would make every text unreadable.
+/// The shortest value that is redacted, in bytes. A shorter one is no credential, and would make every text unreadable.
 const SHORTEST: usize = 4;
 
-/// Has the values of these variables redacted, whatever is done with them later.
+/// Redacts the values of these variables from here on.
 pub fn remember_variables(names: &[&str]) {
     names.iter().filter_map(|name| std::env::var(name).ok()).for_each(|value| remember(value.trim()));
 }
 
-/// Has the passwords redacted that these variables hold as part of an address, such as `http://user:password@proxy:3128`:
-/// as they stand there, decoded, and together with the user, as they travel in a header.
+/// Redacts the passwords in the addresses in these variables, such as `http://user:password@proxy:3128`: as they are there, decoded,
+/// and together with the user, as in a header.
 pub fn remember_passwords_in_addresses(names: &[&str]) {
     for value in names.iter().filter_map(|name| std::env::var(name).ok()) {
         for password in passwords_in_address(&value) {
@@ -68,7 +67,7 @@ pub fn remember_passwords_in_addresses(names: &[&str]) {
 fn passwords_in_address(address: &str) -> Vec<String> {
     let authority = address.trim().split_once("://").map_or(address.trim(), |(_, rest)| rest);
     let Some((credentials, _)) = authority.rsplit_once('@') else { return Vec::new() };
-    // Where there is no colon, the user alone is the credential.
+    // Without a colon the user is the credential.
     let password = credentials.split_once(':').map_or(credentials, |(_, password)| password);
     [password, credentials]
         .into_iter()
@@ -81,10 +80,10 @@ fn percent_decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Shorter ones are dummies such as `test`, which may stand in any path by chance.
+/// Shorter ones, in bytes, are dummies such as `test`, which may be in any path by chance.
 const SHORTEST_THAT_IS_REFUSED: usize = 12;
 
-/// Whether a text holds a credential that this process was given.
+/// Whether a text holds a credential of this process.
 pub fn holds_a_secret(text: &str) -> bool {
     let known = known();
     let is_long = |secret: &usize| known.secrets[*secret].len() >= SHORTEST_THAT_IS_REFUSED;
@@ -103,13 +102,13 @@ fn known() -> MutexGuard<'static, Known> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The text without any secret that this process was given, in none of its written forms.
+/// The text without the secrets of this process, in any written form.
 pub fn redacted(text: &str) -> String {
     let known = known();
     match &known.search {
         Some(search) => search.redacted(text),
         None if known.secrets.is_empty() => text.to_owned(),
-        // What cannot be searched cannot be shown.
+        // Without a search nothing can be shown.
         None => REDACTED.to_owned(),
     }
 }
@@ -117,7 +116,7 @@ pub fn redacted(text: &str) -> String {
 /// One search for all forms of all secrets, in either case: hexadecimal digits come in both.
 struct Search {
     automaton: AhoCorasick,
-    /// Of which secret each pattern is a form.
+    /// The secret of each pattern.
     secrets: Vec<usize>,
 }
 
@@ -132,7 +131,7 @@ impl Search {
         Some(Self { automaton, secrets })
     }
 
-    /// Each place where one stands, with its number.
+    /// The place of each secret, with its number.
     fn matches(&self, text: &str) -> impl Iterator<Item = (usize, Range<usize>)> {
         self.automaton
             .find_overlapping_iter(text)
@@ -144,7 +143,7 @@ impl Search {
     }
 }
 
-/// The text with these places replaced. Those that overlap or touch are one, so the longest counts.
+/// The text with these places replaced. Places that overlap or touch are one.
 pub(crate) fn replaced(text: &str, mut spans: Vec<Range<usize>>, by: &str) -> String {
     spans.sort_unstable_by_key(|span| span.start);
     let (mut shown, mut end) = (String::new(), None);

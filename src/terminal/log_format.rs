@@ -1,11 +1,11 @@
-//! How log lines and errors are written on standard error: as text for people, or as JSON for what collects logs. Pure.
+//! The format of log lines and errors: text for people, or JSON for log collectors. Pure.
 
 use std::fmt::Display;
 
 use clap::ValueEnum;
 use serde_json::json;
 
-/// The variable that says it where no flag can be given, as for the operator.
+/// The variable for it if no flag can be given, as for the operator.
 pub const VARIABLE: &str = "TD_BRAZE_COHORT_LOG_FORMAT";
 const FLAG: &str = "--log-format";
 
@@ -15,13 +15,13 @@ pub enum LogFormat {
     /// Lines for people
     #[default]
     Text,
-    /// One JSON object a line, with time, level and message
+    /// One JSON object per line, with time, level and message
     Json,
 }
 
 impl LogFormat {
-    /// What the command line says, or else the variable. An argument that is neither is left to the command line's own check.
-    /// The error is the variable's value, which is neither.
+    /// The flag, or else the variable. An invalid flag is left to the command line's own check. The error is an invalid value of the
+    /// variable.
     pub fn wanted<'a>(
         arguments: impl IntoIterator<Item = &'a str>,
         variable: Option<String>,
@@ -45,7 +45,7 @@ impl LogFormat {
     }
 }
 
-/// A line of JSON; the level in lower case. The message has to be redacted before: its escaped form is no other's.
+/// A line of JSON; the level in lower case. The message must be redacted before: redaction does not know its escaped form.
 pub fn json_line(time: impl Display, level: log::Level, message: &str) -> String {
     json!({"time": time.to_string(), "level": level.as_str().to_lowercase(), "message": message}).to_string()
 }

@@ -1,8 +1,7 @@
 //! In: text. Out: the same, redacted and escaped, on standard error (log lines, progress) or standard output (results). It never
-//! stops a run.
+//! stops a run, not even if an output is closed.
 //!
-//! The only place that writes to the terminal, and the only one that escapes: names and messages that others chose come here as they
-//! are. A closed output never stops a run.
+//! Only this module writes to the terminal, and only it escapes: names and messages from files and servers arrive unescaped.
 
 mod escape;
 pub mod log_format;
@@ -20,13 +19,13 @@ use log::{Level, LevelFilter, warn};
 use crate::secret::redacted;
 use crate::terminal::log_format::{LogFormat, json_line};
 
-/// The bar that is being drawn, so that log lines go above it and not through it.
+/// The current bar: log lines go above it.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
 /// Whether standard error gets JSON.
 static JSON: AtomicBool = AtomicBool::new(false);
 
-/// From here on log lines and errors are written so.
+/// Sets the format of log lines and errors from here on.
 pub fn set_log_format(format: LogFormat) {
     JSON.store(format == LogFormat::Json, Ordering::Relaxed);
 }
@@ -35,8 +34,7 @@ fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// Starts the logger: `RUST_LOG` decides, or `default_filter`. Lines of libraries finer than info are left out at any
-/// setting, as they may hold what must not be shown.
+/// Starts the logger with the filter in `RUST_LOG`, or `default_filter`. Libraries never log below info: their lines can hold bodies.
 pub fn start_logger(default_filter: &str) {
     let own = env!("CARGO_CRATE_NAME");
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default_filter))
@@ -61,7 +59,7 @@ pub fn start_logger(default_filter: &str) {
         .init();
 }
 
-/// Log lines on their way out, above the bar where there is one.
+/// Writes log lines above the bar, if there is one.
 struct Lines;
 
 impl Write for Lines {
@@ -78,12 +76,12 @@ impl Write for Lines {
     }
 }
 
-/// Where nobody can be told, nobody is.
+/// An error cannot be reported anywhere.
 fn write_error(text: &[u8]) {
     let _ = io::stderr().write_all(text);
 }
 
-/// From here on a panic is told in one redacted line, whatever the log is set to.
+/// From here on a panic is one redacted line, whatever the log's filter.
 pub fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
@@ -91,13 +89,12 @@ pub fn tell_panics() {
     }));
 }
 
-/// A panic of the standard library quotes what it failed on, which may be an identifier: nothing is shown from the first
-/// quote on.
+/// A panic of the standard library quotes what it failed on, which may be an identifier: cut at the first quote.
 fn without_data(said: &str) -> &str {
     said.split(['`', '"', '\'']).next().unwrap_or_default().trim_end()
 }
 
-/// A text as one line that leaves the process: redacted, escaped, at most 8,000 bytes.
+/// A text as one line: redacted, escaped, at most 8,000 bytes.
 pub fn line(text: &str) -> String {
     escape::line(&redacted(text))
 }
@@ -107,7 +104,7 @@ pub fn print_line(text: &str) {
     print(&line(text));
 }
 
-/// Writes a result to standard output, which may have lines of its own.
+/// Writes a result of any number of lines to standard output.
 pub fn print(text: &str) {
     let text = format!("{}\n", escape::lines(&redacted(text)));
     let mut out = io::stdout();
@@ -116,22 +113,22 @@ pub fn print(text: &str) {
     }
 }
 
-/// Says an error, once, to a person.
+/// Writes an error to standard error, as one line.
 pub fn say_error(text: &str) {
     say(&format!("{ERROR}{}\n", line(text)));
 }
 
 const ERROR: &str = "error: ";
 
-/// Says a whole text on standard error.
+/// Writes a text to standard error.
 pub fn say(text: &str) {
     let text = escape::lines(&redacted(text));
-    let text = if is_json() { error_line(&text) } else { text };
+    let text = if is_json() {
+        json_line(now(), Level::Error, text.strip_prefix(ERROR).unwrap_or(&text).trim_end()) + "\n"
+    } else {
+        text
+    };
     write_error(text.as_bytes());
-}
-
-fn error_line(text: &str) -> String {
-    json_line(now(), Level::Error, text.strip_prefix(ERROR).unwrap_or(text).trim_end()) + "\n"
 }
 
 /// To the second.
@@ -140,17 +137,17 @@ fn now() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }
 
-/// Whether standard error is a terminal, where a bar makes sense.
+/// Whether standard error is a terminal for a bar.
 pub fn has_bar() -> bool {
     io::stderr().is_terminal() && !is_json()
 }
 
-/// Whether a person is likely to look at both outputs.
+/// Whether both outputs are terminals.
 pub fn is_interactive() -> bool {
     io::stdout().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Starts the bar, again where there was one; `length` in bytes of input, where that is known.
+/// Starts the bar, or starts it again; `length` in bytes of input, if it is known.
 pub fn start_bar(length: Option<u64>) -> &'static ProgressBar {
     let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(5)));
     set_bar_length(bar, length);
@@ -159,7 +156,7 @@ pub fn start_bar(length: Option<u64>) -> &'static ProgressBar {
     bar
 }
 
-/// Tells the bar how long it is to become.
+/// Sets the length of the bar.
 pub fn set_bar_length(bar: &ProgressBar, length: Option<u64>) {
     if bar.length() == length && bar.position() > 0 {
         return;

@@ -28,8 +28,8 @@ pub struct Delimited<R> {
     row_len: usize,
     /// The last line ended with a carriage return; a line feed that follows belongs to it.
     after_carriage_return: bool,
-    /// How many columns there are; if it is one, an empty line is a row of one empty cell.
-    width: usize,
+    /// The number of columns, set by the header. If it is one, an empty line is a row of one empty cell.
+    pub width: usize,
     over_lines: OverLines,
 }
 
@@ -69,13 +69,8 @@ impl<R: Read> Delimited<R> {
             return Err(RowsError::HeaderTooLong);
         }
         let names = row.to_strings();
-        self.without_header(names.len());
+        self.width = names.len();
         Ok(names)
-    }
-
-    /// There is no header: the first line is a row of this many columns.
-    pub fn without_header(&mut self, columns: usize) {
-        self.width = columns;
     }
 
     /// The rows so far that have more than one line, the header included.
@@ -91,7 +86,7 @@ impl<R: Read> Delimited<R> {
         self.splitter.begin();
         match next {
             None => return Ok(false),
-            Some(b'\r' | b'\n') => self.splitter.blank(),
+            Some(b'\r' | b'\n') => self.splitter.cells.push(0..0),
             Some(_) => self.read_record()?,
         }
         Ok(true)
@@ -102,7 +97,7 @@ impl<R: Read> Delimited<R> {
     pub fn row(&self) -> Row<'_> {
         Row {
             bytes: self.input.consumed(self.row_len),
-            cells: self.splitter.cells(),
+            cells: &self.splitter.cells,
             types: &[],
             position: self.row_line,
             fault: self.splitter.is_oversized().then_some(Fault::TooLong),
@@ -133,14 +128,14 @@ impl<R: Read> Delimited<R> {
             match self.splitter.split(self.input.at_hand_mut(), at_end) {
                 Split::Record { len, after_carriage_return } => {
                     self.after_carriage_return = after_carriage_return;
-                    self.line += self.splitter.line_feeds();
+                    self.line += self.splitter.line_feeds;
                     self.row_len = len;
                     self.input.consume(len);
                     if self.line > self.row_line + 1 {
                         self.count_lines();
                     }
                     // A cell that goes on in the next line, as other programs write it, would become two rows.
-                    let is_short = self.splitter.cells().len() < self.width;
+                    let is_short = self.splitter.cells.len() < self.width;
                     if is_short && self.splitter.ends_with_an_open_quote(self.input.consumed(len)) {
                         return Err(RowsError::OpenQuoteOnALine { line: self.row_line });
                     }
@@ -148,7 +143,7 @@ impl<R: Read> Delimited<R> {
                 }
                 Split::OpenQuote => return Err(RowsError::UnterminatedQuote { line: self.row_line }),
                 Split::TextBehindQuote => {
-                    let broken = self.row_line + self.splitter.line_feeds();
+                    let broken = self.row_line + self.splitter.line_feeds;
                     return Err(RowsError::TextBehindQuote { line: self.row_line, broken });
                 }
                 Split::More => at_end = self.read_more().map_err(|error| failed(self.row_line, error))?,
@@ -159,7 +154,7 @@ impl<R: Read> Delimited<R> {
     #[cold]
     fn count_lines(&mut self) {
         let ends_with_line_feed = self.input.consumed(self.row_len).last() == Some(&b'\n');
-        let lines = self.splitter.line_feeds() + u64::from(!ends_with_line_feed);
+        let lines = self.splitter.line_feeds + u64::from(!ends_with_line_feed);
         if lines > 1 {
             self.over_lines.rows += 1;
             if lines > self.over_lines.longest {

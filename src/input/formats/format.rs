@@ -1,4 +1,4 @@
-//! The formats, and how one is recognised: by its content first, then by the file's name. Pure but for the bytes it peeks at.
+//! The formats, and how one is recognised: by its content first, then by the file's name.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -19,9 +19,9 @@ pub enum Format {
     Csv,
     /// The same with tabs.
     Tsv,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Jsonl,
-    /// A `MessagePack` array a row.
+    /// One `MessagePack` array per row.
     Msgpack,
 }
 
@@ -29,7 +29,7 @@ impl Format {
     /// Every format.
     pub const ALL: [Self; 4] = [Self::Csv, Self::Tsv, Self::Jsonl, Self::Msgpack];
 
-    /// As it is written in settings.
+    /// The value of the setting.
     pub fn name(self) -> &'static str {
         match self {
             Self::Csv => "csv",
@@ -44,17 +44,17 @@ impl Format {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// Whether nothing in it says what the columns are called.
+    /// Whether it has no names of columns.
     pub fn needs_columns(self) -> bool {
         self == Self::Msgpack
     }
 
-    /// What its rows are counted in, for messages.
+    /// The unit of a position in it, for messages.
     pub fn unit(self) -> &'static str {
         if self == Self::Msgpack { "row" } else { "line" }
     }
 
-    /// What the end of a file's name says, below that of a compression.
+    /// From the end of a file's name, before that of a compression.
     fn from_file_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -77,39 +77,34 @@ impl fmt::Display for Format {
 /// What is known of an input's rows before a byte is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FormatHint {
-    /// The format; recognised where it is not set.
+    /// The format; recognised if it is not set.
     pub format: Option<Format>,
-    /// The names of the columns, in order, for what has no header.
+    /// The names of the columns, in order, if there is no header.
     pub columns: Option<Vec<String>>,
     /// Which quotes count in TSV.
     pub quotes: Option<Quotes>,
-    /// The bytes are whole, as a container or an announced length says, so that none at all are a result without rows. A
-    /// format with a header is never empty.
+    /// A container or an announced length shows that the bytes are whole, so no bytes are a result without rows. A format with a
+    /// header is never empty.
     pub may_be_empty: bool,
 }
 
-/// The format of what comes next. Where neither content nor name say anything it is CSV.
+/// The format of what comes next: by content, then by the file's name, else CSV. Conservative: what could be a CSV header with a
+/// usable name in it is CSV.
 pub fn recognise<R: Read>(bytes: &mut Bytes<R>, name: &str, columns: Option<&[String]>) -> io::Result<Format> {
-    Ok(match by_content(bytes, columns.map(<[String]>::len))? {
-        Some(format) => format,
-        None => Format::from_file_name(name).unwrap_or(Format::Csv),
-    })
-}
-
-/// Conservative: what could be a CSV header with a usable name in it is nothing else.
-fn by_content<R: Read>(bytes: &mut Bytes<R>, columns: Option<usize>) -> io::Result<Option<Format>> {
-    if bytes.first()?.is_some_and(may_begin_a_row) {
+    let by_content = if bytes.first()?.is_some_and(may_begin_a_row) {
         let start = bytes.peek(WINDOW)?;
-        return Ok(begins_with_a_row(start, start.len() < WINDOW).then_some(Format::Msgpack));
-    }
-    let (line, is_whole) = first_line(bytes)?;
-    Ok(match json(line, is_whole) {
-        Some(_) => Some(Format::Jsonl),
-        None => is_tab_separated(line, columns).then_some(Format::Tsv),
-    })
+        begins_with_a_row(start, start.len() < WINDOW).then_some(Format::Msgpack)
+    } else {
+        let (line, is_whole) = first_line(bytes)?;
+        match json(line, is_whole) {
+            Some(_) => Some(Format::Jsonl),
+            None => is_tab_separated(line, columns.map(<[String]>::len)).then_some(Format::Tsv),
+        }
+    };
+    Ok(by_content.or_else(|| Format::from_file_name(name)).unwrap_or(Format::Csv))
 }
 
-/// The first line that is not empty, as far as it is within the window, and whether it is.
+/// The first line that is not empty, as far as it is within the window, and whether that is all of it.
 pub fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<(&[u8], bool)> {
     // Both go on where they ended, as bytes may come one by one.
     let (mut start, mut searched) = (0, 0);
@@ -172,7 +167,7 @@ fn begins_an_object(after_the_brace: &[u8]) -> bool {
     text.starts_with(b"}") || (text.starts_with(b"\"") && is_followed_by(text, b":"))
 }
 
-/// Tabs and no comma. Where the columns are known there have to be as many cells with tabs, and not as many with commas.
+/// Tabs and no comma. If the columns are known, there must be as many cells with tabs, and not as many with commas.
 fn is_tab_separated(line: &[u8], columns: Option<usize>) -> bool {
     let cells = |delimiter| line.split(|byte| *byte == delimiter).count();
     match columns {

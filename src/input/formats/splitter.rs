@@ -1,9 +1,9 @@
 //! The grammar of separated text (RFC 4180), for commas and tabs alike. A cell is quoted if its first byte is a quote; then it
 //! ends with a quote, quotes in it are doubled, and only a delimiter or the end of the line may follow. A quote anywhere else
-//! is plain text. CR and LF alone end a line as CRLF does. [`Quotes`] says which quotes at the beginning of a cell count.
+//! is plain text. CR and LF alone end a line as CRLF does. [`Quotes`] tells which quotes at the beginning of a cell count.
 //!
-//! A record is split where it stands in the buffer, as far as it is there. Doubled quotes become one in place, so that every
-//! cell is a part of the buffer.
+//! A record is split in the buffer, as far as it is there. Doubled quotes become one in place, so every cell is a part of the
+//! buffer.
 
 use std::ops::Range;
 
@@ -13,50 +13,53 @@ use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS, MAX_ROW_BYTES};
 
 const QUOTE: u8 = b'"';
 
-/// How far a quoted cell is looked through for its end on the same line. A longer one is taken as it stands.
+/// How far the end of a quoted cell is searched on its line, in bytes. The quote of a longer one does not count.
 const MAX_QUOTED_ON_A_LINE: usize = 64 * 1024;
 
 /// Which quotes at the beginning of a cell mean that it is quoted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quotes {
     /// All: a quoted cell may have several lines.
+    #[default]
     Standard,
-    /// Those of cells that end, with a quote, on the same line. Treasure Data's command line writes TSV without any quoting, so that
-    /// a cell may begin with a quote that means nothing.
+    /// Those of cells that end with a quote on the same line. Treasure Data's command line writes TSV without quoting, so a cell may
+    /// begin with a quote that means nothing.
     OnOneLine,
     /// None.
     None,
 }
 
 impl Quotes {
-    /// Those that can be set.
+    /// The values of the setting.
     pub const NAMED: [(&'static str, Self); 2] = [("standard", Self::Standard), ("none", Self::None)];
 
-    /// As it is set.
+    /// From the value of the setting.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::NAMED.into_iter().find(|(known, _)| *known == name).map(|(_, quotes)| quotes)
     }
 }
 
-/// Splits one record after the other. All places count from where the record begins.
+/// Splits one record after the other. All places count from the beginning of the record.
+#[derive(Default)]
 pub struct Splitter {
     delimiter: u8,
     quotes: Quotes,
-    /// Those that have ended.
-    cells: Vec<Range<usize>>,
-    /// The text of the cell that it is in.
+    /// The places of the cells that have ended.
+    pub cells: Vec<Range<usize>>,
+    /// The line feeds so far in this record.
+    pub line_feeds: u64,
+    /// The text of the current cell.
     cell: Range<usize>,
     /// It is between quotes.
     is_quoted: bool,
     /// The next byte to look at.
     next: usize,
-    line_feeds: u64,
-    /// Cells were cut, so that the length of the row has to be looked at.
+    /// Cells were cut, so the length of the row must be checked.
     is_squeezed: bool,
     is_oversized: bool,
 }
 
-/// How far it came.
+/// How far the splitter came.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Split {
     /// To the end of the record.
@@ -66,9 +69,9 @@ pub enum Split {
         /// The line break is a carriage return; a line feed that follows belongs to it.
         after_carriage_return: bool,
     },
-    /// To the end of the bytes: it has to be called again, with more of them behind these.
+    /// To the end of the bytes: call it again with more of them.
     More,
-    /// To text behind a closing quote.
+    /// To text after a closing quote.
     TextBehindQuote,
     /// To the end of the input, within quotes.
     OpenQuote,
@@ -77,17 +80,7 @@ pub enum Split {
 impl Splitter {
     /// Before the first record.
     pub fn new(delimiter: u8, quotes: Quotes) -> Self {
-        Self {
-            delimiter,
-            quotes,
-            cells: Vec::new(),
-            cell: 0..0,
-            is_quoted: false,
-            next: 0,
-            line_feeds: 0,
-            is_squeezed: false,
-            is_oversized: false,
-        }
+        Self { delimiter, quotes, ..Self::default() }
     }
 
     /// Forgets the last record.
@@ -98,18 +91,7 @@ impl Splitter {
         (self.is_squeezed, self.is_oversized) = (false, false);
     }
 
-    /// A record of one empty cell.
-    pub fn blank(&mut self) {
-        self.cells.push(0..0);
-    }
-
-    /// Where the cells of the record stand.
-    #[inline]
-    pub fn cells(&self) -> &[Range<usize>] {
-        &self.cells
-    }
-
-    /// Whether the last cell begins with a quote that counts for nothing here.
+    /// Whether the last cell begins with a quote that does not count.
     #[inline]
     pub fn ends_with_an_open_quote(&self, bytes: &[u8]) -> bool {
         self.quotes == Quotes::OnOneLine
@@ -119,26 +101,20 @@ impl Splitter {
             })
     }
 
-    /// The line feeds that were passed in this record.
-    pub fn line_feeds(&self) -> u64 {
-        self.line_feeds
-    }
-
-    /// The record has more cells or bytes than a row may have.
+    /// Whether the record has more cells or bytes than a row may have.
     #[inline]
     pub fn is_oversized(&self) -> bool {
         self.is_oversized || self.cells.len() > MAX_COLUMNS
     }
 
-    /// Goes on in the record that begins with `bytes`. `at_end` says that nothing comes behind them.
+    /// Goes on in the record that begins with `bytes`; `at_end` if they are the last.
     #[inline]
     pub fn split(&mut self, bytes: &mut [u8], at_end: bool) -> Split {
         loop {
-            if self.is_quoted {
-                match self.pass_quoted(bytes, at_end) {
-                    None => {}
-                    Some(split) => return split,
-                }
+            if self.is_quoted
+                && let Some(split) = self.pass_quoted(bytes, at_end)
+            {
+                return split;
             }
             let found = memchr3(b'\n', b'\r', QUOTE, &bytes[self.next..]);
             let stop = found.map_or(bytes.len(), |length| self.next + length);
@@ -150,7 +126,6 @@ impl Splitter {
             self.cell.end = stop;
             match bytes.get(stop) {
                 Some(&QUOTE) => {
-                    // The one place that decides whether a quote opens a cell.
                     self.is_quoted = stop == self.cell.start
                         && match self.quotes {
                             Quotes::Standard => true,
@@ -175,7 +150,7 @@ impl Splitter {
         }
     }
 
-    /// Whether a cell that begins in front of these bytes with a quote ends with one on the same line; none where that needs more bytes.
+    /// Whether a cell whose opening quote is before these bytes ends with one on the same line; none if that needs more bytes.
     #[cold]
     fn ends_on_its_line(&self, bytes: &[u8], at_end: bool) -> Option<bool> {
         let mut next = 0;
@@ -193,7 +168,7 @@ impl Splitter {
         }
     }
 
-    /// Goes behind the delimiter that follows the closing quote; else says why there is nothing to go on with.
+    /// Goes past the delimiter after the closing quote; otherwise returns how far it came.
     fn pass_quoted(&mut self, bytes: &mut [u8], at_end: bool) -> Option<Split> {
         loop {
             let quote = memchr(QUOTE, &bytes[self.next..]).map(|length| self.next + length);
@@ -217,7 +192,7 @@ impl Splitter {
         }
     }
 
-    /// Puts what stands before `end` to the text of the cell.
+    /// Adds the bytes before `end` to the text of the cell.
     fn take_quoted(&mut self, bytes: &mut [u8], end: usize) {
         let taken = self.next..end;
         self.line_feeds += memchr_iter(b'\n', &bytes[taken.clone()]).count() as u64;
@@ -245,8 +220,8 @@ impl Splitter {
         Split::Record { len: stop + len, after_carriage_return: len == 1 && !is_line_feed }
     }
 
-    /// Cuts every cell to what is kept of it, and moves together what is needed; of an oversized record that is nothing but
-    /// the end of it. Returns the length of all that is left of `bytes`.
+    /// Cuts every cell to what is kept of it, and moves these together; of an oversized record only the end is kept. Returns how many
+    /// of the bytes are left.
     #[cold]
     pub fn squeeze(&mut self, bytes: &mut [u8]) -> usize {
         let mut len = 0;
@@ -257,9 +232,7 @@ impl Splitter {
             len += kept;
         }
         self.is_squeezed = true;
-        if len > MAX_ROW_BYTES || self.cells.len() > MAX_COLUMNS {
-            self.is_oversized = true;
-        }
+        self.is_oversized |= len > MAX_ROW_BYTES || self.cells.len() > MAX_COLUMNS;
         if self.is_oversized {
             self.cells.clear();
             bytes.copy_within(self.cell.clone(), 0);
