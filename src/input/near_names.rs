@@ -1,6 +1,5 @@
 //! The known name that a mistyped one resembles.
 
-use std::collections::HashMap;
 use std::fmt;
 
 /// The most pairs of names that are compared letter by letter. After that only case, spaces and separators are ignored.
@@ -34,42 +33,29 @@ pub fn listed(misses: &[NearMiss]) -> String {
 
 /// Names that are looked for, with a limit on the comparisons letter by letter.
 struct Candidates<'a> {
-    /// Each folded, with its number of letters.
-    names: Vec<(String, usize, &'a str)>,
-    by_fold: HashMap<String, &'a str>,
+    /// Each with its folded form.
+    names: Vec<(String, &'a str)>,
     pairs_left: usize,
 }
 
 impl<'a> Candidates<'a> {
     fn new(names: impl Iterator<Item = &'a str>) -> Self {
-        let folded = |name: &'a str| {
-            let folded = fold(name);
-            (folded.clone(), folded.chars().count(), name)
-        };
-        let names: Vec<_> = names.map(folded).collect();
-        // Of two that are equal the first one counts.
-        let by_fold = names.iter().rev().map(|(folded, _, name)| (folded.clone(), *name)).collect();
-        Self { names, by_fold, pairs_left: MAX_PAIRS }
+        Self { names: names.map(|name| (fold(name), name)).collect(), pairs_left: MAX_PAIRS }
     }
 
     /// The one most like `name`: equal except for case, spaces, separators and invisible characters, or at most `most` edits away (one,
     /// for names of four letters or fewer).
     fn closest(&mut self, name: &str, most: usize) -> Option<&'a str> {
         let folded = fold(name);
-        if let Some(equal) = self.by_fold.get(&folded) {
+        if let Some((_, equal)) = self.names.iter().find(|(other, _)| *other == folded) {
             return Some(equal);
         }
         let letters = folded.chars().count();
         let allowed = if letters <= 4 { 1 } else { most };
-        let mut best: Option<(usize, &'a str)> = None;
-        for (other, _, candidate) in self.names.iter().filter(|(_, count, _)| letters.abs_diff(*count) <= allowed) {
-            self.pairs_left = self.pairs_left.checked_sub(1)?;
-            let distance = strsim::damerau_levenshtein(&folded, other);
-            if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
-                best = Some((distance, candidate));
-            }
-        }
-        best.map(|(_, candidate)| candidate)
+        let similar = self.names.iter().filter(|(other, _)| letters.abs_diff(other.chars().count()) <= allowed);
+        let compared = similar.take(self.pairs_left).inspect(|_| self.pairs_left -= 1);
+        let near = compared.map(|(other, name)| (strsim::damerau_levenshtein(&folded, other), *name));
+        near.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
     }
 }
 

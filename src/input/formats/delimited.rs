@@ -155,11 +155,9 @@ impl<R: Read> Delimited<R> {
     fn count_lines(&mut self) {
         let ends_with_line_feed = self.input.consumed(self.row_len).last() == Some(&b'\n');
         let lines = self.splitter.line_feeds + u64::from(!ends_with_line_feed);
-        if lines > 1 {
-            self.over_lines.rows += 1;
-            if lines > self.over_lines.longest {
-                (self.over_lines.longest, self.over_lines.longest_at) = (lines, self.row_line);
-            }
+        self.over_lines.rows += 1;
+        if lines > self.over_lines.longest {
+            (self.over_lines.longest, self.over_lines.longest_at) = (lines, self.row_line);
         }
     }
 

@@ -142,18 +142,14 @@ pub fn open<R: Read>(
     }
     match format {
         Format::Csv | Format::Tsv => {
-            let mut rows = match (format, format_hint.quotes) {
-                (Format::Csv, None | Some(Quotes::Standard)) => Delimited::new(bytes, b',', Quotes::Standard),
+            let (delimiter, quotes) = match (format, format_hint.quotes) {
+                (Format::Csv, None | Some(Quotes::Standard)) => (b',', Quotes::Standard),
                 (Format::Csv, Some(_)) => return Err(RowsError::QuotesOfCsv),
-                (_, quotes) => Delimited::new(bytes, b'\t', quotes.unwrap_or(Quotes::OnOneLine)),
+                (_, quotes) => (b'\t', quotes.unwrap_or(Quotes::OnOneLine)),
             };
-            let names = match columns {
-                Some(columns) => {
-                    rows.width = columns.len();
-                    columns
-                }
-                None => rows.header()?,
-            };
+            let mut rows = Delimited::new(bytes, delimiter, quotes);
+            let names = columns.map_or_else(|| rows.header(), Ok)?;
+            rows.width = names.len();
             Ok(Opened { rows: Rows::Delimited(Box::new(rows)), format, names: Some(names) })
         }
         Format::Jsonl => {
