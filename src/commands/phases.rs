@@ -107,7 +107,7 @@ impl Upload<'_> {
 
     /// Judges the input, and sends what is then read. Returns what was found.
     pub fn send_judged(&mut self, reader: Reader, later: LaterPass) -> Judged {
-        match self.judge(reader).and_then(|judged| Ok((judged, later.begin()?))) {
+        match self.judge(reader).and_then(|judged| Ok((judged, later()?))) {
             Ok((judged, reader)) => {
                 if !self.limiter.is_stopped() {
                     self.send(reader);
@@ -136,7 +136,7 @@ impl Upload<'_> {
         if !self.limiter.is_stopped() {
             self.plan.first_call = None;
             let counted = self.shared.input().clone();
-            match additions.begin() {
+            match additions() {
                 Ok(reader) => self.send(reader.counting_on(counted)),
                 Err(error) => self.limiter.stop(Stop::Input(error)),
             }

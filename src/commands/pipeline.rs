@@ -277,10 +277,10 @@ fn read_and_send(context: &mut RunContext, recipient: Recipient<'_>) -> Result<E
             None
         }
         LaterPasses::Same(later) => {
-            let _: Judged = upload.send_judged(reader, *later);
+            let _: Judged = upload.send_judged(reader, later);
             None
         }
-        LaterPasses::Both { removals, additions } => Some(upload.send_both(reader, *removals, *additions)),
+        LaterPasses::Both { removals, additions } => Some(upload.send_both(reader, removals, additions)),
     };
     upload.settle(Ending::Run);
     upload.progress.finish();

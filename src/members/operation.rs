@@ -18,11 +18,6 @@ impl Operation {
         }
     }
 
-    /// The index of something that is kept for each operation.
-    pub fn index(self) -> usize {
-        usize::from(self == Self::Remove)
-    }
-
     /// From a cell: `add`, `remove` or `delete`, in any case.
     pub fn from_cell(cell: &[u8]) -> Option<Self> {
         if cell.eq_ignore_ascii_case(b"add") {

@@ -123,15 +123,9 @@ pub fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<(&[u8], bool)> {
     Ok((&at_hand[start..end.unwrap_or(at_hand.len())], is_whole))
 }
 
-/// An error if JSON is not an object per line, as far as the first line shows.
-pub fn refuse_other_json<R: Read>(bytes: &mut Bytes<R>) -> Result<(), RowsError> {
-    let line = first_line(bytes).map_err(RowsError::at_start)?;
-    json(line.0, line.1).unwrap_or(Ok(()))
-}
-
 /// Whether a first line is JSON, and an error if that is not an object per line. Conservative, as a header may begin with any
 /// letter. `[row,` in its own line is how Treasure Data's command line begins.
-fn json(line: &[u8], is_whole: bool) -> Option<Result<(), RowsError>> {
+pub fn json(line: &[u8], is_whole: bool) -> Option<Result<(), RowsError>> {
     let line = line.trim_ascii();
     let bare = line.strip_suffix(b",").unwrap_or(line);
     let begins = |text: &[u8], with: &[u8]| text.first().is_some_and(|byte| with.contains(byte));

@@ -137,7 +137,10 @@ pub fn open<R: Read>(
     };
     if format != Format::Msgpack {
         // No byte more is read, as reading may fail. In a tar archive the first line is long enough.
-        format::first_line(&mut bytes).map_err(failed)?;
+        let (line, is_whole) = format::first_line(&mut bytes).map_err(failed)?;
+        if format == Format::Jsonl {
+            format::json(line, is_whole).unwrap_or(Ok(()))?;
+        }
         refuse_other_content(bytes.at_hand())?;
     }
     match format {
@@ -153,7 +156,6 @@ pub fn open<R: Read>(
             Ok(Opened { rows: Rows::Delimited(Box::new(rows)), format, names: Some(names) })
         }
         Format::Jsonl => {
-            format::refuse_other_json(&mut bytes)?;
             let (rows, names) = Json::new(bytes, wanted)?;
             if names.is_none() && !format_hint.may_be_empty {
                 return Err(RowsError::Empty);

@@ -11,7 +11,7 @@ use crate::input::columns::{Columns, Names};
 use crate::input::counters::InputCounts;
 use crate::input::error::{InputError, InputProblem};
 use crate::input::formats::format::Format;
-use crate::input::near_names::{NearMiss, listed};
+use crate::input::near_names::{NearMiss, listed, near_misses};
 use crate::input::source::Sources;
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
@@ -192,7 +192,7 @@ impl Reader {
                 self.counter.counts.read_to_end = true;
                 break;
             }
-            self.counter.count_row(self.source.row(), &self.source.layout, &mut |_, _| {});
+            self.counter.count_row(self.source.rows.row(), &self.source.layout, &mut |_, _| {});
         }
         if !self.counter.counts.read_to_end {
             self.end_source();
@@ -210,7 +210,7 @@ impl Reader {
     ) -> Result<bool, InputError> {
         let mut full = Vec::new();
         while self.advance()? {
-            let (row, layout) = (self.source.row(), &self.source.layout);
+            let (row, layout) = (self.source.rows.row(), &self.source.layout);
             let has_rejected = self.counter.count_row(row, layout, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
                 if self.batch.len() >= self.limits.batch_size {
@@ -256,7 +256,7 @@ impl Reader {
 
     /// Goes on to the next file; false if there is none.
     fn next_part(&mut self) -> Result<bool, InputError> {
-        self.source.unmodified()?;
+        self.source.watch.unmodified()?;
         self.end_source();
         let Some(source) = self.sources.open_next() else { return Ok(false) };
         let source = OpenSource::open(source?, &self.names, true)?;
@@ -290,8 +290,9 @@ impl Reader {
     /// Counts what is known when a source was read to its end.
     fn end_source(&mut self) {
         if self.pass.is_first() {
-            self.counter.counts.count_over_lines(self.source.over_lines());
-            let near = self.source.near_keys(&self.names);
+            self.counter.counts.count_over_lines(self.source.rows.over_lines());
+            let keys = self.source.rows.other_keys();
+            let near = near_misses(keys.iter().map(String::as_str), &self.names.wanted(), 1).collect::<Vec<_>>();
             self.note_ignored(&near, "keys", "give it that name");
         }
     }

@@ -2,13 +2,11 @@
 
 use crate::input::columns::{Columns, HeaderError, Names};
 use crate::input::error::{InputError, InputProblem};
-use crate::input::formats::delimited::OverLines;
 use crate::input::formats::format::Format;
 use crate::input::formats::{self, Position, Row, Rows, RowsError};
-use crate::input::near_names::{NearMiss, near_misses};
+use crate::input::source::Source;
 use crate::input::source::compressed::Unpacked;
 use crate::input::source::files::Watch;
-use crate::input::source::{Source, SourceError};
 
 /// What a row must be like, and what is read of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,18 +65,21 @@ pub struct OpenSource {
     pub found: Columns,
     /// What is read.
     pub layout: Layout,
-    rows: Rows<Unpacked<Source>>,
+    /// The rows, which only [`Self::advance`] moves on.
+    pub rows: Rows<Unpacked<Source>>,
     /// The names of the columns are set, and no row was compared with them yet.
     is_unchecked: bool,
-    watch: Watch,
+    /// Shows whether the file was modified since it was found.
+    pub watch: Watch,
 }
 
 impl OpenSource {
     /// Reads as far as it takes to know the columns.
     pub fn open(source: Source, names: &Names, is_one_of_several: bool) -> Result<Self, InputError> {
-        let (name, watch, mut format_hint) = (source.name.clone(), source.watch(), source.format_hint.clone());
+        let (name, watch, mut format_hint) = (source.name.clone(), source.watch.clone(), source.format_hint.clone());
         let opened = Unpacked::new(source).map_err(RowsError::at_start).and_then(|unpacked| {
-            format_hint.may_be_empty |= unpacked.is_compressed();
+            // In compressed bytes a missing end would show.
+            format_hint.may_be_empty |= !matches!(unpacked, Unpacked::Plain(_));
             formats::open(unpacked, &name, &format_hint, names.keys())
         });
         let formats::Opened { rows, format, names: seen } = opened.map_err(|error| unreadable(&name, &watch, error))?;
@@ -100,38 +101,16 @@ impl OpenSource {
     #[inline]
     pub fn advance(&mut self) -> Result<bool, RowsError> {
         let is_row = self.rows.advance()?;
-        if self.is_unchecked && is_row && self.row().fault.is_none() {
-            self.layout.check_first_row(self.row())?;
+        if self.is_unchecked && is_row && self.rows.row().fault.is_none() {
+            self.layout.check_first_row(self.rows.row())?;
             self.is_unchecked = false;
         }
         Ok(is_row)
     }
 
-    /// The row that it went to.
-    #[inline]
-    pub fn row(&self) -> Row<'_> {
-        self.rows.row()
-    }
-
-    /// The rows so far that have more than one line.
-    pub fn over_lines(&self) -> OverLines {
-        self.rows.over_lines()
-    }
-
-    /// The ignored keys of objects so far that nearly have the name of a column that is read.
-    pub fn near_keys(&self, names: &Names) -> Vec<NearMiss> {
-        let keys = self.rows.other_keys();
-        near_misses(keys.iter().map(String::as_str), &names.wanted(), 1).collect()
-    }
-
     /// Why the rows cannot be read on.
     pub fn unreadable(&self, error: RowsError) -> InputError {
         unreadable(&self.name, &self.watch, error)
-    }
-
-    /// An error if the file was modified since it was found.
-    pub fn unmodified(&self) -> Result<(), SourceError> {
-        self.watch.unmodified()
     }
 
     /// An error if its identifier columns are not those of the first source. Objects may leave keys out, so JSON lines are not

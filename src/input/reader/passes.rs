@@ -7,33 +7,21 @@ use crate::input::error::InputError;
 use crate::input::source::Sources;
 use crate::members::operation::Operations;
 
-/// A pass that has not begun yet.
-pub struct LaterPass {
-    pass: Pass,
-    sources: Sources,
-    names: Names,
-    limits: Limits,
-}
-
-impl LaterPass {
-    /// Begins it.
-    pub fn begin(self) -> Result<Reader, InputError> {
-        Reader::new(self.sources, &self.names, self.limits, self.pass)
-    }
-}
+/// Begins a pass.
+pub type LaterPass = Box<dyn FnOnce() -> Result<Reader, InputError>>;
 
 /// What follows the first pass.
 pub enum LaterPasses {
     /// Nothing: the first pass sends it.
     None,
     /// The first pass looks at it, this one sends it.
-    Same(Box<LaterPass>),
+    Same(LaterPass),
     /// With an operation per row.
     Both {
         /// Comes first.
-        removals: Box<LaterPass>,
+        removals: LaterPass,
         /// Comes when all removals are settled; it goes on counting where they ended.
-        additions: Box<LaterPass>,
+        additions: LaterPass,
     },
 }
 
@@ -45,9 +33,9 @@ pub fn open(
     operations: &Operations,
     is_looked_at: bool,
 ) -> Result<(Reader, LaterPasses), InputError> {
-    let mut later = |pass| {
-        let sources = sources.again()?;
-        Ok::<_, InputError>(Box::new(LaterPass { pass, sources, names: names.clone(), limits }))
+    let mut later = |pass| -> Result<LaterPass, InputError> {
+        let (sources, names) = (sources.again()?, names.clone());
+        Ok(Box::new(move || Reader::new(sources, &names, limits, pass)))
     };
     let later = match operations {
         Operations::One(operation) if is_looked_at => LaterPasses::Same(later(Pass::Again(*operation))?),

@@ -75,7 +75,7 @@ impl RowCounter {
 
     /// Whether an operation has identifiers, and all of them were rejected.
     pub fn has_lost(&self, operation: Operation) -> bool {
-        matches!(self.rows[operation.index()], (0, 1..))
+        matches!(self.rows[operation as usize], (0, 1..))
     }
 
     /// An error if a row has an unknown operation.
@@ -142,7 +142,7 @@ impl RowCounter {
                 }
             }
         }
-        let rows = &mut self.rows[operation.index()];
+        let rows = &mut self.rows[operation as usize];
         match (is_used, has_rejected) {
             (true, _) => {
                 rows.0 += 1;

@@ -59,11 +59,6 @@ impl<R: Read> Unpacked<R> {
         let reader = Cursor::new(start).chain(reader);
         Ok(if is_gzip { Self::Between(BufReader::with_capacity(BUFFER_BYTES, reader)) } else { Self::Plain(reader) })
     }
-
-    /// Whether they are compressed, so that a missing end would show.
-    pub fn is_compressed(&self) -> bool {
-        !matches!(self, Self::Plain(_))
-    }
 }
 
 impl<R: Read> Read for Unpacked<R> {

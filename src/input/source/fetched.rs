@@ -31,17 +31,12 @@ impl PartialEq for Fetched {
 
 impl Eq for Fetched {}
 
-/// Reads a file from its beginning. Each reader has its own offset, so several do not disturb each other.
+/// Reads a file. Each reader has its own offset, so several do not disturb each other.
 pub struct KeptReader {
-    file: Arc<File>,
-    offset: u64,
-}
-
-impl KeptReader {
-    /// At the beginning.
-    pub fn new(file: Arc<File>) -> Self {
-        Self { file, offset: 0 }
-    }
+    /// The file.
+    pub file: Arc<File>,
+    /// The next byte to read.
+    pub offset: u64,
 }
 
 impl Read for KeptReader {
@@ -62,7 +57,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"abcdefgh").unwrap();
         let fetched = Fetched::new("it", file, 8);
-        let open = || KeptReader::new(Arc::clone(&fetched.file));
+        let open = || KeptReader { file: Arc::clone(&fetched.file), offset: 0 };
         let (mut one, mut other) = (open(), open());
         let mut piece = [0; 3];
         one.read_exact(&mut piece).unwrap();

@@ -136,15 +136,9 @@ pub struct Source {
     /// Keeps what is read, for a later pass.
     keep: Option<Arc<File>>,
     read: Arc<AtomicU64>,
-    watch: Watch,
+    /// Shows whether the file was modified since it was found.
+    pub watch: Watch,
     is_stopped: IsStopped,
-}
-
-impl Source {
-    /// Shows at the end whether the file was modified.
-    pub fn watch(&self) -> Watch {
-        self.watch.clone()
-    }
 }
 
 impl Read for Source {
@@ -295,7 +289,7 @@ impl Sources {
     fn open(&self, Waiting { name, origin, keep }: Waiting, read: Arc<AtomicU64>) -> Result<Source, SourceError> {
         let (bytes, watch): (Box<dyn Read + Send>, _) = match origin {
             Origin::Bytes(bytes) => (bytes, Watch::default()),
-            Origin::Kept(file) => (Box::new(KeptReader::new(file)), Watch::default()),
+            Origin::Kept(file) => (Box::new(KeptReader { file, offset: 0 }), Watch::default()),
             Origin::File(path, stamp) => {
                 let (file, watch) = files::open(path, stamp)?;
                 (Box::new(Polled(file)), watch)

@@ -165,18 +165,18 @@ fn passes(sources: Sources, options: &Options, outcome: &mut Outcome) -> Result<
         LaterPasses::None => send(reader, options, None, outcome),
         LaterPasses::Same(again) => {
             outcome.judged = Some(judge(reader, options)?);
-            let result = again.begin().and_then(|reader| send(reader, options, None, outcome));
+            let result = again().and_then(|reader| send(reader, options, None, outcome));
             result.expect("what was judged to be usable is usable");
             check_judged(outcome, options);
             Ok(())
         }
         LaterPasses::Both { removals, additions } => {
             outcome.judged = Some(judge(reader, options)?);
-            let removed = removals.begin().and_then(|reader| send(reader, options, None, outcome));
+            let removed = removals().and_then(|reader| send(reader, options, None, outcome));
             removed.expect("removals that were judged to be usable are");
             assert!(outcome.sent.iter().chain(&outcome.left).all(|batch| batch.operation() == Operation::Remove));
             let counts = outcome.counts.take();
-            let added = additions.begin().and_then(|reader| send(reader, options, counts, outcome));
+            let added = additions().and_then(|reader| send(reader, options, counts, outcome));
             added.expect("additions that were judged to be usable are");
             check_judged(outcome, options);
             Ok(())
