@@ -154,8 +154,9 @@ fn written_as_other_type(cell: &[u8]) -> Option<Reason> {
     }
 }
 
+/// Whether a text is one value of JSON.
 #[cold]
-fn is_json(cell: &[u8]) -> bool {
+pub fn is_json(cell: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(cell).is_ok()
 }
 

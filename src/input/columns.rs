@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::input::cells::NullWords;
+use crate::input::first_of;
 use crate::input::near_names::{NearMiss, is_long, near_misses};
 use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
 
@@ -109,12 +110,7 @@ pub enum HeaderError {
 }
 
 fn quoted(names: &[String]) -> String {
-    const SHOWN: usize = 30;
-    let text = names.iter().take(SHOWN).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        return format!("{text} and {} more", names.len() - SHOWN);
-    }
-    text
+    first_of(names.iter().map(|name| format!("'{name}'")), 30)
 }
 
 /// If one of the columns is not a name, the first line may be personal data, and nothing of it is shown.

@@ -22,6 +22,13 @@ use formats::format::FormatHint;
 use indicatif::HumanCount;
 use source::Input;
 
+/// The first of these texts, and how many more there are; for messages.
+pub fn first_of(texts: impl ExactSizeIterator<Item = String>, shown: usize) -> String {
+    let more = texts.len().saturating_sub(shown);
+    let text = texts.take(shown).collect::<Vec<_>>().join(", ");
+    if more == 0 { text } else { format!("{text} and {more} more") }
+}
+
 /// What is read, and what it must be like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {

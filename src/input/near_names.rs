@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::input::first_of;
+
 /// The most pairs of names that are compared letter by letter. After that only case, spaces and separators are ignored.
 const MAX_PAIRS: usize = 20_000;
 
@@ -25,10 +27,7 @@ impl fmt::Display for NearMiss {
 
 /// These near misses, for a message.
 pub fn listed(misses: &[NearMiss]) -> String {
-    const SHOWN: usize = 10;
-    let shown = misses.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let more = misses.len().saturating_sub(SHOWN);
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
+    first_of(misses.iter().map(ToString::to_string), 10)
 }
 
 /// Names that are looked for, with a limit on the comparisons letter by letter.

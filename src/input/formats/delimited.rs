@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 use super::bytes::Bytes;
 use super::splitter::{Quotes, Split, Splitter};
-use super::{Fault, Position, Row, RowsError};
+use super::{Fault, Row, RowsError};
 use crate::members::identifier;
 
 /// The most bytes that are kept of a row. A longer one is read to its end and rejected.
@@ -173,7 +173,7 @@ impl<R: Read> Delimited<R> {
 
 /// Reading failed in this line.
 fn failed(line: u64, error: io::Error) -> RowsError {
-    RowsError::Io { after: Position { unit: "line", number: line.saturating_sub(1) }, error }
+    RowsError::Io { unit: "line", number: line.saturating_sub(1), error }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use super::RowsError;
 use super::msgpack::{begins_with_a_row, may_begin_a_row};
 use super::splitter::Quotes;
+use crate::input::cells::is_json;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,10 +144,6 @@ pub fn json(line: &[u8], is_whole: bool) -> Option<Result<(), RowsError>> {
         }
         _ => None,
     }
-}
-
-fn is_json(text: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
 /// Whether the first value of a text is followed by this.

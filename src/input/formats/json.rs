@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::bytes::Bytes;
 use super::delimited::KEPT_OF_A_CELL;
 use super::typed::{Record, What};
-use super::{Fault, Position, Row, RowsError};
+use super::{Fault, Row, RowsError};
 use crate::input::cells::Reason;
 
 /// The most keys that are remembered of those that are not read, and the longest, in bytes.
@@ -93,8 +93,8 @@ impl<R: Read> Json<R> {
     /// Reads the next line that is not empty into the record; `look` sees it if it is a row. None at the end.
     fn read_line(&mut self, look: impl FnOnce(&Object<'_>)) -> Result<Option<Result<(), Fault>>, RowsError> {
         loop {
-            let after = Position { unit: "line", number: self.line };
-            let line = self.bytes.line().map_err(|error| RowsError::Io { after, error })?;
+            let number = self.line;
+            let line = self.bytes.line().map_err(|error| RowsError::Io { unit: "line", number, error })?;
             self.line += 1;
             self.record.reset(self.columns);
             let line = match line {

@@ -21,7 +21,7 @@ use delimited::{Delimited, OverLines};
 use format::{Format, FormatHint};
 use json::Json;
 use msgpack::Msgpack;
-pub use problem::{Fault, Position, RowsError};
+pub use problem::{Fault, RowsError};
 use splitter::Quotes;
 use typed::What;
 

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use super::bytes::{Bytes, MAX_LINE_BYTES};
 use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS};
 use super::typed::{Record, What};
-use super::{Fault, Position, Row, RowsError};
+use super::{Fault, Row, RowsError};
 use crate::input::cells::Reason;
 
 /// Reads rows, in constant memory.
@@ -56,7 +56,7 @@ impl<R: Read> Msgpack<R> {
 
     /// Goes to the next row; false at the end of the input.
     pub fn advance(&mut self) -> Result<bool, RowsError> {
-        let after = Position { unit: "row", number: self.row };
+        let number = self.row;
         let read = match self.bytes.first() {
             Ok(None) => return Ok(false),
             Ok(Some(_)) => self.read_row(),
@@ -64,7 +64,7 @@ impl<R: Read> Msgpack<R> {
         };
         self.row += 1;
         self.fault = read.map_err(|problem| match problem {
-            Problem::Io(error) => RowsError::Io { after, error },
+            Problem::Io(error) => RowsError::Io { unit: "row", number, error },
             Problem::End => RowsError::CutOff { row: self.row },
             Problem::Invalid => RowsError::NoMsgpack { row: self.row },
         })?;

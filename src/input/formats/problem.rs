@@ -1,36 +1,22 @@
 //! What can be wrong with rows: with all that follow, or with one.
 
-use std::fmt;
 use std::io;
 
 use thiserror::Error;
 
 use super::format::Format;
 
-/// A line or a row of the input, for messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// `line` or `row`.
-    pub unit: &'static str,
-    /// From 1.
-    pub number: u64,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.unit, self.number)
-    }
-}
-
 /// Why an input cannot be read on.
 #[derive(Debug, Error)]
 pub enum RowsError {
-    /// The bytes cannot be had.
-    #[error("reading failed after {after}: {error}")]
+    /// The bytes cannot be read.
+    #[error("reading failed after {unit} {number}: {error}")]
     Io {
-        /// The last line or row that was read.
-        after: Position,
-        /// What the system said, or what is wrong with compressed data.
+        /// `line` or `row`.
+        unit: &'static str,
+        /// The last one that was read, from 1.
+        number: u64,
+        /// The system's error, or what is wrong with compressed data.
         error: io::Error,
     },
     /// No byte at all, or line breaks only.
@@ -45,7 +31,7 @@ pub enum RowsError {
     /// Text in UTF-16.
     #[error("it is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")]
     Utf16,
-    /// A compressed file of a kind that is not read here.
+    /// Compressed in a way that is not supported.
     #[error("it is compressed with {kind}, which is not supported: unpack it, or use gzip")]
     Compressed {
         /// What it is compressed with.
@@ -54,13 +40,13 @@ pub enum RowsError {
     /// Several files in one.
     #[error("it is a tar archive: unpack it, and set input to its files or a pattern")]
     Tar,
-    /// A quote that never ends; everything behind it is one cell.
+    /// A quote without end; everything after it is one cell.
     #[error(
         "the quoted cell in the record that begins in line {line} has no end: the file is cut off, or a quote in it is not \
          doubled. Nothing of that record was sent"
     )]
     UnterminatedQuote {
-        /// Line in which the record begins.
+        /// The line in which the record begins.
         line: u64,
     },
     /// A cell of TSV that may go on in the next line.
@@ -75,15 +61,15 @@ pub enum RowsError {
     /// The setting is for TSV.
     #[error("it is csv, and the setting quotes is only for tsv: leave quotes out")]
     QuotesOfCsv,
-    /// More text where a cell ended.
+    /// More text after the end of a cell.
     #[error(
         "the record that begins in line {line} is invalid in line {broken}: text follows a closing quote. A cell that begins \
          with a quote must end with one, and quotes in it must be doubled. Nothing of that record was sent"
     )]
     TextBehindQuote {
-        /// Line in which the record begins.
+        /// The line in which the record begins.
         line: u64,
-        /// Line in which the text stands.
+        /// The line of the text.
         broken: u64,
     },
     /// A format without header, and `columns` is not set.
@@ -95,7 +81,7 @@ pub enum RowsError {
         /// As it was recognised.
         format: Format,
     },
-    /// The first row is what `columns` says.
+    /// The first row has the names in `columns`.
     #[error(
         "its first row is a header with the names in columns, and would be sent as members: leave columns out, or the header \
          if the format needs columns"
@@ -106,12 +92,12 @@ pub enum RowsError {
         "its first row has {found} cells, but columns has {named} names: name every column, in the order of the query's SELECT"
     )]
     ColumnCount {
-        /// So many cells.
+        /// The cells of the row.
         found: usize,
-        /// So many names.
+        /// The names in `columns`.
         named: usize,
     },
-    /// JSON that is spread over lines, or a list of objects.
+    /// JSON over several lines, or a list of objects.
     #[error(
         "it is one JSON document, not one object per line: convert it with jq -c '.[]' FILE (an array of objects) or \
          jq -c . FILE (objects over several lines)"
@@ -131,7 +117,7 @@ pub enum RowsError {
     /// Not one line is an object.
     #[error("none of the first {lines} lines is a JSON object: check the file, or set format")]
     NoObject {
-        /// So many were read.
+        /// The lines that were read.
         lines: usize,
     },
     /// `MessagePack` that ends within a row.
@@ -142,7 +128,7 @@ pub enum RowsError {
         /// From 1.
         row: u64,
     },
-    /// What stands where a row should begin is none.
+    /// Another value than an array, or bytes that are none.
     #[error(
         "row {row} is not a valid MessagePack array: the file is damaged, fetch or write it again. Nothing of that row was sent"
     )]
@@ -155,7 +141,7 @@ pub enum RowsError {
 impl RowsError {
     /// Reading failed before the first row.
     pub fn at_start(error: io::Error) -> Self {
-        Self::Io { after: Position { unit: "line", number: 0 }, error }
+        Self::Io { unit: "line", number: 0, error }
     }
 }
 
@@ -168,11 +154,11 @@ pub enum Fault {
     TooLong,
     /// The line is not JSON.
     NotJson,
-    /// The line is JSON, but not the object that it should be.
+    /// The line is JSON, but not an object.
     NotARow,
     /// The key of an identifier is there twice.
     DuplicateKey,
-    /// The cell of `operation_column` says neither add nor remove.
+    /// The cell of `operation_column` is not an operation.
     Operation,
 }
 

@@ -3,7 +3,7 @@
 use crate::input::columns::{Columns, HeaderError, Names};
 use crate::input::error::{InputError, InputProblem};
 use crate::input::formats::format::Format;
-use crate::input::formats::{self, Position, Row, Rows, RowsError};
+use crate::input::formats::{self, Row, Rows, RowsError};
 use crate::input::source::Source;
 use crate::input::source::compressed::Unpacked;
 use crate::input::source::files::Watch;
@@ -42,8 +42,8 @@ impl Layout {
 
     /// A row, for messages.
     pub fn at(&self, number: u64) -> String {
-        let position = Position { unit: self.format.unit(), number };
-        self.file.as_ref().map_or_else(|| position.to_string(), |file| format!("{file}, {position}"))
+        let position = format!("{} {number}", self.format.unit());
+        self.file.as_ref().map_or_else(|| position.clone(), |file| format!("{file}, {position}"))
     }
 
     /// Whether the names in the setting `columns` can be those of this row. In a short input wrong names would pass for a few

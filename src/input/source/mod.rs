@@ -16,6 +16,7 @@ pub mod fetched;
 pub mod files;
 pub mod interrupt;
 
+use crate::input::first_of;
 use crate::input::formats::format::FormatHint;
 use fetched::{Fetched, KeptReader};
 use files::{Stamp, Watch};
@@ -52,17 +53,11 @@ impl Input {
 
 impl fmt::Display for Input {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 3;
         match self {
             Self::Stdin => formatter.write_str("standard input"),
             Self::Fetched(fetched) => formatter.write_str(&fetched.name),
             Self::Files(paths) => {
-                let shown: Vec<_> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
-                formatter.write_str(&shown.join(", "))?;
-                match paths.len().saturating_sub(SHOWN) {
-                    0 => Ok(()),
-                    more => write!(formatter, " and {more} more"),
-                }
+                formatter.write_str(&first_of(paths.iter().map(|path| path.display().to_string()), 3))
             }
         }
     }

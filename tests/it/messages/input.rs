@@ -9,7 +9,6 @@ use td_braze_cohort::input::columns::HeaderError;
 use td_braze_cohort::input::error::{InputError, InputProblem};
 use td_braze_cohort::input::formats::RowsError;
 use td_braze_cohort::input::formats::format::Format;
-use td_braze_cohort::input::formats::problem::Position;
 use td_braze_cohort::input::near_names::NearMiss;
 use td_braze_cohort::input::source::SourceError;
 use td_braze_cohort::input::source::compressed::CompressionError;
@@ -47,10 +46,9 @@ fn files() -> Vec<SourceError> {
 }
 
 fn rows() -> Vec<RowsError> {
-    let at = |unit, number| Position { unit, number };
-    let compressed = |error: CompressionError| RowsError::Io { after: at("line", 12), error: error.into() };
+    let compressed = |error: CompressionError| RowsError::Io { unit: "line", number: 12, error: error.into() };
     vec![
-        RowsError::Io { after: at("row", 12), error: io::Error::from_raw_os_error(5) },
+        RowsError::Io { unit: "row", number: 12, error: io::Error::from_raw_os_error(5) },
         compressed(CompressionError::CutOff),
         compressed(CompressionError::Damaged { problem: "corrupt deflate stream".into() }),
         compressed(CompressionError::Garbage),
