@@ -225,13 +225,7 @@ impl Names {
         let kinds: Vec<_> = Kind::all(self.aliases.len()).collect();
         let operation = self.operation.as_ref().map(|_| kinds.len());
         let width = kinds.len() + usize::from(operation.is_some());
-        Columns {
-            used: kinds.into_iter().enumerate().collect(),
-            operation,
-            width,
-            missing: Vec::new(),
-            near: Vec::new(),
-        }
+        Columns { used: kinds.into_iter().enumerate().collect(), operation, width, ..Columns::default() }
     }
 
     /// The names that columns of identifiers may have.

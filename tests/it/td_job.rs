@@ -273,7 +273,7 @@ fn more_rows_announced_than_there_are_end_the_run() {
     let bytes = gzip(&user_ids(10));
     let td = Td::with_result(success(11), move |_| Reply::whole(&bytes));
     let braze = braze();
-    td.feeds(Run::upload().to(&braze)).exits(3).says(&["job 4711 has 10 rows instead of 11"]);
+    td.feeds(Run::upload().to(&braze)).exits(3).says(&["job 4711: it has 10 rows instead of 11"]);
 }
 
 #[rstest]

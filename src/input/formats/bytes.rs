@@ -29,13 +29,11 @@ impl<R: Read> Bytes<R> {
     /// The next byte, or none at the end.
     #[inline]
     pub fn first(&mut self) -> io::Result<Option<u8>> {
-        if self.start < self.end {
-            return Ok(Some(self.buffer[self.start]));
-        }
         Ok(self.fill()?.first().copied())
     }
 
     /// The bytes at hand; reads if there are none. Empty only at the end.
+    #[inline]
     pub fn fill(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);

@@ -106,8 +106,7 @@ impl<R: Read> Json<R> {
             // Bytes that are not UTF-8 are looked for in texts that are read, and do no harm elsewhere.
             let line = String::from_utf8_lossy(line);
             let read = Object::read(&line).and_then(|object| {
-                object.fill(&mut self.record, &self.wanted, matches!(line, Cow::Owned(_)))?;
-                object.remember_others(&self.wanted, &mut self.other_keys);
+                object.fill(&mut self.record, &self.wanted, &mut self.other_keys, matches!(line, Cow::Owned(_)))?;
                 look(&object);
                 Ok(())
             });
@@ -159,25 +158,25 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(key, _)| key.chars().take(KEPT_OF_A_CELL).collect()).collect()
     }
 
-    /// Remembers the keys that are not read, as far as there is room.
-    fn remember_others(&self, wanted: &[(String, usize)], others: &mut HashSet<String>) {
-        for (key, _) in &self.0 {
-            let has_room = others.len() < MAX_OTHER_KEYS && key.len() <= MAX_OTHER_KEY;
-            if has_room && !others.contains(key.as_ref()) && !wanted.iter().any(|(known, _)| known == key) {
-                others.insert(key.clone().into_owned());
-            }
-        }
-    }
-
-    /// Puts the values of the wanted keys into the record. `is_damaged`: bytes that were not UTF-8 are replaced.
-    fn fill(&self, record: &mut Record, wanted: &[(String, usize)], is_damaged: bool) -> Result<(), Fault> {
+    /// Puts the values of the wanted keys into the record, and the others to the keys that are not read, as far as there is room.
+    /// `is_damaged`: bytes that were not UTF-8 are replaced.
+    fn fill(
+        &self,
+        record: &mut Record,
+        wanted: &[(String, usize)],
+        others: &mut HashSet<String>,
+        is_damaged: bool,
+    ) -> Result<(), Fault> {
         let mut is_twice = false;
         for (key, value) in &self.0 {
             let column = wanted.iter().find(|(wanted, _)| wanted == key).map(|(_, column)| *column);
             let start = record.bytes().len();
             let what = read_value(value.get(), column.map(|_| record.bytes()), is_damaged)?;
-            if let Some(column) = column {
-                is_twice |= !record.set(column, start, what);
+            let has_room = others.len() < MAX_OTHER_KEYS && key.len() <= MAX_OTHER_KEY;
+            match column {
+                Some(column) => is_twice |= !record.set(column, start, what),
+                None if has_room && !others.contains(key.as_ref()) => drop(others.insert(key.clone().into_owned())),
+                None => {}
             }
         }
         if is_twice { Err(Fault::DuplicateKey) } else { Ok(()) }

@@ -96,13 +96,9 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
         MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, ..MatchOptions::new() };
     let found = glob::glob_with(pattern, options)
         .map_err(|error| SourceError::Pattern { pattern: pattern.to_owned(), problem: error.msg })?;
-    let mut files = Vec::new();
-    for path in found {
-        let path = path.map_err(|error| SourceError::Open { path: error.path().to_owned(), error: error.into() })?;
-        if !path.is_dir() {
-            files.push(path);
-        }
-    }
+    let unreadable = |error: glob::GlobError| SourceError::Open { path: error.path().to_owned(), error: error.into() };
+    let mut files = found.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    files.retain(|path| !path.is_dir());
     files.sort();
     if files.is_empty() {
         return Err(SourceError::NoMatch { pattern: pattern.to_owned(), directory: working_directory() });
