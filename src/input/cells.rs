@@ -236,6 +236,18 @@ mod tests {
         assert_eq!(examine(cell, &NullWords::default()), expected);
     }
 
+    #[rstest]
+    #[case(Reason::ControlCharacter, "control_character")]
+    #[case(Reason::InvalidUtf8, "invalid_utf8")]
+    #[case(Reason::TooLong, "too_long")]
+    #[case(Reason::Float, "float")]
+    #[case(Reason::Boolean, "boolean")]
+    #[case(Reason::Nested, "nested")]
+    #[case(Reason::Extension, "extension")]
+    fn a_reason_has_its_key(#[case] reason: Reason, #[case] key: &str) {
+        assert_eq!(reason.key(), key);
+    }
+
     #[test]
     fn the_words_that_are_set_are_the_only_ones() {
         let long = "x".repeat(70);

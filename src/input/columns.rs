@@ -173,11 +173,6 @@ impl Names {
         keys
     }
 
-    /// The mapped name of an output.
-    fn attribute_of(&self, output: &str) -> Option<&str> {
-        self.mapping.iter().find(|(_, to)| to == output).map(|(attribute, _)| attribute.as_str())
-    }
-
     /// Finds the columns by exact name. A mapped column may also have the name of its output, as in a file of failures.
     pub fn find(&self, header: &[String]) -> Result<Columns, HeaderError> {
         let (outputs, keys) = (self.outputs(), self.keys());
@@ -196,9 +191,9 @@ impl Names {
         }
         let (mut used, mut missing) = (Vec::new(), Vec::new());
         for ((output, kind), place) in outputs.iter().zip(Kind::all(self.aliases.len())).zip(&places) {
-            match (place, self.attribute_of(output)) {
+            match (place, self.mapping.iter().find(|(_, to)| to == output)) {
                 (Some(index), _) => used.push((*index, kind)),
-                (None, Some(attribute)) => missing.push(attribute.to_owned()),
+                (None, Some((attribute, _))) => missing.push(attribute.clone()),
                 (None, None) if matches!(kind, Kind::Alias(_)) => missing.push(output.clone()),
                 (None, None) => {}
             }

@@ -111,11 +111,7 @@ impl InputCounts {
         match kind {
             Kind::UserId => self.user_ids += 1,
             Kind::DeviceId => self.device_ids += 1,
-            Kind::Alias(index) => {
-                if let Some(count) = self.aliases.get_mut(usize::from(index)) {
-                    *count += 1;
-                }
-            }
+            Kind::Alias(index) => self.aliases[usize::from(index)] += 1,
         }
     }
 

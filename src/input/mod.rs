@@ -85,8 +85,8 @@ impl Location {
     /// The files, as far as they are known; opening them shows what is wrong with them.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
-            Self::Here(input) => input.files().unwrap_or_default(),
-            Self::Job(_) | Self::Table(_) => Vec::new(),
+            Self::Here(Input::Files(paths)) => source::files::resolve(paths).unwrap_or_default(),
+            Self::Here(_) | Self::Job(_) | Self::Table(_) => Vec::new(),
         }
     }
 }

@@ -172,3 +172,20 @@ impl Fault {
         Self::KEYS[self as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(Fault::CellCount, "cell_count")]
+    #[case(Fault::TooLong, "too_long")]
+    #[case(Fault::NotJson, "not_json")]
+    #[case(Fault::NotARow, "not_a_row")]
+    #[case(Fault::DuplicateKey, "duplicate_key")]
+    #[case(Fault::Operation, "operation")]
+    fn a_fault_has_its_key(#[case] fault: Fault, #[case] key: &str) {
+        assert_eq!(fault.key(), key);
+    }
+}

@@ -21,7 +21,7 @@ mod open_source;
 pub mod passes;
 mod row_counter;
 
-use open_source::OpenSource;
+use open_source::{OpenSource, unreadable};
 use row_counter::RowCounter;
 
 /// What the input must fulfil beyond its header.
@@ -249,7 +249,7 @@ impl Reader {
                 Ok(true) => return Ok(true),
                 Ok(false) if self.next_part()? => {}
                 Ok(false) => return Ok(false),
-                Err(error) => return Err(self.source.unreadable(error)),
+                Err(error) => return Err(unreadable(&self.source.name, &self.source.watch, error)),
             }
         }
     }

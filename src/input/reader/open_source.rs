@@ -108,11 +108,6 @@ impl OpenSource {
         Ok(is_row)
     }
 
-    /// Why the rows cannot be read on.
-    pub fn unreadable(&self, error: RowsError) -> InputError {
-        unreadable(&self.name, &self.watch, error)
-    }
-
     /// An error if its identifier columns are not those of the first source. Objects may leave keys out, so JSON lines are not
     /// compared.
     pub fn fits(&self, first: &Self, names: &Names) -> Result<(), InputError> {
@@ -131,7 +126,8 @@ impl OpenSource {
     }
 }
 
-fn unreadable(name: &str, watch: &Watch, error: RowsError) -> InputError {
+/// Why the rows of a source cannot be read on.
+pub fn unreadable(name: &str, watch: &Watch, error: RowsError) -> InputError {
     // A file that changes while it is read shows as nearly any error; the cause is the better message.
     match watch.unmodified() {
         Err(modified) => modified.into(),

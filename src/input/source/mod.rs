@@ -41,14 +41,6 @@ impl Input {
             path => Self::Files(vec![PathBuf::from(path)]),
         }
     }
-
-    /// The files, with every pattern replaced by what it matches; none for standard input and a fetched result.
-    pub fn files(&self) -> Result<Vec<PathBuf>, SourceError> {
-        match self {
-            Self::Stdin | Self::Fetched(_) => Ok(Vec::new()),
-            Self::Files(paths) => files::resolve(paths),
-        }
-    }
 }
 
 impl fmt::Display for Input {
