@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use crate::input::cells::Reason;
-use crate::input::formats::Fault;
-use crate::input::formats::delimited::OverLines;
+use crate::input::formats::{Fault, Row};
 use crate::input::near_names::NearMiss;
 use crate::members::identifier::Kind;
 
@@ -19,6 +18,17 @@ pub struct Rejection {
     pub line: u64,
     /// The column, if it is a cell.
     pub column: Option<String>,
+}
+
+/// Rows that have more than one line. A quote that is not meant as one makes some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OverLines {
+    /// How many.
+    pub rows: u64,
+    /// The line in which the longest begins.
+    pub longest_at: u64,
+    /// How many lines that one has.
+    pub longest: u64,
 }
 
 /// What was read so far.
@@ -48,7 +58,7 @@ pub struct InputCounts {
     pub cells_with_invisible_characters: u64,
     /// Rows that repeat the header; these are not data rows.
     pub rows_repeating_header: u64,
-    /// Rows that have more than one line.
+    /// Rows and headers that have more than one line.
     pub over_lines: OverLines,
     /// Ignored columns that nearly have the name of one that is read.
     pub ignored_columns: Vec<NearMiss>,
@@ -80,11 +90,14 @@ impl InputCounts {
         self.cells_rejected.iter().sum::<u64>() + self.rows_malformed.iter().sum::<u64>()
     }
 
-    /// Adds a source's rows with more than one line.
-    pub fn count_over_lines(&mut self, source: OverLines) {
-        let rows = self.over_lines.rows + source.rows;
-        let longest = if source.longest > self.over_lines.longest { source } else { self.over_lines };
-        self.over_lines = OverLines { rows, ..longest };
+    /// Counts a row or a header, if it has more than one line.
+    pub fn count_lines(&mut self, row: &Row<'_>) {
+        if row.lines > 1 {
+            self.over_lines.rows += 1;
+            if row.lines > self.over_lines.longest {
+                (self.over_lines.longest, self.over_lines.longest_at) = (row.lines, row.position);
+            }
+        }
     }
 
     /// Adds the near misses that are new. Returns whether any is.

@@ -30,18 +30,8 @@ pub struct Delimited<R> {
     after_carriage_return: bool,
     /// The number of columns, set by the header. If it is one, an empty line is a row of one empty cell.
     pub width: usize,
-    over_lines: OverLines,
-}
-
-/// Rows that have more than one line. A quote that is not meant as one makes some.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OverLines {
-    /// How many.
-    pub rows: u64,
-    /// The line in which the longest begins.
-    pub longest_at: u64,
-    /// How many lines that one has.
-    pub longest: u64,
+    /// The lines of the latest row.
+    lines: u64,
 }
 
 impl<R: Read> Delimited<R> {
@@ -55,7 +45,7 @@ impl<R: Read> Delimited<R> {
             row_len: 0,
             after_carriage_return: false,
             width: 0,
-            over_lines: OverLines::default(),
+            lines: 1,
         }
     }
 
@@ -73,16 +63,11 @@ impl<R: Read> Delimited<R> {
         Ok(names)
     }
 
-    /// The rows so far that have more than one line, the header included.
-    pub fn over_lines(&self) -> OverLines {
-        self.over_lines
-    }
-
     /// Goes to the next row; false at the end of the input.
     #[inline]
     pub fn advance(&mut self) -> Result<bool, RowsError> {
         let next = self.skip_line_breaks().map_err(|error| failed(self.line, error))?;
-        (self.row_line, self.row_len) = (self.line, 0);
+        (self.row_line, self.row_len, self.lines) = (self.line, 0, 1);
         self.splitter.begin();
         match next {
             None => return Ok(false),
@@ -100,6 +85,7 @@ impl<R: Read> Delimited<R> {
             cells: &self.splitter.cells,
             types: &[],
             position: self.row_line,
+            lines: self.lines,
             fault: self.splitter.is_oversized().then_some(Fault::TooLong),
         }
     }
@@ -126,14 +112,12 @@ impl<R: Read> Delimited<R> {
         let mut at_end = false;
         loop {
             match self.splitter.split(self.input.at_hand_mut(), at_end) {
-                Split::Record { len, after_carriage_return } => {
+                Split::Record { len, lines, after_carriage_return } => {
                     self.after_carriage_return = after_carriage_return;
                     self.line += self.splitter.line_feeds;
                     self.row_len = len;
                     self.input.consume(len);
-                    if self.line > self.row_line + 1 {
-                        self.count_lines();
-                    }
+                    self.lines = lines;
                     // A cell that goes on in the next line, as other programs write it, would become two rows.
                     let is_short = self.splitter.cells.len() < self.width;
                     if is_short && self.splitter.ends_with_an_open_quote(self.input.consumed(len)) {
@@ -148,16 +132,6 @@ impl<R: Read> Delimited<R> {
                 }
                 Split::More => at_end = self.read_more().map_err(|error| failed(self.row_line, error))?,
             }
-        }
-    }
-
-    #[cold]
-    fn count_lines(&mut self) {
-        let ends_with_line_feed = self.input.consumed(self.row_len).last() == Some(&b'\n');
-        let lines = self.splitter.line_feeds + u64::from(!ends_with_line_feed);
-        self.over_lines.rows += 1;
-        if lines > self.over_lines.longest {
-            (self.over_lines.longest, self.over_lines.longest_at) = (lines, self.row_line);
         }
     }
 
@@ -230,15 +204,16 @@ mod tests {
         let read = |text: &str, quotes| {
             let mut input = Delimited::new(Bytes::new(Dribble(text.as_bytes(), 3)), b'\t', quotes);
             input.header()?;
-            let mut rows = Vec::new();
+            let (mut rows, mut lines) = (Vec::new(), Vec::new());
             while input.advance()? {
                 rows.push(input.row().to_strings().join("|"));
+                lines.push((input.row().position, input.row().lines));
             }
-            Ok::<_, RowsError>((rows, input.over_lines()))
+            Ok::<_, RowsError>((rows, lines))
         };
-        let (rows, over_lines) = read(text, Quotes::Standard).unwrap();
+        let (rows, lines) = read(text, Quotes::Standard).unwrap();
         assert_eq!(rows, ["1|x\ny", "z\nw|2"]);
-        assert_eq!(over_lines, OverLines { rows: 2, longest_at: 2, longest: 2 });
+        assert_eq!(lines, [(2, 2), (4, 2)]);
         assert_eq!(read(text, Quotes::None).unwrap().0, ["1|\"x", "y\"", "\"z", "w\"|2"]);
         let error = read(text, Quotes::OnOneLine).unwrap_err();
         assert!(matches!(error, RowsError::OpenQuoteOnALine { line: 4 }), "{error}");

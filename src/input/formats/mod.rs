@@ -17,7 +17,7 @@ mod tests;
 
 use crate::input::cells::Reason;
 use bytes::Bytes;
-use delimited::{Delimited, OverLines};
+use delimited::Delimited;
 use format::{Format, FormatHint};
 use json::Json;
 use msgpack::Msgpack;
@@ -39,6 +39,8 @@ pub struct Row<'a> {
     types: &'a [What],
     /// The line in which it begins, or its number, from 1.
     pub position: u64,
+    /// How many lines it has.
+    pub lines: u64,
     /// Why it is rejected; its cells are not all here.
     pub fault: Option<Fault>,
 }
@@ -194,14 +196,6 @@ fn refuse_other_content(start: &[u8]) -> Result<(), RowsError> {
 }
 
 impl<R: Read> Rows<R> {
-    /// The rows so far with more than one line.
-    pub fn over_lines(&self) -> OverLines {
-        match self {
-            Self::Delimited(rows) => rows.over_lines(),
-            Self::Json(_) | Self::Msgpack(_) => OverLines::default(),
-        }
-    }
-
     /// The keys of objects so far that are not read, up to a limit.
     pub fn other_keys(&self) -> Vec<String> {
         match self {

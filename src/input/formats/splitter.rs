@@ -66,6 +66,8 @@ pub enum Split {
     Record {
         /// Its bytes, with the line break.
         len: usize,
+        /// Its lines.
+        lines: u64,
         /// The line break is a carriage return; a line feed that follows belongs to it.
         after_carriage_return: bool,
     },
@@ -212,12 +214,13 @@ impl Splitter {
             [byte, ..] => (1, byte == b'\n'),
             [] => (0, false),
         };
+        let lines = self.line_feeds + 1;
         self.line_feeds += u64::from(is_line_feed);
         if self.is_squeezed || stop > MAX_ROW_BYTES {
             let kept: usize = self.cells.iter().map(|cell| cell.len().min(KEPT_OF_A_CELL)).sum();
             self.is_oversized |= kept > MAX_ROW_BYTES;
         }
-        Split::Record { len: stop + len, after_carriage_return: len == 1 && !is_line_feed }
+        Split::Record { len: stop + len, lines, after_carriage_return: len == 1 && !is_line_feed }
     }
 
     /// Cuts every cell to what is kept of it, and moves these together; of an oversized record only the end is kept. Returns how many

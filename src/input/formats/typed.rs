@@ -47,6 +47,6 @@ impl Record {
 
     /// The row.
     pub fn row(&self, position: u64, fault: Option<Fault>) -> Row<'_> {
-        Row { bytes: &self.bytes, cells: &self.cells, types: &self.types, position, fault }
+        Row { bytes: &self.bytes, cells: &self.cells, types: &self.types, position, lines: 1, fault }
     }
 }

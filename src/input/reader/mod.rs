@@ -271,6 +271,9 @@ impl Reader {
         if format != format_before && !self.pass.is_quiet() {
             info!("{name} is read as {format}");
         }
+        if self.pass.is_first() {
+            self.counter.counts.count_lines(&self.source.rows.row());
+        }
         self.source.found.used.iter().for_each(|(_, kind)| self.counter.show(*kind));
         // The keys of the first object are not all that there are.
         if format != Format::Jsonl {
@@ -290,7 +293,6 @@ impl Reader {
     /// Counts what is known when a source was read to its end.
     fn end_source(&mut self) {
         if self.pass.is_first() {
-            self.counter.counts.count_over_lines(self.source.rows.over_lines());
             let keys = self.source.rows.other_keys();
             let near = near_misses(keys.iter().map(String::as_str), &self.names.wanted(), 1).collect::<Vec<_>>();
             self.note_ignored(&near, "keys", "give it that name");

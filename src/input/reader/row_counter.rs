@@ -97,6 +97,9 @@ impl RowCounter {
     /// Counts one row and hands on its identifiers. The first rejection for each reason is logged. Returns whether anything was
     /// rejected.
     pub fn count_row(&mut self, row: Row<'_>, layout: &Layout, send_on: &mut impl FnMut(Kind, &[u8])) -> bool {
+        if self.pass.is_first() {
+            self.counts.count_lines(&row);
+        }
         if layout.is_header(&row) {
             self.count_header(row, layout);
             return false;
