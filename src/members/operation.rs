@@ -20,13 +20,8 @@ impl Operation {
 
     /// From a cell: `add`, `remove` or `delete`, in any case.
     pub fn from_cell(cell: &[u8]) -> Option<Self> {
-        if cell.eq_ignore_ascii_case(b"add") {
-            Some(Self::Add)
-        } else if cell.eq_ignore_ascii_case(b"remove") || cell.eq_ignore_ascii_case(b"delete") {
-            Some(Self::Remove)
-        } else {
-            None
-        }
+        let is = |word: &str| cell.eq_ignore_ascii_case(word.as_bytes());
+        if is("add") { Some(Self::Add) } else { (is("remove") || is("delete")).then_some(Self::Remove) }
     }
 }
 
@@ -56,10 +51,7 @@ impl Operations {
 
     /// The column of the operation, if there is one.
     pub fn column(&self) -> Option<&str> {
-        match self {
-            Self::One(_) | Self::Mirror => None,
-            Self::Column(name) => Some(name),
-        }
+        if let Self::Column(name) = self { Some(name) } else { None }
     }
 }
 

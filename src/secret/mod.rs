@@ -57,11 +57,8 @@ pub fn remember_variables(names: &[&str]) {
 /// Redacts the passwords in the addresses in these variables, such as `http://user:password@proxy:3128`: as they are there, decoded,
 /// and together with the user, as in a header.
 pub fn remember_passwords_in_addresses(names: &[&str]) {
-    for value in names.iter().filter_map(|name| std::env::var(name).ok()) {
-        for password in passwords_in_address(&value) {
-            remember(&password);
-        }
-    }
+    let addresses = names.iter().filter_map(|name| std::env::var(name).ok());
+    addresses.flat_map(|address| passwords_in_address(&address)).for_each(|password| remember(&password));
 }
 
 fn passwords_in_address(address: &str) -> Vec<String> {
