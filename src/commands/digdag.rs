@@ -41,7 +41,7 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
         Some(Value::Object(map)) => map,
         Some(other) => {
             let message = format!("{MAP} must be a map of settings, not {}", RawValue::from(other).what());
-            return Err(ConfigError::UnknownKey { origin: Origin::Parameter, message });
+            return Err(ConfigError::Malformed { origin: Origin::Parameter, message });
         }
     };
     let stored = |path: &str| map.get(LAST_UPLOAD)?.pointer(path)?.as_str().map(str::to_owned);
@@ -58,7 +58,7 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
                 sorted.settings.insert(key, Located { raw: RawValue::from(value), origin });
             }
             _ if name == LAST_UPLOAD || name.starts_with("last_upload.") => {}
-            _ => return Err(ConfigError::UnknownKey { origin, message: unknown_key(name) }),
+            _ => return Err(ConfigError::Malformed { origin, message: unknown_key(name) }),
         }
     }
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_null()) {
@@ -78,7 +78,7 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
 
 fn config_path(value: &Value, origin: Origin) -> Result<PathBuf, ConfigError> {
     let path = value.as_str().filter(|path| !path.is_empty() && !is_template(path));
-    path.map(PathBuf::from).ok_or_else(|| ConfigError::UnknownKey {
+    path.map(PathBuf::from).ok_or_else(|| ConfigError::Malformed {
         origin,
         message: "config must be the path of a YAML file with settings; if it contains ${...}, Digdag did not fill it in: write the \
                   expression directly"

@@ -186,7 +186,7 @@ impl Values {
     pub fn endpoint(&self, allowed: &[String], is_needed: bool) -> Result<Option<Endpoint>, ConfigError> {
         let is_looked_at = |written: &&Located| is_needed || !matches!(written.origin, Origin::Environment(_));
         let Some(Located { origin, .. }) = self.written(Key::Endpoint).filter(is_looked_at) else { return Ok(None) };
-        let refused = |error| ConfigError::Endpoint { origin: origin.clone(), error };
+        let refused = |error| ConfigError::Address { origin: origin.clone(), what: "endpoint", error };
         let checked = |text: String| endpoint::parse(text.trim(), allowed).map_err(refused);
         self.text(Key::Endpoint)?.map(checked).transpose()
     }

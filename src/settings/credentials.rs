@@ -70,7 +70,8 @@ pub fn td_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, C
 /// The address of Treasure Data's API in the environment, or that of the US site; `allowed` are more hosts that may be called.
 pub fn td_server(allowed: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Endpoint, ConfigError> {
     let set = |name| variable(name).filter(|text| !text.trim().is_empty());
-    let refused = |name, error| ConfigError::TdServer { origin: Origin::Environment(name), error };
+    let what = "address of Treasure Data's API";
+    let refused = |name, error| ConfigError::Address { origin: Origin::Environment(name), what, error };
     let text = set(TD_API_SERVER);
     if text.is_none() && set(TD_ENDPOINT).is_some() {
         return Err(refused(TD_ENDPOINT, EndpointError::NotRead));

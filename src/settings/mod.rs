@@ -88,13 +88,11 @@ pub fn merge(
 /// Reads the settings of a YAML file.
 pub fn read_file(path: &Path) -> Result<SettingsLayer, ConfigError> {
     let mut bytes = Vec::new();
-    // One byte more than may be, so that a device without an end is told from a file that just fits.
+    // One byte more than the limit: a device may have no end.
     File::open(path)
         .and_then(|file| file.take(yaml::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
-    yaml::check_size(path, &bytes)?;
-    let text = String::from_utf8(bytes).map_err(|_| yaml::unusable(path, "it is not UTF-8 text: save it as UTF-8"))?;
-    yaml::read(path, text.trim_start_matches('\u{feff}'))
+    yaml::read(path, bytes)
 }
 
 /// Leaves out what something above takes the place of, as nobody may be there to fill in its templates; and says which of it had
@@ -206,7 +204,7 @@ impl Config {
     /// Whether the failed file is none of the input.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         match &self.delivery.failed_file {
-            Some(path) if self.reads(path) => Err(ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }),
+            Some(path) if self.reads(path) => Err(ConfigError::SameFile),
             _ => Ok(()),
         }
     }
