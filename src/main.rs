@@ -9,8 +9,7 @@ use td_braze_cohort::commands::{self, CommandError};
 use td_braze_cohort::http::proxy::PROXY_VARIABLES;
 use td_braze_cohort::secret;
 use td_braze_cohort::settings::ConfigError;
-use td_braze_cohort::settings::credentials;
-use td_braze_cohort::settings::setting::names_a_credential;
+use td_braze_cohort::settings::credentials::{self, names_a_credential};
 use td_braze_cohort::terminal;
 use td_braze_cohort::terminal::log_format::{self, LogFormat};
 

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::commands::exit::Exit;
-use crate::settings::ConfigError;
 use crate::settings::raw::{Located, Origin, RawValue, SettingsLayer};
-use crate::settings::setting::{Key, placeholder};
+use crate::settings::setting::Key;
 use crate::settings::template::is_template;
 use crate::settings::yaml::unknown_key;
+use crate::settings::{ConfigError, placeholder};
 
 /// The map of ours among the parameters: the one place for settings in a workflow.
 pub const MAP: &str = "braze_cohort";

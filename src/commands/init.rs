@@ -11,8 +11,7 @@ use memchr::memmem;
 use super::CommandError;
 use crate::commands::cli::{InitArgs, Site};
 use crate::commands::exit::Exit;
-use crate::settings::schema;
-use crate::settings::setting::placeholder;
+use crate::settings::{placeholder, schema};
 use crate::terminal;
 
 /// The newest glibc that the image of the workflows has.

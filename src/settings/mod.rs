@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 mod checks;
 pub mod credentials;
 mod error;
+mod kind;
+pub mod placeholder;
 pub mod raw;
 pub mod schema;
 pub mod setting;

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use super::ConfigError;
+use super::kind::{JOB_DIGITS, ValueKind};
+use super::placeholder;
 use super::raw::{Located, Origin, RawValue, SettingsLayer};
-use super::setting::{JOB_DIGITS, Key, SETTINGS, Setting, Unset, ValueKind, placeholder};
+use super::setting::{Key, SETTINGS, Setting, Unset};
 use super::template::is_template;
 use crate::input::TableName;
 use crate::input::near_names::nearest;

@@ -7,9 +7,9 @@ use std::path::Path;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::ConfigError;
-use super::credentials;
+use super::credentials::{self, names_a_credential};
 use super::raw::{Located, Origin, RawValue, SettingsLayer};
-use super::setting::{Key, SETTINGS, names_a_credential};
+use super::setting::{Key, SETTINGS};
 
 /// The largest config file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
