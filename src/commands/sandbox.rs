@@ -28,7 +28,7 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
         rest_api_key: key(REST_API_KEY, "sandbox-rest-key"),
         partner: None,
         users: args.users,
-        latency: args.latency,
+        latency: args.latency.unwrap_or_default(),
         fail_every: args.fail_every,
         rate_limit: args.rate_limit,
         page: true,

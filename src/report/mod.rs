@@ -182,7 +182,7 @@ impl Report {
         let parts = [
             ("dry_run", dry_run),
             ("match", self.matched.as_ref().map(matching::to_json)),
-            ("job", self.job.as_ref().map(job_to_json)),
+            ("job", self.job.as_ref().map(|job| json!(job))),
             ("mirror", self.mirror.as_ref().map(MirrorReport::to_json)),
             ("ignored_parameters", (!self.ignored_parameters.is_empty()).then(|| json!(self.ignored_parameters))),
             ("by_operation", by_operation),
@@ -332,20 +332,6 @@ fn rounded(seconds: f64) -> f64 {
 /// A number with commas.
 fn grouped(number: u64) -> String {
     HumanCount(number).to_string()
-}
-
-fn job_to_json(job: &JobSummary) -> Value {
-    let mut object = json!({
-        "id": job.id,
-        "database": job.database,
-        "issued": job.issued,
-        "rows": job.rows,
-        "query": job.query,
-    });
-    if let Some(cohort) = &job.uploaded_before_to {
-        object["uploaded_before_to"] = json!(cohort);
-    }
-    object
 }
 
 /// Those that are not 0.

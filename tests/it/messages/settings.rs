@@ -268,7 +268,7 @@ fn parameters() -> Vec<String> {
         ConfigError::Misplaced { key: Key::AllowEndpoint, origin },
         ConfigError::Missing { keys: vec![Key::CohortId], outside: vec!["cohort_id".into(), "config".into()] },
     ]));
-    let protocol = |problem| CommandError::Protocol { what: "input.json".into(), problem };
+    let protocol = |problem| CommandError::Unusable { what: "input.json".into(), problem };
     let inputs: [&[u8]; 3] = [b"cohort_id: vip", b"[]", b"{}"];
     messages.extend(texts(inputs.map(|text| protocol(parameters_of(text).unwrap_err()))));
     messages
@@ -280,7 +280,7 @@ fn other() -> Vec<CommandError> {
         ConfigError::NoMirror.into(),
         ConfigError::SameFile.into(),
         ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
-        CommandError::Init { problem: "braze_gold exists; nothing in it is changed".into() },
+        CommandError::Unusable { what: "init:".into(), problem: "braze_gold exists; nothing in it is changed".into() },
         ConfigError::Placeholder {
             name: "cohort_id".into(),
             origin: Origin::File { path: "config/cohort.yml".into(), line: Some(2) },
