@@ -20,11 +20,12 @@ use crate::settings::credentials::{REST_API_KEY, from_environment, rest_api_key}
 use crate::settings::{Config, ConfigError};
 use crate::terminal;
 
+use super::context::{MAX_STEP, RunContext};
 use super::job::{self, Access};
 use super::matching::Matching;
 use super::mirror::look;
 use super::network::network;
-use super::pipeline::{MAX_STEP, Outcome, RunContext, open_once, plan, stop_or};
+use super::pipeline::{Outcome, open_once, plan, stop_or};
 use super::table;
 use super::upload::load;
 use super::watch::watched;
@@ -126,7 +127,7 @@ fn check_input(context: &mut RunContext) -> Finding {
         Location::Here(Input::Stdin) => return Ok("standard input is not read by check".to_owned()),
         Location::Here(input) => input,
     };
-    let limiter = context.limiter_of_step((Api::Braze, "the input".to_owned()), MAX_STEP)?;
+    let limiter = context.limiter_of_step(Api::Braze, "the input", MAX_STEP)?;
     let config = &context.config;
     let readable = ReadableInput { input, format_hint: config.input.format_hint.clone(), expected_rows: None };
     let reader = open_once(config, &readable, &limiter)?;
@@ -171,7 +172,7 @@ fn check_job(context: &mut RunContext, id: &str) -> Finding {
 /// Asks for the table's columns; no row is read.
 fn check_table(context: &mut RunContext, table: &TableName) -> Finding {
     let access = Access::new(&context.config)?;
-    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MAX_STEP)?;
+    let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
     let names = &context.config.input.names;
     let found = watched(&access.http, &limiter, || {}, || table::columns(&access.api(&limiter), table, names))?;
     let kinds: Vec<_> = found.used.iter().map(|column| column.kind.as_str()).collect();
@@ -203,7 +204,7 @@ fn ignored(near: &[NearMiss]) -> String {
 fn check_credentials(context: &mut RunContext) -> Finding {
     let credentials = from_environment(variable)?;
     let endpoint = context.config.required_endpoint()?.clone();
-    let limiter = context.limiter_of_step((Api::Braze, endpoint.to_string()), MAX_STEP)?;
+    let limiter = context.limiter_of_step(Api::Braze, endpoint.as_str(), MAX_STEP)?;
     let config = &context.config;
     let plan = plan(config, &endpoint, &credentials, None);
     let first_call = FirstCall { address: plan.addresses.users.clone(), body: plan.bodies.no_changes() };

@@ -1,15 +1,13 @@
 //! The result of a Treasure Data job, or of one that reads a table, as the input. It is fetched before anything is sent.
 
-use std::sync::Arc;
-
 use log::{info, warn};
 
+use super::context::{MAX_STEP, RunContext};
 use super::network::network;
 use super::table;
 use super::watch::watched;
 use super::{CommandError, variable};
 use crate::commands::outcome::{Api, Stop};
-use crate::commands::pipeline::{MAX_STEP, RunContext};
 use crate::http::Http;
 use crate::http::endpoint::Endpoint;
 use crate::input::formats::format::{Format, FormatHint};
@@ -27,9 +25,6 @@ use crate::treasure_data::show::{JobInfo, JobSummary};
 use crate::treasure_data::tables::Api as TdApi;
 use crate::treasure_data::{Job, ResultFormat};
 
-/// Treasure Data documents no limit; this one stops a bug from endless requests.
-const MAX_REQUESTS_PER_HOUR: u64 = 100_000;
-
 /// The input: files, or the job's result, which is fetched.
 pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
     let input::Options { location, format_hint, expected_rows, .. } = context.config.input.clone();
@@ -39,7 +34,7 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
         Location::Table(table) => (String::new(), Some(table)),
     };
     let access = Access::new(&context.config)?;
-    let limiter = access.limiter(context)?;
+    let limiter = context.limiter(Api::TreasureData, access.server.as_str())?;
     let (http, config) = (&access.http, &context.config);
     let job = match &table {
         None => access.job(&id),
@@ -65,9 +60,9 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
 }
 
 /// Asks once for the job.
-pub fn look(context: &mut RunContext, id: &str) -> Result<(Job, JobInfo), CommandError> {
+pub fn look(context: &RunContext, id: &str) -> Result<(Job, JobInfo), CommandError> {
     let access = Access::new(&context.config)?;
-    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MAX_STEP)?;
+    let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
     let job = access.job(id);
     let client = Client::new(&job, &access.key, &access.http, &limiter);
     let info = watched(&access.http, &limiter, || {}, || client.show())?;
@@ -90,11 +85,6 @@ impl Access {
         let server = td_server(&config.allow_endpoint, variable)?;
         let http = Http::new(1, network(config, &server)?);
         Ok(Self { server, key, http })
-    }
-
-    /// The limiter for a run's requests to Treasure Data.
-    pub fn limiter(&self, context: &mut RunContext) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
-        context.limiter((Api::TreasureData, self.server.to_string()), MAX_REQUESTS_PER_HOUR)
     }
 
     /// Its tables and jobs.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use log::warn;
 
+use super::context::RunContext;
 use super::job;
 use super::network::network;
 use super::phases::look_at;
-use super::pipeline::{RunContext, open_once};
+use super::pipeline::open_once;
 use super::sandbox::Embedded;
 use super::upload::load;
 use super::watch::watched;
@@ -58,7 +59,7 @@ pub fn run(args: MatchArgs) -> Result<Exit, CommandError> {
     };
     let mut context = RunContext::new(config, None);
     let size = args.sample.map_or_else(SampleSize::default, |count| SampleSize { identifiers: count, devices: count });
-    let matching = Matching::new(&mut context, &endpoint, key, size)?;
+    let matching = Matching::new(&context, &endpoint, key, size)?;
     let asked = matching.look_and_ask(&mut context)?;
     terminal::print(&if args.json { to_json(&asked.figures).to_string() } else { to_text(&asked.figures) });
     keep_unknown(&file, &asked)?;
@@ -67,15 +68,9 @@ pub fn run(args: MatchArgs) -> Result<Exit, CommandError> {
 
 impl Matching {
     /// Asks with this key, during a run with these settings.
-    pub fn new(
-        context: &mut RunContext,
-        endpoint: &Endpoint,
-        key: Secret,
-        size: SampleSize,
-    ) -> Result<Self, CommandError> {
-        let hourly = context.config.delivery.max_requests_per_hour;
+    pub fn new(context: &RunContext, endpoint: &Endpoint, key: Secret, size: SampleSize) -> Result<Self, CommandError> {
         // Not the upload's limiter: each of the two addresses has its own limit.
-        let limiter = context.limiter((Api::Braze, endpoint.to_string()), hourly)?;
+        let limiter = context.limiter(Api::Braze, endpoint.as_str())?;
         let config = &context.config;
         Ok(Self {
             http: Http::new(1, network(config, endpoint)?),
@@ -97,8 +92,8 @@ impl Matching {
     pub fn look_and_ask(&self, context: &mut RunContext) -> Result<Asked, CommandError> {
         let readable = job::locate(context)?;
         let reader = open_once(&context.config, &readable, &self.limiter)?;
-        let found = look_at(reader, Some(self.sampler()), &self.limiter, || {})?;
-        Ok(self.ask(found.samples, |_| true)?)
+        let (_, samples) = look_at(reader, Some(self.sampler()), &self.limiter, || {})?;
+        Ok(self.ask(samples, |_| true)?)
     }
 
     /// Asks before an upload; if too few are known, also why.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use log::{info, warn};
 
+use super::context::RunContext;
 use super::job::Access;
 use super::matching::Matching;
 use super::network::network;
 use super::phases::Upload;
-use super::pipeline::{Ended, Outcome, RunContext, finish_failures, plan};
+use super::pipeline::{Ended, Outcome, finish_failures, plan};
 use super::table;
 use super::watch::cutting;
 use super::{CommandError, variable};
@@ -56,9 +57,9 @@ pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome
     let credentials = from_environment(variable)?;
     let rest_api_key = context.config.matching.min_match.map(|_| rest_api_key(variable)).transpose()?;
     let asks = rest_api_key.filter(|_| !is_dry);
-    let matching = asks.map(|key| Matching::new(&mut context, &endpoint, key, SampleSize::default())).transpose()?;
+    let matching = asks.map(|key| Matching::new(&context, &endpoint, key, SampleSize::default())).transpose()?;
     let access = Access::new(&context.config)?;
-    let limiter = access.limiter(&mut context)?;
+    let limiter = context.limiter(Api::TreasureData, access.server.as_str())?;
     let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
     let times = LimiterClock { limiter: Arc::clone(&limiter) };
     let rules = rules(&context.config, options);
@@ -203,8 +204,7 @@ where
     };
     // Those of the state, too, that the settings no longer list.
     context.config.input.names.aliases.clone_from(&planned.changes.rows.labels);
-    let hourly = context.config.delivery.max_requests_per_hour;
-    let limiter = context.limiter((Api::Braze, recipient.name.to_owned()), hourly)?;
+    let limiter = context.limiter(Api::Braze, recipient.name)?;
     let config = &context.config;
     let failures = Arc::new(Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names)?);
     let shared = Arc::new(Shared::new(config.input.names.aliases.len()));

@@ -12,6 +12,7 @@ use crate::settings::ConfigError;
 
 pub mod check;
 pub mod cli;
+mod context;
 pub mod digdag;
 mod dry_run;
 pub mod exit;

@@ -7,7 +7,8 @@ use std::path::Path;
 use log::{info, warn};
 use serde_json::{Map, Value};
 
-use super::pipeline::{self, RunContext};
+use super::context::RunContext;
+use super::pipeline;
 use super::upload::as_text;
 use super::{CommandError, check, parent, variable};
 use crate::commands::cli::OperatorArgs;

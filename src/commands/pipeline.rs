@@ -1,11 +1,11 @@
 //! A run, from checked settings to its report, of an upload, a dry run or an operator.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use indicatif::HumanCount;
 use log::{error, info, warn};
 
+use super::context::RunContext;
 use super::dry_run::Nowhere;
 use super::job;
 use super::matching::Matching;
@@ -18,10 +18,9 @@ use crate::braze::Addresses;
 use crate::braze::body::{BodyWriter, Credentials};
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Api, Stop};
-use crate::commands::signals::Shutdown;
 use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::failed_file::Failures;
-use crate::delivery::{self, FirstCall, Plan, Shared};
+use crate::delivery::{FirstCall, Plan, Shared};
 use crate::http::endpoint::Endpoint;
 use crate::http::{Http, Post};
 use crate::input::ReadableInput;
@@ -38,90 +37,11 @@ use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
 use crate::report::progress::{self, Progress};
 use crate::report::{DryRun, PhaseReport, Report};
-use crate::retry::{self, Clock, Ending, LimitReached, Monotonic, RateLimiter};
+use crate::retry::{Ending, RateLimiter};
 use crate::sandbox::CohortView;
 use crate::secret::Secret;
 use crate::settings::Config;
 use crate::settings::credentials::{from_environment, rest_api_key};
-use crate::treasure_data::show::JobSummary;
-
-/// How long a step of a check may take: a person waits for it.
-pub(super) const MAX_STEP: Duration = Duration::from_secs(10);
-/// The longest time in a step without a successful request. Shorter, so that its reason is shown.
-const MAX_STEP_OUTAGE: Duration = Duration::from_secs(4);
-
-/// What a run needs from its start to its end.
-pub struct RunContext {
-    /// The settings.
-    pub config: Config,
-    /// Gets the members instead of Braze.
-    pub sandbox: Option<Arc<Embedded>>,
-    /// The time of the workflow's session.
-    pub session_time: Option<String>,
-    /// Counts from the start of the run.
-    pub clock: Arc<dyn Clock>,
-    /// Stops the rate limiters at a signal.
-    pub shutdown: Shutdown,
-    /// The job whose result is read, once it is known.
-    pub job: Option<JobSummary>,
-    /// The last upload of this session: the number of its job, and its cohort.
-    pub uploaded: Option<(String, String)>,
-}
-
-impl RunContext {
-    /// A run that begins now.
-    pub fn new(config: Config, session_time: Option<String>) -> Self {
-        Self {
-            config,
-            sandbox: None,
-            session_time,
-            clock: Arc::new(Monotonic::default()),
-            shutdown: Shutdown::default(),
-            job: None,
-            uploaded: None,
-        }
-    }
-
-    /// The limiter for all requests to one server. A signal stops it.
-    pub fn limiter(
-        &mut self,
-        server: (Api, String),
-        max_requests_per_hour: u64,
-    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
-        let delivery::Options { max_outage, max_duration, .. } = self.config.delivery;
-        let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };
-        self.start(limits, Stop::of_limiter(server.0, server.1))
-    }
-
-    /// The limiter for one step of a check, which is given up after `most`.
-    pub fn limiter_of_step(
-        &mut self,
-        server: (Api, String),
-        most: Duration,
-    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
-        let max_outage = self.config.delivery.max_outage.min(MAX_STEP_OUTAGE);
-        let max_duration = self.clock.now() + most;
-        let limits = retry::Limits { max_outage, max_requests_per_hour: u64::MAX, max_duration };
-        let stop_for = Stop::of_limiter(server.0, server.1);
-        let given_up = move |reached| match reached {
-            LimitReached::Deadline { .. } => {
-                stop_for(LimitReached::Outage { lasted: most, answered: false, last: "no answer".to_owned() })
-            }
-            other => stop_for(other),
-        };
-        self.start(limits, given_up)
-    }
-
-    fn start(
-        &mut self,
-        limits: retry::Limits,
-        stop_for: impl Fn(LimitReached) -> Stop + Send + Sync + 'static,
-    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
-        let limiter = Arc::new(RateLimiter::new(limits, Arc::clone(&self.clock), stop_for));
-        self.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
-        Ok(limiter)
-    }
-}
 
 /// How a run ended.
 pub struct Outcome {
@@ -180,7 +100,7 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
         None => (context.config.required_endpoint()?.clone(), from_environment(variable)?, rest_api_key(variable)),
     };
     let key = context.config.matching.min_match.and(Some(key)).transpose()?;
-    let matching = key.map(|key| Matching::new(&mut context, &endpoint, key, SampleSize::default())).transpose()?;
+    let matching = key.map(|key| Matching::new(&context, &endpoint, key, SampleSize::default())).transpose()?;
     let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
     let plan = plan(&context.config, &endpoint, &credentials, context.session_time.as_deref());
     let ended = deliver(&mut context, &post, plan, endpoint.as_str(), matching.as_ref())?;
@@ -221,8 +141,7 @@ fn read_and_send(
     context.config.check_files()?;
     let readable = job::locate(context)?;
     let is_dry = context.config.dry_run;
-    let hourly = if is_dry { u64::MAX } else { context.config.delivery.max_requests_per_hour };
-    let limiter = context.limiter((Api::Braze, name.to_owned()), hourly)?;
+    let limiter = context.limiter(Api::Braze, name)?;
     let config = &context.config;
     info!("reading the columns of {}", readable.input);
     let opened = sources(&readable, &limiter).and_then(|sources| {

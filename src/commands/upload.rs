@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::check;
-use super::pipeline::{self, Outcome, RunContext};
+use super::context::RunContext;
+use super::pipeline::{self, Outcome};
 use super::sandbox::Embedded;
 use super::signals;
 use super::{CommandError, variable};

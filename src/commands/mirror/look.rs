@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{LimiterClock, warehouse};
+use crate::commands::context::RunContext;
 use crate::commands::job::Access;
 use crate::commands::outcome::{Api, Stop};
-use crate::commands::pipeline::RunContext;
 use crate::commands::watch::cutting;
 use crate::commands::{CommandError, variable};
 use crate::http::Http;
@@ -27,7 +27,7 @@ fn looking<T>(
 ) -> Result<T, CommandError> {
     let credentials = from_environment(variable)?;
     let access = Access::new(&context.config)?;
-    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MOST)?;
+    let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MOST)?;
     let times = LimiterClock { limiter: Arc::clone(&limiter) };
     let work = || {
         let (mut warehouse, _) = warehouse(&access, &times, &context.config, options, &credentials)?;
