@@ -217,7 +217,7 @@ pub struct MatchArgs {
     pub users: Option<PathBuf>,
 }
 
-/// What Digdag calls an operator with.
+/// The arguments that Digdag passes to an operator.
 #[derive(Debug, Args)]
 pub struct OperatorArgs {
     /// Runner, perhaps name, input and output, as Digdag gives them.

@@ -58,7 +58,7 @@ pub enum CommandError {
     CannotWrite {
         /// Which file.
         what: String,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
     /// `failed_file` cannot be written.

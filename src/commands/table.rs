@@ -1,4 +1,4 @@
-//! A table of members in Treasure Data: which of its columns are read, and by which statement.
+//! A table of members in Treasure Data, and the columns of it that are read.
 
 use log::info;
 use thiserror::Error;
@@ -24,7 +24,7 @@ pub enum TableError {
         /// As it is set.
         table: TableName,
     },
-    /// None of its columns is wanted, or one that is wanted is not there.
+    /// It has no usable columns, or lacks one.
     #[error("the table {table}: {error}")]
     Header {
         /// As it is set.
@@ -32,7 +32,7 @@ pub enum TableError {
         /// What is wrong with the names.
         error: Box<HeaderError>,
     },
-    /// Identifiers are text or whole numbers.
+    /// A column's type is neither text nor whole numbers.
     #[error(
         "the table {table}: the column '{column}' is {found}, but identifiers must be text or whole numbers: write {} in its query",
         cast(.column, .found)
@@ -42,7 +42,7 @@ pub enum TableError {
         table: TableName,
         /// Which column.
         column: String,
-        /// What Treasure Data calls its type.
+        /// Its type in Treasure Data.
         found: String,
     },
 }
@@ -56,17 +56,17 @@ fn cast(column: &str, found: &str) -> String {
     format!("CAST({whole} AS VARCHAR) AS \"{column}\"")
 }
 
-/// The columns of a table that matter.
+/// The columns of a table.
 pub struct TableColumns {
-    /// Those of identifiers, and the one that says the operation.
+    /// The columns of identifiers, and the one with the operation.
     pub used: Vec<Column>,
-    /// Columns that are ignored, and nearly have the name of one that is not.
+    /// Ignored columns with nearly the name of one that is read.
     pub near: Vec<NearMiss>,
-    /// How many there are.
+    /// How many columns there are.
     pub width: usize,
 }
 
-/// Asks for the columns of a table. Why it cannot be read is in the limiter.
+/// Asks for the columns of a table. The limiter has the reason if it cannot be read.
 pub fn columns(api: &Api<'_, Stop, Http>, table: &TableName, names: &Names) -> Result<TableColumns, Stopped> {
     let schema = api.schema(&table.database, &table.table)?;
     let found = schema.ok_or_else(|| TableError::Unknown { table: table.clone() });

@@ -22,7 +22,7 @@ pub enum ConfigError {
     Unreadable {
         /// As it was given.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
     /// The file, or the workflow's map, is not a map of our settings.
