@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use log::{info, warn};
+use log::warn;
 use serde_json::{Map, Value};
 
 use super::context::RunContext;
@@ -14,7 +14,6 @@ use super::{CommandError, check, parent, variable};
 use crate::commands::cli::OperatorArgs;
 use crate::commands::digdag;
 use crate::commands::exit::Exit;
-use crate::settings::setting::names;
 use crate::settings::{self, Config, template};
 use crate::terminal;
 
@@ -59,10 +58,7 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
     let parameters = Value::Object(parameters);
     let (file, lookup) = (sorted.config.as_deref(), template::Parameters(&parameters));
     let merged = settings::merge(file, &lookup, sorted.settings, variable)?;
-    let config = Config::check(&merged.layer, true).map_err(|error| error.with_outside(&sorted.outside))?;
-    if let (Some(file), false) = (file, merged.changed.is_empty()) {
-        info!("the workflow's map {} changes what {} says: {}", digdag::MAP, file.display(), names(&merged.changed));
-    }
+    let config = Config::check(&merged, true).map_err(|error| error.with_outside(&sorted.outside))?;
     if !sorted.outside.is_empty() {
         let outside = sorted.outside.join(", ");
         warn!("ignored, because settings are read only from the workflow's map {}: {outside}", digdag::MAP);

@@ -1,6 +1,5 @@
 //! Why a run ended early, and what to do.
 
-use std::fmt;
 use std::time::Duration;
 
 use indicatif::HumanCount;
@@ -31,21 +30,12 @@ pub enum Api {
 }
 
 impl Api {
-    /// The setting with its address.
-    pub fn setting(self) -> &'static str {
+    /// Its name, and the setting with its address.
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Braze => "the endpoint",
-            Self::TreasureData => "TD_API_SERVER",
+            Self::Braze => ("Braze", "the endpoint"),
+            Self::TreasureData => ("Treasure Data", "TD_API_SERVER"),
         }
-    }
-}
-
-impl fmt::Display for Api {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Braze => "Braze",
-            Self::TreasureData => "Treasure Data",
-        })
     }
 }
 
@@ -71,11 +61,9 @@ pub enum Stop {
     },
     /// No request succeeded for too long.
     #[error(
-        "no request to {address} succeeded for {} s (last: {last}); {}",
-        .lasted.as_secs(), if *.answered { format!("{server} may be down: see its status page, and run it again later") }
-        else { format!(
-            "it never answered: check {}, DNS, the proxy and the firewall, then run it again", .server.setting()
-        ) }
+        "no request to {address} succeeded for {} s (last: {last}); {}", .lasted.as_secs(),
+        if *.answered { format!("{} may be down: see its status page, and run it again later", .server.names().0) }
+        else { format!("it never answered: check {}, DNS, the proxy and the firewall, then run it again", .server.names().1) }
     )]
     Outage {
         /// The API.

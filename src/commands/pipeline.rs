@@ -90,8 +90,8 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
         let no_keys = Credentials { client_secret: nothing(), partner_api_key: nothing() };
         let plan = plan(&context.config, &Endpoint::of_sandbox(String::new()), &no_keys, None);
         let plan = Plan { first_call: None, ..plan };
-        let ended = deliver(&mut context, &nowhere, plan, "no server (dry run)", None)?;
-        return Ok(context.outcome(ended, Some(nowhere.counted())));
+        let ended = read_and_send(&mut context, &nowhere, plan, "no server (dry run)", None);
+        return Ok(context.outcome(context.or_stopped(ended)?, Some(nowhere.counted())));
     }
     let (endpoint, credentials, key) = match context.sandbox.as_deref() {
         Some(Embedded { sandbox, credentials, rest_api_key }) => {
@@ -103,9 +103,9 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
     let matching = key.map(|key| Matching::new(&context, &endpoint, key, SampleSize::default())).transpose()?;
     let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
     let plan = plan(&context.config, &endpoint, &credentials, context.session_time.as_deref());
-    let ended = deliver(&mut context, &post, plan, endpoint.as_str(), matching.as_ref())?;
+    let ended = read_and_send(&mut context, &post, plan, endpoint.as_str(), matching.as_ref());
     let sandbox = context.sandbox.as_ref().and_then(|it| it.sandbox.cohort(&context.config.braze.cohort_id));
-    Ok(Outcome { sandbox, ..context.outcome(ended, None) })
+    Ok(Outcome { sandbox, ..context.outcome(context.or_stopped(ended)?, None) })
 }
 
 /// What is counted when a run has ended.
@@ -117,20 +117,7 @@ pub(super) struct Ended {
     pub stop: Option<Stop>,
 }
 
-/// Finds the input, reads it and sends it to `name`. A stop before anything is counted ends in a report, too.
-fn deliver(
-    context: &mut RunContext,
-    post: &dyn Post,
-    plan: Plan,
-    name: &str,
-    matching: Option<&Matching>,
-) -> Result<Ended, CommandError> {
-    match read_and_send(context, post, plan, name, matching) {
-        Err(CommandError::Stopped(stop)) => Ok(context.nothing(Some(*stop))),
-        ended => ended,
-    }
-}
-
+/// Finds the input, reads it and sends it to `name`.
 fn read_and_send(
     context: &mut RunContext,
     post: &dyn Post,
@@ -266,6 +253,14 @@ impl RunContext {
     pub(super) fn nothing(&self, stop: Option<Stop>) -> Ended {
         let input = InputCounts::new(self.config.input.names.aliases.len());
         Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop }
+    }
+
+    /// A stop before anything is counted ends in a report, too.
+    fn or_stopped(&self, ended: Result<Ended, CommandError>) -> Result<Ended, CommandError> {
+        match ended {
+            Err(CommandError::Stopped(stop)) => Ok(self.nothing(Some(*stop))),
+            ended => ended,
+        }
     }
 
     pub(super) fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {

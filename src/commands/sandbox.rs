@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use super::{CommandError, variable};
 use crate::braze::body::Credentials;
@@ -24,12 +23,7 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
         key(PARTNER_API_KEY, "sandbox-partner-key"),
         key(REST_API_KEY, "sandbox-rest-key"),
     ];
-    let sandbox = sandbox::start(Options {
-        latency: args.latency.unwrap_or_default(),
-        fail_every: args.fail_every,
-        rate_limit: args.rate_limit,
-        ..options(args.listen, keys, args.users, true)
-    })?;
+    let sandbox = start(args, keys, true)?;
     terminal::print_line(&sandbox.endpoint());
     log::info!("set BRAZE_ENDPOINT={0} to upload here; open {0}/ in a browser to see what arrives", sandbox.endpoint());
     signals::wait_for_signal().map_err(CommandError::Signals)?;
@@ -37,22 +31,21 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
     Ok(Exit::Success)
 }
 
-/// Without delays and failures.
-fn options(listen: SocketAddr, keys: [String; 3], users: Option<PathBuf>, page: bool) -> Options {
+fn start(args: SandboxArgs, keys: [String; 3], page: bool) -> Result<Sandbox, CommandError> {
+    let SandboxArgs { listen, users, latency, fail_every, rate_limit } = args;
     let [client_secret, partner_api_key, rest_api_key] = keys;
-    let (partner, latency, fail_every, rate_limit) = (None, Duration::ZERO, None, None);
-    Options {
+    Ok(sandbox::start(Options {
         listen,
         client_secret,
         partner_api_key,
         rest_api_key,
-        partner,
+        partner: None,
         users,
-        latency,
+        latency: latency.unwrap_or_default(),
         fail_every,
         rate_limit,
         page,
-    }
+    })?)
 }
 
 /// A sandbox inside this process, and its credentials.
@@ -71,8 +64,9 @@ impl Embedded {
         let keys = [(); 3].map(|()| format!("sandbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
         let [client_secret, partner_api_key, rest_api_key] = keys.clone().map(Secret::new);
         let credentials = Credentials { client_secret, partner_api_key };
-        let sandbox = sandbox::start(options(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), keys, users, page))?;
-        Ok(Self { sandbox, credentials, rest_api_key })
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let args = SandboxArgs { listen, users, latency: None, fail_every: None, rate_limit: None };
+        Ok(Self { sandbox: start(args, keys, page)?, credentials, rest_api_key })
     }
 
     /// Opens the page in the desktop's browser, if there is one, and logs its address.

@@ -64,7 +64,7 @@ pub fn load(
     let flags = input.into_iter().chain(dry_run);
     let flags = flags.map(|(key, raw, flag)| (key, Located { raw, origin: Origin::Flag(flag) })).collect();
     let merged = settings::merge(Some(config), &Environment(variable), flags, variable)?;
-    Config::check(&merged.layer, needs_endpoint)
+    Config::check(&merged, needs_endpoint)
 }
 
 fn as_json(outcome: &Outcome) -> Value {

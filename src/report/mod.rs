@@ -6,6 +6,8 @@
 pub mod matching;
 pub mod progress;
 
+use std::fmt::Display;
+
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
@@ -195,38 +197,60 @@ impl Report {
 
     /// The same for people, a line for each number. What is zero and rare is left out.
     pub fn to_text(&self) -> String {
+        let mut lines = vec![self.first_line()];
         if self.is_check {
-            return self.first_line();
+            return lines.concat();
         }
-        let (input, sent, mirror) = (&self.input, self.sent, self.mirror.as_ref());
-        let line = |(name, count): (String, u64)| format!("{name:<26}{count:>12}");
-        let named = |(name, text): (&str, String)| format!("{name:<26}{text}");
-        let mut counts: Vec<(String, u64)> = match mirror {
-            Some(mirror) => mirror.counts.into_iter().flat_map(mirror_counts).map(own).collect(),
-            None => Vec::from(
-                [
-                    ("rows read", input.rows_read),
-                    ("  used", input.rows_used),
-                    ("  without identifier", input.rows_without_identifier),
-                    ("  rejected", input.rows_rejected),
-                ]
-                .map(own),
-            ),
-        };
-        let identifiers = if mirror.is_some() { "identifiers to send" } else { "identifiers" };
-        counts.push(own((identifiers, input.identifiers())));
-        let aliases = self.labels.iter().zip(&input.aliases).map(|(label, count)| (format!("  alias {label}"), *count));
-        let kinds = [("  external IDs", input.user_ids), ("  device IDs", input.device_ids)].map(own);
-        counts.extend(kinds.into_iter().chain(aliases).filter(is_some));
-        counts.push(own(("delivered", sent.delivered)));
+        lines.extend(self.counts());
+        let jobs = self.mirror.iter().flat_map(|mirror| &mirror.jobs);
+        lines.extend(
+            jobs.map(|job| {
+                format!("{:<26}{:>12.3} s: {}", format!("job {}", job.id), job.time.as_secs_f64(), job.step)
+            }),
+        );
+        if let Some(DryRun { batches, bytes }) = self.dry_run {
+            lines.push(line(("batches to send", batches)));
+            lines.extend(bytes.map(|bytes| line(("bytes to send", bytes))));
+        }
+        lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
+        lines.push(format!("{:<26}{}", "partner", self.partner));
+        lines.extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
+        lines.extend(self.job.as_ref().map(|job| format!("{:<26}{job}", "job")));
+        let ignored = [
+            ("ignored columns", listed(&self.input.ignored_columns)),
+            ("ignored parameters", self.ignored_parameters.join(", ")),
+        ];
+        let ignored = ignored.into_iter().filter(|(_, names)| !names.is_empty());
+        lines.extend(ignored.map(|(what, names)| format!("{what:<26}{names}")));
+        lines.join("\n")
+    }
+
+    fn counts(&self) -> Vec<String> {
+        let (input, sent, mut lines) = (&self.input, self.sent, Vec::new());
+        match &self.mirror {
+            Some(mirror) => lines.extend(mirror.counts.into_iter().flat_map(mirror_counts).map(line)),
+            None => lines.extend([
+                line(("rows read", input.rows_read)),
+                line(("  used", input.rows_used)),
+                line(("  without identifier", input.rows_without_identifier)),
+                line(("  rejected", input.rows_rejected)),
+            ]),
+        }
+        let identifiers = if self.mirror.is_some() { "identifiers to send" } else { "identifiers" };
+        lines.push(line((identifiers, input.identifiers())));
+        let kinds = [("  external IDs", input.user_ids), ("  device IDs", input.device_ids)];
+        lines.extend(kinds.into_iter().filter(is_some).map(line));
+        let aliases = self.labels.iter().zip(input.aliases.iter().copied()).filter(is_some);
+        lines.extend(aliases.map(|(label, count)| line((format!("  alias {label}"), count))));
+        lines.push(line(("delivered", sent.delivered)));
         let parts = self.parts().into_iter().flatten();
-        counts.extend(parts.map(|(name, part)| (format!("  {name}"), part.sent.delivered)));
-        counts.extend([("refused", sent.refused), ("undelivered", self.undelivered())].map(own));
-        counts.extend(mirror.is_none().then(|| own(("cells blank", input.cells_blank))));
+        lines.extend(parts.map(|(name, part)| line((format!("  {name}"), part.sent.delivered))));
+        lines.extend([("refused", sent.refused), ("undelivered", self.undelivered())].map(line));
+        lines.extend(self.mirror.is_none().then(|| line(("cells blank", input.cells_blank))));
         let malformed = occurred(Fault::ALL.map(Fault::key), input.rows_malformed);
-        counts.extend(malformed.map(|(key, count)| (format!("rows malformed: {key}"), count)));
+        lines.extend(malformed.map(|(key, count)| line((format!("rows malformed: {key}"), count))));
         let rejected = occurred(Reason::ALL.map(Reason::key), input.cells_rejected);
-        counts.extend(rejected.map(|(key, count)| (format!("cells rejected: {key}"), count)));
+        lines.extend(rejected.map(|(key, count)| line((format!("cells rejected: {key}"), count))));
         let rare = [
             ("cells blank (null_words)", input.null_words),
             ("cells with outer space", input.cells_with_outer_space),
@@ -234,27 +258,9 @@ impl Report {
             ("rows repeating the header", input.rows_repeating_header),
             ("rows spanning lines", input.over_lines.rows),
         ];
-        counts.extend(rare.map(own).into_iter().filter(is_some));
-        counts.extend([("requests", sent.requests), ("retries", sent.retries)].map(own));
-        let mut lines = vec![self.first_line()];
-        lines.extend(counts.into_iter().map(line));
-        lines.extend(
-            mirror.into_iter().flat_map(|mirror| &mirror.jobs).map(|job| {
-                format!("{:<26}{:>12.3} s: {}", format!("job {}", job.id), job.time.as_secs_f64(), job.step)
-            }),
-        );
-        if let Some(DryRun { batches, bytes }) = self.dry_run {
-            lines.push(line(own(("batches to send", batches))));
-            lines.extend(bytes.map(|bytes| line(own(("bytes to send", bytes)))));
-        }
-        lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
-        lines.push(named(("partner", self.partner.clone())));
-        lines.extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
-        lines.extend(self.job.as_ref().map(|job| named(("job", job.to_string()))));
-        let ignored = [("columns", listed(&input.ignored_columns)), ("parameters", self.ignored_parameters.join(", "))];
-        let ignored = ignored.into_iter().filter(|(_, names)| !names.is_empty());
-        lines.extend(ignored.map(|(what, names)| named((&format!("ignored {what}"), names))));
-        lines.join("\n")
+        lines.extend(rare.into_iter().filter(is_some).map(line));
+        lines.extend([("requests", sent.requests), ("retries", sent.retries)].map(line));
+        lines
     }
 
     /// The run in one line, for a log, a mail or a table.
@@ -336,17 +342,17 @@ fn grouped(number: u64) -> String {
 
 /// Those that are not 0.
 fn occurred<const N: usize>(keys: [&'static str; N], counts: [u64; N]) -> impl Iterator<Item = (&'static str, u64)> {
-    keys.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+    keys.into_iter().zip(counts).filter(is_some)
 }
 
 fn map(entries: impl IntoIterator<Item = (impl ToString, impl Into<Value>)>) -> Value {
     entries.into_iter().map(|(name, value)| (name.to_string(), value.into())).collect()
 }
 
-fn own((name, count): (&str, u64)) -> (String, u64) {
-    (name.to_owned(), count)
+fn line((name, count): (impl Display, u64)) -> String {
+    format!("{name:<26}{count:>12}")
 }
 
-fn is_some((_, count): &(String, u64)) -> bool {
+fn is_some<T>((_, count): &(T, u64)) -> bool {
     *count > 0
 }

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use log::info;
+
 mod checks;
 pub mod credentials;
 mod error;
@@ -25,7 +27,7 @@ use crate::members::operation::{MIRROR, Operations};
 use crate::{braze, input, matching, mirror};
 pub use error::ConfigError;
 use raw::{Located, Origin, RawValue, SettingsLayer};
-use setting::{Key, SETTINGS};
+use setting::{Key, SETTINGS, names};
 use template::Lookup;
 use values::Values;
 pub use values::parse_duration;
@@ -55,35 +57,31 @@ pub struct Config {
     pub check_only: bool,
 }
 
-/// The settings of all places.
-#[derive(Debug, Default)]
-pub struct Merged {
-    /// The settings that apply.
-    pub layer: SettingsLayer,
-    /// Settings of the file that flags or a workflow's map have changed.
-    pub changed: Vec<Key>,
-}
-
-/// Merges the settings: those of the file replace those of the environment, and `above` (flags, or a workflow's map) replaces both.
+/// Merges the settings: those of the file replace those of the environment, and `above` (flags, or a workflow's map) replaces both. A
+/// workflow's changes are logged.
 pub fn merge(
     file: Option<&Path>,
     lookup: &dyn Lookup,
     above: SettingsLayer,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Merged, ConfigError> {
-    let mut merged = Merged::default();
+) -> Result<SettingsLayer, ConfigError> {
+    let mut merged = SettingsLayer::new();
     for setting in SETTINGS {
         let Some(name) = setting.variable else { continue };
         if let Some(text) = variable(name).filter(|text| !text.trim().is_empty()) {
-            merged.layer.insert(setting.key, Located { raw: RawValue::Text(text), origin: Origin::Environment(name) });
+            merged.insert(setting.key, Located { raw: RawValue::Text(text), origin: Origin::Environment(name) });
         }
     }
     if let Some(path) = file {
         let mut layer = read_file(path)?;
-        merged.changed = drop_overridden(&mut layer, &above);
-        overlay(&mut merged.layer, fill_in(layer, lookup)?);
+        let changed = drop_overridden(&mut layer, &above);
+        let is_workflow = above.values().all(|written| !matches!(written.origin, Origin::Flag(_)));
+        if is_workflow && !changed.is_empty() {
+            info!("the workflow's map braze_cohort changes what {} says: {}", path.display(), names(&changed));
+        }
+        overlay(&mut merged, fill_in(layer, lookup)?);
     }
-    overlay(&mut merged.layer, above);
+    overlay(&mut merged, above);
     Ok(merged)
 }
 
