@@ -164,7 +164,7 @@ fn check_job(context: &mut RunContext, id: &str) -> Finding {
         return Ok(format!("job {id} is {status}; an upload waits until it has ended"));
     }
     let found = context.config.input.names.find_all(&info.columns(&job).map_err(Stop::Job)?);
-    let columns = found.map_err(|error| Stop::JobHeader { id: id.to_owned(), error: Box::new(error) })?;
+    let columns = found.map_err(|error| Stop::Header { name: job.name(), error: Box::new(error) })?;
     let rows = info.rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
     Ok(format!("job {id} ({status}, rows: {rows}) {}", described(&context.config, &columns)))
 }

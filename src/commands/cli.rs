@@ -235,7 +235,7 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "PATH")]
     pub users: Option<PathBuf>,
     /// Delay each answer by this long, such as 50ms
-    #[arg(long, value_name = "DURATION", value_parser = latency)]
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| parse_duration(text).ok_or("it must be a duration such as 50ms or 2s"))]
     pub latency: Option<Duration>,
     /// Answer every n-th request with 503
     #[arg(long, value_name = "N")]
@@ -243,8 +243,4 @@ pub struct SandboxArgs {
     /// Answer 429 to requests beyond N in SECONDS (an hour by default)
     #[arg(long, value_name = "N[/SECONDS]")]
     pub rate_limit: Option<RateLimit>,
-}
-
-fn latency(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "it must be a duration such as 50ms or 2s".to_owned())
 }

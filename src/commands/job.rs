@@ -150,13 +150,13 @@ fn fetch(
 
 fn usable_columns(job: &Job, shown: &JobInfo, options: &input::Options) -> Result<Vec<String>, Stop> {
     let columns = shown.columns(job)?;
-    let id = job.id.clone();
-    match (shown.rows, options.expected_rows) {
-        (Some(found), Some(expected)) if found != expected => return Err(Stop::JobRows { id, found, expected }),
-        _ => {}
+    if let (Some(found), Some(expected)) = (shown.rows, options.expected_rows)
+        && found != expected
+    {
+        return Err(Stop::JobRows { id: job.id.clone(), found, expected });
     }
     match options.names.find_all(&columns) {
         Ok(_) => Ok(columns),
-        Err(error) => Err(Stop::JobHeader { id, error: Box::new(error) }),
+        Err(error) => Err(Stop::Header { name: job.name(), error: Box::new(error) }),
     }
 }

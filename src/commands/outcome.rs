@@ -100,11 +100,11 @@ pub enum Stop {
     /// The table cannot be read.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// The job has no usable columns.
-    #[error("job {id}: {error}")]
-    JobHeader {
-        /// Which job.
-        id: String,
+    /// The columns of a job or a table cannot be used.
+    #[error("{name}: {error}")]
+    Header {
+        /// The job or the table.
+        name: String,
         /// What is wrong with them.
         error: Box<HeaderError>,
     },
@@ -201,7 +201,7 @@ impl Stop {
             Self::Mirror(conclusion) => of_mirror(conclusion),
             Self::MirrorError(_) => Exit::Usage,
             Self::Job(error) => of_job(error),
-            Self::Input(_) | Self::Table(_) | Self::JobHeader { .. } | Self::JobRows { .. } => Exit::Input,
+            Self::Input(_) | Self::Table(_) | Self::Header { .. } | Self::JobRows { .. } => Exit::Input,
             Self::CannotWrite(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,
         }

@@ -4,7 +4,8 @@
 //! [`setting`] has the names and values of all settings.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use log::info;
@@ -21,10 +22,9 @@ pub mod template;
 mod values;
 pub mod yaml;
 
-use crate::delivery::{self, safe_path};
 use crate::http::endpoint::Endpoint;
 use crate::members::operation::{MIRROR, Operations};
-use crate::{braze, input, matching, mirror};
+use crate::{braze, delivery, input, matching, mirror};
 pub use error::ConfigError;
 use raw::{Located, Origin, RawValue, SettingsLayer};
 use setting::{Key, SETTINGS, names};
@@ -196,14 +196,9 @@ impl Config {
 
     /// Whether a file is one of the input.
     pub fn reads(&self, path: &Path) -> bool {
-        // A file that does not exist yet is compared by its folder.
-        let resolved = |path: &Path| {
-            let path = safe_path::resolve(path).unwrap_or(path.to_owned());
-            let in_folder =
-                || Ok(safe_path::folder_of(&path).canonicalize()?.join(path.file_name().unwrap_or_default()));
-            path.canonicalize().or_else(|_: io::Error| in_folder()).unwrap_or_else(|_: io::Error| path.clone())
-        };
+        let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
         // Errors of the input are reported when it is opened.
-        self.input.location.files().iter().any(|input| resolved(input) == resolved(path))
+        let files = self.input.location.files();
+        identity(path).is_some_and(|own| files.iter().any(|file| identity(file) == Some(own)))
     }
 }
