@@ -23,7 +23,7 @@ use crate::http::Http;
 use crate::http::endpoint::Endpoint;
 use crate::input::columns::Names;
 use crate::matching::sample::{Sample, SampleSize, Sampler};
-use crate::matching::{Asked, Asker, Figures, TooFew};
+use crate::matching::{Asked, Asker, Figures, KindFigures, TooFew};
 use crate::members::batch::Batch;
 use crate::members::operation::Operation;
 use crate::report::matching::{to_json, to_text};
@@ -100,30 +100,25 @@ impl Matching {
     pub fn judge(&self, samples: Vec<Sample>) -> Result<(Figures, Option<TooFew>), Stop> {
         let too_few = |figures: &Figures| self.min_match.and_then(|min_match| figures.too_few(min_match));
         let figures = self.ask(samples, |figures| too_few(figures).is_some())?.figures;
-        for kind in figures.kinds.iter().filter(|kind| kind.asked() == 0) {
+        for KindFigures { name, .. } in figures.kinds.iter().filter(|kind| kind.asked() == 0) {
             warn!(
-                "{} were not asked about, because too many kinds of identifiers came first: min_match does not cover them",
-                kind.name
+                "{name} were not asked about, because too many kinds of identifiers came first: min_match does not cover them"
             );
         }
         let error = too_few(&figures);
         Ok((figures, error))
     }
 
-    fn ask(&self, samples: Vec<Sample>, is_to_explain: impl Fn(&Figures) -> bool + Sync) -> Result<Asked, Stop> {
-        watched(
-            &self.http,
-            &self.limiter,
-            || {},
-            || {
-                let mut questions = Asker::new(&self.http, &self.limiter, &self.endpoint, &self.key, &self.labels);
-                let mut asked = questions.ask(samples)?;
-                if is_to_explain(&asked.figures) {
-                    questions.explain(&mut asked)?;
-                }
-                Ok(asked)
-            },
-        )
+    fn ask(&self, samples: Vec<Sample>, is_to_explain: impl Fn(&Figures) -> bool) -> Result<Asked, Stop> {
+        let work = || {
+            let mut questions = Asker::new(&self.http, &self.limiter, &self.endpoint, &self.key, &self.labels);
+            let mut asked = questions.ask(samples)?;
+            if is_to_explain(&asked.figures) {
+                questions.explain(&mut asked)?;
+            }
+            Ok(asked)
+        };
+        watched(&self.http, &self.limiter, || {}, work)
     }
 }
 

@@ -165,23 +165,18 @@ fn bad(key: Key, origin: &Origin, expected: String) -> ConfigError {
     ConfigError::Value { key, origin: origin.clone(), expected }
 }
 
-/// Undoes what happens to values on their way: a list or a map as JSON text, if a workflow filled it in; `off` as `false` in YAML.
+/// Undoes what happens to values on their way: lists and maps that became JSON text, and `off` that YAML read as false. A boolean
+/// becomes text.
 fn structured(raw: &RawValue, kind: ValueKind) -> RawValue {
-    let begins = match kind {
-        ValueKind::List | ValueKind::Paths => '[',
-        ValueKind::Map => '{',
-        ValueKind::DurationOr(_) if *raw == RawValue::Bool(false) => return RawValue::Text("off".to_owned()),
-        ValueKind::Flag => match raw {
-            RawValue::Bool(value) => return RawValue::Text(value.to_string()),
-            other => return other.clone(),
-        },
-        _ => return raw.clone(),
+    let of_json = |text: &str| {
+        serde_json::from_str(text).map_or_else(|_| raw.clone(), |value: serde_json::Value| RawValue::from(&value))
     };
-    match raw {
-        RawValue::Text(text) if text.trim().starts_with(begins) => {
-            serde_json::from_str(text).map_or_else(|_| raw.clone(), |value: serde_json::Value| RawValue::from(&value))
-        }
-        other => other.clone(),
+    match (kind, raw) {
+        (ValueKind::DurationOr(_), RawValue::Bool(false)) => RawValue::Text("off".to_owned()),
+        (ValueKind::Flag, RawValue::Bool(value)) => RawValue::Text(value.to_string()),
+        (ValueKind::List | ValueKind::Paths, RawValue::Text(text)) if text.trim().starts_with('[') => of_json(text),
+        (ValueKind::Map, RawValue::Text(text)) if text.trim().starts_with('{') => of_json(text),
+        _ => raw.clone(),
     }
 }
 
