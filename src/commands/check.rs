@@ -187,10 +187,8 @@ fn described(config: &Config, columns: &Columns) -> String {
         Kind::Alias(index) => format!("alias {}", config.input.names.aliases[usize::from(*index)]),
     };
     let kinds: Vec<_> = columns.used.iter().map(kind).collect();
-    let missing = match columns.missing.as_slice() {
-        [] => String::new(),
-        names => format!("; no column {}", names.join(", ")),
-    };
+    let missing = columns.missing.join(", ");
+    let missing = if missing.is_empty() { missing } else { format!("; no column {missing}") };
     let operation = config.operations.column().map_or_else(String::new, |name| format!("; operation: {name}"));
     let (width, kinds, ignored) = (columns.width, kinds.join(", "), ignored(&columns.near));
     format!("has {width} columns, identifiers: {kinds}{operation}{missing}{ignored}")

@@ -160,10 +160,7 @@ impl ConfigError {
 }
 
 fn hints(keys: &[Key]) -> String {
-    let hint = |key: &Key| match key.setting().unset {
-        Unset::Required { hint, .. } => hint,
-        Unset::Default(_) | Unset::Means(_) => key.name(),
-    };
+    let hint = |key: &Key| if let Unset::Required { hint, .. } = key.setting().unset { hint } else { key.name() };
     keys.iter().map(hint).collect::<Vec<_>>().join("; ")
 }
 

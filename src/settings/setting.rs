@@ -5,7 +5,6 @@ use super::kind::ValueKind;
 use crate::input::cells::NULL_WORDS;
 use crate::input::formats::format::Format;
 use crate::input::formats::splitter::Quotes;
-use crate::input::near_names::nearest;
 use crate::members::operation::{MIRROR, Operation};
 
 /// What applies if a setting is not set.
@@ -304,11 +303,6 @@ impl Key {
     pub fn from_name(name: &str) -> Option<Self> {
         SETTINGS.iter().find(|setting| setting.name == name).map(|setting| setting.key)
     }
-
-    /// The setting that a mistyped name resembles.
-    pub fn nearest(name: &str) -> Option<Self> {
-        nearest(name, SETTINGS.iter().map(|setting| setting.name)).and_then(Self::from_name)
-    }
 }
 
 /// The names of these settings, for a message.
@@ -319,9 +313,6 @@ pub fn names(keys: &[Key]) -> String {
 impl Setting {
     /// The value that applies if it is not set.
     pub fn default(&self) -> Option<&'static str> {
-        match self.unset {
-            Unset::Default(value) => Some(value),
-            Unset::Means(_) | Unset::Required { .. } => None,
-        }
+        if let Unset::Default(value) = self.unset { Some(value) } else { None }
     }
 }

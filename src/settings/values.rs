@@ -42,11 +42,9 @@ impl Values {
     /// An error that names all required settings that are missing.
     pub fn check_required(&self, needs_endpoint: bool) -> Result<(), ConfigError> {
         let is_set = |key: &Key| self.written(*key).is_some();
-        let is_missing = |setting: &&Setting| match setting.unset {
-            Unset::Required { or, .. } => {
-                !is_set(&setting.key) && !or.iter().any(is_set) && (needs_endpoint || setting.key != Key::Endpoint)
-            }
-            Unset::Default(_) | Unset::Means(_) => false,
+        let is_missing = |setting: &&Setting| {
+            let Unset::Required { or, .. } = setting.unset else { return false };
+            !is_set(&setting.key) && !or.iter().any(is_set) && (needs_endpoint || setting.key != Key::Endpoint)
         };
         let keys: Vec<_> = SETTINGS.iter().filter(is_missing).map(|setting| setting.key).collect();
         if keys.is_empty() { Ok(()) } else { Err(ConfigError::Missing { keys, outside: Vec::new() }) }

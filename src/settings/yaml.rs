@@ -10,6 +10,7 @@ use super::ConfigError;
 use super::credentials::{self, names_a_credential};
 use super::raw::{Located, Origin, RawValue, SettingsLayer};
 use super::setting::{Key, SETTINGS};
+use crate::input::near_names::nearest;
 
 /// The largest config file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
@@ -221,7 +222,8 @@ const LONGEST_NAME: usize = 64;
 /// The message for a key that is not a setting.
 pub fn unknown_key(name: &str) -> String {
     let is_a_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | ' ');
-    let known = || SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>().join(", ");
+    let names = SETTINGS.iter().map(|setting| setting.name);
+    let known = || names.clone().collect::<Vec<_>>().join(", ");
     if name.len() > LONGEST_NAME || !name.chars().all(is_a_name) {
         return format!("a key is not the name of a setting; the settings are {}", known());
     }
@@ -231,8 +233,8 @@ pub fn unknown_key(name: &str) -> String {
             credentials::names()
         );
     }
-    if let Some(key) = Key::nearest(name) {
-        return format!("unknown key '{name}'; did you mean '{}'?", key.name());
+    if let Some(meant) = nearest(name, names.clone()) {
+        return format!("unknown key '{name}'; did you mean '{meant}'?");
     }
     format!("unknown key '{name}'; the settings are {}", known())
 }
