@@ -13,7 +13,7 @@ pub(super) struct Nowhere {
 }
 
 impl Nowhere {
-    /// The requests that there would be.
+    /// The counts so far.
     pub fn counted(&self) -> DryRun {
         DryRun { batches: self.batches.load(Ordering::Relaxed), bytes: Some(self.bytes.load(Ordering::Relaxed)) }
     }

@@ -204,7 +204,7 @@ fn filled(file: &str, template: &str, args: &InitArgs) -> String {
         // A JSON string is a YAML string.
         format!("{}{name}: {}\n", &line[..indent], serde_json::Value::from(value))
     };
-    // The example's name must not become the cohort's.
+    // Without it, the cohort ID is the cohort's name; the example's name would be wrong.
     let keeps = |line: &&str| !line.starts_with("cohort_name: ");
     template.lines().filter(keeps).map(line).collect()
 }

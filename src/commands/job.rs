@@ -74,7 +74,7 @@ pub(super) struct Access {
     /// Its API.
     pub server: Endpoint,
     key: Secret,
-    /// The way there.
+    /// Its connections.
     pub http: Http,
 }
 

@@ -83,7 +83,7 @@ impl Matching {
         })
     }
 
-    /// For the sample of one input.
+    /// Collects the sample of one input.
     pub fn sampler(&self) -> Sampler {
         Sampler::new(self.size, self.labels.len())
     }

@@ -22,7 +22,7 @@ const AT_MOST: Duration = Duration::from_millis(11_500);
 static STATE: Mutex<State> = Mutex::new(State { limiters: Vec::new(), heard: None });
 
 struct State {
-    /// Those of a run that is over are gone.
+    /// Weak, because a signal after a run stops nothing.
     limiters: Vec<Weak<RateLimiter<Stop>>>,
     /// The signal.
     heard: Option<i32>,
