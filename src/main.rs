@@ -9,8 +9,7 @@ use td_braze_cohort::commands::{self, CommandError};
 use td_braze_cohort::http::proxy::PROXY_VARIABLES;
 use td_braze_cohort::secret;
 use td_braze_cohort::settings::ConfigError;
-use td_braze_cohort::settings::credentials;
-use td_braze_cohort::settings::setting::names_a_credential;
+use td_braze_cohort::settings::credentials::{self, names_a_credential};
 use td_braze_cohort::terminal;
 use td_braze_cohort::terminal::log_format::{self, LogFormat};
 
@@ -21,13 +20,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Exit {
-    // First of all, so that no message can show one.
+    // First, so that no message can show a key.
     secret::remember_variables(&credentials::ALL);
     secret::remember_passwords_in_addresses(&PROXY_VARIABLES);
     let arguments: Vec<_> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
     let format = LogFormat::wanted(arguments.iter().map(String::as_str), std::env::var(log_format::VARIABLE).ok());
     terminal::set_log_format(*format.as_ref().unwrap_or(&LogFormat::Text));
-    // Before clap, which would repeat the argument in its message.
+    // Before clap, whose messages repeat the argument.
     let names_one = |argument: &String| {
         let is_flag = argument.starts_with("--") && names_a_credential(argument.split('=').next().unwrap_or_default());
         let is_assignment = credentials::ALL.iter().any(|name| argument.starts_with(name));
@@ -53,7 +52,7 @@ fn run() -> Exit {
 }
 
 fn run_command(command: Command) -> Result<Exit, CommandError> {
-    // The sandbox inside an upload tells of each request, which nobody asked for there.
+    // The sandbox logs each request, which is of no use during an upload.
     let is_sandbox = matches!(command, Command::Sandbox(_));
     terminal::start_logger(if is_sandbox { "info" } else { "info,td_braze_cohort::sandbox=warn" });
     match command {

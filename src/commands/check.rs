@@ -1,10 +1,8 @@
-//! `td-braze-cohort check CONFIG.yml`: everything that can be found out without sending a member.
+//! `td-braze-cohort check CONFIG.yml`: everything that can be checked without sending a member.
 
 use log::info;
 use serde_json::json;
 
-use crate::braze::Addresses;
-use crate::braze::body::BodyWriter;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Api, Stop};
@@ -12,63 +10,63 @@ use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::columns::Columns;
 use crate::input::counters::InputCounts;
-use crate::input::near_names::listed;
+use crate::input::near_names::{NearMiss, listed};
 use crate::input::source::Input;
 use crate::input::{Location, ReadableInput, TableName};
 use crate::matching::sample::SampleSize;
 use crate::members::identifier::Kind;
 use crate::report::matching::to_text;
 use crate::settings::credentials::{REST_API_KEY, from_environment, rest_api_key};
-use crate::settings::template::Environment;
-use crate::settings::{self, Config, ConfigError};
+use crate::settings::{Config, ConfigError};
 use crate::terminal;
 
-use super::CommandError;
+use super::context::{MAX_STEP, RunContext};
 use super::job::{self, Access};
 use super::matching::Matching;
 use super::mirror::look;
 use super::network::network;
-use super::pipeline::{MAX_STEP, Outcome, RunContext, Target, open_once, stop_or};
+use super::pipeline::{Outcome, open_once, plan, stop_or};
 use super::table;
-use super::upload::flags;
+use super::upload::load;
 use super::watch::watched;
+use super::{CommandError, variable};
 
-/// So many rows of the input are looked at.
+/// How many rows of the input are read.
 const PREVIEW: u64 = 1_000;
+
+type Step = fn(&mut RunContext) -> Finding;
+type Finding = Result<String, CommandError>;
 
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
 pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
-    let variable = |name: &str| std::env::var(name).ok();
     // The credentials are tried even if an upload would not use them.
-    let flags = flags(args.input, Some(false));
-    let merged = settings::merge(Some(&args.config), &Environment(variable), flags, variable)?;
-    let config = Config::check(&merged.layer, true)?;
-    let mut context = RunContext::new(config, Target::Braze, None);
+    let mut context = RunContext::new(load(&args.config, args.input, Some(false), true)?, None);
     if args.status {
-        return status(&mut context, args.json);
+        let options = context.config.mirror.clone().ok_or(ConfigError::NoMirror)?;
+        let (said, json) = look::status(&mut context, &options)?;
+        terminal::print(&if args.json { json.to_string() } else { said });
+        return Ok(Exit::Success);
     }
-    let mut findings = Vec::new();
-    let failures = take_steps(&mut context, |what, found| {
-        if !args.json {
-            terminal::print(&lines(what, found).join("\n"));
-        }
-        let said = found.as_ref().map_or_else(ToString::to_string, Clone::clone);
-        findings.push(json!({"step": what, "ok": found.is_ok(), "said": said}));
-    });
+    let found = take_steps(&mut context, if args.json { |_| () } else { terminal::print });
     if args.json {
+        let finding = |(what, found): &(&str, Finding)| {
+            let said = found.as_ref().map_or_else(ToString::to_string, Clone::clone);
+            json!({"step": what, "ok": found.is_ok(), "said": said})
+        };
+        let findings: Vec<_> = found.iter().map(finding).collect();
         terminal::print(&json!({"version": env!("CARGO_PKG_VERSION"), "findings": findings}).to_string());
     }
+    let failures: Vec<_> = failures(found).collect();
     for (what, error) in &failures {
         terminal::say_error(&format!("{what}: {error}"));
     }
     Ok(failures.first().map_or(Exit::Success, |(_, error)| error.exit()))
 }
 
-/// What a run with `check_only` is: a check, whose report counts nothing.
+/// A run with `check_only`: a check, whose report counts nothing.
 pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, CommandError> {
-    let mut context = RunContext::new(config, Target::Braze, None);
-    let told = take_steps(&mut context, |what, found| tell(&lines(what, found).join("\n")));
-    let mut failures = told.into_iter();
+    let mut context = RunContext::new(config, None);
+    let mut failures = failures(take_steps(&mut context, tell));
     if let Some((_, first)) = failures.next() {
         for (what, error) in failures {
             terminal::say_error(&format!("{what}: {error}"));
@@ -80,35 +78,30 @@ pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, Comm
     Ok(outcome)
 }
 
-/// Takes all steps and tells what each has found; returns those that failed.
-fn take_steps(context: &mut RunContext, mut tell: impl FnMut(&str, &Finding)) -> Vec<(&'static str, CommandError)> {
+/// Takes all steps. `tell` gets the lines of each as soon as it has ended.
+fn take_steps(context: &mut RunContext, tell: fn(&str)) -> Vec<(&'static str, Finding)> {
     let is_asked = std::env::var(REST_API_KEY).is_ok() || context.config.matching.min_match.is_some();
     let of_mirror = context.config.mirror.is_some().then_some(("relied on", check_facts as Step));
     let of_match = is_asked.then_some(("match", check_match as Step));
-    let steps = [("input", check_input as Step), ("credentials", check_credentials)];
-    tell("settings", &Ok(described_settings(&context.config)));
-    let mut failures = Vec::new();
-    for (what, step) in steps.into_iter().chain(of_mirror).chain(of_match) {
+    let settings: Step = |context| Ok(described_settings(&context.config));
+    let steps = [("settings", settings), ("input", check_input), ("credentials", check_credentials)];
+    let steps = steps.into_iter().chain(of_mirror).chain(of_match);
+    let take = |(what, step): (&'static str, Step)| {
         let found = step(context);
-        tell(what, &found);
-        failures.extend(found.err().map(|error| (what, error)));
-    }
-    failures
+        match &found {
+            Ok(found) => {
+                let lines = found.lines().map(|line| format!("{what:<12} ok: {line}"));
+                tell(&lines.collect::<Vec<_>>().join("\n"));
+            }
+            Err(_) => tell(&format!("{what:<12} FAILED")),
+        }
+        (what, found)
+    };
+    steps.map(take).collect()
 }
 
-/// What a step has found, line by line.
-fn lines(what: &str, found: &Finding) -> Vec<String> {
-    match found {
-        Ok(found) => found.lines().map(|line| format!("{what:<12} ok: {line}")).collect(),
-        Err(_) => vec![format!("{what:<12} FAILED")],
-    }
-}
-
-fn status(context: &mut RunContext, is_json: bool) -> Result<Exit, CommandError> {
-    let Some(options) = context.config.mirror.clone() else { return Err(ConfigError::NoMirror.into()) };
-    let (said, json) = look::status(context, &options)?;
-    terminal::print(&if is_json { json.to_string() } else { said });
-    Ok(Exit::Success)
+fn failures(found: Vec<(&'static str, Finding)>) -> impl Iterator<Item = (&'static str, CommandError)> {
+    found.into_iter().filter_map(|(what, found)| Some((what, found.err()?)))
 }
 
 fn described_settings(config: &Config) -> String {
@@ -122,13 +115,10 @@ fn described_settings(config: &Config) -> String {
 
 /// Tries what a mirror relies on.
 fn check_facts(context: &mut RunContext) -> Finding {
-    let Some(options) = context.config.mirror.clone() else { return Ok("no mirror".to_owned()) };
+    let options = context.config.mirror.clone().ok_or(ConfigError::NoMirror)?;
     info!("creating and deleting two tables and running a job; this may take 2 minutes");
     Ok(look::facts(context, &options)?.join("\n"))
 }
-
-type Step = fn(&mut RunContext) -> Finding;
-type Finding = Result<String, CommandError>;
 
 fn check_input(context: &mut RunContext) -> Finding {
     let input = match context.config.input.location.clone() {
@@ -137,7 +127,7 @@ fn check_input(context: &mut RunContext) -> Finding {
         Location::Here(Input::Stdin) => return Ok("standard input is not read by check".to_owned()),
         Location::Here(input) => input,
     };
-    let limiter = context.limiter_of_step((Api::Braze, "the input".to_owned()), MAX_STEP)?;
+    let limiter = context.limiter_of_step(Api::Braze, "the input", MAX_STEP)?;
     let config = &context.config;
     let readable = ReadableInput { input, format_hint: config.input.format_hint.clone(), expected_rows: None };
     let reader = open_once(config, &readable, &limiter)?;
@@ -146,7 +136,7 @@ fn check_input(context: &mut RunContext) -> Finding {
     Ok(format!("{found}; {}", previewed(&counts)))
 }
 
-/// What the first rows give.
+/// The counts of the first rows.
 fn previewed(counts: &InputCounts) -> String {
     let rows = if counts.read_to_end { "all" } else { "the first" };
     let mut said = format!(
@@ -158,69 +148,65 @@ fn previewed(counts: &InputCounts) -> String {
         counts.identifiers()
     );
     if counts.rejections() > 0 {
-        said.extend([", cells and rows rejected: ".to_owned(), counts.reasons()]);
+        said.extend([", cells and rows rejected: ", &counts.reasons()]);
     }
     if counts.null_words > 0 {
-        said.extend([", words for NULL: ".to_owned(), counts.null_words.to_string()]);
+        said.extend([", words for NULL: ", &counts.null_words.to_string()]);
     }
     said
 }
 
-/// Asks for the job, once. One that has not ended is waited for by the upload.
+/// Asks for the job, once. An upload waits for one that has not ended.
 fn check_job(context: &mut RunContext, id: &str) -> Finding {
-    let job = job::look(context, id)?;
-    let Some((names, rows)) = job.ended else {
-        return Ok(format!("job {id} is {}; an upload waits until it has ended", job.status));
-    };
-    let found = context.config.input.names.find_all(&names);
-    let columns = found.map_err(|error| Stop::JobHeader { id: id.to_owned(), error: Box::new(error) })?;
-    let rows = rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
-    Ok(format!("job {id} ({}, rows: {rows}) {}", job.status, described(&context.config, &columns)))
+    let (job, info) = job::look(context, id)?;
+    let status = info.status.name();
+    if !info.is_done(&job).map_err(Stop::Job)? {
+        return Ok(format!("job {id} is {status}; an upload waits until it has ended"));
+    }
+    let found = context.config.input.names.find_all(&info.columns(&job).map_err(Stop::Job)?);
+    let columns = found.map_err(|error| Stop::Header { name: job.name(), error: Box::new(error) })?;
+    let rows = info.rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
+    Ok(format!("job {id} ({status}, rows: {rows}) {}", described(&context.config, &columns)))
 }
 
 /// Asks for the table's columns; no row is read.
 fn check_table(context: &mut RunContext, table: &TableName) -> Finding {
     let access = Access::new(&context.config)?;
-    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MAX_STEP)?;
+    let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
     let names = &context.config.input.names;
     let found = watched(&access.http, &limiter, || {}, || table::columns(&access.api(&limiter), table, names))?;
     let kinds: Vec<_> = found.used.iter().map(|column| column.kind.as_str()).collect();
-    let near = if found.near.is_empty() { String::new() } else { format!("; ignored: {}", listed(&found.near)) };
-    Ok(format!("the table {table} has {} columns, of which these are read: {}{near}", found.width, kinds.join(", ")))
+    let (width, kinds, ignored) = (found.width, kinds.join(", "), ignored(&found.near));
+    Ok(format!("the table {table} has {width} columns, of which these are read: {kinds}{ignored}"))
 }
 
 fn described(config: &Config, columns: &Columns) -> String {
-    let kinds: Vec<String> = columns
-        .used
-        .iter()
-        .map(|(_, kind)| match kind {
-            Kind::UserId => "user_ids".to_owned(),
-            Kind::DeviceId => "device_ids".to_owned(),
-            Kind::Alias(index) => format!("alias {}", config.input.names.aliases[usize::from(*index)]),
-        })
-        .collect();
-    let missing = match columns.missing.as_slice() {
-        [] => String::new(),
-        names => format!("; no column {}", names.join(", ")),
+    let kind = |(_, kind): &(_, Kind)| match kind {
+        Kind::UserId => "user_ids".to_owned(),
+        Kind::DeviceId => "device_ids".to_owned(),
+        Kind::Alias(index) => format!("alias {}", config.input.names.aliases[usize::from(*index)]),
     };
+    let kinds: Vec<_> = columns.used.iter().map(kind).collect();
+    let missing = columns.missing.join(", ");
+    let missing = if missing.is_empty() { missing } else { format!("; no column {missing}") };
     let operation = config.operations.column().map_or_else(String::new, |name| format!("; operation: {name}"));
-    let near = match columns.near.as_slice() {
-        [] => String::new(),
-        misses => format!("; ignored: {}", listed(misses)),
-    };
-    format!("has {} columns, identifiers: {}{operation}{missing}{near}", columns.width, kinds.join(", "))
+    let (width, kinds, ignored) = (columns.width, kinds.join(", "), ignored(&columns.near));
+    format!("has {width} columns, identifiers: {kinds}{operation}{missing}{ignored}")
 }
 
-/// A call with no changes: Braze checks both keys and the cohort ID, and does nothing.
+fn ignored(near: &[NearMiss]) -> String {
+    if near.is_empty() { String::new() } else { format!("; ignored: {}", listed(near)) }
+}
+
+/// Sends a call without changes: Braze checks both keys and the cohort ID, and does nothing.
 fn check_credentials(context: &mut RunContext) -> Finding {
-    let credentials = from_environment(|name| std::env::var(name).ok())?;
+    let credentials = from_environment(variable)?;
     let endpoint = context.config.required_endpoint()?.clone();
-    let limiter = context.limiter_of_step((Api::Braze, endpoint.to_string()), MAX_STEP)?;
+    let limiter = context.limiter_of_step(Api::Braze, endpoint.as_str(), MAX_STEP)?;
     let config = &context.config;
-    let addresses = Addresses::new(&endpoint, &config.braze.partner);
-    let bodies = BodyWriter::new(&credentials, &config.braze.cohort_id, &config.input.names.aliases);
-    let first_call = FirstCall { address: addresses.users.clone(), body: bodies.no_changes() };
-    let plan = Plan { addresses, bodies, thread_count: 1, first_call: Some(first_call) };
+    let plan = plan(config, &endpoint, &credentials, None);
+    let first_call = FirstCall { address: plan.addresses.users.clone(), body: plan.bodies.no_changes() };
+    let plan = Plan { first_call: Some(first_call), ..plan };
     let post = Http::new(1, network(config, &endpoint)?);
     let call = || {
         delivery::first_call(&plan, &post, &limiter, &Shared::new(0));
@@ -232,7 +218,7 @@ fn check_credentials(context: &mut RunContext) -> Finding {
 
 /// Reads all of the input, and asks Braze about a sample.
 fn check_match(context: &mut RunContext) -> Finding {
-    let key = rest_api_key(|name| std::env::var(name).ok())?;
+    let key = rest_api_key(variable)?;
     let has_files = matches!(&context.config.input.location, Location::Here(input) if *input != Input::Stdin);
     if !has_files {
         return Ok("the input is not read by check; run td-braze-cohort match".to_owned());

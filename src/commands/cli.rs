@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::init::workflows;
@@ -18,7 +18,7 @@ use crate::terminal::log_format::LogFormat;
 #[command(version, about, arg_required_else_help = true, after_help = "Example: td-braze-cohort upload cohort.yml --dry-run", after_long_help = MORE)]
 pub struct Cli {
     /// The format of log lines and errors on standard error; text by default.
-    // Decided by `LogFormat::wanted` before the command line is parsed, so that its errors are written so as well.
+    // `LogFormat::wanted` reads it before clap does, so that it also applies to clap's errors.
     #[arg(
         long,
         global = true,
@@ -201,7 +201,7 @@ pub struct MatchArgs {
     #[arg(long, value_name = "PATH|PATTERN|-")]
     pub input: Option<String>,
     /// How many identifiers of each kind to ask about [default: 400; 100 device IDs]
-    #[arg(long, value_name = "N", value_parser = sample)]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub sample: Option<usize>,
     /// Print the figures as one JSON object
     #[arg(long)]
@@ -217,12 +217,7 @@ pub struct MatchArgs {
     pub users: Option<PathBuf>,
 }
 
-fn sample(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| (1..=10_000).contains(count));
-    count.ok_or_else(|| "it must be a whole number from 1 to 10000".to_owned())
-}
-
-/// What Digdag calls an operator with.
+/// The arguments that Digdag passes to an operator.
 #[derive(Debug, Args)]
 pub struct OperatorArgs {
     /// Runner, perhaps name, input and output, as Digdag gives them.
@@ -240,19 +235,12 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "PATH")]
     pub users: Option<PathBuf>,
     /// Delay each answer by this long, such as 50ms
-    #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = latency)]
-    pub latency: Duration,
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| parse_duration(text).ok_or("it must be a duration such as 50ms or 2s"))]
+    pub latency: Option<Duration>,
     /// Answer every n-th request with 503
     #[arg(long, value_name = "N")]
     pub fail_every: Option<NonZeroU64>,
     /// Answer 429 to requests beyond N in SECONDS (an hour by default)
     #[arg(long, value_name = "N[/SECONDS]")]
     pub rate_limit: Option<RateLimit>,
-}
-
-fn latency(text: &str) -> Result<Duration, String> {
-    match text {
-        "0" | "0ms" | "0s" => Ok(Duration::ZERO),
-        text => parse_duration(text).ok_or_else(|| "it must be a duration such as 50ms or 2s".to_owned()),
-    }
 }

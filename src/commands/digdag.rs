@@ -1,38 +1,38 @@
-//! Digdag's operator protocol: INPUT.json into layers of settings, a report or a failure into OUTPUT.json. Pure.
+//! Digdag's operator protocol: makes settings of INPUT.json, and OUTPUT.json of a report or a failure. Pure.
 
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
 use crate::commands::exit::Exit;
-use crate::settings::ConfigError;
 use crate::settings::raw::{Located, Origin, RawValue, SettingsLayer};
-use crate::settings::setting::{Key, placeholder};
+use crate::settings::setting::Key;
 use crate::settings::template::is_template;
 use crate::settings::yaml::unknown_key;
+use crate::settings::{ConfigError, placeholder};
 
-/// The map of ours among the parameters: the one place for settings in a workflow.
+/// The parameter that holds our settings, the only place for them in a workflow.
 pub const MAP: &str = "braze_cohort";
-/// The name of the report in that map, for later tasks.
+/// The report's name in that map, for later tasks.
 pub const LAST_UPLOAD: &str = "last_upload";
-/// The name in it of the config file.
+/// The config file's name in that map.
 pub const CONFIG: &str = "config";
 
-/// What the parameters say, before the config file is read.
+/// Our part of the workflow's parameters.
 #[derive(Debug, Default)]
 pub struct TaskParameters {
-    /// From the map `braze_cohort`; they go over the file.
+    /// The settings of the map `braze_cohort`; they override the file.
     pub settings: SettingsLayer,
-    /// The config file that the map names.
+    /// The config file.
     pub config: Option<PathBuf>,
-    /// Names of settings that stand outside of the map, where none is read.
+    /// Names of settings that are outside of the map, so are not read.
     pub outside: Vec<String>,
-    /// What an upload of this session has stored: the number of its job, and its cohort.
+    /// The last upload of this session: the number of its job, and its cohort.
     pub uploaded: Option<(String, String)>,
 }
 
-/// Sorts the parameters. A task's own, the workflow's and `-p` arrive in one map and cannot be told apart, so only the map of our
-/// name holds settings; everything else is Digdag's or the user's own.
+/// Sorts the parameters. Those of the task, of the workflow and of `-p` arrive in one map and look alike, so only the map
+/// [`MAP`] holds settings.
 pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigError> {
     let mut sorted = TaskParameters::default();
     let nothing = Map::new();
@@ -41,12 +41,12 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
         Some(Value::Object(map)) => map,
         Some(other) => {
             let message = format!("{MAP} must be a map of settings, not {}", RawValue::from(other).what());
-            return Err(ConfigError::UnknownKey { origin: Origin::Parameter, message });
+            return Err(ConfigError::Malformed { origin: Origin::Parameter, message });
         }
     };
     let stored = |path: &str| map.get(LAST_UPLOAD)?.pointer(path)?.as_str().map(str::to_owned);
     sorted.uploaded = stored("/job/id").zip(stored("/cohort_id"));
-    // `braze_cohort.dry_run` as one name, which is weaker than the map, as `-p` is.
+    // `braze_cohort.dry_run` as one name; the map overrides it.
     let flat = parameters
         .iter()
         .filter_map(|(name, value)| Some((name.strip_prefix(MAP)?.strip_prefix('.')?, value, Origin::Parameter)));
@@ -58,7 +58,7 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
                 sorted.settings.insert(key, Located { raw: RawValue::from(value), origin });
             }
             _ if name == LAST_UPLOAD || name.starts_with("last_upload.") => {}
-            _ => return Err(ConfigError::UnknownKey { origin, message: unknown_key(name) }),
+            _ => return Err(ConfigError::Malformed { origin, message: unknown_key(name) }),
         }
     }
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_null()) {
@@ -78,7 +78,7 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
 
 fn config_path(value: &Value, origin: Origin) -> Result<PathBuf, ConfigError> {
     let path = value.as_str().filter(|path| !path.is_empty() && !is_template(path));
-    path.map(PathBuf::from).ok_or_else(|| ConfigError::UnknownKey {
+    path.map(PathBuf::from).ok_or_else(|| ConfigError::Malformed {
         origin,
         message: "config must be the path of a YAML file with settings; if it contains ${...}, Digdag did not fill it in: write the \
                   expression directly"
@@ -93,7 +93,7 @@ pub fn success(report: &Value) -> Value {
 
 /// OUTPUT.json of a task that failed: Digdag shows class and message as the task's error.
 pub fn failure(exit: Exit, message: &str) -> Value {
-    // Digdag evaluates what `${error.message}` gives once more.
+    // Digdag evaluates the value of `${error.message}` again.
     let message = message.replace("${", "$ {");
     json!({"error": {"class": class(exit), "message": message, "backtrace": []}})
 }

@@ -1,6 +1,6 @@
-//! The exit codes: what a workflow, or the person on call, can decide by.
+//! The exit codes, by which a workflow or the person on call can decide.
 
-/// How the process ends. Each number means one thing and is never reused for another.
+/// How the process ends. A number is never reused with another meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {

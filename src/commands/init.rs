@@ -1,9 +1,10 @@
 //! `td-braze-cohort init DIR`: a whole workflow project, ready to push.
 //!
-//! The templates are the projects of `workflows/`: what is tested is what is written.
+//! The templates are the projects of `workflows/`, so they are tested.
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use memchr::memmem;
@@ -11,13 +12,12 @@ use memchr::memmem;
 use super::CommandError;
 use crate::commands::cli::{InitArgs, Site};
 use crate::commands::exit::Exit;
-use crate::settings::schema;
-use crate::settings::setting::placeholder;
+use crate::settings::{placeholder, schema};
 use crate::terminal;
 
 /// The newest glibc that the image of the workflows has.
 const GLIBC: (u32, u32) = (2, 31);
-/// Where the program is in a project.
+/// The program's path in a project.
 const BINARY: &str = "bin/td-braze-cohort";
 /// How a config names its schema.
 const SCHEMA: &str = "# yaml-language-server: $schema=";
@@ -34,92 +34,54 @@ struct Project {
     files: &'static [(&'static str, &'static str)],
 }
 
-macro_rules! project {
-    ($name:literal, $is_hosted:literal, $($file:literal),* $(,)?) => {
-        Project {
+macro_rules! projects {
+    ($($name:literal $is_hosted:literal [$($file:literal)*])*) => {
+        &[$(Project {
             name: $name,
             is_hosted: $is_hosted,
             files: &[$(($file, include_str!(concat!("../../workflows/", $name, "/", $file)))),*],
-        }
+        }),*]
     };
 }
 
-/// The first is written if none is named.
-const PROJECTS: &[Project] = &[
-    project!(
-        "mirror",
-        true,
-        "README.md",
-        "mirror.dig",
-        "config/cohort.yml",
-        "queries/members.sql",
-        "queries/uploaded.sql",
-        "queries/failed.sql",
-        "queries/last_30_days.sql"
-    ),
-    project!(
-        "upload",
-        true,
-        "README.md",
-        "upload.dig",
-        "config/cohort.yml",
-        "queries/members.sql",
-        "queries/uploaded.sql",
-        "queries/failed.sql",
-        "queries/last_30_days.sql"
-    ),
-    project!(
-        "activation",
-        true,
-        "README.md",
-        "activation.dig",
-        "activation_scheduled.dig",
-        "config/cohort.yml",
-        "queries/uploaded.sql",
-        "queries/failed.sql",
-        "queries/last_30_days.sql"
-    ),
-    project!(
-        "many_cohorts",
-        true,
-        "README.md",
-        "many_cohorts.dig",
-        "config/gold.yml",
-        "config/silver.yml",
-        "config/free.yml",
-        "queries/gold.sql",
-        "queries/silver.sql",
-        "queries/free.sql",
-        "queries/accounts.sql",
-        "queries/account.sql",
-        "queries/summary.sql",
-        "queries/uploaded.sql",
-        "queries/failed.sql",
-        "queries/last_30_days.sql"
-    ),
-    project!(
-        "local",
-        false,
-        "README.md",
-        "local_py.dig",
-        "local_sh.dig",
-        "local_query.dig",
-        "cohort.yml",
-        "members.csv",
-        "users.csv",
+/// The first is the default.
+const PROJECTS: &[Project] = projects! {
+    "mirror" true [
+        "README.md" "mirror.dig" "config/cohort.yml" "queries/members.sql"
+        "queries/uploaded.sql" "queries/failed.sql" "queries/last_30_days.sql"
+    ]
+    "upload" true [
+        "README.md" "upload.dig" "config/cohort.yml" "queries/members.sql"
+        "queries/uploaded.sql" "queries/failed.sql" "queries/last_30_days.sql"
+    ]
+    "activation" true [
+        "README.md" "activation.dig" "activation_scheduled.dig" "config/cohort.yml"
+        "queries/uploaded.sql" "queries/failed.sql" "queries/last_30_days.sql"
+    ]
+    "many_cohorts" true [
+        "README.md" "many_cohorts.dig" "config/gold.yml" "config/silver.yml" "config/free.yml"
+        "queries/gold.sql" "queries/silver.sql" "queries/free.sql"
+        "queries/accounts.sql" "queries/account.sql" "queries/summary.sql"
+        "queries/uploaded.sql" "queries/failed.sql" "queries/last_30_days.sql"
+    ]
+    "local" false [
+        "README.md" "local_py.dig" "local_sh.dig" "local_query.dig" "cohort.yml" "members.csv" "users.csv"
         "queries/members.sql"
-    ),
-];
+    ]
+};
 
 /// The names that `--workflow` takes; the first is the default.
 pub fn workflows() -> Vec<&'static str> {
     PROJECTS.iter().map(|project| project.name).collect()
 }
 
-/// Writes the project, whole or not at all, where nothing is yet.
+fn wrong(problem: String) -> CommandError {
+    CommandError::Unusable { what: "init:".to_owned(), problem }
+}
+
+/// Writes the project, whole or not at all, to a new folder.
 pub fn run(args: &InitArgs) -> Result<Exit, CommandError> {
     let project = PROJECTS.iter().find(|project| project.name == args.workflow).unwrap_or(&PROJECTS[0]);
-    let wrong = |problem: String| CommandError::Init { problem };
     let name = args.dir.file_name().and_then(|name| name.to_str()).filter(|name| is_project_name(name));
     let name =
         name.ok_or_else(|| wrong("DIR must end with a name for the project, of letters, digits, _ and -".to_owned()))?;
@@ -133,20 +95,16 @@ pub fn run(args: &InitArgs) -> Result<Exit, CommandError> {
     Ok(Exit::Success)
 }
 
-/// What both Treasure Data and a shell take as it is.
+/// Whether Treasure Data and a shell accept it as it is.
 fn is_project_name(name: &str) -> bool {
     !name.starts_with('-') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
-/// The program for the project: that file, or this process's own, if the container can run it.
+/// The program for the project: the given file or this one, if the container can run it.
 fn binary(given: Option<&Path>) -> Result<Vec<u8>, String> {
     let way_out = "take the one from a release for Linux x86-64 and name it with --binary FILE. Nothing was written";
-    let path = match given {
-        Some(path) => path.to_owned(),
-        None => {
-            std::env::current_exe().map_err(|error| format!("this program cannot be found ({error}): {way_out}"))?
-        }
-    };
+    let path = given.map_or_else(std::env::current_exe, |path| Ok(path.to_owned()));
+    let path = path.map_err(|error| format!("this program cannot be found ({error}): {way_out}"))?;
     let bytes = fs::read(&path).map_err(|error| format!("{} cannot be read ({error}): {way_out}", path.display()))?;
     match unusable(&bytes) {
         Some(why) => Err(format!("{} cannot run in the container, as it {why}: {way_out}", path.display())),
@@ -154,9 +112,9 @@ fn binary(given: Option<&Path>) -> Result<Vec<u8>, String> {
     }
 }
 
-/// What keeps a file from being this program for the container.
+/// Why a file cannot be the program in the container.
 fn unusable(bytes: &[u8]) -> Option<String> {
-    /// Little endian, 64 bits; the machine is x86-64.
+    /// ELF, 64 bits, little endian; the machine x86-64.
     const HEADER: (&[u8], &[u8]) = (b"\x7fELF\x02\x01", b"\x3e\x00");
     if !bytes.starts_with(HEADER.0) || bytes.get(18..20) != Some(HEADER.1) {
         return Some("is no program for Linux x86-64".to_owned());
@@ -168,7 +126,7 @@ fn unusable(bytes: &[u8]) -> Option<String> {
     needed.map(|(major, minor)| format!("needs glibc {major}.{minor}, and has at most {}.{} there", GLIBC.0, GLIBC.1))
 }
 
-/// The newest version of glibc that its symbols name.
+/// The newest version of glibc that its symbols need.
 fn glibc(bytes: &[u8]) -> Option<(u32, u32)> {
     let versions = memmem::find_iter(bytes, b"GLIBC_").filter_map(|at| {
         let digits = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
@@ -180,11 +138,11 @@ fn glibc(bytes: &[u8]) -> Option<(u32, u32)> {
     versions.max()
 }
 
-/// Writes next to the place and moves it there, which the system does only if nothing is there. Returns where placeholders are left.
+/// Writes a folder next to the target and renames it, so that nothing half-made is left. Returns the lines with placeholders.
 fn write(project: &Project, args: &InitArgs, binary: Option<&[u8]>, name: &str) -> Result<Vec<String>, CommandError> {
     let failed = |error| CommandError::CannotWrite { what: args.dir.display().to_string(), error };
     if fs::symlink_metadata(&args.dir).is_ok() {
-        return Err(CommandError::Init { problem: format!("{} exists; nothing in it is changed", args.dir.display()) });
+        return Err(wrong(format!("{} exists; nothing in it is changed", args.dir.display())));
     }
     let parent = args.dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = tempfile::Builder::new().prefix(".init-").tempdir_in(parent).map_err(failed)?;
@@ -201,35 +159,20 @@ fn write(project: &Project, args: &InitArgs, binary: Option<&[u8]>, name: &str) 
         marked.extend(lines.map(|(line, number)| format!("{file}, line {number}: {}", line.trim())));
         put(file, text.as_bytes()).map_err(failed)?;
         if template.starts_with(SCHEMA) {
-            put(
-                &Path::new(file).with_file_name(SCHEMA_FILE).to_string_lossy(),
-                format!("{:#}\n", schema::schema()).as_bytes(),
-            )
-            .map_err(failed)?;
+            let beside = Path::new(file).with_file_name(SCHEMA_FILE);
+            put(&beside.to_string_lossy(), format!("{:#}\n", schema::schema()).as_bytes()).map_err(failed)?;
         }
     }
     put("tdx.json", format!("{{\"workflow_project\": \"{name}\"}}\n").as_bytes()).map_err(failed)?;
     if let Some(binary) = binary {
         put(BINARY, binary).map_err(failed)?;
-        make_executable(&root.join(BINARY)).map_err(failed)?;
+        fs::set_permissions(root.join(BINARY), fs::Permissions::from_mode(0o755)).map_err(failed)?;
     }
     fs::rename(&root, &args.dir).map_err(failed)?;
     Ok(marked)
 }
 
-#[cfg(unix)]
-fn make_executable(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = fs::metadata(path)?.permissions().mode();
-    fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o111))
-}
-
-#[cfg(not(unix))]
-fn make_executable(_: &Path) -> std::io::Result<()> {
-    Ok(())
-}
-
-/// The template with what is known, and placeholders for what is not.
+/// The template with the given values, and placeholders for the others.
 fn filled(file: &str, template: &str, args: &InitArgs) -> String {
     match Path::new(file).extension().and_then(OsStr::to_str) {
         Some("yml" | "dig") => {}
@@ -252,16 +195,16 @@ fn filled(file: &str, template: &str, args: &InitArgs) -> String {
         if line.starts_with(SCHEMA) {
             return format!("{SCHEMA}{SCHEMA_FILE}\n");
         }
-        // What a later line makes of it, as in ${activation_actions_db}, is left alone.
+        // A value with ${...} is made of others.
         let indent = line.len() - line.trim_start().len();
         let is_value = |rest: &str| rest.starts_with(": ") && !rest.contains("${");
         let known = set.iter().find(|(name, ..)| line[indent..].strip_prefix(name).is_some_and(is_value));
         let Some((name, value, what)) = known else { return format!("{line}\n") };
         let value = value.map_or_else(|| placeholder::of(what), str::to_owned);
-        // A string of JSON is one of YAML too.
+        // A JSON string is a YAML string.
         format!("{}{name}: {}\n", &line[..indent], serde_json::Value::from(value))
     };
-    // The name in Braze's segment filter is the cohort ID until somebody names it.
+    // Without it, the cohort ID is the cohort's name; the example's name would be wrong.
     let keeps = |line: &&str| !line.starts_with("cohort_name: ");
     template.lines().filter(keeps).map(line).collect()
 }
@@ -282,23 +225,14 @@ fn next_steps(project: &Project, args: &InitArgs, name: &str, marked: &[String])
     let td = secrets.map(|secret| format!("td wf secrets --project {name} --set {secret}"));
     let tdx = secrets.map(|secret| format!("tdx wf secrets set {name} {secret}=..."));
     lines.push("\nThen the columns, in queries/ or config/. No schedule is active yet.".to_owned());
+    let (td, tdx) = (td.join("\n  "), tdx.join("\n  "));
     let blocks = [
-        (
-            "td",
-            format!("td wf push {name}"),
-            td,
-            format!("td wf start {name} {workflow} --session now -p braze_cohort.dry_run=true"),
-        ),
-        (
-            "tdx",
-            "tdx wf push".to_owned(),
-            tdx,
-            format!("tdx wf run {name}.{workflow} --param braze_cohort.dry_run=true"),
-        ),
+        ("td", format!("td wf push {name}\n  {td}\n  td wf start {name} {workflow} --session now -p")),
+        ("tdx", format!("tdx wf push\n  {tdx}\n  tdx wf run {name}.{workflow} --param")),
     ];
-    for (tool, push, secrets, start) in blocks {
+    for (tool, commands) in blocks {
         lines.push(format!("\nWith {tool}; the last command is a dry run, which sends nothing:"));
-        lines.push(format!("  cd '{dir}'\n  {push}\n  {}\n  {start}", secrets.join("\n  ")));
+        lines.push(format!("  cd '{dir}'\n  {commands} braze_cohort.dry_run=true"));
     }
     lines.join("\n")
 }

@@ -1,24 +1,21 @@
-//! A Treasure Data job as the input, or one that reads a table: fetched before anything else, and from then on an input like any other.
-
-use std::sync::Arc;
+//! The result of a Treasure Data job, or of one that reads a table, as the input. It is fetched before anything is sent.
 
 use log::{info, warn};
 
-use super::CommandError;
+use super::context::{MAX_STEP, RunContext};
 use super::network::network;
 use super::table;
 use super::watch::watched;
+use super::{CommandError, variable};
 use crate::commands::outcome::{Api, Stop};
-use crate::commands::pipeline::{MAX_STEP, RunContext};
 use crate::http::Http;
 use crate::http::endpoint::Endpoint;
-use crate::input::columns::Names;
 use crate::input::formats::format::{Format, FormatHint};
 use crate::input::source::Input;
 use crate::input::source::fetched::Fetched;
 use crate::input::{self, Location, ReadableInput, TableName};
 use crate::mirror::sql::{Column, ColumnType, Refresh, Statements};
-use crate::report::progress::DownloadProgress;
+use crate::report::progress;
 use crate::retry::{RateLimiter, Stopped};
 use crate::secret::Secret;
 use crate::settings::credentials::{td_api_key, td_server};
@@ -28,97 +25,66 @@ use crate::treasure_data::show::{JobInfo, JobSummary};
 use crate::treasure_data::tables::Api as TdApi;
 use crate::treasure_data::{Job, ResultFormat};
 
-/// Treasure Data names no limit; this only keeps a defect from asking without end.
-const MAX_REQUESTS_PER_HOUR: u64 = 100_000;
-
-/// What a look at a job has found.
-pub struct JobStatus {
-    /// As Treasure Data writes it.
-    pub status: &'static str,
-    /// The names of the columns and the number of rows, where that is known; none where the job has not ended.
-    pub ended: Option<(Vec<String>, Option<u64>)>,
-}
-
-/// Where the rows are: the files, or the job's result, which is fetched.
+/// The input: files, or the job's result, which is fetched.
 pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
-    let input::Options { location, format_hint, expected_rows, .. } = &context.config.input;
+    let input::Options { location, format_hint, expected_rows, .. } = context.config.input.clone();
     let (id, table) = match location {
-        Location::Here(input) => {
-            let (input, format_hint) = (input.clone(), format_hint.clone());
-            return Ok(ReadableInput { input, format_hint, expected_rows: *expected_rows });
-        }
-        Location::Job(id) => (id.clone(), None),
-        Location::Table(table) => (String::new(), Some(table.clone())),
+        Location::Here(input) => return Ok(ReadableInput { input, format_hint, expected_rows }),
+        Location::Job(id) => (id, None),
+        Location::Table(table) => (String::new(), Some(table)),
     };
     let access = Access::new(&context.config)?;
-    let limiter = access.limiter(context)?;
-    let input::Options { expected_rows, names, .. } = &context.config.input;
-    let http = &access.http;
+    let limiter = context.limiter(Api::TreasureData, access.server.as_str())?;
+    let (http, config) = (&access.http, &context.config);
     let job = match &table {
         None => access.job(&id),
-        Some(table) => watched(http, &limiter, || {}, || issue(&access.api(&limiter), table, &context.config))?,
+        Some(table) => watched(http, &limiter, || {}, || issue(&access.api(&limiter), table, config))?,
     };
     let client = Client::new(&job, &access.key, http, &limiter);
-    let uploaded_before_to = uploaded_before_to(context, &job.id);
-    let wanted = Wanted { job: &job, rows: *expected_rows, names, uploaded_before_to };
-    let (received, mut progress) = (Received::default(), DownloadProgress::default());
-    let show = || {
+    let before = context.uploaded.as_ref().filter(|(id, cohort)| *id == job.id && *cohort != config.braze.cohort_id);
+    let uploaded_before_to = before.map(|(_, cohort)| cohort.clone());
+    let (received, mut show) = (Received::default(), progress::of_download());
+    let tick = || {
         let (bytes, whole) = received.so_far();
-        progress.show(bytes, whole);
+        show(bytes, whole);
     };
-    let fetched = watched(http, &limiter, show, || fetch(&client, wanted, &received));
-    progress.finish();
+    let fetched = watched(http, &limiter, tick, || fetch(&client, &job, &config.input, uploaded_before_to, &received));
+    progress::finish();
     if fetched.is_err() && table.is_some() {
-        // The way that the run had is cut.
-        Access::new(&context.config)?.api(&limiter).kill(&job);
+        // A new connection, because the run's own are cut.
+        Access::new(config)?.api(&limiter).kill(&job);
     }
     let (readable, summary) = fetched?;
     context.job = Some(summary);
     Ok(readable)
 }
 
-/// The cohort to which this session has uploaded the job's result already, if it is another one.
-fn uploaded_before_to(context: &RunContext, id: &str) -> Option<String> {
-    let (job, cohort) = context.uploaded.as_ref()?;
-    (job == id && *cohort != context.config.braze.cohort_id).then(|| cohort.clone())
-}
-
 /// Asks once for the job.
-pub fn look(context: &mut RunContext, id: &str) -> Result<JobStatus, CommandError> {
+pub fn look(context: &RunContext, id: &str) -> Result<(Job, JobInfo), CommandError> {
     let access = Access::new(&context.config)?;
-    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MAX_STEP)?;
+    let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
     let job = access.job(id);
     let client = Client::new(&job, &access.key, &access.http, &limiter);
     let info = watched(&access.http, &limiter, || {}, || client.show())?;
-    let status = info.status.name();
-    if !info.is_done(&job).map_err(Stop::Job)? {
-        return Ok(JobStatus { status, ended: None });
-    }
-    Ok(JobStatus { status, ended: Some((info.columns(&job).map_err(Stop::Job)?, info.rows)) })
+    Ok((job, info))
 }
 
-/// What it takes to ask Treasure Data.
+/// What requests to Treasure Data need.
 pub(super) struct Access {
     /// Its API.
     pub server: Endpoint,
     key: Secret,
-    /// The way there.
+    /// Its connections.
     pub http: Http,
 }
 
 impl Access {
-    /// As settings and environment say.
+    /// From settings and environment.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        let variable = |name: &str| std::env::var(name).ok();
         let key = td_api_key(variable)?;
         let server = td_server(&config.allow_endpoint, variable)?;
         let http = Http::new(1, network(config, &server)?);
         Ok(Self { server, key, http })
-    }
-
-    /// What all requests of a run to Treasure Data have to pass.
-    pub fn limiter(&self, context: &mut RunContext) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
-        context.limiter((Api::TreasureData, self.server.to_string()), MAX_REQUESTS_PER_HOUR)
     }
 
     /// Its tables and jobs.
@@ -131,10 +97,10 @@ impl Access {
     }
 }
 
-/// Has a table's members read by a job.
+/// Starts a job that reads a table's members.
 fn issue(api: &TdApi<'_, Stop, Http>, table: &TableName, config: &Config) -> Result<Job, Stopped> {
     let columns = table::columns(api, table, &config.input.names)?;
-    // So that the reader sees and tells of them.
+    // Selected as well, so that the reader warns of them.
     let near = columns.near.into_iter().map(|miss| Column {
         name: miss.seen.clone(),
         kind: miss.seen,
@@ -151,23 +117,16 @@ fn issue(api: &TdApi<'_, Stop, Http>, table: &TableName, config: &Config) -> Res
     api.issue(&table.database, &statements.select(), &key)
 }
 
-/// What the result must be like, so that it is worth fetching.
-struct Wanted<'a> {
-    job: &'a Job,
-    rows: Option<u64>,
-    names: &'a Names,
-    uploaded_before_to: Option<String>,
-}
-
 /// Waits for the job to end and fetches its result, if it can be used.
 fn fetch(
     client: &Client<'_, Stop>,
-    wanted: Wanted<'_>,
+    job: &Job,
+    options: &input::Options,
+    uploaded_before_to: Option<String>,
     received: &Received,
 ) -> Result<(ReadableInput, JobSummary), Stopped> {
-    let Wanted { job, rows: expected, names, uploaded_before_to } = wanted;
     let shown = client.wait_for_end()?;
-    let columns = usable_columns(job, &shown, expected, names).map_err(|stop| client.refuse(stop))?;
+    let columns = usable_columns(job, &shown, options).map_err(|stop| client.refuse(stop))?;
     let summary = JobSummary { uploaded_before_to, ..shown.summary(job) };
     info!("job {summary}");
     if let Some(cohort) = &summary.uploaded_before_to {
@@ -186,17 +145,18 @@ fn fetch(
         ..FormatHint::default()
     };
     let input = Input::Fetched(Fetched::new(&job.name(), file, size));
-    Ok((ReadableInput { input, format_hint, expected_rows: shown.rows.or(expected) }, summary))
+    Ok((ReadableInput { input, format_hint, expected_rows: shown.rows.or(options.expected_rows) }, summary))
 }
 
-fn usable_columns(job: &Job, shown: &JobInfo, expected: Option<u64>, names: &Names) -> Result<Vec<String>, Stop> {
+fn usable_columns(job: &Job, shown: &JobInfo, options: &input::Options) -> Result<Vec<String>, Stop> {
     let columns = shown.columns(job)?;
-    let id = job.id.clone();
-    match (shown.rows, expected) {
-        (Some(found), Some(expected)) if found != expected => Err(Stop::JobRows { id, found, expected }),
-        _ => match names.find_all(&columns) {
-            Ok(_) => Ok(columns),
-            Err(error) => Err(Stop::JobHeader { id, error: Box::new(error) }),
-        },
+    if let (Some(found), Some(expected)) = (shown.rows, options.expected_rows)
+        && found != expected
+    {
+        return Err(Stop::JobRows { id: job.id.clone(), found, expected });
+    }
+    match options.names.find_all(&columns) {
+        Ok(_) => Ok(columns),
+        Err(error) => Err(Stop::Header { name: job.name(), error: Box::new(error) }),
     }
 }

@@ -1,4 +1,4 @@
-//! `td-braze-cohort match CONFIG.yml`: how many of the input does Braze know? And the same question before an upload (`min_match`).
+//! `td-braze-cohort match CONFIG.yml`: how many of the input's identifiers Braze knows. Also asked before an upload (`min_match`).
 
 use std::io;
 use std::path::Path;
@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use log::warn;
 
-use super::CommandError;
+use super::context::RunContext;
 use super::job;
 use super::network::network;
 use super::phases::look_at;
-use super::pipeline::{RunContext, Target, open_once};
+use super::pipeline::open_once;
 use super::sandbox::Embedded;
-use super::upload::flags;
+use super::upload::load;
 use super::watch::watched;
+use super::{CommandError, variable};
 use crate::commands::cli::MatchArgs;
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Api, Stop};
@@ -22,21 +23,20 @@ use crate::http::Http;
 use crate::http::endpoint::Endpoint;
 use crate::input::columns::Names;
 use crate::matching::sample::{Sample, SampleSize, Sampler};
-use crate::matching::{Asked, Asker, Figures, TooFew};
+use crate::matching::{Asked, Asker, Figures, KindFigures, TooFew};
 use crate::members::batch::Batch;
 use crate::members::operation::Operation;
 use crate::report::matching::{to_json, to_text};
 use crate::retry::RateLimiter;
 use crate::secret::Secret;
+use crate::settings::Config;
 use crate::settings::credentials::rest_api_key;
-use crate::settings::template::Environment;
-use crate::settings::{self, Config};
 use crate::terminal;
 
-/// The flag that names the file of the unknown ones.
+/// The flag with the file for unknown identifiers.
 const UNKNOWN: &str = "--unknown";
 
-/// Asks one workspace whom it knows.
+/// Asks one workspace which identifiers it knows.
 pub struct Matching {
     http: Http,
     endpoint: Endpoint,
@@ -49,10 +49,7 @@ pub struct Matching {
 
 /// Runs the command.
 pub fn run(args: MatchArgs) -> Result<Exit, CommandError> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let flags = flags(args.input, Some(false));
-    let merged = settings::merge(Some(&args.config), &Environment(variable), flags, variable)?;
-    let config = Config::check(&merged.layer, !args.sandbox)?;
+    let config = load(&args.config, args.input, Some(false), !args.sandbox)?;
     let file = unknown_file(&config, args.unknown.as_deref())?;
     let (endpoint, key, _embedded) = if args.sandbox {
         let embedded = Embedded::start(args.users, false)?;
@@ -60,9 +57,9 @@ pub fn run(args: MatchArgs) -> Result<Exit, CommandError> {
     } else {
         (config.required_endpoint()?.clone(), rest_api_key(variable)?, None)
     };
-    let mut context = RunContext::new(config, Target::Braze, None);
+    let mut context = RunContext::new(config, None);
     let size = args.sample.map_or_else(SampleSize::default, |count| SampleSize { identifiers: count, devices: count });
-    let matching = Matching::new(&mut context, &endpoint, key, size)?;
+    let matching = Matching::new(&context, &endpoint, key, size)?;
     let asked = matching.look_and_ask(&mut context)?;
     terminal::print(&if args.json { to_json(&asked.figures).to_string() } else { to_text(&asked.figures) });
     keep_unknown(&file, &asked)?;
@@ -70,16 +67,10 @@ pub fn run(args: MatchArgs) -> Result<Exit, CommandError> {
 }
 
 impl Matching {
-    /// With this key, for a run with these settings.
-    pub fn new(
-        context: &mut RunContext,
-        endpoint: &Endpoint,
-        key: Secret,
-        size: SampleSize,
-    ) -> Result<Self, CommandError> {
-        let hourly = context.config.delivery.max_requests_per_hour;
-        // Not the one of the upload: each of the two addresses has a limit of its own.
-        let limiter = context.limiter((Api::Braze, endpoint.to_string()), hourly)?;
+    /// Asks with this key, during a run with these settings.
+    pub fn new(context: &RunContext, endpoint: &Endpoint, key: Secret, size: SampleSize) -> Result<Self, CommandError> {
+        // Not the upload's limiter: each of the two addresses has its own limit.
+        let limiter = context.limiter(Api::Braze, endpoint.as_str())?;
         let config = &context.config;
         Ok(Self {
             http: Http::new(1, network(config, endpoint)?),
@@ -92,7 +83,7 @@ impl Matching {
         })
     }
 
-    /// Takes the sample of one input.
+    /// Collects the sample of one input.
     pub fn sampler(&self) -> Sampler {
         Sampler::new(self.size, self.labels.len())
     }
@@ -101,42 +92,37 @@ impl Matching {
     pub fn look_and_ask(&self, context: &mut RunContext) -> Result<Asked, CommandError> {
         let readable = job::locate(context)?;
         let reader = open_once(&context.config, &readable, &self.limiter)?;
-        let found = look_at(reader, Some(self.sampler()), &self.limiter, || {})?;
-        Ok(self.ask(found.samples, |_| true)?)
+        let (_, samples) = look_at(reader, Some(self.sampler()), &self.limiter, || {})?;
+        Ok(self.ask(samples, |_| true)?)
     }
 
-    /// Asks before an upload, and only if too few are known also why.
+    /// Asks before an upload; if too few are known, also why.
     pub fn judge(&self, samples: Vec<Sample>) -> Result<(Figures, Option<TooFew>), Stop> {
         let too_few = |figures: &Figures| self.min_match.and_then(|min_match| figures.too_few(min_match));
         let figures = self.ask(samples, |figures| too_few(figures).is_some())?.figures;
-        for kind in figures.kinds.iter().filter(|kind| kind.asked() == 0) {
+        for KindFigures { name, .. } in figures.kinds.iter().filter(|kind| kind.asked() == 0) {
             warn!(
-                "{} were not asked about, because too many kinds of identifiers came first: min_match does not cover them",
-                kind.name
+                "{name} were not asked about, because too many kinds of identifiers came first: min_match does not cover them"
             );
         }
         let error = too_few(&figures);
         Ok((figures, error))
     }
 
-    fn ask(&self, samples: Vec<Sample>, is_to_explain: impl Fn(&Figures) -> bool + Sync) -> Result<Asked, Stop> {
-        watched(
-            &self.http,
-            &self.limiter,
-            || {},
-            || {
-                let mut questions = Asker::new(&self.http, &self.limiter, &self.endpoint, &self.key, &self.labels);
-                let mut asked = questions.ask(samples)?;
-                if is_to_explain(&asked.figures) {
-                    questions.explain(&mut asked)?;
-                }
-                Ok(asked)
-            },
-        )
+    fn ask(&self, samples: Vec<Sample>, is_to_explain: impl Fn(&Figures) -> bool) -> Result<Asked, Stop> {
+        let work = || {
+            let mut questions = Asker::new(&self.http, &self.limiter, &self.endpoint, &self.key, &self.labels);
+            let mut asked = questions.ask(samples)?;
+            if is_to_explain(&asked.figures) {
+                questions.explain(&mut asked)?;
+            }
+            Ok(asked)
+        };
+        watched(&self.http, &self.limiter, || {}, work)
     }
 }
 
-/// Begins the file, before anything is asked.
+/// Opens the file before anything is asked.
 fn unknown_file(config: &Config, path: Option<&Path>) -> Result<Failures, FailuresError> {
     if let Some(path) = path.filter(|path| config.reads(path)) {
         let error = io::Error::other("it is the input file");

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use super::CommandError;
+use super::context::RunContext;
 use super::job::Access;
 use super::matching::Matching;
 use super::network::network;
 use super::phases::Upload;
-use super::pipeline::{Ended, Outcome, RunContext, Target, finish_failures, plan};
+use super::pipeline::{Ended, Outcome, finish_failures, plan};
 use super::table;
 use super::watch::cutting;
+use super::{CommandError, variable};
 use crate::braze::body::Credentials;
 use crate::commands::outcome::{Api, Stop};
 use crate::delivery::failed_file::Failures;
@@ -30,7 +31,7 @@ use crate::mirror::sql::Statements;
 use crate::mirror::state::State;
 use crate::mirror::treasure_data::{self, ChangedRows, STALE, TreasureData};
 use crate::mirror::warehouse::{self, OPERATION, Warehouse};
-use crate::report::progress::{Progress, finish_steps, show_step};
+use crate::report::progress::{self, Progress, show_step};
 use crate::report::{DryRun, MirrorReport};
 use crate::retry::{RateLimiter, Stopped as LimiterStopped};
 use crate::settings::credentials::{from_environment, rest_api_key};
@@ -48,23 +49,21 @@ const PHASES: [u32; 2] = [2, 4];
 /// Carries out a mirror's run, or counts what it would do.
 pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome, CommandError> {
     context.config.check_files()?;
-    let variable = |name: &str| std::env::var(name).ok();
-    let is_dry = match context.target {
-        Target::Braze => false,
-        Target::DryRun => true,
-        Target::Sandbox(_) => return Err(ConfigError::MirrorInSandbox.into()),
-    };
+    if context.sandbox.is_some() {
+        return Err(ConfigError::MirrorInSandbox.into());
+    }
+    let is_dry = context.config.dry_run;
     let endpoint = context.config.required_endpoint()?.clone();
     let credentials = from_environment(variable)?;
     let rest_api_key = context.config.matching.min_match.map(|_| rest_api_key(variable)).transpose()?;
     let asks = rest_api_key.filter(|_| !is_dry);
-    let matching = asks.map(|key| Matching::new(&mut context, &endpoint, key, SampleSize::default())).transpose()?;
+    let matching = asks.map(|key| Matching::new(&context, &endpoint, key, SampleSize::default())).transpose()?;
     let access = Access::new(&context.config)?;
-    let limiter = access.limiter(&mut context)?;
+    let limiter = context.limiter(Api::TreasureData, access.server.as_str())?;
     let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
     let times = LimiterClock { limiter: Arc::clone(&limiter) };
     let rules = rules(&context.config, options);
-    let outcome = cutting(&access.http, &limiter, || {
+    let work = || {
         let (warehouse, near) = warehouse(&access, &times, &context.config, options, &credentials)?;
         let mut warehouse = warehouse.adopting(options.key_rotated && !is_dry);
         let session_time = context.session_time.clone();
@@ -85,8 +84,9 @@ pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome
         let (counts, is_first, jobs) = (record.counts, record.top.is_none(), warehouse.issued().to_vec());
         outcome.report.mirror = Some(MirrorReport { counts, is_first, jobs });
         Ok(outcome)
-    });
-    finish_steps();
+    };
+    let outcome = cutting(&access.http, &limiter, || {}, work);
+    progress::finish();
     match outcome {
         Err(CommandError::Stopped(stop)) => Ok(context.outcome(context.nothing(Some(*stop)), None)),
         other => other,
@@ -204,8 +204,7 @@ where
     };
     // Those of the state, too, that the settings no longer list.
     context.config.input.names.aliases.clone_from(&planned.changes.rows.labels);
-    let hourly = context.config.delivery.max_requests_per_hour;
-    let limiter = context.limiter((Api::Braze, recipient.name.to_owned()), hourly)?;
+    let limiter = context.limiter(Api::Braze, recipient.name)?;
     let config = &context.config;
     let failures = Arc::new(Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names)?);
     let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
@@ -236,7 +235,6 @@ where
         Ok(conclusion) => Some(Stop::Mirror(conclusion)),
         Err(stop) => Some(*stop),
     };
-    sender.upload.progress.finish();
     finish_failures(&failures, &limiter, &config.operations);
     let (input, sent, matched) = (shared.input().clone(), shared.sent(), sender.upload.matched);
     let ended = Ended { input, sent, removals: None, matched, stop: stop.or(limiter.take_stop()) };

@@ -1,6 +1,6 @@
 //! In: the command line, signals, Digdag's files. Out: the report, OUTPUT.json, an exit code.
 //!
-//! One file a command; `pipeline` is a run from settings to report. Nothing else knows exit codes. It never parses rows or bodies.
+//! One file per command; `pipeline` is a run from settings to report. No other module knows exit codes. It never parses rows or bodies.
 
 use thiserror::Error;
 
@@ -12,6 +12,7 @@ use crate::settings::ConfigError;
 
 pub mod check;
 pub mod cli;
+mod context;
 pub mod digdag;
 mod dry_run;
 pub mod exit;
@@ -32,7 +33,7 @@ pub mod table;
 pub mod upload;
 mod watch;
 
-/// Why a command could not do its work at all. What ends a run that has begun is a [`crate::commands::outcome::Stop`].
+/// Why a command could not begin its work. What ends a run that has begun is a [`Stop`].
 #[derive(Debug, Error)]
 pub enum CommandError {
     /// Settings, credentials, usage.
@@ -44,18 +45,12 @@ pub enum CommandError {
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] crate::sandbox::Error),
-    /// A project cannot be written.
-    #[error("init: {problem}")]
-    Init {
-        /// What is in the way, and the way out.
-        problem: String,
-    },
-    /// A file of Digdag's protocol cannot be used.
+    /// A folder that `init` cannot write, or a file of Digdag's protocol that cannot be used.
     #[error("{what} {problem}")]
-    Protocol {
-        /// Which file.
+    Unusable {
+        /// The command or the file.
         what: String,
-        /// What is wrong with it.
+        /// What is wrong with it, and what to do.
         problem: String,
     },
     /// A file that must be written cannot be.
@@ -63,16 +58,16 @@ pub enum CommandError {
     CannotWrite {
         /// Which file.
         what: String,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// The file of failures cannot be begun.
+    /// `failed_file` cannot be written.
     #[error(transparent)]
     Failures(#[from] FailuresError),
-    /// Signals cannot be listened for.
+    /// The handler of signals cannot be installed.
     #[error("the handler of SIGINT and SIGTERM cannot be installed: {0}. Nothing was sent")]
     Signals(#[source] std::io::Error),
-    /// It was stopped before it had anything to report.
+    /// It was stopped before it had counted anything.
     #[error(transparent)]
     Stopped(Box<Stop>),
 }
@@ -84,14 +79,19 @@ impl From<Stop> for CommandError {
 }
 
 impl CommandError {
-    /// The exit code of a command that failed so.
+    /// The exit code for this error.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Sandbox(_) | Self::Init { .. } | Self::Protocol { .. } => Exit::Usage,
+            Self::Config(_) | Self::Sandbox(_) | Self::Unusable { .. } => Exit::Usage,
             Self::Input(_) => Exit::Input,
             Self::CannotWrite { .. } | Self::Failures(_) => Exit::CannotWrite,
             Self::Signals(_) => Exit::Defect,
             Self::Stopped(stop) => stop.exit(),
         }
     }
+}
+
+/// A variable of the environment.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

@@ -1,4 +1,4 @@
-//! The way to the endpoint, as settings and environment want it; the same for every command.
+//! The connection to an endpoint, from settings and environment; the same for every command.
 
 use crate::http::endpoint::Endpoint;
 use crate::http::proxy::Proxy;
@@ -6,7 +6,7 @@ use crate::http::tls::Trust;
 use crate::http::{Deadlines, Network};
 use crate::settings::{Config, ConfigError};
 
-/// Reads `ca_file` and the variables that name a proxy. This machine itself is never reached through one.
+/// Reads `ca_file` and the proxy's variables. A loopback address is never reached through a proxy.
 pub fn network(config: &Config, endpoint: &Endpoint) -> Result<Network, ConfigError> {
     let trust = match &config.ca_file {
         None => Trust::default(),

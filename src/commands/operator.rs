@@ -4,27 +4,27 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use log::{info, warn};
+use log::warn;
 use serde_json::{Map, Value};
 
-use super::pipeline::{self, RunContext, Target};
+use super::context::RunContext;
+use super::pipeline;
 use super::upload::as_text;
-use super::{CommandError, check, parent};
+use super::{CommandError, check, parent, variable};
 use crate::commands::cli::OperatorArgs;
 use crate::commands::digdag;
 use crate::commands::exit::Exit;
-use crate::settings::setting::names;
 use crate::settings::{self, Config, template};
 use crate::terminal;
 
-/// INPUT.json may be so long. It holds all parameters of a workflow, which are a few kilobytes.
+/// The longest INPUT.json. It holds the parameters of a workflow, which are a few kilobytes.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
 
-/// Runs the command. A failure stands in OUTPUT.json, where Digdag looks for it, and in the log.
+/// Runs the command. A failure is written to OUTPUT.json, where Digdag looks for it, and to the log.
 pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
-    // RUNNER and NAME are Digdag's and say nothing to us.
+    // RUNNER and NAME are of no use here.
     let [.., input, output] = args.arguments.as_slice() else {
-        return Err(CommandError::Protocol {
+        return Err(CommandError::Unusable {
             what: "operator".to_owned(),
             problem: "needs RUNNER [NAME] INPUT.json OUTPUT.json, as Digdag gives them".to_owned(),
         });
@@ -33,37 +33,32 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
         std::fs::write(output, result.to_string())
             .map_err(|error| CommandError::CannotWrite { what: output.display().to_string(), error })
     };
-    // Before OUTPUT.json is opened, which may be the same file.
+    // Before OUTPUT.json is written, which may be the same file.
     let parameters = read_parameters(input);
-    // Before anything is sent: a place that cannot be written is found out now, and a kill leaves a failure.
+    // Before anything is sent: an unwritable file is found now, and after a kill the file holds a failure.
     write(&digdag::failure(Exit::Defect, "the upload did not end normally"))?;
     parent::watch();
-    let (exit, problem, result) = match parameters.and_then(upload) {
-        Ok((exit, None, report)) => (exit, None, digdag::success(&report)),
-        Ok((exit, Some(problem), _)) => (exit, Some(problem.clone()), digdag::failure(exit, &terminal::line(&problem))),
-        Err(error) => {
-            let (exit, problem) = (error.exit(), error.to_string());
-            (exit, Some(problem.clone()), digdag::failure(exit, &terminal::line(&problem)))
+    let uploaded = parameters.and_then(upload);
+    let (exit, problem, report) = uploaded.unwrap_or_else(|error| (error.exit(), Some(error.to_string()), Value::Null));
+    let result = match problem {
+        None => digdag::success(&report),
+        Some(problem) => {
+            terminal::say_error(&problem);
+            digdag::failure(exit, &terminal::line(&problem))
         }
     };
-    if let Some(problem) = problem {
-        terminal::say_error(&problem);
-    }
     write(&result)?;
     Ok(exit)
 }
 
-/// Uploads as the parameters say: exit code, problem if any, report.
+/// Uploads with these parameters. Returns the exit code, the error to show if there is one, and the report.
 fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value), CommandError> {
     let sorted = digdag::sort(&parameters)?;
     let session_time = parameters.get("session_time").and_then(Value::as_str).map(str::to_owned);
     let parameters = Value::Object(parameters);
     let (file, lookup) = (sorted.config.as_deref(), template::Parameters(&parameters));
-    let merged = settings::merge(file, &lookup, sorted.settings, |name| std::env::var(name).ok())?;
-    let config = Config::check(&merged.layer, true).map_err(|error| error.with_outside(&sorted.outside))?;
-    if let (Some(file), false) = (file, merged.changed.is_empty()) {
-        info!("the workflow's map {} changes what {} says: {}", digdag::MAP, file.display(), names(&merged.changed));
-    }
+    let merged = settings::merge(file, &lookup, sorted.settings, variable)?;
+    let config = Config::check(&merged, true).map_err(|error| error.with_outside(&sorted.outside))?;
     if !sorted.outside.is_empty() {
         let outside = sorted.outside.join(", ");
         warn!("ignored, because settings are read only from the workflow's map {}: {outside}", digdag::MAP);
@@ -71,8 +66,7 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
     let mut outcome = if config.check_only {
         check::instead_of_upload(config, terminal::print)?
     } else {
-        let target = if config.dry_run { Target::DryRun } else { Target::Braze };
-        pipeline::run(RunContext { uploaded: sorted.uploaded, ..RunContext::new(config, target, session_time) })?
+        pipeline::run(RunContext { uploaded: sorted.uploaded, ..RunContext::new(config, session_time) })?
     };
     outcome.report.ignored_parameters = sorted.outside;
     terminal::print(&as_text(&outcome));
@@ -80,7 +74,7 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
 }
 
 fn read_parameters(path: &Path) -> Result<Map<String, Value>, CommandError> {
-    let unusable = |problem: String| CommandError::Protocol { what: path.display().to_string(), problem };
+    let unusable = |problem: String| CommandError::Unusable { what: path.display().to_string(), problem };
     let mut text = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut text))

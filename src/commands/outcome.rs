@@ -1,6 +1,5 @@
-//! Why a run ended early, with the way out of each.
+//! Why a run ended early, and what to do.
 
-use std::fmt;
 use std::time::Duration;
 
 use indicatif::HumanCount;
@@ -21,7 +20,7 @@ use crate::retry::LimitReached;
 use crate::settings::credentials::REST_API_KEY;
 use crate::treasure_data::JobError;
 
-/// Who is called.
+/// The API that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     /// Braze.
@@ -31,25 +30,16 @@ pub enum Api {
 }
 
 impl Api {
-    /// What says where it is.
-    pub fn setting(self) -> &'static str {
+    /// Its name, and the setting with its address.
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Braze => "the endpoint",
-            Self::TreasureData => "TD_API_SERVER",
+            Self::Braze => ("Braze", "the endpoint"),
+            Self::TreasureData => ("Treasure Data", "TD_API_SERVER"),
         }
     }
 }
 
-impl fmt::Display for Api {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Braze => "Braze",
-            Self::TreasureData => "Treasure Data",
-        })
-    }
-}
-
-/// The first reason is the one that counts.
+/// Why a run ended early. The first reason counts.
 #[derive(Debug, Error)]
 pub enum Stop {
     /// SIGINT.
@@ -61,66 +51,64 @@ pub enum Stop {
     /// The input.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// Braze, or something before it.
+    /// Braze, or something before it, refused a call.
     #[error("{}", refusal_text(.refusal, .address))]
     Refused {
-        /// What was said.
+        /// The answer.
         refusal: Refusal,
-        /// Which address was called.
+        /// The address that was called.
         address: String,
     },
-    /// Nothing got through for too long.
+    /// No request succeeded for too long.
     #[error(
-        "no request to {address} succeeded for {} s (last: {last}); {}",
-        .lasted.as_secs(), if *.answered { format!("{server} may be down: see its status page, and run it again later") }
-        else { format!(
-            "it never answered: check {}, DNS, the proxy and the firewall, then run it again", .server.setting()
-        ) }
+        "no request to {address} succeeded for {} s (last: {last}); {}", .lasted.as_secs(),
+        if *.answered { format!("{} may be down: see its status page, and run it again later", .server.names().0) }
+        else { format!("it never answered: check {}, DNS, the proxy and the firewall, then run it again", .server.names().1) }
     )]
     Outage {
-        /// Who was called.
+        /// The API.
         server: Api,
-        /// Which address was called.
+        /// The address that was called.
         address: String,
-        /// For so long.
+        /// How long.
         lasted: Duration,
         /// Whether it had ever answered.
         answered: bool,
         /// The last failure.
         last: String,
     },
-    /// The run's time is up.
+    /// The run reached `max_duration`.
     #[error("the run took longer than max_duration ({} s); run it again to send the rest, or raise max_duration", HumanCount(.limit.as_secs()))]
     Deadline {
-        /// So long it might have taken.
+        /// `max_duration`.
         limit: Duration,
     },
-    /// Braze asks for a pause that ends after the run must.
+    /// Braze asks for a pause beyond `max_duration`.
     #[error(
         "the server asks for a pause of {} s, until {}, which is longer than max_duration allows; run it again after that",
         .pause.as_secs_f64().ceil(), .until
     )]
     PauseTooLong {
-        /// So long a pause.
+        /// How long.
         pause: Duration,
         /// When it ends by this machine's clock, in UTC.
         until: jiff::Timestamp,
     },
-    /// The result of the job cannot be had.
+    /// The job's result cannot be fetched.
     #[error(transparent)]
     Job(#[from] JobError),
     /// The table cannot be read.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// None of the columns of the job holds identifiers.
-    #[error("job {id}: {error}")]
-    JobHeader {
-        /// Which job.
-        id: String,
-        /// What is wrong with the names.
+    /// The columns of a job or a table cannot be used.
+    #[error("{name}: {error}")]
+    Header {
+        /// The job or the table.
+        name: String,
+        /// What is wrong with them.
         error: Box<HeaderError>,
     },
-    /// The job has another number of rows than there should be.
+    /// The job has another number of rows than expected.
     #[error(
         "job {id} has {} rows instead of {} (expected_rows): check job_id. Nothing was sent", HumanCount(*.found), HumanCount(*.expected)
     )]
@@ -129,36 +117,36 @@ pub enum Stop {
         id: String,
         /// Its `num_records`.
         found: u64,
-        /// So many should be.
+        /// `expected_rows`.
         expected: u64,
     },
-    /// A mirror that cannot begin or go on.
+    /// A mirror cannot begin or continue.
     #[error(transparent)]
     MirrorError(#[from] MirrorError),
-    /// A mirror that did not get to its end.
+    /// A mirror did not reach its end.
     #[error("{}", mirror_text(.0))]
     Mirror(Conclusion),
     /// Braze knows fewer than `min_match`.
     #[error(transparent)]
     TooFewKnown(#[from] TooFew),
-    /// Braze refuses the key for asking which identifiers it knows.
+    /// Braze refused the REST API key.
     #[error(
         "Braze refused the REST API key ({said}): {REST_API_KEY} must be a REST API key of this workspace, for this endpoint, with the permission {PERMISSION}; if it has an IP allow-list, this machine must be on it. No member was sent"
     )]
     RestKey {
-        /// What was said.
+        /// Braze's message.
         said: String,
     },
     /// One question failed again and again, while others did not.
     #[error("Braze did not answer which identifiers it knows ({said}). Nothing was sent; run it again later")]
     NoAnswer {
-        /// What was said the last time.
+        /// The last failure.
         said: String,
     },
-    /// A file that must be written.
+    /// A file that must be written cannot be.
     #[error("{0}. No further request was sent")]
     CannotWrite(#[from] FailuresError),
-    /// A defect of ours.
+    /// A bug in this program.
     #[error("a bug in td-braze-cohort: {0}. Please report it; the report counts what was not delivered")]
     Defect(String),
 }
@@ -185,7 +173,7 @@ impl From<MatchError> for Stop {
 }
 
 impl Stop {
-    /// What it means that the rate limiter of a server, at an address, ends a run.
+    /// Turns the limit that ends a run into the reason, for requests to this address.
     pub fn of_limiter(server: Api, address: String) -> impl Fn(LimitReached) -> Self + Send + Sync + 'static {
         move |halt| match halt {
             LimitReached::Outage { lasted, answered, last } => {
@@ -196,26 +184,24 @@ impl Stop {
         }
     }
 
-    /// The exit code of a run that ended so.
+    /// The exit code for this reason.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Interrupted => Exit::Interrupted,
             Self::Terminated => Exit::Terminated,
-            Self::Refused { refusal, .. } => match refusal {
-                Refusal::Credentials(_) => Exit::Credentials,
-                Refusal::Configuration(_) => Exit::Usage,
-                Refusal::Request(_) | Refusal::NotFound | Refusal::NotBraze(_) => Exit::Refused,
-            },
-            Self::Outage { .. } | Self::Deadline { .. } | Self::PauseTooLong { .. } | Self::NoAnswer { .. } => {
-                Exit::TryAgain
-            }
+            Self::Refused { refusal: Refusal::Credentials(_), .. } | Self::RestKey { .. } => Exit::Credentials,
+            Self::Refused { refusal: Refusal::Configuration(_), .. } => Exit::Usage,
+            Self::Refused { .. } => Exit::Refused,
+            Self::Outage { .. }
+            | Self::Deadline { .. }
+            | Self::PauseTooLong { .. }
+            | Self::NoAnswer { .. }
+            | Self::MirrorError(MirrorError::JobFailed { .. } | MirrorError::Unexpected { .. }) => Exit::TryAgain,
             Self::TooFewKnown(_) => Exit::SafetyLimit,
-            Self::RestKey { .. } => Exit::Credentials,
             Self::Mirror(conclusion) => of_mirror(conclusion),
-            Self::MirrorError(MirrorError::JobFailed { .. } | MirrorError::Unexpected { .. }) => Exit::TryAgain,
             Self::MirrorError(_) => Exit::Usage,
             Self::Job(error) => of_job(error),
-            Self::Input(_) | Self::Table(_) | Self::JobHeader { .. } | Self::JobRows { .. } => Exit::Input,
+            Self::Input(_) | Self::Table(_) | Self::Header { .. } | Self::JobRows { .. } => Exit::Input,
             Self::CannotWrite(_) => Exit::CannotWrite,
             Self::Defect(_) => Exit::Defect,
         }
@@ -233,7 +219,7 @@ fn of_mirror(conclusion: &Conclusion) -> Exit {
 }
 
 fn mirror_text(conclusion: &Conclusion) -> String {
-    let said = match conclusion {
+    let text = match conclusion {
         Conclusion::Committed => "the cohort is equal to the table",
         Conclusion::Exceeded(exceeded) => return exceeded.to_string(),
         Conclusion::Rejected { cells, rows } => {
@@ -257,7 +243,7 @@ fn mirror_text(conclusion: &Conclusion) -> String {
             "Treasure Data did not confirm that the state's table was renamed; run it again, the next run finds out"
         }
     };
-    said.to_owned()
+    text.to_owned()
 }
 
 fn of_job(error: &JobError) -> Exit {
@@ -310,7 +296,7 @@ fn refusal_text(refusal: &Refusal, address: &str) -> String {
     }
 }
 
-/// The endpoint and the partner of an address of the cohort API.
+/// Endpoint and partner of an address of the cohort API.
 fn partner(address: &str) -> Option<(&str, &str)> {
     let (endpoint, path) = address.split_once("/partners/")?;
     Some((endpoint, path.split('/').next()?))

@@ -1,4 +1,4 @@
-//! The process that started this one: an upload that nobody waits for would change the cohort behind the next run's back.
+//! The process that started this one. If it has ended, the upload must end too, or it would change the cohort during the next run.
 
 use std::os::unix::process::parent_id;
 use std::thread;
@@ -10,23 +10,23 @@ use signal_hook::low_level;
 
 use super::signals;
 
-/// How often the parent is looked at.
+/// How often the parent is checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Raises SIGTERM once the process that started this one has ended: the system then gives this one another parent.
+/// Raises SIGTERM when this process gets another parent: then the one that started it has ended.
 ///
-/// In a container the parent is outside (0), or a shell or init (1): neither changes as long as somebody waits.
+/// In a container the parent is outside (0), or a shell or init (1); these do not change while it waits.
 pub fn watch() {
     let parent = parent_id();
     thread::spawn(move || {
         while parent_id() == parent {
             thread::sleep(LOOK);
         }
-        // A second signal would end it without its report.
+        // A second signal would end the process without its report.
         if !signals::is_heard() {
             let _ = low_level::raise(SIGTERM);
         }
-        // Afterwards, as the log may be slow.
+        // Afterwards, because the log may be slow.
         warn!("the process that started this one has ended: stopping as on SIGTERM");
     });
 }

@@ -1,4 +1,4 @@
-//! The phases of an upload: judging an input with both operations, its removals, its additions, and the waits between them.
+//! The phases of an upload: the check of an input with both operations, its removals, its additions, and the waits between them.
 
 use std::sync::Arc;
 use std::thread;
@@ -21,26 +21,17 @@ use crate::report::progress::Progress;
 use crate::retry::{Ending, RateLimiter, Stopped};
 use crate::settings::Config;
 
-/// How often progress and a stop are looked at while the input is judged.
+/// How often progress is shown and a stop is checked while the input is judged.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What a first look at an input has found.
-#[derive(Default)]
-pub struct FirstLook {
-    /// What is to be sent.
-    pub judged: Judged,
-    /// Those that Braze is asked about, if it is asked.
-    pub samples: Vec<Sample>,
-}
-
-/// Reads all of the input before anything of it is sent. On a thread that is not joined, as it may be stuck in a read that never ends.
-/// If the limiter is stopped nothing is found.
+/// Reads all of the input before any of it is sent: what is to be sent, and samples to ask Braze about. The thread that reads is not
+/// joined, because a read may never end. If the limiter is stopped, nothing is found.
 pub fn look_at(
     reader: Reader,
     mut sampler: Option<Sampler>,
     limiter: &Arc<RateLimiter<Stop>>,
     mut tick: impl FnMut(),
-) -> Result<FirstLook, Stop> {
+) -> Result<(Judged, Vec<Sample>), Stop> {
     let (said, heard) = bounded(1);
     let reading = Arc::clone(limiter);
     thread::spawn(move || {
@@ -50,8 +41,7 @@ pub fn look_at(
             }
             !reading.is_stopped()
         });
-        let look = |judged| FirstLook { judged, samples: sampler.map_or_else(Vec::new, Sampler::finish) };
-        said.send(judged.map(look))
+        said.send(judged.map(|judged| (judged, sampler.map_or_else(Vec::new, Sampler::finish))))
     });
     loop {
         match heard.recv_timeout(TICK) {
@@ -61,7 +51,7 @@ pub fn look_at(
         }
         limiter.check_limit();
         if limiter.is_stopped() {
-            return Ok(FirstLook::default());
+            return Ok(Default::default());
         }
         tick();
     }
@@ -76,21 +66,21 @@ pub struct Upload<'a> {
     pub shared: &'a Arc<Shared>,
     pub failures: &'a Arc<Failures>,
     pub progress: Progress,
-    /// Asks Braze first whom it knows.
+    /// Asks Braze first which identifiers it knows.
     pub matching: Option<&'a Matching>,
-    /// What it said.
+    /// What Braze answered.
     pub matched: Option<Figures>,
 }
 
 impl Upload<'_> {
-    /// Sends what a reader brings.
+    /// Sends what `reader` reads.
     pub fn send(&mut self, reader: Reader) {
         let (shared, progress) = (self.shared, &mut self.progress);
         let mut tick = || progress.show(shared.sent());
         delivery::run(&self.plan, reader, self.post, self.limiter, shared, self.failures, &mut tick);
     }
 
-    /// Waits until no request that was not answered can take effect any more.
+    /// Waits until no unanswered request can take effect any more.
     pub fn settle(&mut self, ending: Ending) {
         let (mut is_said, progress) = (false, &mut self.progress);
         let show = |left: Duration| {
@@ -101,11 +91,11 @@ impl Upload<'_> {
             }
             progress.show_wait(left);
         };
-        // If it is stopped, why is in the limiter.
+        // The limiter has the reason of a stop.
         let _: Result<(), Stopped> = self.limiter.settle(ending, self.config.delivery.grace, show);
     }
 
-    /// Judges the input, and sends what is then read. Returns what was found.
+    /// Judges the input, then sends what `later` reads. Returns what was found.
     pub fn send_judged(&mut self, reader: Reader, later: LaterPass) -> Judged {
         match self.judge(reader).and_then(|judged| Ok((judged, later()?))) {
             Ok((judged, reader)) => {
@@ -121,7 +111,7 @@ impl Upload<'_> {
         }
     }
 
-    /// Judges the input, and sends the removals, then the additions. Returns what belongs to the removals.
+    /// Judges the input, sends the removals, then the additions. Returns the counts of the removals.
     pub fn send_both(&mut self, reader: Reader, removals: LaterPass, additions: LaterPass) -> PhaseReport {
         let judged = self.send_judged(reader, removals);
         let removals = PhaseReport { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() };
@@ -144,17 +134,17 @@ impl Upload<'_> {
         removals
     }
 
-    /// Reads all of the input, and asks Braze about it if it is to, before anything of it is sent.
+    /// Reads all of the input, and asks Braze about it if `min_match` is set, before any of it is sent.
     fn judge(&mut self, reader: Reader) -> Result<Judged, Stop> {
         let (shared, progress) = (self.shared, &mut self.progress);
-        let found =
-            look_at(reader, self.matching.map(Matching::sampler), self.limiter, || progress.show(shared.sent()))?;
+        let tick = || progress.show(shared.sent());
+        let (judged, samples) = look_at(reader, self.matching.map(Matching::sampler), self.limiter, tick)?;
         if self.limiter.is_stopped() {
             return Ok(Judged::default());
         }
-        let Some(matching) = self.matching else { return Ok(found.judged) };
-        let (figures, too_few) = matching.judge(found.samples)?;
+        let Some(matching) = self.matching else { return Ok(judged) };
+        let (figures, too_few) = matching.judge(samples)?;
         self.matched = Some(figures);
-        too_few.map_or(Ok(found.judged), |error| Err(error.into()))
+        too_few.map_or(Ok(judged), |error| Err(error.into()))
     }
 }

@@ -1,27 +1,26 @@
-//! A run, from checked settings to its report: the one way that an upload, a dry run and the operator share.
+//! A run, from checked settings to its report, of an upload, a dry run or an operator.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use indicatif::HumanCount;
 use log::{error, info, warn};
 
-use super::CommandError;
-use super::dry_run::{self, Nowhere};
+use super::context::RunContext;
+use super::dry_run::Nowhere;
 use super::job;
 use super::matching::Matching;
 use super::mirror;
 use super::network::network;
 use super::phases::Upload;
 use super::sandbox::Embedded;
+use super::{CommandError, variable};
 use crate::braze::Addresses;
 use crate::braze::body::{BodyWriter, Credentials};
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Api, Stop};
-use crate::commands::signals::Shutdown;
 use crate::delivery::counts::DeliveryCounts;
 use crate::delivery::failed_file::Failures;
-use crate::delivery::{self, FirstCall, Plan, Shared};
+use crate::delivery::{FirstCall, Plan, Shared};
 use crate::http::endpoint::Endpoint;
 use crate::http::{Http, Post};
 use crate::input::ReadableInput;
@@ -36,102 +35,13 @@ use crate::matching::Figures;
 use crate::matching::sample::SampleSize;
 use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
-use crate::report::progress::Progress;
+use crate::report::progress::{self, Progress};
 use crate::report::{DryRun, PhaseReport, Report};
-use crate::retry::{self, Clock, Ending, LimitReached, Monotonic, RateLimiter};
+use crate::retry::{Ending, RateLimiter};
 use crate::sandbox::CohortView;
 use crate::secret::Secret;
 use crate::settings::Config;
 use crate::settings::credentials::{from_environment, rest_api_key};
-use crate::treasure_data::show::JobSummary;
-
-/// How long a step of a check may take. A person waits for its line.
-pub(super) const MAX_STEP: Duration = Duration::from_secs(10);
-/// How long nothing may get through in it. Sooner, so that the reason is known.
-const MAX_STEP_OUTAGE: Duration = Duration::from_secs(4);
-
-/// Where the members go.
-pub enum Target {
-    /// To Braze.
-    Braze,
-    /// To a sandbox inside this process.
-    Sandbox(Arc<Embedded>),
-    /// Nowhere.
-    DryRun,
-}
-
-/// What a run has from its start to its end.
-pub struct RunContext {
-    /// The settings.
-    pub config: Config,
-    /// Where the members go.
-    pub target: Target,
-    /// The session's time, where a workflow says it.
-    pub session_time: Option<String>,
-    /// Runs from the start of the run.
-    pub clock: Arc<dyn Clock>,
-    /// Stops whoever is at work.
-    pub shutdown: Shutdown,
-    /// The job whose result is read, once it is known.
-    pub job: Option<JobSummary>,
-    /// What this session has uploaded before: the number of the job, and the cohort.
-    pub uploaded: Option<(String, String)>,
-}
-
-impl RunContext {
-    /// A run that begins now.
-    pub fn new(config: Config, target: Target, session_time: Option<String>) -> Self {
-        Self {
-            config,
-            target,
-            session_time,
-            clock: Arc::new(Monotonic::default()),
-            shutdown: Shutdown::default(),
-            job: None,
-            uploaded: None,
-        }
-    }
-
-    /// What all requests to one server have to pass; a signal stops it. At most `max_requests_per_hour`.
-    pub fn limiter(
-        &mut self,
-        server: (Api, String),
-        max_requests_per_hour: u64,
-    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
-        let delivery::Options { max_outage, max_duration, .. } = self.config.delivery;
-        let limits = retry::Limits { max_outage, max_requests_per_hour, max_duration };
-        self.start(limits, Stop::of_limiter(server.0, server.1))
-    }
-
-    /// The same for one step of a check, which is given up after `most`.
-    pub fn limiter_of_step(
-        &mut self,
-        server: (Api, String),
-        most: Duration,
-    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
-        let max_outage = self.config.delivery.max_outage.min(MAX_STEP_OUTAGE);
-        let max_duration = self.clock.now() + most;
-        let limits = retry::Limits { max_outage, max_requests_per_hour: u64::MAX, max_duration };
-        let stop_for = Stop::of_limiter(server.0, server.1);
-        let given_up = move |reached| match reached {
-            LimitReached::Deadline { .. } => {
-                stop_for(LimitReached::Outage { lasted: most, answered: false, last: "no answer".to_owned() })
-            }
-            other => stop_for(other),
-        };
-        self.start(limits, given_up)
-    }
-
-    fn start(
-        &mut self,
-        limits: retry::Limits,
-        stop_for: impl Fn(LimitReached) -> Stop + Send + Sync + 'static,
-    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
-        let limiter = Arc::new(RateLimiter::new(limits, Arc::clone(&self.clock), stop_for));
-        self.shutdown.stop(&limiter).map_err(CommandError::Signals)?;
-        Ok(limiter)
-    }
-}
 
 /// How a run ended.
 pub struct Outcome {
@@ -139,14 +49,14 @@ pub struct Outcome {
     pub report: Report,
     /// Why it ended early, if it did.
     pub stop: Option<Stop>,
-    /// How the process ends.
+    /// The exit code.
     pub exit: Exit,
-    /// What the sandbox holds of the cohort, where there was one.
+    /// The cohort in the sandbox, if there was one.
     pub sandbox: Option<CohortView>,
 }
 
 impl Outcome {
-    /// What to tell a person after the report, if there is something.
+    /// The error to show after the report.
     pub fn problem(&self) -> Option<String> {
         let (sent, undelivered) = (self.report.sent, self.report.undelivered());
         match (&self.stop, self.exit) {
@@ -154,18 +64,12 @@ impl Outcome {
                 Some(format!("{stop} (delivered before that: {} identifiers)", HumanCount(sent.delivered)))
             }
             (Some(stop), _) => Some(stop.to_string()),
-            (None, Exit::TryAgain) => Some(format!(
-                "{} identifiers were not delivered (run it again){}",
-                HumanCount(undelivered),
-                if sent.refused == 0 {
-                    String::new()
-                } else {
-                    format!(
-                        " and {} were refused by Braze (fix the data; failed_file lists them)",
-                        HumanCount(sent.refused)
-                    )
-                }
-            )),
+            (None, Exit::TryAgain) => {
+                let advice = "were refused by Braze (fix the data; failed_file lists them)";
+                let refused = Some(sent.refused).filter(|refused| *refused > 0);
+                let refused = refused.map_or_else(String::new, |count| format!(" and {} {advice}", HumanCount(count)));
+                Some(format!("{} identifiers were not delivered (run it again){refused}", HumanCount(undelivered)))
+            }
             (None, Exit::Refused) => Some(format!(
                 "Braze refused {} identifiers (fix the data; failed_file lists them, and the log has Braze's message). All others were delivered",
                 HumanCount(sent.refused)
@@ -175,59 +79,33 @@ impl Outcome {
     }
 }
 
-/// Carries the run out. What ends it once it has begun is part of its outcome.
+/// Does the run. What ends it once it has begun is part of its outcome.
 pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
     if let Some(options) = context.config.mirror.clone() {
         return mirror::run(context, &options);
     }
-    match &context.target {
-        Target::DryRun => {
-            let nowhere = Nowhere::default();
-            let plan = dry_run::plan(&context.config);
-            let recipient = Recipient { post: &nowhere, plan, name: "no server (dry run)", matching: None };
-            let ended = deliver(&mut context, recipient)?;
-            Ok(context.outcome(ended, Some(nowhere.counted())))
-        }
-        Target::Braze => {
-            let variable = |name: &str| std::env::var(name).ok();
-            let credentials = from_environment(variable)?;
-            let key = context.config.matching.min_match.map(|_| rest_api_key(variable)).transpose()?;
-            let endpoint = context.config.required_endpoint()?.clone();
-            upload(&mut context, &endpoint, &credentials, key)
-        }
-        Target::Sandbox(embedded) => {
-            let Embedded { sandbox, credentials, rest_api_key } = &*Arc::clone(embedded);
-            let key = context.config.matching.min_match.map(|_| rest_api_key.clone());
-            let outcome = upload(&mut context, &Endpoint::of_sandbox(sandbox.endpoint()), credentials, key)?;
-            Ok(Outcome { sandbox: sandbox.cohort(&context.config.braze.cohort_id), ..outcome })
-        }
+    if context.config.dry_run {
+        let nowhere = Nowhere::default();
+        let nothing = || Secret::new(String::new());
+        let no_keys = Credentials { client_secret: nothing(), partner_api_key: nothing() };
+        let plan = plan(&context.config, &Endpoint::of_sandbox(String::new()), &no_keys, None);
+        let plan = Plan { first_call: None, ..plan };
+        let ended = read_and_send(&mut context, &nowhere, plan, "no server (dry run)", None);
+        return Ok(context.outcome(context.or_stopped(ended)?, Some(nowhere.counted())));
     }
-}
-
-/// `key` is there if Braze is asked first which identifiers it knows.
-fn upload(
-    context: &mut RunContext,
-    endpoint: &Endpoint,
-    credentials: &Credentials,
-    key: Option<Secret>,
-) -> Result<Outcome, CommandError> {
-    let matching = key.map(|key| Matching::new(context, endpoint, key, SampleSize::default())).transpose()?;
-    let config = &context.config;
-    let post = Http::new(config.delivery.thread_count, network(config, endpoint)?);
-    let plan = plan(config, endpoint, credentials, context.session_time.as_deref());
-    let recipient = Recipient { post: &post, plan, name: endpoint.as_str(), matching: matching.as_ref() };
-    let ended = deliver(context, recipient)?;
-    Ok(context.outcome(ended, None))
-}
-
-/// Who gets the members.
-struct Recipient<'a> {
-    post: &'a dyn Post,
-    plan: Plan,
-    /// For messages.
-    name: &'a str,
-    /// Asks first whom it knows.
-    matching: Option<&'a Matching>,
+    let (endpoint, credentials, key) = match context.sandbox.as_deref() {
+        Some(Embedded { sandbox, credentials, rest_api_key }) => {
+            (Endpoint::of_sandbox(sandbox.endpoint()), credentials.clone(), Ok(rest_api_key.clone()))
+        }
+        None => (context.config.required_endpoint()?.clone(), from_environment(variable)?, rest_api_key(variable)),
+    };
+    let key = context.config.matching.min_match.and(Some(key)).transpose()?;
+    let matching = key.map(|key| Matching::new(&context, &endpoint, key, SampleSize::default())).transpose()?;
+    let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
+    let plan = plan(&context.config, &endpoint, &credentials, context.session_time.as_deref());
+    let ended = read_and_send(&mut context, &post, plan, endpoint.as_str(), matching.as_ref());
+    let sandbox = context.sandbox.as_ref().and_then(|it| it.sandbox.cohort(&context.config.braze.cohort_id));
+    Ok(Outcome { sandbox, ..context.outcome(context.or_stopped(ended)?, None) })
 }
 
 /// What is counted when a run has ended.
@@ -239,25 +117,25 @@ pub(super) struct Ended {
     pub stop: Option<Stop>,
 }
 
-/// Finds the input, reads it, and hands it over. What stops it before there is anything to count is an end like any other.
-fn deliver(context: &mut RunContext, recipient: Recipient<'_>) -> Result<Ended, CommandError> {
-    match read_and_send(context, recipient) {
-        Err(CommandError::Stopped(stop)) => Ok(context.nothing(Some(*stop))),
-        ended => ended,
-    }
-}
-
-fn read_and_send(context: &mut RunContext, recipient: Recipient<'_>) -> Result<Ended, CommandError> {
-    let Recipient { post, plan, name, matching } = recipient;
+/// Finds the input, reads it and sends it to `name`.
+fn read_and_send(
+    context: &mut RunContext,
+    post: &dyn Post,
+    plan: Plan,
+    name: &str,
+    matching: Option<&Matching>,
+) -> Result<Ended, CommandError> {
     context.config.check_files()?;
     let readable = job::locate(context)?;
-    let is_dry = matches!(context.target, Target::DryRun);
-    let hourly = if is_dry { u64::MAX } else { context.config.delivery.max_requests_per_hour };
-    let limiter = context.limiter((Api::Braze, name.to_owned()), hourly)?;
+    let is_dry = context.config.dry_run;
+    let limiter = context.limiter(Api::Braze, name)?;
     let config = &context.config;
     info!("reading the columns of {}", readable.input);
-    let (reader, later) =
-        open(config, &readable, &limiter, matching.is_some()).map_err(|error| stop_or(&limiter, error))?;
+    let opened = sources(&readable, &limiter).and_then(|sources| {
+        let limits = limits(config, &readable);
+        passes::open(sources, &config.input.names, limits, &config.operations, matching.is_some())
+    });
+    let (reader, later) = opened.map_err(|error| stop_or(&limiter, error))?;
     let failed_file = config.delivery.failed_file.as_deref().filter(|_| !is_dry);
     let failures = Arc::new(Failures::begin(failed_file, &config.input.names)?);
     let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
@@ -283,35 +161,25 @@ fn read_and_send(context: &mut RunContext, recipient: Recipient<'_>) -> Result<E
         LaterPasses::Both { removals, additions } => Some(upload.send_both(reader, removals, additions)),
     };
     upload.settle(Ending::Run);
-    upload.progress.finish();
+    progress::finish();
     finish_failures(failures, limiter, &config.operations);
     let input = shared.input().clone();
     Ok(Ended { input, sent: shared.sent(), removals, matched: upload.matched, stop: limiter.take_stop() })
 }
 
-fn open(
-    config: &Config,
-    readable: &ReadableInput,
-    limiter: &Arc<RateLimiter<Stop>>,
-    is_looked_at: bool,
-) -> Result<(Reader, LaterPasses), InputError> {
-    let sources = Sources::find(&readable.input, &readable.format_hint, &is_stopped(limiter))?;
-    passes::open(sources, &config.input.names, limits(config, readable), &config.operations, is_looked_at)
+fn sources(readable: &ReadableInput, limiter: &Arc<RateLimiter<Stop>>) -> Result<Sources, InputError> {
+    Ok(Sources::find(&readable.input, &readable.format_hint, &is_stopped(limiter))?)
 }
 
-/// Opens the input for a look at it alone.
+/// Opens the input to read it once, without sending it.
 pub(super) fn open_once(
     config: &Config,
     readable: &ReadableInput,
     limiter: &Arc<RateLimiter<Stop>>,
 ) -> Result<Reader, CommandError> {
-    Sources::find(&readable.input, &readable.format_hint, &is_stopped(limiter))
-        .map_err(InputError::from)
-        .and_then(|sources| {
-            let pass = Pass::first(&config.operations);
-            Reader::new(sources, &config.input.names, limits(config, readable), pass)
-        })
-        .map_err(|error| stop_or(limiter, error))
+    let pass = Pass::first(&config.operations);
+    let open = |sources| Reader::new(sources, &config.input.names, limits(config, readable), pass);
+    sources(readable, limiter).and_then(open).map_err(|error| stop_or(limiter, error))
 }
 
 fn limits(config: &Config, readable: &ReadableInput) -> Limits {
@@ -328,12 +196,12 @@ pub(super) fn is_stopped(limiter: &Arc<RateLimiter<Stop>>) -> IsStopped {
     })
 }
 
-/// What ended the look at the input: the stop, if there was one, which shows as an input that cannot be read on.
+/// The reason why reading ended: the stop if there was one, as it also breaks the reading.
 pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> CommandError {
     limiter.take_stop().map_or_else(|| error.into(), CommandError::from)
 }
 
-/// Puts the file of failures in its place.
+/// Completes `failed_file`.
 pub(super) fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
     match failures.finish() {
         Ok(Some((path, count))) => {
@@ -348,20 +216,20 @@ pub(super) fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, 
         }
         Ok(None) => {}
         Err(error) => {
-            // Told here as well, since another reason may have stopped the run before.
+            // Logged as well, because the run may have been stopped by another reason.
             error!("{error}; the identifiers that were not delivered are not saved");
             limiter.stop(Stop::CannotWrite(error));
         }
     }
 }
 
-/// What all requests have in common, and the call that comes before all others.
+/// What all requests have in common, and the first call.
 pub fn plan(config: &Config, endpoint: &Endpoint, credentials: &Credentials, session_time: Option<&str>) -> Plan {
     let addresses = Addresses::new(endpoint, &config.braze.partner);
     let bodies = BodyWriter::new(credentials, &config.braze.cohort_id, &config.input.names.aliases);
     let names_nothing = config.operations == Operations::One(Operation::Remove) && config.braze.cohort_name.is_none();
     let first_call = if names_nothing {
-        // Naming it after its ID would rename a cohort that has another name.
+        // The call that names the cohort would rename it to its ID.
         FirstCall { address: addresses.users.clone(), body: bodies.no_changes() }
     } else {
         let created_at = created_at(session_time);
@@ -371,7 +239,7 @@ pub fn plan(config: &Config, endpoint: &Endpoint, credentials: &Credentials, ses
     Plan { addresses, bodies, thread_count: config.delivery.thread_count, first_call: Some(first_call) }
 }
 
-/// The session's time, where it is one, else now; in ISO 8601, UTC.
+/// The session's time, or now if there is none, in ISO 8601, UTC.
 #[expect(clippy::disallowed_methods, reason = "Braze wants the wall clock's time")]
 fn created_at(session_time: Option<&str>) -> String {
     session_time
@@ -387,9 +255,17 @@ impl RunContext {
         Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop }
     }
 
+    /// A stop before anything is counted ends in a report, too.
+    fn or_stopped(&self, ended: Result<Ended, CommandError>) -> Result<Ended, CommandError> {
+        match ended {
+            Err(CommandError::Stopped(stop)) => Ok(self.nothing(Some(*stop))),
+            ended => ended,
+        }
+    }
+
     pub(super) fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
         let Ended { input, sent, removals, matched, stop } = ended;
-        // What a dry run hands over goes nowhere.
+        // A dry run delivers nothing.
         let is_dry = dry_run.is_some();
         let sent = if is_dry { DeliveryCounts::default() } else { sent };
         let removals =

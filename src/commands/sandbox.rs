@@ -4,9 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use super::CommandError;
+use super::{CommandError, variable};
 use crate::braze::body::Credentials;
 use crate::commands::cli::SandboxArgs;
 use crate::commands::exit::Exit;
@@ -18,21 +17,13 @@ use crate::terminal;
 
 /// Runs the command until SIGINT or SIGTERM. The first line of standard output is the address.
 pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
-    let key = |variable, default: &str| {
-        std::env::var(variable).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
-    };
-    let sandbox = sandbox::start(Options {
-        listen: args.listen,
-        client_secret: key(CLIENT_SECRET, "sandbox-client-secret"),
-        partner_api_key: key(PARTNER_API_KEY, "sandbox-partner-key"),
-        rest_api_key: key(REST_API_KEY, "sandbox-rest-key"),
-        partner: None,
-        users: args.users,
-        latency: args.latency,
-        fail_every: args.fail_every,
-        rate_limit: args.rate_limit,
-        page: true,
-    })?;
+    let key = |name, default: &str| variable(name).filter(|value| !value.is_empty()).unwrap_or(default.to_owned());
+    let keys = [
+        key(CLIENT_SECRET, "sandbox-client-secret"),
+        key(PARTNER_API_KEY, "sandbox-partner-key"),
+        key(REST_API_KEY, "sandbox-rest-key"),
+    ];
+    let sandbox = start(args, keys, true)?;
     terminal::print_line(&sandbox.endpoint());
     log::info!("set BRAZE_ENDPOINT={0} to upload here; open {0}/ in a browser to see what arrives", sandbox.endpoint());
     signals::wait_for_signal().map_err(CommandError::Signals)?;
@@ -40,38 +31,45 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
     Ok(Exit::Success)
 }
 
-/// A sandbox inside this process, and the credentials that it takes.
+fn start(args: SandboxArgs, keys: [String; 3], page: bool) -> Result<Sandbox, CommandError> {
+    let SandboxArgs { listen, users, latency, fail_every, rate_limit } = args;
+    let [client_secret, partner_api_key, rest_api_key] = keys;
+    Ok(sandbox::start(Options {
+        listen,
+        client_secret,
+        partner_api_key,
+        rest_api_key,
+        partner: None,
+        users,
+        latency: latency.unwrap_or_default(),
+        fail_every,
+        rate_limit,
+        page,
+    })?)
+}
+
+/// A sandbox inside this process, and its credentials.
 pub struct Embedded {
     /// It stops when it is dropped.
     pub sandbox: Sandbox,
-    /// Made for it.
+    /// The keys that it accepts.
     pub credentials: Credentials,
     /// The REST API key.
     pub rest_api_key: Secret,
 }
 
 impl Embedded {
-    /// Starts one that may know these users, and serves its page if someone is there to look at it.
+    /// Starts a sandbox that knows these users, or all if there is no file, with or without its page.
     pub fn start(users: Option<PathBuf>, page: bool) -> Result<Self, CommandError> {
-        let random = || Secret::new(format!("sandbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
-        let credentials = Credentials { client_secret: random(), partner_api_key: random() };
-        let rest_api_key = random();
-        let sandbox = sandbox::start(Options {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            client_secret: credentials.client_secret.expose().to_owned(),
-            partner_api_key: credentials.partner_api_key.expose().to_owned(),
-            rest_api_key: rest_api_key.expose().to_owned(),
-            partner: None,
-            users,
-            latency: Duration::ZERO,
-            fail_every: None,
-            rate_limit: None,
-            page,
-        })?;
-        Ok(Self { sandbox, credentials, rest_api_key })
+        let keys = [(); 3].map(|()| format!("sandbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
+        let [client_secret, partner_api_key, rest_api_key] = keys.clone().map(Secret::new);
+        let credentials = Credentials { client_secret, partner_api_key };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let args = SandboxArgs { listen, users, latency: None, fail_every: None, rate_limit: None };
+        Ok(Self { sandbox: start(args, keys, page)?, credentials, rest_api_key })
     }
 
-    /// Opens the page in the browser of the desktop, if there is one, and says where it is.
+    /// Opens the page in the desktop's browser, if there is one, and logs its address.
     pub fn open(&self) {
         let link = format!("{}/", self.sandbox.endpoint());
         log::info!("open {link} in a browser to see what arrives");
@@ -79,7 +77,7 @@ impl Embedded {
         let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
         if program == "open" || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY") {
             let mut browser = Command::new(program);
-            // It outlives this process: it is not meant by Ctrl-C, and has no business with the keys.
+            // It outlives this process, so it must not get Ctrl-C or the keys.
             for name in credentials::ALL {
                 browser.env_remove(name);
             }

@@ -1,9 +1,9 @@
-//! SIGTERM and SIGINT. The first one stops the run in an orderly way, and ends the process if that takes too long, whatever blocks
-//! it; the second one ends the process now.
+//! SIGTERM and SIGINT. The first one stops the run in order, and ends the process if that takes too long, whatever blocks it. The
+//! second one ends the process at once.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -16,55 +16,37 @@ use crate::commands::exit::Exit;
 use crate::commands::outcome::Stop;
 use crate::retry::RateLimiter;
 
-/// How long a stopped run may take: 10 s for requests in flight, and its report. Below the 12 s that are promised.
+/// How long a stopped run may take: 10 s for requests in flight, and its report. The documentation promises 12 s.
 const AT_MOST: Duration = Duration::from_millis(11_500);
 
-/// Whether a signal was heard.
-static HEARD: AtomicBool = AtomicBool::new(false);
+static STATE: Mutex<State> = Mutex::new(State { limiters: Vec::new(), heard: None });
 
-/// Whether a signal has begun to end the run.
-pub fn is_heard() -> bool {
-    HEARD.load(Ordering::Relaxed)
-}
-
-/// What a signal stops.
-#[derive(Default)]
-pub struct Shutdown {
-    is_listening: bool,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
 struct State {
-    limiters: Vec<Arc<RateLimiter<Stop>>>,
+    /// Weak, because a signal after a run stops nothing.
+    limiters: Vec<Weak<RateLimiter<Stop>>>,
     /// The signal.
     heard: Option<i32>,
 }
 
-impl Shutdown {
-    /// From now on a signal stops this limiter too; at once, where there was one already.
-    pub fn stop(&mut self, limiter: &Arc<RateLimiter<Stop>>) -> io::Result<()> {
-        if !self.is_listening {
-            listen(&self.state)?;
-            self.is_listening = true;
-        }
-        let mut state = lock(&self.state);
-        state.limiters.push(Arc::clone(limiter));
-        if let Some(signal) = state.heard {
-            limiter.stop(reason(signal));
-        }
-        Ok(())
-    }
+/// Whether a signal has begun to end the run.
+pub fn is_heard() -> bool {
+    state().heard.is_some()
 }
 
-impl Drop for Shutdown {
-    /// The run is over: there is nothing left to stop.
-    fn drop(&mut self) {
-        lock(&self.state).limiters.clear();
+/// A signal stops this limiter; at once, if there was one already.
+pub fn stop_on_signal(limiter: &Arc<RateLimiter<Stop>>) -> io::Result<()> {
+    let mut state = state();
+    if state.limiters.is_empty() {
+        listen()?;
     }
+    state.limiters.push(Arc::downgrade(limiter));
+    if let Some(signal) = state.heard {
+        limiter.stop(reason(signal));
+    }
+    Ok(())
 }
 
-fn listen(state: &Arc<Mutex<State>>) -> io::Result<()> {
+fn listen() -> io::Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
     for (signal, exit) in [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)] {
         // In this order: the first signal finds the flag unset and sets it.
@@ -72,29 +54,30 @@ fn listen(state: &Arc<Mutex<State>>) -> io::Result<()> {
         flag::register(signal, Arc::clone(&stopping))?;
     }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let state = Arc::clone(state);
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let Some(signal) = signals.forever().next() else { return };
-        // The work is another thread's, as it may be blocked by a lock or by an output that nobody reads.
-        if thread::Builder::new().spawn(move || stop_all(&state, signal)).is_ok() {
+        // On another thread, because a lock or a blocked output may block it.
+        if thread::Builder::new().spawn(move || stop_all(signal)).is_ok() {
             thread::sleep(AT_MOST);
         }
-        // Without a lock, a destructor or a flush, each of which may be what blocks.
+        // Without a lock, a destructor or a flush: each of them may block.
         low_level::exit(i32::from(reason(signal).exit().code()));
     })?;
     Ok(())
 }
 
-/// Stops the run, and only then says so: the log may be blocked.
-fn stop_all(state: &Mutex<State>, signal: i32) {
-    {
-        HEARD.store(true, Ordering::Relaxed);
-        let mut state = lock(state);
+/// Stops the run, and logs it afterwards, because the log may block.
+fn stop_all(signal: i32) {
+    let running: Vec<_> = {
+        let mut state = state();
         state.heard = Some(signal);
-        if state.limiters.is_empty() {
-            return;
-        }
-        state.limiters.iter().for_each(|limiter| limiter.stop(reason(signal)));
+        state.limiters.iter().filter_map(Weak::upgrade).collect()
+    };
+    if running.is_empty() {
+        return;
+    }
+    for limiter in running {
+        limiter.stop(reason(signal));
     }
     let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
     warn!("{name}: stopping; requests in flight have 10 s to finish, a second signal ends the run at once");
@@ -104,11 +87,11 @@ fn reason(signal: i32) -> Stop {
     if signal == SIGINT { Stop::Interrupted } else { Stop::Terminated }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for the first of both signals, unless a run has heard one already.
+/// Waits for SIGINT or SIGTERM, unless a run has heard one already.
 pub fn wait_for_signal() -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     if !is_heard() {

@@ -1,4 +1,4 @@
-//! A table of members in Treasure Data: which of its columns are read, and by which statement.
+//! A table of members in Treasure Data, and the columns of it that are read.
 
 use log::info;
 use thiserror::Error;
@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::commands::outcome::Stop;
 use crate::http::Http;
 use crate::input::TableName;
-use crate::input::columns::{HeaderError, Names};
+use crate::input::columns::Names;
 use crate::input::near_names::NearMiss;
 use crate::mirror::sql::{Column, ColumnType};
 use crate::retry::Stopped;
@@ -24,15 +24,7 @@ pub enum TableError {
         /// As it is set.
         table: TableName,
     },
-    /// None of its columns is wanted, or one that is wanted is not there.
-    #[error("the table {table}: {error}")]
-    Header {
-        /// As it is set.
-        table: TableName,
-        /// What is wrong with the names.
-        error: Box<HeaderError>,
-    },
-    /// Identifiers are text or whole numbers.
+    /// A column's type is neither text nor whole numbers.
     #[error(
         "the table {table}: the column '{column}' is {found}, but identifiers must be text or whole numbers: write {} in its query",
         cast(.column, .found)
@@ -42,7 +34,7 @@ pub enum TableError {
         table: TableName,
         /// Which column.
         column: String,
-        /// What Treasure Data calls its type.
+        /// Its type in Treasure Data.
         found: String,
     },
 }
@@ -56,32 +48,33 @@ fn cast(column: &str, found: &str) -> String {
     format!("CAST({whole} AS VARCHAR) AS \"{column}\"")
 }
 
-/// The columns of a table that matter.
+/// The columns of a table.
 pub struct TableColumns {
-    /// Those of identifiers, and the one that says the operation.
+    /// The columns of identifiers, and the one with the operation.
     pub used: Vec<Column>,
-    /// Columns that are ignored, and nearly have the name of one that is not.
+    /// Ignored columns with nearly the name of one that is read.
     pub near: Vec<NearMiss>,
-    /// How many there are.
+    /// How many columns there are.
     pub width: usize,
 }
 
-/// Asks for the columns of a table. Why it cannot be read is in the limiter.
+/// Asks for the columns of a table. The limiter has the reason if it cannot be read.
 pub fn columns(api: &Api<'_, Stop, Http>, table: &TableName, names: &Names) -> Result<TableColumns, Stopped> {
     let schema = api.schema(&table.database, &table.table)?;
-    let found = schema.ok_or_else(|| TableError::Unknown { table: table.clone() });
+    let found = schema.ok_or_else(|| TableError::Unknown { table: table.clone() }.into());
     let columns = found.and_then(|schema| usable(table, &schema, names)).map_err(|error| {
-        api.limiter().stop(error.into());
+        api.limiter().stop(error);
         Stopped
     })?;
     info!("the table {table} has {} columns, of which {} are read", columns.width, columns.used.len());
     Ok(columns)
 }
 
-fn usable(table: &TableName, schema: &[SchemaColumn], names: &Names) -> Result<TableColumns, TableError> {
+fn usable(table: &TableName, schema: &[SchemaColumn], names: &Names) -> Result<TableColumns, Stop> {
     let header: Vec<_> = schema.iter().map(|(name, _)| name.clone()).collect();
     let found = names.find_all(&header);
-    let columns = found.map_err(|error| TableError::Header { table: table.clone(), error: Box::new(error) })?;
+    let name = || format!("the table {table}");
+    let columns = found.map_err(|error| Stop::Header { name: name(), error: Box::new(error) })?;
     let outputs = names.outputs();
     let operation = columns.operation.zip(names.operation.as_ref());
     let wanted = columns.used.iter().map(|(index, kind)| (*index, &outputs[kind.index()])).chain(operation);
@@ -92,7 +85,7 @@ fn usable(table: &TableName, schema: &[SchemaColumn], names: &Names) -> Result<T
             "long" | "int" | "bigint" | "integer" | "smallint" | "tinyint" => ColumnType::Whole,
             _ => {
                 let (column, found) = (name.clone(), found.clone());
-                return Err(TableError::ColumnType { table: table.clone(), column, found });
+                return Err(Stop::from(TableError::ColumnType { table: table.clone(), column, found }));
             }
         };
         Ok(Column { name: name.clone(), kind: kind.clone(), column_type })

@@ -6,7 +6,7 @@ use super::grouped;
 use crate::matching::{Figures, Interval, KindFigures, OTHER_WORKSPACE};
 use crate::members::identifier::Kind;
 
-/// A line for each kind. Before them what may be wrong with all of it, behind them what else there is to say.
+/// A line for each kind, with a warning before them and remarks after them.
 pub fn to_text(figures: &Figures) -> String {
     let kinds = &figures.kinds;
     let width =
@@ -47,7 +47,7 @@ fn found(kind: &KindFigures) -> String {
     parts.join("   ")
 }
 
-/// What the numbers alone do not say.
+/// What the numbers do not show.
 fn remarks(kind: &KindFigures) -> Vec<String> {
     let name = &kind.name;
     let left = kind.sampled.saturating_sub(kind.asked());
@@ -62,7 +62,7 @@ fn remarks(kind: &KindFigures) -> Vec<String> {
     not_asked.into_iter().chain(cannot_tell).chain(kind.advice()).collect()
 }
 
-/// The same with the keys that docs/match.md documents; shares in percent.
+/// The same with the keys of docs/match.md; shares in percent.
 pub fn to_json(figures: &Figures) -> Value {
     let kinds: Map<_, _> = figures.kinds.iter().map(|kind| (kind.name.clone(), kind_to_json(kind))).collect();
     json!({"kinds": kinds, "requests": figures.requests})

@@ -1,4 +1,4 @@
-//! In: the counts of input and delivery. Out: text, JSON, progress. It never counts anything itself, nor knows why a run ended.
+//! In: the counts of input and delivery. Out: text, JSON, progress. It counts nothing itself, and does not know why a run ended.
 //!
 //! The report of a run always adds up:
 //! rows read = used + without identifier + rejected; identifiers = delivered + refused + undelivered.
@@ -6,8 +6,10 @@
 pub mod matching;
 pub mod progress;
 
+use std::fmt::Display;
+
 use indicatif::HumanCount;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::delivery::counts::DeliveryCounts;
 use crate::input::cells::Reason;
@@ -20,10 +22,10 @@ use crate::mirror::treasure_data::JobRun;
 use crate::mirror::warehouse::Counts;
 use crate::treasure_data::show::JobSummary;
 
-/// What is counted of one of two passes.
+/// The counts of one operation, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PhaseReport {
-    /// Identifiers that were read.
+    /// How many identifiers were read.
     pub identifiers: u64,
     /// What was sent.
     pub sent: DeliveryCounts,
@@ -50,16 +52,16 @@ impl PhaseReport {
 pub struct DryRun {
     /// Requests with identifiers.
     pub batches: u64,
-    /// Bytes of their bodies, without the two keys, where they were made.
+    /// Bytes of their bodies, without the two keys; unknown for a mirror, which makes none.
     pub bytes: Option<u64>,
 }
 
-/// What there is to tell of a mirror.
+/// What a mirror found and did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MirrorReport {
-    /// What there was to do, where it was found out.
+    /// The members and changes, if they were counted.
     pub counts: Option<Counts>,
-    /// There was no state of an earlier run.
+    /// Whether there was no state of an earlier run.
     pub is_first: bool,
     /// The jobs that it issued.
     pub jobs: Vec<JobRun>,
@@ -68,21 +70,11 @@ pub struct MirrorReport {
 impl MirrorReport {
     fn to_json(&self) -> Value {
         let counts = self.counts.into_iter().flat_map(mirror_counts);
-        let mut object: Map<_, _> = counts.map(|(name, count)| (name.replace(' ', "_"), json!(count))).collect();
+        let mut object = map(counts.map(|(name, count)| (name.replace(' ', "_"), count)));
         let job = |job: &JobRun| json!({"id": job.id, "step": job.step, "seconds": rounded(job.time.as_secs_f64())});
-        object.insert("first_run".to_owned(), json!(self.is_first));
-        object.insert("jobs".to_owned(), self.jobs.iter().map(job).collect());
-        Value::Object(object)
-    }
-
-    fn lines(&self) -> impl Iterator<Item = String> {
-        self.counts.into_iter().flat_map(mirror_counts).map(|(name, count)| line(name, count))
-    }
-
-    fn job_lines(&self) -> impl Iterator<Item = String> {
-        let job =
-            |job: &JobRun| format!("{:<26}{:>12.3} s: {}", format!("job {}", job.id), job.time.as_secs_f64(), job.step);
-        self.jobs.iter().map(job)
+        object["first_run"] = json!(self.is_first);
+        object["jobs"] = self.jobs.iter().map(job).collect();
+        object
     }
 }
 
@@ -93,7 +85,7 @@ pub struct Report {
     pub cohort_id: String,
     /// The partner's segment of Braze's path.
     pub partner: String,
-    /// What happened to the members.
+    /// What was done with the members.
     pub operations: Operations,
     /// Labels of the aliases.
     pub labels: Vec<String>,
@@ -101,21 +93,21 @@ pub struct Report {
     pub input: InputCounts,
     /// What was sent.
     pub sent: DeliveryCounts,
-    /// Of both, what belongs to the removals, where each row says its operation.
+    /// The removals among both, if each row has its own operation.
     pub removals: Option<PhaseReport>,
-    /// How many of a sample Braze knows, where it was asked first.
+    /// How many of a sample Braze knows, if it was asked first.
     pub matched: Option<Figures>,
     /// How long it took.
     pub seconds: f64,
     /// The process's exit code; 0 if everything was done.
     pub exit_code: u8,
-    /// Set where it is one.
+    /// Of a mirror.
     pub mirror: Option<MirrorReport>,
-    /// Set where nothing was to be sent.
+    /// Of a dry run.
     pub dry_run: Option<DryRun>,
     /// Whether it was a check, which counts nothing.
     pub is_check: bool,
-    /// Names of settings that stand in a workflow where none is read.
+    /// Names of settings that are in the workflow, but outside of the map that is read.
     pub ignored_parameters: Vec<String>,
     /// The job whose result was read.
     pub job: Option<JobSummary>,
@@ -124,10 +116,10 @@ pub struct Report {
 impl Report {
     /// Identifiers that were read and neither acknowledged nor refused.
     pub fn undelivered(&self) -> u64 {
-        self.input.identifiers().saturating_sub(self.sent.delivered + self.sent.refused)
+        PhaseReport { identifiers: self.input.identifiers(), sent: self.sent }.undelivered()
     }
 
-    /// What belongs to each operation, where each row says its own.
+    /// The counts of each operation, if each row has its own.
     fn parts(&self) -> Option<[(&'static str, PhaseReport); 2]> {
         let removals = self.removals?;
         let sent = DeliveryCounts {
@@ -152,10 +144,6 @@ impl Report {
     /// One object with the keys that docs/report.md documents.
     pub fn to_json(&self) -> Value {
         let input = &self.input;
-        let aliases: Map<String, Value> =
-            self.labels.iter().cloned().zip(input.aliases.iter().map(|count| json!(count))).collect();
-        let rejected = by_key(Reason::KEYS, input.cells_rejected);
-        let malformed = by_key(Fault::KEYS, input.rows_malformed);
         let mut report = json!({
             "summary": self.summary(),
             "cohort_id": self.cohort_id,
@@ -168,21 +156,21 @@ impl Report {
             "rows_used": input.rows_used,
             "rows_without_identifier": input.rows_without_identifier,
             "rows_rejected": input.rows_rejected,
-            "rows_malformed": malformed,
+            "rows_malformed": map(occurred(Fault::KEYS, input.rows_malformed)),
             "rows_repeating_header": input.rows_repeating_header,
             "rows_over_lines": input.over_lines.rows,
             "ignored_columns": input.ignored_columns.iter().map(|miss| &miss.seen).collect::<Vec<_>>(),
             "first_rejections": input.first_rejections,
             "cells_blank": input.cells_blank,
             "null_words": input.null_words,
-            "cells_rejected": rejected,
+            "cells_rejected": map(occurred(Reason::KEYS, input.cells_rejected)),
             "cells_with_outer_space": input.cells_with_outer_space,
             "cells_with_invisible_characters": input.cells_with_invisible_characters,
             "identifiers": {
                 "total": input.identifiers(),
                 "user_ids": input.user_ids,
                 "device_ids": input.device_ids,
-                "aliases": aliases,
+                "aliases": map(self.labels.iter().zip(input.aliases.iter().copied())),
             },
             "delivered": self.sent.delivered,
             "refused": self.sent.refused,
@@ -192,92 +180,87 @@ impl Report {
             "seconds": rounded(self.seconds),
         });
         let dry_run = self.dry_run.map(|dry_run| json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
-        let by_operation =
-            self.parts().map(|parts| parts.into_iter().map(|(name, part)| (name.to_owned(), part.to_json())).collect());
+        let by_operation = self.parts().map(|parts| map(parts.map(|(name, part)| (name, part.to_json()))));
         let parts = [
             ("dry_run", dry_run),
             ("match", self.matched.as_ref().map(matching::to_json)),
-            ("job", self.job.as_ref().map(job_to_json)),
+            ("job", self.job.as_ref().map(|job| json!(job))),
             ("mirror", self.mirror.as_ref().map(MirrorReport::to_json)),
             ("ignored_parameters", (!self.ignored_parameters.is_empty()).then(|| json!(self.ignored_parameters))),
             ("by_operation", by_operation),
         ];
-        for (name, part) in parts {
-            if let Some(part) = part {
-                report[name] = part;
-            }
+        for (name, part) in parts.into_iter().filter_map(|(name, part)| Some((name, part?))) {
+            report[name] = part;
         }
         report
     }
 
-    /// The same for people, a line a number; what is zero and rare is left out.
+    /// The same for people, a line for each number. What is zero and rare is left out.
     pub fn to_text(&self) -> String {
-        let input = &self.input;
-        if self.is_check {
-            return self.first_line();
-        }
         let mut lines = vec![self.first_line()];
-        match &self.mirror {
-            Some(mirror) => lines.extend(mirror.lines()),
-            None => lines.extend([
-                line("rows read", input.rows_read),
-                line("  used", input.rows_used),
-                line("  without identifier", input.rows_without_identifier),
-                line("  rejected", input.rows_rejected),
-            ]),
+        if self.is_check {
+            return lines.concat();
         }
-        lines
-            .push(line(if self.mirror.is_some() { "identifiers to send" } else { "identifiers" }, input.identifiers()));
-        let by_kind = [("  external IDs".to_owned(), input.user_ids), ("  device IDs".to_owned(), input.device_ids)];
-        let by_label =
-            self.labels.iter().zip(&input.aliases).map(|(label, count)| (format!("  alias {label}"), *count));
+        lines.extend(self.counts());
+        let jobs = self.mirror.iter().flat_map(|mirror| &mirror.jobs);
         lines.extend(
-            by_kind.into_iter().chain(by_label).filter(|(_, count)| *count > 0).map(|(name, count)| line(&name, count)),
+            jobs.map(|job| {
+                format!("{:<26}{:>12.3} s: {}", format!("job {}", job.id), job.time.as_secs_f64(), job.step)
+            }),
         );
-        lines.push(line("delivered", self.sent.delivered));
-        let parts = self.parts().into_iter().flatten();
-        lines.extend(parts.map(|(name, part)| line(&format!("  {name}"), part.sent.delivered)));
-        lines.push(line("refused", self.sent.refused));
-        lines.push(line("undelivered", self.undelivered()));
-        lines.extend(self.mirror.is_none().then(|| line("cells blank", input.cells_blank)));
-        let malformed = Fault::KEYS.into_iter().zip(input.rows_malformed);
-        let malformed = malformed.map(|(key, count)| (format!("rows malformed: {key}"), count));
-        let rejected = Reason::KEYS.into_iter().zip(input.cells_rejected);
-        let rejected = rejected.map(|(key, count)| (format!("cells rejected: {key}"), count));
-        let spaces = [
-            ("cells blank (null_words)".to_owned(), input.null_words),
-            ("cells with outer space".to_owned(), input.cells_with_outer_space),
-            ("cells with invisible chars".to_owned(), input.cells_with_invisible_characters),
-            ("rows repeating the header".to_owned(), input.rows_repeating_header),
-            ("rows spanning lines".to_owned(), input.over_lines.rows),
-        ];
-        lines.extend(
-            malformed
-                .chain(rejected)
-                .chain(spaces)
-                .filter(|(_, count)| *count > 0)
-                .map(|(name, count)| line(&name, count)),
-        );
-        lines.push(line("requests", self.sent.requests));
-        lines.push(line("retries", self.sent.retries));
-        lines.extend(self.mirror.iter().flat_map(MirrorReport::job_lines));
-        if let Some(dry_run) = self.dry_run {
-            lines.push(line("batches to send", dry_run.batches));
-            lines.extend(dry_run.bytes.map(|bytes| line("bytes to send", bytes)));
+        if let Some(DryRun { batches, bytes }) = self.dry_run {
+            lines.push(line(("batches to send", batches)));
+            lines.extend(bytes.map(|bytes| line(("bytes to send", bytes))));
         }
         lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
         lines.push(format!("{:<26}{}", "partner", self.partner));
         lines.extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
-        if let Some(job) = &self.job {
-            lines.push(format!("{:<26}{job}", "job"));
-        }
-        if !input.ignored_columns.is_empty() {
-            lines.push(format!("{:<26}{}", "ignored columns", listed(&input.ignored_columns)));
-        }
-        if !self.ignored_parameters.is_empty() {
-            lines.push(format!("{:<26}{}", "ignored parameters", self.ignored_parameters.join(", ")));
-        }
+        lines.extend(self.job.as_ref().map(|job| format!("{:<26}{job}", "job")));
+        let ignored = [
+            ("ignored columns", listed(&self.input.ignored_columns)),
+            ("ignored parameters", self.ignored_parameters.join(", ")),
+        ];
+        let ignored = ignored.into_iter().filter(|(_, names)| !names.is_empty());
+        lines.extend(ignored.map(|(what, names)| format!("{what:<26}{names}")));
         lines.join("\n")
+    }
+
+    fn counts(&self) -> Vec<String> {
+        let (input, sent, mut lines) = (&self.input, self.sent, Vec::new());
+        match &self.mirror {
+            Some(mirror) => lines.extend(mirror.counts.into_iter().flat_map(mirror_counts).map(line)),
+            None => lines.extend([
+                line(("rows read", input.rows_read)),
+                line(("  used", input.rows_used)),
+                line(("  without identifier", input.rows_without_identifier)),
+                line(("  rejected", input.rows_rejected)),
+            ]),
+        }
+        let identifiers = if self.mirror.is_some() { "identifiers to send" } else { "identifiers" };
+        lines.push(line((identifiers, input.identifiers())));
+        let kinds = [("  external IDs", input.user_ids), ("  device IDs", input.device_ids)];
+        lines.extend(kinds.into_iter().filter(is_some).map(line));
+        let aliases = self.labels.iter().zip(input.aliases.iter().copied()).filter(is_some);
+        lines.extend(aliases.map(|(label, count)| line((format!("  alias {label}"), count))));
+        lines.push(line(("delivered", sent.delivered)));
+        let parts = self.parts().into_iter().flatten();
+        lines.extend(parts.map(|(name, part)| line((format!("  {name}"), part.sent.delivered))));
+        lines.extend([("refused", sent.refused), ("undelivered", self.undelivered())].map(line));
+        lines.extend(self.mirror.is_none().then(|| line(("cells blank", input.cells_blank))));
+        let malformed = occurred(Fault::KEYS, input.rows_malformed);
+        lines.extend(malformed.map(|(key, count)| line((format!("rows malformed: {key}"), count))));
+        let rejected = occurred(Reason::KEYS, input.cells_rejected);
+        lines.extend(rejected.map(|(key, count)| line((format!("cells rejected: {key}"), count))));
+        let rare = [
+            ("cells blank (null_words)", input.null_words),
+            ("cells with outer space", input.cells_with_outer_space),
+            ("cells with invisible chars", input.cells_with_invisible_characters),
+            ("rows repeating the header", input.rows_repeating_header),
+            ("rows spanning lines", input.over_lines.rows),
+        ];
+        lines.extend(rare.into_iter().filter(is_some).map(line));
+        lines.extend([("requests", sent.requests), ("retries", sent.retries)].map(line));
+        lines
     }
 
     /// The run in one line, for a log, a mail or a table.
@@ -333,20 +316,17 @@ impl Report {
 
 /// What a mirror counts, in identifiers.
 fn mirror_counts(counts: Counts) -> [(&'static str, u64); 10] {
-    let Counts {
-        before, wanted, entered, left, refreshed, beside, additions, rows, without_identifier, rejected, ..
-    } = counts;
     [
-        ("rows of the table", rows),
-        ("rows without identifier", without_identifier),
-        ("cells of it rejected", rejected),
-        ("wanted before", before),
-        ("wanted now", wanted),
-        ("entered", entered),
-        ("left", left),
-        ("refreshed", refreshed),
-        ("sent beside a removal", beside),
-        ("unchanged", wanted.saturating_sub(additions)),
+        ("rows of the table", counts.rows),
+        ("rows without identifier", counts.without_identifier),
+        ("cells of it rejected", counts.rejected),
+        ("wanted before", counts.before),
+        ("wanted now", counts.wanted),
+        ("entered", counts.entered),
+        ("left", counts.left),
+        ("refreshed", counts.refreshed),
+        ("sent beside a removal", counts.beside),
+        ("unchanged", counts.wanted.saturating_sub(counts.additions)),
     ]
 }
 
@@ -355,31 +335,24 @@ fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
-/// A number with a comma before each three digits.
+/// A number with commas.
 fn grouped(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
-fn job_to_json(job: &JobSummary) -> Value {
-    let mut object = json!({
-        "id": job.id,
-        "database": job.database,
-        "issued": job.issued,
-        "rows": job.rows,
-        "query": job.query,
-    });
-    if let Some(cohort) = &job.uploaded_before_to {
-        object["uploaded_before_to"] = json!(cohort);
-    }
-    object
+/// Those that are not 0.
+fn occurred<const N: usize>(keys: [&'static str; N], counts: [u64; N]) -> impl Iterator<Item = (&'static str, u64)> {
+    keys.into_iter().zip(counts).filter(is_some)
 }
 
-/// Those that occurred.
-fn by_key<const N: usize>(keys: [&str; N], counts: [u64; N]) -> Map<String, Value> {
-    let occurred = keys.iter().zip(counts).filter(|(_, count)| *count > 0);
-    occurred.map(|(key, count)| ((*key).to_owned(), json!(count))).collect()
+fn map(entries: impl IntoIterator<Item = (impl ToString, impl Into<Value>)>) -> Value {
+    entries.into_iter().map(|(name, value)| (name.to_string(), value.into())).collect()
 }
 
-fn line(name: &str, count: u64) -> String {
+fn line((name, count): (impl Display, u64)) -> String {
     format!("{name:<26}{count:>12}")
+}
+
+fn is_some<T>((_, count): &(T, u64)) -> bool {
+    *count > 0
 }

@@ -1,4 +1,4 @@
-//! How far a run has come: a bar on a terminal, a line every ten seconds in a log.
+//! How far a run is: a bar on a terminal, a line every ten seconds in a log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use crate::terminal;
 
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Where progress is shown.
+/// Shows text on a bar or in the log.
 struct Display {
     bar: Option<&'static ProgressBar>,
     last_line: Instant,
@@ -31,15 +31,9 @@ impl Display {
             self.last_line = Instant::now();
         }
     }
-
-    fn finish(&self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
-/// Shows progress.
+/// Shows the progress of an upload.
 pub struct Progress {
     started: Instant,
     bytes_read: Arc<AtomicU64>,
@@ -48,7 +42,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For an input of this size, of which so much is read.
+    /// `size` is the input's in bytes, if it is known, and `bytes_read` counts what is read of it.
     pub fn new(size: Option<u64>, bytes_read: Arc<AtomicU64>) -> Self {
         let display = Display::new(terminal::has_bar().then(|| terminal::start_bar(size)));
         Self { started: Instant::now(), bytes_read, size, display }
@@ -63,18 +57,13 @@ impl Progress {
         self.display.show(|| line(sent, elapsed, self.size.map(|size| (read, size))));
     }
 
-    /// Shows how long is waited for requests that were not answered, if it is time.
+    /// Shows how much longer the run waits for unanswered requests, if it is time.
     pub fn show_wait(&mut self, left: Duration) {
         self.display.show(|| format!("waiting {} s more for unanswered requests (grace)", left.as_secs() + 1));
     }
-
-    /// Takes the bar away.
-    pub fn finish(&self) {
-        self.display.finish();
-    }
 }
 
-/// Shows what is waited for.
+/// Shows what the run waits for.
 pub fn show_step(step: &str) {
     if terminal::has_bar() {
         terminal::start_bar(None).set_message(step.to_owned());
@@ -83,39 +72,26 @@ pub fn show_step(step: &str) {
     }
 }
 
-/// Takes away what [`show_step`] has shown.
-pub fn finish_steps() {
+/// Removes the bar.
+pub fn finish() {
     if terminal::has_bar() {
         terminal::start_bar(None).finish_and_clear();
     }
 }
 
-/// Shows how far a download is; nothing before the first byte.
-pub struct DownloadProgress(Display);
-
-impl Default for DownloadProgress {
-    fn default() -> Self {
-        Self(Display::new(None))
-    }
-}
-
-impl DownloadProgress {
-    /// Shows that so many bytes are here, of so many where that is known, if it is time.
-    pub fn show(&mut self, bytes: u64, whole: Option<u64>) {
+/// Shows the progress of a download, if it is time: the bytes so far, and of how many if that is known. Nothing before the first byte.
+pub fn of_download() -> impl FnMut(u64, Option<u64>) {
+    let mut display = Display::new(None);
+    move |bytes, whole| {
         if bytes == 0 {
             return;
         }
         if terminal::has_bar() {
-            let bar = *self.0.bar.get_or_insert_with(|| terminal::start_bar(whole));
+            let bar = *display.bar.get_or_insert_with(|| terminal::start_bar(whole));
             terminal::set_bar_length(bar, whole);
             bar.set_position(bytes);
         }
-        self.0.show(|| download_line(bytes, whole));
-    }
-
-    /// Takes the bar away.
-    pub fn finish(&self) {
-        self.0.finish();
+        display.show(|| download_line(bytes, whole));
     }
 }
 
@@ -124,11 +100,11 @@ fn download_line(bytes: u64, whole: Option<u64>) -> String {
     format!("{bytes}{whole} bytes of the job's result fetched")
 }
 
-/// Identifiers, rate, requests, retries and the time left, as far as it can be told from the bytes read.
+/// Identifiers, rate, requests, retries, and the time left, estimated from the bytes read.
 fn line(sent: DeliveryCounts, elapsed: Duration, read: Option<(u64, u64)>) -> String {
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
     let rate = sent.delivered.saturating_mul(1000) / millis;
-    // What was read says nothing of the time left before anything was delivered.
+    // The bytes read tell nothing before anything was delivered.
     let is_known = |(read, size): &(u64, u64)| sent.delivered > 0 && *read > 0 && read <= size;
     let left = read.filter(is_known).map_or_else(String::new, |(read, size)| {
         format!(", about {} s left", millis.saturating_mul(size - read) / read / 1000)

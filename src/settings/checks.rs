@@ -1,4 +1,4 @@
-//! What settings mean together, and what only one of them is.
+//! Settings that depend on each other, and those with rules of their own.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::ConfigError;
 use super::raw::{Located, Origin, RawValue};
 use super::setting::Key;
-use super::values::{Values, parse_duration, shortened};
+use super::values::{Values, missing, parse_duration, shortened};
 use crate::http::endpoint::{self, Endpoint};
 use crate::input::cells::NullWords;
 use crate::input::columns::Names;
@@ -23,8 +23,6 @@ use crate::mirror::sql::Refresh;
 
 /// The most alias columns; Braze sets no limit, a `u16` counts them.
 const MAX_ALIASES: usize = 1000;
-/// The most entries of `input`; a pattern may match more.
-const MAX_INPUTS: usize = 10_000;
 
 impl Values {
     pub fn operations(&self) -> Result<Operations, ConfigError> {
@@ -36,44 +34,40 @@ impl Values {
             (Some(name), None) if name == MIRROR => Ok(Operations::Mirror),
             (Some(name), None) if name == Operation::Remove.as_str() => Ok(Operations::One(Operation::Remove)),
             (Some(_), None) => Ok(Operations::One(Operation::Add)),
-            (None, None) => Err(ConfigError::Missing { keys: vec![Key::Operation], outside: Vec::new() }),
+            (None, None) => Err(missing(Key::Operation)),
         }
     }
 
-    /// What the columns are called that matter; all different.
+    /// The names of the columns that are read; all different.
     pub fn names_of_columns(&self, operation: Option<&str>) -> Result<Names, ConfigError> {
         let null_words = NullWords::new(self.list(Key::NullWords)?);
-        let operation_name = operation.map(str::to_owned);
-        let names = Names { aliases: self.aliases()?, mapping: Vec::new(), operation: operation_name, null_words };
+        let mapping = self.map(Key::Mapping)?;
+        let names = Names { aliases: self.aliases()?, mapping, operation: operation.map(str::to_owned), null_words };
         let outputs = names.outputs();
         if operation.is_some_and(|column| outputs.iter().any(|output| output == column)) {
             return Err(
                 self.bad(Key::OperationColumn, "names an identifier column: name the column that holds add or remove")
             );
         }
-        let mapping = self.map(Key::Mapping)?;
         let (mut seen, mut attributes) = (HashSet::new(), HashSet::new());
-        for (attribute, output) in &mapping {
-            let wrong = |expected: String| Err(self.bad(Key::Mapping, &expected));
+        for (attribute, output) in &names.mapping {
             let (from, to) = (shortened(attribute), shortened(output));
-            if !outputs.contains(output) {
-                return wrong(format!(
+            let wrong = if !outputs.contains(output) {
+                format!(
                     "maps '{from}' to '{to}', which is not user_ids, device_ids or one of aliases: add aliases: [{to}]"
-                ));
-            }
-            if outputs.contains(attribute) || operation == Some(attribute.as_str()) {
-                return wrong(format!(
-                    "maps '{from}', which is itself the name of a column that is read: leave it out"
-                ));
-            }
-            if !seen.insert(output) {
-                return wrong(format!("maps two columns to '{to}': keep one of them"));
-            }
-            if !attributes.insert(attribute) {
-                return wrong(format!("maps '{from}' twice: keep one of them"));
-            }
+                )
+            } else if outputs.contains(attribute) || operation == Some(attribute.as_str()) {
+                format!("maps '{from}', which is itself the name of a column that is read: leave it out")
+            } else if !seen.insert(output) {
+                format!("maps two columns to '{to}': keep one of them")
+            } else if !attributes.insert(attribute) {
+                format!("maps '{from}' twice: keep one of them")
+            } else {
+                continue;
+            };
+            return Err(self.bad(Key::Mapping, &wrong));
         }
-        Ok(Names { mapping, ..names })
+        Ok(names)
     }
 
     fn aliases(&self) -> Result<Vec<String>, ConfigError> {
@@ -94,26 +88,27 @@ impl Values {
         Ok(labels)
     }
 
-    /// A file, a job, or a table. Treasure Data says what the columns of the last two are, so they may not be set beside them.
+    /// A file, a job, or a table. For the last two, Treasure Data knows columns and format, so these must not be set.
     pub fn location(&self) -> Result<Location, ConfigError> {
         let (location, of) = match (self.table(Key::Table)?, self.text(Key::JobId)?) {
             (Some(table), _) => (Location::Table(table), Key::Table),
             (None, Some(id)) => (Location::Job(id), Key::JobId),
             (None, None) => return self.input().map(Location::Here),
         };
-        let beside = [
-            (Key::JobId, "the members come from a table, a job or a file: set one of them"),
-            (Key::Input, "the members come from a table, a job or a file: set one of them"),
+        let one_source = "the members come from a table, a job or a file: set one of them";
+        let excluded = [
+            (Key::JobId, one_source),
+            (Key::Input, one_source),
             (Key::Columns, "leave it out, Treasure Data gives the names of the columns"),
             (Key::Format, "leave it out, a result is always fetched as MessagePack"),
         ];
-        match beside.into_iter().find(|(key, _)| *key != of && self.written(*key).is_some()) {
+        match excluded.into_iter().find(|(key, _)| *key != of && self.written(*key).is_some()) {
             Some((key, way_out)) => Err(self.bad(key, &format!("is set together with {}: {way_out}", of.name()))),
             None => Ok(location),
         }
     }
 
-    /// What a mirror is to do; nothing for any other operation, which has none of its settings.
+    /// The options of a mirror. Other operations must not set them.
     pub fn mirror(&self, operations: &Operations) -> Result<Option<mirror::Options>, ConfigError> {
         const OF_MIRROR: [Key; 5] =
             [Key::StateTable, Key::MaxRemovals, Key::MaxAdditions, Key::Refresh, Key::KeyRotated];
@@ -133,34 +128,35 @@ impl Values {
                 "cannot be used with operation: mirror: leave it out, and set max_removals and max_additions instead",
             ));
         }
-        let refresh = self.read(Key::Refresh, |text| match text {
+        let refresh = self.get(Key::Refresh, |text| match text {
             "off" => Some(Refresh::Off),
             "all" => Some(Refresh::All),
             other => Some(parse_duration(other)?.as_secs()).filter(|seconds| *seconds > 0).map(Refresh::Every),
         })?;
-        let limit = |key, default| {
-            Ok::<_, ConfigError>(match self.share(key)? {
-                None => Limit::Default(default),
-                Some((percent, true)) => Limit::Percent(percent),
-                Some((count, false)) => Limit::Count(count),
-            })
-        };
-        let limits = Limits { removals: limit(Key::MaxRemovals, 20)?, additions: limit(Key::MaxAdditions, 100)? };
-        let (state_table, key_rotated) = (self.table(Key::StateTable)?, self.flag(Key::KeyRotated)?);
-        Ok(Some(mirror::Options { table, state_table, limits, refresh, key_rotated }))
+        let limit = |(number, is_percent)| if is_percent { Limit::Percent(number) } else { Limit::Count(number) };
+        let Limits { removals, additions } = Limits::default();
+        Ok(Some(mirror::Options {
+            table,
+            state_table: self.table(Key::StateTable)?,
+            limits: Limits {
+                removals: self.share(Key::MaxRemovals)?.map_or(removals, limit),
+                additions: self.share(Key::MaxAdditions)?.map_or(additions, limit),
+            },
+            refresh: refresh.ok_or_else(|| missing(Key::Refresh))?,
+            key_rotated: self.flag(Key::KeyRotated)?,
+        }))
     }
 
     fn input(&self) -> Result<Input, ConfigError> {
         let wrong = |expected: &str| Err(self.bad(Key::Input, expected));
         let is_list = self.written(Key::Input).is_some_and(|written| matches!(written.raw, RawValue::List(_)));
-        match self.entries(Key::Input)?.as_slice() {
+        match self.list(Key::Input)?.as_slice() {
             [] if is_list => wrong("is an empty list: name at least one file"),
-            [] => Err(ConfigError::Missing { keys: vec![Key::Input], outside: Vec::new() }),
+            [] => Err(missing(Key::Input)),
             [one] => Ok(Input::from_text(one)),
             several if several.iter().any(|entry| entry == "-") => {
                 wrong("lists standard input (-) next to files: read it alone")
             }
-            several if several.len() > MAX_INPUTS => wrong("has more than 10,000 entries: use a pattern"),
             several => Ok(Input::Files(several.iter().map(PathBuf::from).collect())),
         }
     }
@@ -182,20 +178,18 @@ impl Values {
         Ok(FormatHint { format, columns, quotes, may_be_empty: false })
     }
 
-    /// The endpoint. That of the environment is looked at only if it is needed.
+    /// The endpoint. The environment's is checked only if it is needed.
     pub fn endpoint(&self, allowed: &[String], is_needed: bool) -> Result<Option<Endpoint>, ConfigError> {
         let is_looked_at = |written: &&Located| is_needed || !matches!(written.origin, Origin::Environment(_));
         let Some(Located { origin, .. }) = self.written(Key::Endpoint).filter(is_looked_at) else { return Ok(None) };
-        let refused = |error| ConfigError::Endpoint { origin: origin.clone(), error };
+        let refused = |error| ConfigError::Address { origin: origin.clone(), what: "endpoint", error };
         let checked = |text: String| endpoint::parse(text.trim(), allowed).map_err(refused);
         self.text(Key::Endpoint)?.map(checked).transpose()
     }
 
     pub fn max_rejected(&self) -> Result<MaxRejected, ConfigError> {
-        Ok(match self.share(Key::MaxRejected)? {
-            None => MaxRejected::Default,
-            Some((percent, true)) => MaxRejected::Percent(percent),
-            Some((count, false)) => MaxRejected::Count(count),
-        })
+        Ok(self.share(Key::MaxRejected)?.map_or(MaxRejected::Default, |(number, is_percent)| {
+            if is_percent { MaxRejected::Percent(number) } else { MaxRejected::Count(number) }
+        }))
     }
 }

@@ -1,8 +1,8 @@
-//! The keys, from the environment alone.
+//! The keys, which come from the environment only.
 
 use super::ConfigError;
+use super::placeholder;
 use super::raw::Origin;
-use super::setting::placeholder;
 use crate::braze::body::Credentials;
 use crate::http::endpoint::{Endpoint, EndpointError};
 use crate::secret::Secret;
@@ -28,7 +28,7 @@ pub fn names() -> String {
     format!("{} and {last}", several.join(", "))
 }
 
-/// Reads both of Braze's keys through `variable`, which looks a variable up.
+/// Reads both of Braze's keys; `variable` is the environment.
 pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, ConfigError> {
     let take = |name, whose, secret| take(&variable, name, whose, secret);
     Ok(Credentials {
@@ -57,7 +57,7 @@ pub fn rest_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret,
     )
 }
 
-/// Reads Treasure Data's key, which a job's result is fetched with.
+/// Reads Treasure Data's key.
 pub fn td_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
     take(
         &variable,
@@ -67,10 +67,11 @@ pub fn td_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, C
     )
 }
 
-/// The address of Treasure Data's API in the environment, or that of the US site; `allowed` are more hosts that may be called.
+/// The address of Treasure Data's API: from the environment, or that of the US site. `allowed` are more hosts that may be called.
 pub fn td_server(allowed: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Endpoint, ConfigError> {
     let set = |name| variable(name).filter(|text| !text.trim().is_empty());
-    let refused = |name, error| ConfigError::TdServer { origin: Origin::Environment(name), error };
+    let what = "address of Treasure Data's API";
+    let refused = |name, error| ConfigError::Address { origin: Origin::Environment(name), what, error };
     let text = set(TD_API_SERVER);
     if text.is_none() && set(TD_ENDPOINT).is_some() {
         return Err(refused(TD_ENDPOINT, EndpointError::NotRead));
@@ -111,6 +112,14 @@ fn problem(value: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Whether a name is that of a credential, which must not be a setting.
+pub fn names_a_credential(name: &str) -> bool {
+    let folded: String = name.chars().filter(char::is_ascii_alphanumeric).flat_map(char::to_lowercase).collect();
+    ["secret", "apikey", "partnerkey", "importkey", "password", "token", "credential"]
+        .iter()
+        .any(|word| folded.contains(word))
 }
 
 #[cfg(test)]

@@ -22,21 +22,13 @@ pub enum ConfigError {
     Unreadable {
         /// As it was given.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// The file is no map of our settings.
+    /// The file, or the workflow's map, is not a map of our settings.
     #[error("{origin}: {message}")]
-    Yaml {
-        /// The file, and the line where that is known.
-        origin: Origin,
-        /// What is wrong.
-        message: String,
-    },
-    /// A key of the workflow's map is none of ours.
-    #[error("{origin}: {message}")]
-    UnknownKey {
-        /// Where it stands.
+    Malformed {
+        /// Where it is; the line of the file if it is known.
         origin: Origin,
         /// What is wrong.
         message: String,
@@ -46,33 +38,33 @@ pub enum ConfigError {
     Missing {
         /// Which.
         keys: Vec<Key>,
-        /// Names of settings that stand in a workflow where none is read.
+        /// Names of settings that are in the workflow, but outside of the map that is read.
         outside: Vec<String>,
     },
-    /// A setting that decides where the keys go, and stands where others than the owner of the file may write.
+    /// A setting that decides where the keys are sent, in a place that others than the owner of the file may write.
     #[error(
         "{origin}: {} may only be set in the config file{}, because it decides where the keys are sent", .key.name(), or_variable(*.key)
     )]
     Misplaced {
         /// Which.
         key: Key,
-        /// Where it stands.
+        /// Where it is set.
         origin: Origin,
     },
-    /// A value that `init` left open.
+    /// A placeholder of `init`.
     #[error("{origin}: {name} is still the placeholder <your ...>: replace it with your value")]
     Placeholder {
         /// Which.
         name: String,
-        /// Where it stands.
+        /// Where it is set.
         origin: Origin,
     },
-    /// A value that is not finished.
+    /// A value with a template that was not filled in.
     #[error("{origin}: {} contains ${{...}}, {}", .key.name(), finish(.origin, *.key))]
     Unfilled {
         /// Which.
         key: Key,
-        /// Where it stands.
+        /// Where it is set.
         origin: Origin,
     },
     /// A value of the wrong type or outside its range.
@@ -80,9 +72,9 @@ pub enum ConfigError {
     Value {
         /// Which.
         key: Key,
-        /// Where it stands.
+        /// Where it is set.
         origin: Origin,
-        /// What it has to be, and what it is.
+        /// What it must be, and what it is.
         expected: String,
     },
     /// A template in a value.
@@ -90,24 +82,18 @@ pub enum ConfigError {
     Template {
         /// Which.
         key: Key,
-        /// Where it stands.
+        /// Where it is set.
         origin: Origin,
         /// Why it cannot be filled in.
         error: TemplateError,
     },
-    /// The endpoint.
-    #[error("{origin}: the endpoint {error}")]
-    Endpoint {
-        /// Where it stands.
+    /// An address that would get the keys.
+    #[error("{origin}: the {what} {error}")]
+    Address {
+        /// Where it is set.
         origin: Origin,
-        /// Why it is refused.
-        error: EndpointError,
-    },
-    /// The address of Treasure Data's API.
-    #[error("{origin}: the address of Treasure Data's API {error}")]
-    TdServer {
-        /// Where it stands.
-        origin: Origin,
+        /// Whose address it is.
+        what: &'static str,
         /// Why it is refused.
         error: EndpointError,
     },
@@ -119,18 +105,13 @@ pub enum ConfigError {
         /// Why it cannot be used.
         error: TrustError,
     },
-    /// A variable of the environment that is to name a proxy.
+    /// A variable of the environment that should name a proxy.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
-    /// One file in two places of the settings, of which one would destroy the other.
-    #[error("{} and {} are the same file: use two files", .first.name(), .second.name())]
-    SameFile {
-        /// One.
-        first: Key,
-        /// The other.
-        second: Key,
-    },
-    /// A credential that is not there.
+    /// `failed_file` would overwrite the input.
+    #[error("input and failed_file are the same file: use two files")]
+    SameFile,
+    /// A credential that is missing or unusable.
     #[error("{variable} {problem}. It is {whose}; in a workflow set it under _env: {variable}: ${{secret:{secret}}}")]
     Credential {
         /// The variable of the environment.
@@ -142,7 +123,7 @@ pub enum ConfigError {
         /// A name for it among the workflow's secrets.
         secret: &'static str,
     },
-    /// The variable that says how log lines are written.
+    /// The variable with the format of log lines.
     #[error("the environment variable {} must be text or json, not '{}'", .variable, values::shortened(.value))]
     LogFormat {
         /// Its name.
@@ -150,16 +131,16 @@ pub enum ConfigError {
         /// What it holds.
         value: String,
     },
-    /// There is a state only of a mirror.
+    /// `check --status` without a mirror.
     #[error("--status needs operation: mirror; no other operation keeps a state")]
     NoMirror,
-    /// A mirror keeps its state for a cohort that stays.
+    /// A mirror with `--sandbox`.
     #[error(
         "operation: mirror does not work with --sandbox: its state in Treasure Data would outlive the sandbox. Use --dry-run, or start \
          td-braze-cohort sandbox and set endpoint to its address"
     )]
     MirrorInSandbox,
-    /// A credential on the command line, where every user of the machine can read it.
+    /// A credential on the command line.
     #[error(
         "credentials must not appear on the command line, where other users can read them: set {} in the environment",
         credentials::names()
@@ -168,7 +149,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Says of settings that are missing which ones stand where a workflow's are not read.
+    /// Adds to missing settings the names of those that are outside of the workflow's map.
     #[must_use]
     pub fn with_outside(self, names: &[String]) -> Self {
         match self {
@@ -179,10 +160,7 @@ impl ConfigError {
 }
 
 fn hints(keys: &[Key]) -> String {
-    let hint = |key: &Key| match key.setting().unset {
-        Unset::Required { hint, .. } => hint,
-        Unset::Default(_) | Unset::Means(_) => key.name(),
-    };
+    let hint = |key: &Key| if let Unset::Required { hint, .. } = key.setting().unset { hint } else { key.name() };
     keys.iter().map(hint).collect::<Vec<_>>().join("; ")
 }
 

@@ -1,15 +1,20 @@
-//! In: written settings. Out: a checked [`Config`] with the options of each module. It never reads an input or sends anything.
+//! In: layers of written settings (environment, YAML, a workflow's map, flags). Out: a checked [`Config`] with the options of each
+//! module. It never reads an input or sends anything.
 //!
-//! Layers of written settings (environment, YAML, a workflow's map, flags) become one checked [`Config`], exactly
-//! once. What a setting is called and may be is in [`setting`].
+//! [`setting`] has the names and values of all settings.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use log::info;
 
 mod checks;
 pub mod credentials;
 mod error;
+mod kind;
+pub mod placeholder;
 pub mod raw;
 pub mod schema;
 pub mod setting;
@@ -17,13 +22,12 @@ pub mod template;
 mod values;
 pub mod yaml;
 
-use crate::delivery::{self, safe_path};
 use crate::http::endpoint::Endpoint;
 use crate::members::operation::{MIRROR, Operations};
-use crate::{braze, input, matching, mirror};
+use crate::{braze, delivery, input, matching, mirror};
 pub use error::ConfigError;
 use raw::{Located, Origin, RawValue, SettingsLayer};
-use setting::{Key, SETTINGS};
+use setting::{Key, SETTINGS, names};
 use template::Lookup;
 use values::Values;
 pub use values::parse_duration;
@@ -37,9 +41,9 @@ pub struct Config {
     pub braze: braze::Options,
     /// What is read.
     pub input: input::Options,
-    /// What Braze has to know of it.
+    /// How much of it Braze must know.
     pub matching: matching::Options,
-    /// What a mirror is to do, where the operation is one.
+    /// The options of a mirror, if the operation is one.
     pub mirror: Option<mirror::Options>,
     /// How it is sent.
     pub delivery: delivery::Options,
@@ -53,57 +57,50 @@ pub struct Config {
     pub check_only: bool,
 }
 
-/// The settings of all places, the later ones over the earlier ones.
-#[derive(Debug, Default)]
-pub struct Merged {
-    /// What holds.
-    pub layer: SettingsLayer,
-    /// Settings of the file that something above it has changed.
-    pub changed: Vec<Key>,
-}
-
-/// Puts the environment, the file and what stands above it (flags, or a workflow's map) over each other.
+/// Merges the settings: those of the file replace those of the environment, and `above` (flags, or a workflow's map) replaces both. A
+/// workflow's changes are logged.
 pub fn merge(
     file: Option<&Path>,
     lookup: &dyn Lookup,
     above: SettingsLayer,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Merged, ConfigError> {
-    let mut merged = Merged::default();
+) -> Result<SettingsLayer, ConfigError> {
+    let mut merged = SettingsLayer::new();
     for setting in SETTINGS {
         let Some(name) = setting.variable else { continue };
         if let Some(text) = variable(name).filter(|text| !text.trim().is_empty()) {
-            merged.layer.insert(setting.key, Located { raw: RawValue::Text(text), origin: Origin::Environment(name) });
+            merged.insert(setting.key, Located { raw: RawValue::Text(text), origin: Origin::Environment(name) });
         }
     }
     if let Some(path) = file {
         let mut layer = read_file(path)?;
-        merged.changed = drop_overridden(&mut layer, &above);
-        overlay(&mut merged.layer, fill_in(layer, lookup)?);
+        let changed = drop_overridden(&mut layer, &above);
+        let is_workflow = above.values().all(|written| !matches!(written.origin, Origin::Flag(_)));
+        if is_workflow && !changed.is_empty() {
+            info!("the workflow's map braze_cohort changes what {} says: {}", path.display(), names(&changed));
+        }
+        overlay(&mut merged, fill_in(layer, lookup)?);
     }
-    overlay(&mut merged.layer, above);
+    overlay(&mut merged, above);
     Ok(merged)
 }
 
 /// Reads the settings of a YAML file.
 pub fn read_file(path: &Path) -> Result<SettingsLayer, ConfigError> {
     let mut bytes = Vec::new();
-    // One byte more than may be, so that a device without an end is told from a file that just fits.
+    // One byte more than the limit: a device may have no end.
     File::open(path)
         .and_then(|file| file.take(yaml::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
-    yaml::check_size(path, &bytes)?;
-    let text = String::from_utf8(bytes).map_err(|_| yaml::unusable(path, "it is not UTF-8 text: save it as UTF-8"))?;
-    yaml::read(path, text.trim_start_matches('\u{feff}'))
+    yaml::read(path, bytes)
 }
 
-/// Leaves out what something above takes the place of, as nobody may be there to fill in its templates; and says which of it had
-/// another value.
+/// Drops what `above` replaces, because its templates may have no values. Returns the settings that had another value.
 fn drop_overridden(layer: &mut SettingsLayer, above: &SettingsLayer) -> Vec<Key> {
     let mut changed = Vec::new();
     layer.retain(|key, written| {
-        let over = is_set(above, *key).then(|| &above[key].raw);
-        let is_replaced = over.is_some() || counterparts(*key).iter().any(|other| is_set(above, *other));
+        let over = above.get(key).map(|over| &over.raw);
+        let is_replaced = over.is_some() || counterparts(*key).any(|other| above.contains_key(&other));
         if is_replaced && written.raw != RawValue::Null && over != Some(&written.raw) {
             changed.push(*key);
         }
@@ -114,44 +111,31 @@ fn drop_overridden(layer: &mut SettingsLayer, above: &SettingsLayer) -> Vec<Key>
 
 /// Fills in the templates of a file.
 fn fill_in(layer: SettingsLayer, lookup: &dyn Lookup) -> Result<SettingsLayer, ConfigError> {
-    let filled = layer.into_iter().map(|(key, Located { raw, origin })| {
-        if !key.setting().from_workflow {
-            return Ok((key, Located { raw, origin }));
-        }
-        match template::expand(raw, lookup) {
+    let fill = |(key, Located { raw, origin }): (Key, Located)| {
+        let filled = if key.setting().from_workflow { template::expand(raw, lookup) } else { Ok(raw) };
+        match filled {
             Ok(raw) => Ok((key, Located { raw, origin })),
             Err(error) => Err(ConfigError::Template { key, origin, error }),
         }
-    });
-    filled.collect()
+    };
+    layer.into_iter().map(fill).collect()
 }
 
-/// Puts a later layer over an earlier one, key by key. What is null in the later one changes nothing. A file, a job and a table are
-/// ways to say what is read, so one of them takes the place of the others.
-fn overlay(below: &mut SettingsLayer, above: SettingsLayer) {
-    let above: SettingsLayer = above.into_iter().filter(|(_, written)| written.raw != RawValue::Null).collect();
-    for other in above.keys().flat_map(|key| counterparts(*key)) {
-        below.remove(other);
-    }
+/// Puts a later layer over an earlier one, key by key. A null in the later one changes nothing.
+fn overlay(below: &mut SettingsLayer, mut above: SettingsLayer) {
+    above.retain(|_, written| written.raw != RawValue::Null);
+    below.retain(|key, _| !counterparts(*key).any(|other| above.contains_key(&other)));
     below.extend(above);
 }
 
-/// The other ways to say the same.
-fn counterparts(key: Key) -> &'static [Key] {
-    match key {
-        Key::Input => &[Key::JobId, Key::Table],
-        Key::JobId => &[Key::Input, Key::Table],
-        Key::Table => &[Key::Input, Key::JobId],
-        _ => &[],
-    }
-}
-
-fn is_set(layer: &SettingsLayer, key: Key) -> bool {
-    layer.get(&key).is_some_and(|written| written.raw != RawValue::Null)
+/// A file, a job and a table exclude each other: one of them in a later layer replaces the others.
+fn counterparts(key: Key) -> impl Iterator<Item = Key> {
+    const SOURCES: [Key; 3] = [Key::Input, Key::JobId, Key::Table];
+    SOURCES.into_iter().filter(move |other| SOURCES.contains(&key) && *other != key)
 }
 
 impl Config {
-    /// Checks every setting. Only what asks Braze `needs_endpoint`, and a dry run does not, but that of a mirror: its state is kept for
+    /// Checks every setting. `needs_endpoint` if Braze is called. A dry run needs none, except that of a mirror, whose state belongs to
     /// one endpoint.
     pub fn check(layer: &SettingsLayer, needs_endpoint: bool) -> Result<Self, ConfigError> {
         let values = Values::new(layer)?;
@@ -162,13 +146,13 @@ impl Config {
         values.check_required(needs_endpoint)?;
         let operations = values.operations()?;
         let allow_endpoint = values.list(Key::AllowEndpoint)?;
-        let request_timeout = values.required_duration(Key::RequestTimeout)?;
+        let request_timeout = values.required(Key::RequestTimeout, Values::duration)?;
         Ok(Self {
             braze: braze::Options {
-                cohort_id: values.required_text(Key::CohortId)?,
+                cohort_id: values.required(Key::CohortId, Values::text)?,
                 cohort_name: values.text(Key::CohortName)?,
                 endpoint: values.endpoint(&allow_endpoint, needs_endpoint)?,
-                partner: values.required_text(Key::Partner)?,
+                partner: values.required(Key::Partner, Values::text)?,
             },
             input: input::Options {
                 location: values.location()?,
@@ -180,47 +164,41 @@ impl Config {
             mirror: values.mirror(&operations)?,
             matching: matching::Options { min_match: values.percent(Key::MinMatch)? },
             delivery: delivery::Options {
-                thread_count: values.required_whole(Key::ThreadCount)?,
-                failed_file: values.path(Key::FailedFile)?,
-                max_outage: values.required_duration(Key::MaxOutage)?,
-                max_duration: values.required_duration(Key::MaxDuration)?,
+                thread_count: values.required(Key::ThreadCount, Values::whole)?,
+                failed_file: values.text(Key::FailedFile)?.map(PathBuf::from),
+                max_outage: values.required(Key::MaxOutage, Values::duration)?,
+                max_duration: values.required(Key::MaxDuration, Values::duration)?,
                 grace: values.duration(Key::Grace)?.unwrap_or(2 * request_timeout),
-                max_refused: values.required_whole(Key::MaxRefused)?,
+                max_refused: values.required(Key::MaxRefused, Values::whole)?,
                 request_timeout,
-                max_requests_per_hour: values.required_whole(Key::MaxRequestsPerHour)?,
+                max_requests_per_hour: values.required(Key::MaxRequestsPerHour, Values::whole)?,
             },
             operations,
             allow_endpoint,
-            ca_file: values.path(Key::CaFile)?,
+            ca_file: values.text(Key::CaFile)?.map(PathBuf::from),
             dry_run,
             check_only,
         })
     }
 
-    /// The endpoint, where one has to be there.
+    /// The endpoint, for what calls Braze.
     pub fn required_endpoint(&self) -> Result<&Endpoint, ConfigError> {
-        let missing = || ConfigError::Missing { keys: vec![Key::Endpoint], outside: Vec::new() };
-        self.braze.endpoint.as_ref().ok_or_else(missing)
+        self.braze.endpoint.as_ref().ok_or_else(|| values::missing(Key::Endpoint))
     }
 
-    /// Whether the failed file is none of the input.
+    /// An error if `failed_file` is a file of the input.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         match &self.delivery.failed_file {
-            Some(path) if self.reads(path) => Err(ConfigError::SameFile { first: Key::Input, second: Key::FailedFile }),
+            Some(path) if self.reads(path) => Err(ConfigError::SameFile),
             _ => Ok(()),
         }
     }
 
     /// Whether a file is one of the input.
     pub fn reads(&self, path: &Path) -> bool {
-        // A file that is not there yet is told by its folder.
-        let resolved = |path: &Path| {
-            let path = safe_path::resolve(path).unwrap_or(path.to_owned());
-            let in_folder =
-                || Ok(safe_path::folder_of(&path).canonicalize()?.join(path.file_name().unwrap_or_default()));
-            path.canonicalize().or_else(|_: io::Error| in_folder()).unwrap_or_else(|_: io::Error| path.clone())
-        };
-        // Whatever is wrong with the input is said when it is opened.
-        self.input.location.files().iter().any(|input| resolved(input) == resolved(path))
+        let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+        // Errors of the input are reported when it is opened.
+        let files = self.input.location.files();
+        identity(path).is_some_and(|own| files.iter().any(|file| identity(file) == Some(own)))
     }
 }

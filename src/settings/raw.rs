@@ -1,4 +1,4 @@
-//! Settings as they were written: a value without a type yet, and where it stands.
+//! Settings as they were written: untyped values with their places.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use super::setting::Key;
 
-/// A value of YAML or of a Digdag parameter. What is written in digits is text, as it is written: `007` is an ID.
+/// A value of YAML or of a Digdag parameter. A number is text as it is written, because `007` is an ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RawValue {
-    /// Nothing: as if the key were not there.
+    /// As if the key were not there.
     Null,
     /// A boolean.
     Bool(bool),
-    /// A number of JSON that is not whole. How it was written in the workflow is not known any more.
+    /// A number of JSON that is not whole: its text in the workflow is lost.
     Float(String),
     /// Text.
     Text(String),
@@ -24,7 +24,7 @@ pub enum RawValue {
 }
 
 impl RawValue {
-    /// What it is, for a message. Never the value, which may be a key.
+    /// Its type, for a message. Never the value, which may be a key.
     pub fn what(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
@@ -36,7 +36,7 @@ impl RawValue {
         }
     }
 
-    /// Whether a text in it, or a name, is one of these.
+    /// Whether `is_meant` holds for a text or a name in it.
     pub fn has_text(&self, is_meant: &impl Fn(&str) -> bool) -> bool {
         match self {
             Self::Text(text) => is_meant(text),
@@ -64,10 +64,10 @@ impl From<&serde_json::Value> for RawValue {
     }
 }
 
-/// Where a value stands, for messages.
+/// Where a value is set, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A file, and the line of the key where it could be found.
+    /// A file, and the line of the key if it was found.
     File {
         /// As it was given.
         path: PathBuf,
@@ -97,12 +97,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
     /// The value.
     pub raw: RawValue,
-    /// Where it stands.
+    /// Its place.
     pub origin: Origin,
 }
 

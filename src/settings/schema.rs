@@ -1,12 +1,12 @@
-//! The JSON Schema of the config file, with which editors check and complete it, out of the table of settings. What it cannot know
-//! is said by `check`: the values that templates are filled in with, and settings that come from elsewhere, so that none is
-//! required here.
+//! The JSON Schema of the config file, made from the table of settings; editors check and complete with it. It requires no setting,
+//! because each may come from elsewhere.
 
 use serde_json::{Map, Value, json};
 
-use super::setting::{JOB_DIGITS, Key, SETTINGS, Setting, ValueKind};
+use super::kind::{JOB_DIGITS, ValueKind};
+use super::setting::{Key, SETTINGS, Setting};
 
-/// A value in which something is filled in may become anything.
+/// A value with a template may become anything.
 const TEMPLATE: &str = r"\$\{";
 
 /// The schema, in draft 2020-12.
@@ -39,7 +39,7 @@ fn property(setting: &Setting) -> Value {
     property
 }
 
-/// Type and range. A key without a value is as good as none, and numbers may be text, as Digdag makes them.
+/// Type and range. Null is as good as unset, and numbers may be text, as Digdag makes them.
 fn values(kind: ValueKind) -> Value {
     let number =
         |pattern: &str| json!({"type": ["integer", "string", "null"], "pattern": format!("{pattern}|{TEMPLATE}")});
@@ -72,7 +72,7 @@ fn values(kind: ValueKind) -> Value {
         ValueKind::Duration => values(ValueKind::DurationOr(&[])),
         ValueKind::DurationOr(words) => {
             let pattern: Vec<_> = words.iter().map(|word| format!("^{word}$|")).collect();
-            // YAML takes off for false.
+            // Some YAML parsers read off as false.
             let types = if words.is_empty() { json!(["string", "null"]) } else { json!(["string", "boolean", "null"]) };
             json!({"type": types, "pattern": format!("^[0-9]+(ms|s|m|h|d)$|{}{TEMPLATE}", pattern.concat())})
         }

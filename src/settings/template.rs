@@ -5,13 +5,13 @@ use thiserror::Error;
 use super::credentials;
 use super::raw::RawValue;
 
-/// Where the values come from: a name, and the path into it.
+/// Finds the values for templates, by a name and a path into its value.
 pub trait Lookup {
     /// The value, or none if there is no such name.
     fn find(&self, path: &[&str]) -> Option<serde_json::Value>;
-    /// Where was looked, for a message.
+    /// The place that is searched, for a message.
     fn searched(&self) -> &'static str;
-    /// Whether letters of the values may have been lost before they came here.
+    /// Whether letters of the values may have been lost.
     fn may_be_garbled(&self) -> bool {
         false
     }
@@ -25,7 +25,7 @@ pub enum TemplateError {
     Unknown {
         /// As it was written.
         name: String,
-        /// Where was looked.
+        /// The place that was searched.
         searched: &'static str,
     },
     /// A variable that holds a credential.
@@ -39,13 +39,13 @@ pub enum TemplateError {
     /// `${secret:...}`
     #[error("Digdag fills in ${{secret:...}} only under _env: move it there (BRAZE_CLIENT_SECRET: ${{secret:...}})")]
     DigdagSecret,
-    /// Something that Digdag would compute.
+    /// An expression that Digdag would compute.
     #[error(
         "${{...}} may only contain a name, such as ${{cohort}} or ${{td.last_job_id}}, not a JavaScript expression. Compute the value \
          under _export in the .dig file, and use its name"
     )]
     Expression,
-    /// Letters that the locale does not have.
+    /// A value that may have lost letters.
     #[error(
         "${{{name}}} contains a ? or \u{fffd}, and the locale is not UTF-8, so letters may have been lost: use py>, or set \
          LC_ALL: C.UTF-8 under _env"
@@ -57,7 +57,7 @@ pub enum TemplateError {
     /// `${` without `}`.
     #[error("${{ has no closing }}: write }} after the name")]
     Unclosed,
-    /// A map or a list amid text.
+    /// A map or a list within text.
     #[error(
         "${{{name}}} is a map or a list and cannot be part of a text: use one of its values, such as ${{{name}.id}}"
     )]
@@ -67,13 +67,12 @@ pub enum TemplateError {
     },
 }
 
-/// Whether there is something to fill in.
+/// Whether a text contains a template.
 pub fn is_template(text: &str) -> bool {
     text.contains("${")
 }
 
-/// Fills in every template of a value. A text that is one template and nothing else becomes the value itself, so that a
-/// list stays a list.
+/// Fills in every template of a value. A text that is one template becomes its value, so a list stays a list.
 pub fn expand(raw: RawValue, lookup: &dyn Lookup) -> Result<RawValue, TemplateError> {
     match raw {
         RawValue::Text(text) => expand_text(&text, lookup),
@@ -149,7 +148,7 @@ fn plain_text(name: &str, value: &serde_json::Value) -> Result<String, TemplateE
     }
 }
 
-/// Variables of the environment, where `sh>` puts a workflow's parameters: text as it is, everything else as JSON.
+/// The environment: `sh>` puts a workflow's parameters there, text as it is, everything else as JSON.
 pub struct Environment<F>(pub F);
 
 impl<F: Fn(&str) -> Option<String>> Lookup for Environment<F> {
@@ -172,7 +171,7 @@ impl<F: Fn(&str) -> Option<String>> Lookup for Environment<F> {
     }
 }
 
-/// The parameters that Digdag hands to an operator.
+/// The parameters that Digdag passes to an operator.
 pub struct Parameters<'a>(pub &'a serde_json::Value);
 
 impl Lookup for Parameters<'_> {

@@ -1,25 +1,26 @@
-//! Raw values into typed ones, by the kind that the table says. Digdag turns numbers into text and text into numbers, so both are
-//! taken for either.
+//! Raw values into typed ones, by the kind in the table. Digdag turns numbers into text and text into numbers, so each is accepted
+//! for the other.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ConfigError;
+use super::kind::{JOB_DIGITS, ValueKind};
+use super::placeholder;
 use super::raw::{Located, Origin, RawValue, SettingsLayer};
-use super::setting::{JOB_DIGITS, Key, SETTINGS, Setting, Unset, ValueKind, placeholder};
+use super::setting::{Key, SETTINGS, Setting, Unset};
 use super::template::is_template;
 use crate::input::TableName;
 use crate::input::near_names::nearest;
 use crate::secret::{holds_a_secret, redacted};
 
-/// Longer texts are a mistake, such as a file's content instead of its name.
+/// The longest text in bytes. A longer one is a mistake, such as a file's content instead of its name.
 const MAX_TEXT_BYTES: usize = 4096;
 
-/// The layer with a type for each key. None of its values is null, holds a template or stands where it may not.
+/// A layer without null values, templates, placeholders, and settings in places where they may not be.
 pub struct Values(SettingsLayer);
 
 impl Values {
-    /// Takes what is set, and refuses what stands where it may not.
+    /// Takes what is set.
     pub fn new(layer: &SettingsLayer) -> Result<Self, ConfigError> {
         let is_set = |(_, written): &(&Key, &Located)| written.raw != RawValue::Null;
         let usable = layer.iter().filter(is_set).map(|(key, Located { raw, origin })| {
@@ -41,18 +42,16 @@ impl Values {
     /// An error that names all required settings that are missing.
     pub fn check_required(&self, needs_endpoint: bool) -> Result<(), ConfigError> {
         let is_set = |key: &Key| self.written(*key).is_some();
-        let is_missing = |setting: &&Setting| match setting.unset {
-            Unset::Required { or, .. } => {
-                !is_set(&setting.key) && !or.iter().any(is_set) && (needs_endpoint || setting.key != Key::Endpoint)
-            }
-            Unset::Default(_) | Unset::Means(_) => false,
+        let is_missing = |setting: &&Setting| {
+            let Unset::Required { or, .. } = setting.unset else { return false };
+            !is_set(&setting.key) && !or.iter().any(is_set) && (needs_endpoint || setting.key != Key::Endpoint)
         };
         let keys: Vec<_> = SETTINGS.iter().filter(is_missing).map(|setting| setting.key).collect();
-        if keys.is_empty() { Ok(()) } else { Err(missing(keys)) }
+        if keys.is_empty() { Ok(()) } else { Err(ConfigError::Missing { keys, outside: Vec::new() }) }
     }
 
     /// What `read` makes of the value, or of the default.
-    fn get<T>(&self, key: Key, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
+    pub fn get<T>(&self, key: Key, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
         let setting = key.setting();
         let Some(Located { raw, origin }) = self.written(key) else { return Ok(setting.default().and_then(read)) };
         let text = scalar(raw, &setting.wanted()).map_err(|expected| bad(key, origin, expected))?;
@@ -66,14 +65,10 @@ impl Values {
         })
     }
 
-    /// A text of any kind that is one.
+    /// The text of a kind that is neither a list nor a map.
     pub fn text(&self, key: Key) -> Result<Option<String>, ConfigError> {
         let kind = key.setting().kind;
         self.get(key, |text| is_of(kind, text).then(|| text.to_owned()))
-    }
-
-    pub fn path(&self, key: Key) -> Result<Option<PathBuf>, ConfigError> {
-        Ok(self.text(key)?.map(PathBuf::from))
     }
 
     pub fn whole<T: TryFrom<u64>>(&self, key: Key) -> Result<Option<T>, ConfigError> {
@@ -82,35 +77,24 @@ impl Values {
         self.get(key, |text| parse_digits(text).filter(in_range).and_then(|number| T::try_from(number).ok()))
     }
 
-    pub fn required_text(&self, key: Key) -> Result<String, ConfigError> {
-        self.text(key)?.ok_or_else(|| missing(vec![key]))
-    }
-
-    pub fn required_whole<T: TryFrom<u64>>(&self, key: Key) -> Result<T, ConfigError> {
-        self.whole(key)?.ok_or_else(|| missing(vec![key]))
+    /// A value that is set or has a default.
+    pub fn required<T>(
+        &self,
+        key: Key,
+        value: fn(&Self, Key) -> Result<Option<T>, ConfigError>,
+    ) -> Result<T, ConfigError> {
+        value(self, key)?.ok_or_else(|| missing(key))
     }
 
     pub fn duration(&self, key: Key) -> Result<Option<Duration>, ConfigError> {
         self.get(key, parse_duration)
     }
 
-    /// What `read` makes of a value.
-    pub fn read<T>(&self, key: Key, read: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
-        self.get(key, read)?.ok_or_else(|| missing(vec![key]))
-    }
-
-    pub fn required_duration(&self, key: Key) -> Result<Duration, ConfigError> {
-        self.duration(key)?.ok_or_else(|| missing(vec![key]))
-    }
-
     pub fn flag(&self, key: Key) -> Result<bool, ConfigError> {
-        match self.written(key) {
-            Some(Located { raw: RawValue::Bool(value), .. }) => Ok(*value),
-            _ => Ok(self.get(key, |text| text.parse().ok())?.unwrap_or(false)),
-        }
+        Ok(self.get(key, |text| text.parse().ok())?.unwrap_or(false))
     }
 
-    /// A number, or a percentage: that number, and whether it is one of a hundred.
+    /// A number, and whether it is a percentage.
     pub fn share(&self, key: Key) -> Result<Option<(u64, bool)>, ConfigError> {
         self.get(key, |text| match parse_percent(text) {
             Some(percent) => Some((percent, true)),
@@ -118,47 +102,35 @@ impl Values {
         })
     }
 
-    /// A table and its database.
     pub fn table(&self, key: Key) -> Result<Option<TableName>, ConfigError> {
         self.get(key, TableName::parse)
     }
 
-    /// A percentage.
     pub fn percent(&self, key: Key) -> Result<Option<u32>, ConfigError> {
         self.get(key, |text| parse_percent(text).and_then(|percent| u32::try_from(percent).ok()))
     }
 
-    /// A list of texts, or one text with commas.
+    /// A list of texts, or one text: a path, or names with commas.
     pub fn list(&self, key: Key) -> Result<Vec<String>, ConfigError> {
-        let names =
-            |text: &str| text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+        let setting = key.setting();
+        let is_path = matches!(setting.kind, ValueKind::Paths);
+        let names = |text: &str| match text {
+            path if is_path => vec![path.to_owned()],
+            text => text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        };
         let Some(Located { raw, origin }) = self.written(key) else {
-            return Ok(key.setting().default().map_or_else(Vec::new, names));
+            return Ok(setting.default().map_or_else(Vec::new, names));
         };
-        let wrong = |expected: String| bad(key, origin, expected);
-        match raw {
-            RawValue::List(_) => self.entries(key),
-            // A template that came out empty: there are none.
-            RawValue::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
-            RawValue::Text(text) if text.trim().starts_with('[') => {
-                Err(wrong("begins with [ but is not a JSON list, such as [\"email\", \"phone\"]".to_owned()))
+        let texts = match raw {
+            RawValue::List(entries) => entries.iter().map(|entry| scalar(entry, "a string")).collect(),
+            // A template that came out empty.
+            RawValue::Text(text) if !is_path && text.trim().is_empty() => Ok(Vec::new()),
+            RawValue::Text(text) if !is_path && text.trim().starts_with('[') => {
+                Err("begins with [ but is not a JSON list, such as [\"email\", \"phone\"]".to_owned())
             }
-            other => {
-                let text = scalar(other, &key.setting().wanted()).map_err(wrong)?;
-                Ok(names(&text))
-            }
-        }
-    }
-
-    /// The texts of a list, or the one text.
-    pub fn entries(&self, key: Key) -> Result<Vec<String>, ConfigError> {
-        let Some(Located { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
-        let (entries, wanted) = match raw {
-            RawValue::List(entries) => (entries.as_slice(), "a string".to_owned()),
-            one => (std::slice::from_ref(one), key.setting().wanted()),
+            one => scalar(one, &setting.wanted()).map(|text| names(&text)),
         };
-        let texts = entries.iter().map(|entry| scalar(entry, &wanted));
-        texts.collect::<Result<_, _>>().map_err(|expected| bad(key, origin, expected))
+        texts.map_err(|expected| bad(key, origin, expected))
     }
 
     /// The texts of a map, in their order.
@@ -183,28 +155,27 @@ impl Values {
     }
 }
 
-fn missing(keys: Vec<Key>) -> ConfigError {
-    ConfigError::Missing { keys, outside: Vec::new() }
+pub fn missing(key: Key) -> ConfigError {
+    ConfigError::Missing { keys: vec![key], outside: Vec::new() }
 }
 
 fn bad(key: Key, origin: &Origin, expected: String) -> ConfigError {
     ConfigError::Value { key, origin: origin.clone(), expected }
 }
 
-/// A list or a map that came as its JSON text, as when a workflow fills one in.
+/// Undoes what happens to values on their way: lists and maps that became JSON text, and `off` that YAML read as false. A boolean
+/// becomes text.
 fn structured(raw: &RawValue, kind: ValueKind) -> RawValue {
-    let begins = match kind {
-        ValueKind::List | ValueKind::Paths => '[',
-        ValueKind::Map => '{',
-        // YAML as Digdag reads it takes `off` for that.
-        ValueKind::DurationOr(_) if *raw == RawValue::Bool(false) => return RawValue::Text("off".to_owned()),
-        _ => return raw.clone(),
+    let of_json = |text: &str| {
+        serde_json::from_str(text).map_or_else(|_| raw.clone(), |value: serde_json::Value| RawValue::from(&value))
     };
-    let json = match raw {
-        RawValue::Text(text) if text.trim().starts_with(begins) => serde_json::from_str::<serde_json::Value>(text).ok(),
-        _ => None,
-    };
-    json.map_or_else(|| raw.clone(), |value| RawValue::from(&value))
+    match (kind, raw) {
+        (ValueKind::DurationOr(_), RawValue::Bool(false)) => RawValue::Text("off".to_owned()),
+        (ValueKind::Flag, RawValue::Bool(value)) => RawValue::Text(value.to_string()),
+        (ValueKind::List | ValueKind::Paths, RawValue::Text(text)) if text.trim().starts_with('[') => of_json(text),
+        (ValueKind::Map, RawValue::Text(text)) if text.trim().starts_with('{') => of_json(text),
+        _ => raw.clone(),
+    }
 }
 
 fn not(wanted: &str, raw: &RawValue) -> String {
@@ -245,7 +216,7 @@ fn is_of(kind: ValueKind, text: &str) -> bool {
     }
 }
 
-/// Enough of a value to recognise it by.
+/// The first letters of a value, for a message.
 pub fn shortened(text: &str) -> String {
     const SHOWN: usize = 40;
     let text = redacted(text);
@@ -260,20 +231,21 @@ fn parse_percent(text: &str) -> Option<u64> {
     parse_digits(text.strip_suffix('%')?.trim()).filter(|percent| *percent <= 100)
 }
 
-/// `500ms`, `30s`, `15m`, `23h`, `30d`; not nothing.
+/// `500ms`, `30s`, `15m`, `23h`, `30d`: more than zero, and at most a million days.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    let (digits, seconds) = match text.trim() {
-        text if text.ends_with("ms") => {
-            return parse_digits(&text[..text.len() - 2]).filter(|ms| *ms > 0).map(Duration::from_millis);
-        }
-        text if text.ends_with('s') => (&text[..text.len() - 1], 1),
-        text if text.ends_with('m') => (&text[..text.len() - 1], 60),
-        text if text.ends_with('h') => (&text[..text.len() - 1], 3600),
-        text if text.ends_with('d') => (&text[..text.len() - 1], 86_400),
+    const DAY: u64 = 86_400_000;
+    let text = text.trim();
+    let (digits, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit())?);
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => DAY,
         _ => return None,
     };
-    let count = parse_digits(digits).filter(|count| (1..=1_000_000).contains(count))?;
-    Some(Duration::from_secs(count * seconds))
+    let total = parse_digits(digits)?.checked_mul(millis)?;
+    (1..=1_000_000 * DAY).contains(&total).then(|| Duration::from_millis(total))
 }
 
 #[cfg(test)]

@@ -7,92 +7,82 @@ use std::path::Path;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::ConfigError;
-use super::credentials;
+use super::credentials::{self, names_a_credential};
 use super::raw::{Located, Origin, RawValue, SettingsLayer};
-use super::setting::{Key, SETTINGS, names_a_credential};
+use super::setting::{Key, SETTINGS};
+use crate::input::near_names::nearest;
 
 /// The largest config file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
-
-/// An error where there is more than [`MAX_FILE_BYTES`].
-pub fn check_size(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
-    if bytes.len() <= MAX_FILE_BYTES {
-        return Ok(());
-    }
-    Err(unusable(path, &format!("it is larger than {} MiB: is this the file with the settings?", MAX_FILE_BYTES >> 20)))
-}
+/// How deep brackets, indents, and the marks of a line may be nested. Our settings need two levels; the parser's time grows with the
+/// square of the depth.
+const MAX_DEPTH: usize = 64;
+/// More digits than any ID has. The parser reads a number again for each alias of it.
+const MAX_DIGITS: usize = 1000;
 
 /// An error about a config file as a whole.
 pub fn unusable(path: &Path, message: &str) -> ConfigError {
-    ConfigError::Yaml { origin: Origin::File { path: path.to_owned(), line: None }, message: message.to_owned() }
+    ConfigError::Malformed { origin: Origin::File { path: path.to_owned(), line: None }, message: message.to_owned() }
 }
 
-/// The parser's error, with the place in front, as everywhere, and not behind a long message.
+/// The parser's error, with its place in front, as in our own messages.
 fn misread(path: &Path, error: &serde_yaml::Error) -> ConfigError {
     let (message, location) = (error.to_string(), error.location());
     let suffix = location.as_ref().map(|location| format!(" at line {} column {}", location.line(), location.column()));
     let message = message.strip_suffix(suffix.as_deref().unwrap_or_default()).unwrap_or(&message).to_owned();
     let origin = Origin::File { path: path.to_owned(), line: location.map(|location| location.line()) };
-    ConfigError::Yaml { origin, message }
+    ConfigError::Malformed { origin, message }
 }
 
-/// How deep brackets may be nested, and how often a line may begin a list or a key within another. Our settings need two; the
-/// parser takes time that grows with the square of the depth.
-const MAX_DEPTH: usize = 64;
-
-/// An error where the text is nested deeper than any settings are.
-fn check_depth(path: &Path, text: &str) -> Result<(), ConfigError> {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    for byte in text.bytes() {
-        match byte {
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    let marks = |line: &str| line.split_whitespace().take_while(|word| matches!(*word, "-" | "?" | ":")).count();
-    let in_lines = text.lines().map(marks).max().unwrap_or_default();
-    let mut indents: Vec<usize> = Vec::new();
-    let mut by_indent = 0;
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let indent = line.len() - line.trim_start().len();
-        while indents.last().is_some_and(|last| *last >= indent) {
-            indents.pop();
-        }
-        indents.push(indent);
-        by_indent = by_indent.max(indents.len());
-    }
-    if deepest.max(in_lines).max(by_indent) <= MAX_DEPTH {
-        return Ok(());
-    }
-    Err(unusable(path, &format!("it is nested deeper than {MAX_DEPTH} levels: is this the file with the settings?")))
-}
-
-/// More digits than any ID has. The parser reads a number anew wherever an alias stands for it.
-const MAX_DIGITS: usize = 1000;
-
-/// An error if a line is a directive, or a number is endless: settings have neither, and the parser takes minutes for many of them.
-fn check_lines(path: &Path, text: &str) -> Result<(), ConfigError> {
+/// The text of a file, unless the parser would take minutes for it: for deep nesting, for endless numbers, for many directives.
+fn bounded<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
     let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'_');
-    let mut runs = text.as_bytes().chunk_by(|one, next| is_of_number(one) == is_of_number(next));
-    if runs.any(|run| run.len() > MAX_DIGITS && is_of_number(&run[0])) {
-        return Err(unusable(
-            path,
-            "it contains a number of more than 1,000 digits: is this the file with the settings?",
-        ));
+    let is_endless = |run: &[u8]| run.len() > MAX_DIGITS && is_of_number(&run[0]);
+    let wrong = |what: &str| Err(unusable(path, &format!("it {what}: is this the file with the settings?")));
+    if bytes.len() > MAX_FILE_BYTES {
+        return wrong(&format!("is larger than {} MiB", MAX_FILE_BYTES >> 20));
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Err(unusable(path, "it is not UTF-8 text: save it as UTF-8"));
+    };
+    let text = text.trim_start_matches('\u{feff}');
+    if depth(text) > MAX_DEPTH {
+        return wrong(&format!("is nested deeper than {MAX_DEPTH} levels"));
+    }
+    if bytes.chunk_by(|one, next| is_of_number(one) == is_of_number(next)).any(is_endless) {
+        return wrong("contains a number of more than 1,000 digits");
     }
     if text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).any(|line| line.starts_with('%')) {
         return Err(unusable(path, "a line begins with %, a YAML directive: remove it"));
     }
-    Ok(())
+    Ok(text)
+}
+
+/// How deep a text may be nested: by its brackets, by its indents, or by the marks at the beginning of one line.
+fn depth(text: &str) -> usize {
+    let mut open = 0_usize;
+    let by_bracket = text.bytes().map(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open
+    });
+    let mut indents: Vec<usize> = Vec::new();
+    let by_line = text.lines().filter(|line| !line.trim().is_empty()).map(|line| {
+        let indent = line.len() - line.trim_start().len();
+        indents.truncate(indents.partition_point(|outer| *outer < indent));
+        indents.push(indent);
+        let marks = line.split_whitespace().take_while(|word| matches!(*word, "-" | "?" | ":")).count();
+        marks.max(indents.len())
+    });
+    by_bracket.chain(by_line).max().unwrap_or_default()
 }
 
 /// The settings of a YAML file: unknown and duplicate keys are errors that name the line.
-pub fn read(path: &Path, text: &str) -> Result<SettingsLayer, ConfigError> {
-    check_size(path, text.as_bytes())?;
-    check_depth(path, text)?;
-    check_lines(path, text)?;
+pub fn read(path: &Path, text: impl AsRef<[u8]>) -> Result<SettingsLayer, ConfigError> {
+    let text = bounded(path, text.as_ref())?;
     let mut layer = SettingsLayer::new();
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(layer);
@@ -108,71 +98,84 @@ pub fn read(path: &Path, text: &str) -> Result<SettingsLayer, ConfigError> {
         let known = Key::from_name(&name);
         let is_second = known.is_some_and(|key| layer.contains_key(&key));
         let origin = Origin::File { path: path.to_owned(), line: line_of(text, &name, usize::from(is_second)) };
-        match known {
-            Some(key) if !is_second => layer.insert(key, Located { raw, origin }),
-            Some(_) => {
-                let message = format!("'{name}' is set twice: keep one of them");
-                return Err(ConfigError::Yaml { origin, message });
+        let message = match known {
+            Some(key) if !is_second => {
+                layer.insert(key, Located { raw, origin });
+                continue;
             }
-            None => return Err(ConfigError::Yaml { origin, message: unknown_key(&name) }),
+            Some(_) => format!("'{name}' is set twice: keep one of them"),
+            None => unknown_key(&name),
         };
+        return Err(ConfigError::Malformed { origin, message });
     }
     Ok(layer)
 }
 
-/// Reads the text twice: what kind of value each is, and then its text, which the parser hands over only if it is asked for it
-/// and not for a number.
+/// Reads the text twice, because the parser gives a number's text only if it is asked for text: first what kind of value each is,
+/// then the texts. Each time has its own limit; without aliases no file that is small enough exceeds it.
 fn parse(text: &str) -> Result<RawValue, serde_yaml::Error> {
-    let budget = Budget(Cell::new(MAX_FILE_BYTES));
-    let mut raw = Shape(&budget).deserialize(serde_yaml::Deserializer::from_str(text))?;
-    Fill(&mut raw, &budget).deserialize(serde_yaml::Deserializer::from_str(text))?;
-    Ok(raw)
-}
-
-/// How many bytes of text and how many values there may still be. Without aliases no file that is small enough has more.
-struct Budget(Cell<usize>);
-
-impl Budget {
-    fn take<E: de::Error>(&self, count: usize) -> Result<(), E> {
-        match self.0.get().checked_sub(count) {
-            Some(left) => {
-                self.0.set(left);
-                Ok(())
-            }
-            None => Err(E::custom(format_args!(
-                "it is larger than {} MiB with its aliases (*name) written out: use fewer aliases",
-                MAX_FILE_BYTES >> 20
-            ))),
-        }
-    }
+    let read = |shape| {
+        let node = Node { shape, left: &Cell::new(MAX_FILE_BYTES) };
+        node.deserialize(serde_yaml::Deserializer::from_str(text))
+    };
+    let shape = read(None)?;
+    read(Some(&shape))
 }
 
 macro_rules! without_text {
     ($($name:ident: $of:ty),*) => {
         $(fn $name<E>(self, _: $of) -> Result<RawValue, E> {
-            Ok(RawValue::Text(String::new()))
+            Ok(TEXT)
         })*
     };
 }
 
-/// A value without its text.
+const TEXT: RawValue = RawValue::Text(String::new());
+
+/// Reads one value.
 #[derive(Clone, Copy)]
-struct Shape<'a>(&'a Budget);
+struct Node<'a> {
+    /// What the first reading has found; all its texts are empty.
+    shape: Option<&'a RawValue>,
+    /// How many values, or bytes of text, there may still be.
+    left: &'a Cell<usize>,
+}
 
-impl<'de> DeserializeSeed<'de> for Shape<'_> {
-    type Value = RawValue;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawValue, D::Error> {
-        self.0.take(1)?;
-        deserializer.deserialize_any(self)
+impl Node<'_> {
+    fn take<E: de::Error>(self, count: usize) -> Result<(), E> {
+        let left = self.left.get().checked_sub(count).ok_or_else(|| {
+            E::custom(format_args!(
+                "it is larger than {} MiB with its aliases (*name) written out: use fewer aliases",
+                MAX_FILE_BYTES >> 20
+            ))
+        })?;
+        self.left.set(left);
+        Ok(())
     }
 }
 
-impl<'de> Visitor<'de> for Shape<'_> {
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = RawValue;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawValue, D::Error> {
+        match self.shape {
+            None => {
+                self.take(1)?;
+                deserializer.deserialize_any(self)
+            }
+            Some(RawValue::List(_)) => deserializer.deserialize_seq(self),
+            Some(RawValue::Map(_)) => deserializer.deserialize_map(self),
+            Some(RawValue::Text(_)) => deserializer.deserialize_str(self),
+            Some(other) => IgnoredAny::deserialize(deserializer).map(|_| other.clone()),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
     type Value = RawValue;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("text, a number or a list")
+        formatter.write_str(if self.shape.is_some() { "text as a key" } else { "text, a number or a list" })
     }
 
     fn visit_unit<E>(self) -> Result<RawValue, E> {
@@ -183,102 +186,44 @@ impl<'de> Visitor<'de> for Shape<'_> {
         Ok(RawValue::Bool(value))
     }
 
-    without_text! {
-        visit_str: &str, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RawValue, E> {
+        if self.shape.is_none() {
+            return Ok(TEXT);
+        }
+        self.take(text.len())?;
+        Ok(RawValue::Text(text.to_owned()))
     }
 
+    without_text! { visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64 }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawValue, A::Error> {
+        let shapes: &[RawValue] = if let Some(RawValue::List(shapes)) = self.shape { shapes } else { &[] };
         let mut values = Vec::new();
-        while let Some(value) = list.next_element_seed(self)? {
+        while let Some(value) = list.next_element_seed(Node { shape: shapes.get(values.len()), ..self })? {
             values.push(value);
         }
         Ok(RawValue::List(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawValue, A::Error> {
+        let shapes: &[(String, RawValue)] = if let Some(RawValue::Map(shapes)) = self.shape { shapes } else { &[] };
         let mut entries = Vec::new();
-        while let Some(key) = map.next_key_seed(Name(self.0))? {
-            entries.push((key, map.next_value_seed(self)?));
+        while let Some(RawValue::Text(name)) = map.next_key_seed(Node { shape: Some(&TEXT), ..self })? {
+            let shape = shapes.get(entries.len()).map(|(_, shape)| shape);
+            entries.push((name, map.next_value_seed(Node { shape, ..self })?));
         }
         Ok(RawValue::Map(entries))
     }
 }
 
-/// The text of a key.
-struct Name<'a>(&'a Budget);
-
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name<'_> {
-    type Value = String;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("text as a key")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<String, E> {
-        self.0.take(name.len())?;
-        Ok(name.to_owned())
-    }
-}
-
-/// Puts the texts into a value.
-struct Fill<'a>(&'a mut RawValue, &'a Budget);
-
-impl<'de> DeserializeSeed<'de> for Fill<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self.0 {
-            RawValue::List(_) => deserializer.deserialize_seq(self),
-            RawValue::Map(_) => deserializer.deserialize_map(self),
-            RawValue::Text(_) => deserializer.deserialize_str(self),
-            _ => IgnoredAny::deserialize(deserializer).map(drop),
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Fill<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the same value as before")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        self.1.take(text.len())?;
-        *self.0 = RawValue::Text(text.to_owned());
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let RawValue::List(values) = self.0 else { return Ok(()) };
-        values.iter_mut().try_for_each(|value| list.next_element_seed(Fill(value, self.1)).map(drop))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let RawValue::Map(entries) = self.0 else { return Ok(()) };
-        for (_, value) in entries {
-            map.next_key::<IgnoredAny>()?;
-            map.next_value_seed(Fill(value, self.1))?;
-        }
-        Ok(())
-    }
-}
-
-/// No longer key is shown, nor one of other characters than names have: it is a mistake of another kind, and may be data.
+/// The longest key that is shown, in bytes. A longer one, or one with characters that no name has, may be data.
 const LONGEST_NAME: usize = 64;
 
-/// What to say of a key that is none of ours.
+/// The message for a key that is not a setting.
 pub fn unknown_key(name: &str) -> String {
     let is_a_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | ' ');
-    let known = || SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>().join(", ");
+    let names = SETTINGS.iter().map(|setting| setting.name);
+    let known = || names.clone().collect::<Vec<_>>().join(", ");
     if name.len() > LONGEST_NAME || !name.chars().all(is_a_name) {
         return format!("a key is not the name of a setting; the settings are {}", known());
     }
@@ -288,14 +233,14 @@ pub fn unknown_key(name: &str) -> String {
             credentials::names()
         );
     }
-    if let Some(key) = Key::nearest(name) {
-        return format!("unknown key '{name}'; did you mean '{}'?", key.name());
+    if let Some(meant) = nearest(name, names.clone()) {
+        return format!("unknown key '{name}'; did you mean '{meant}'?");
     }
     format!("unknown key '{name}'; the settings are {}", known())
 }
 
-/// The line in which a key of the top level stands for the first or the second time. The parser does not tell, so it is looked up
-/// in the text; if the map is written in braces that may find nothing.
+/// The line of a key of the top level, after `before` others of the same name. The parser does not give it, so the text is searched;
+/// for a map in braces that may find nothing.
 fn line_of(text: &str, name: &str, before: usize) -> Option<usize> {
     let is_there = |line: &str| {
         let unquoted = line.trim_start_matches(['"', '\'', '{', ' ']);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Job, JobError};
@@ -61,7 +62,7 @@ pub struct JobInfo {
 }
 
 /// A job for people, who can see by it whether it is the one that is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JobSummary {
     /// Its number.
     pub id: String,
@@ -74,6 +75,7 @@ pub struct JobSummary {
     /// See [`JobInfo::query`].
     pub query: Option<String>,
     /// Another cohort to which this session has uploaded it already.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uploaded_before_to: Option<String>,
 }
 

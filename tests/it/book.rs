@@ -208,7 +208,7 @@ fn check_settings(yaml: &Map<String, Value>) -> Result<(), String> {
     }
     let text = Value::Object(whole).to_string();
     let text = Regex::new(r#""\$\{[^}]*\}""#).unwrap().replace_all(&text, "1");
-    let layer = yaml::read(Path::new("page.yml"), &text).map_err(|error| error.to_string())?;
+    let layer = yaml::read(Path::new("page.yml"), text.as_bytes()).map_err(|error| error.to_string())?;
     Config::check(&layer, false).map(drop).map_err(|error| error.to_string())
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{LimiterClock, warehouse};
-use crate::commands::CommandError;
+use crate::commands::context::RunContext;
 use crate::commands::job::Access;
 use crate::commands::outcome::{Api, Stop};
-use crate::commands::pipeline::RunContext;
 use crate::commands::watch::cutting;
+use crate::commands::{CommandError, variable};
 use crate::http::Http;
 use crate::mirror::Options;
 use crate::mirror::treasure_data::{MirrorError, StateStatus, TreasureData};
@@ -25,18 +25,19 @@ fn looking<T>(
     options: &Options,
     look: impl FnOnce(&mut TreasureData<'_, Stop, Http>) -> Result<T, Box<Stop>>,
 ) -> Result<T, CommandError> {
-    let credentials = from_environment(|name| std::env::var(name).ok())?;
+    let credentials = from_environment(variable)?;
     let access = Access::new(&context.config)?;
-    let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MOST)?;
+    let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MOST)?;
     let times = LimiterClock { limiter: Arc::clone(&limiter) };
-    cutting(&access.http, &limiter, || {
+    let work = || {
         let (mut warehouse, _) = warehouse(&access, &times, &context.config, options, &credentials)?;
         let found = look(&mut warehouse).map_err(CommandError::Stopped);
         if let Some(job) = warehouse.running() {
             Access::new(&context.config)?.api(&limiter).kill(job);
         }
         found
-    })
+    };
+    cutting(&access.http, &limiter, || {}, work)
 }
 
 /// Tries what a mirror relies on, on the account itself; what holds.

@@ -89,11 +89,11 @@ impl BrazeSender<'_> {
     pub fn ask(&mut self, rows: &ChangedRows) -> Result<(), Stopped> {
         let Some(matching) = self.upload.matching else { return Ok(()) };
         let reader = self.open(Operation::Add, &rows.input, None).map_err(|error| Box::new(Stop::Input(error)))?;
-        let found = look_at(reader, Some(matching.sampler()), self.upload.limiter, || {})?;
+        let (_, samples) = look_at(reader, Some(matching.sampler()), self.upload.limiter, || {})?;
         if let Some(stop) = self.upload.limiter.take_stop() {
             return Err(Box::new(stop));
         }
-        let (figures, too_few) = matching.judge(found.samples)?;
+        let (figures, too_few) = matching.judge(samples)?;
         self.upload.matched = Some(figures);
         too_few.map_or(Ok(()), |error| Err(Box::new(error.into())))
     }

@@ -198,7 +198,7 @@ impl Braze {
         let seconds = Duration::from_secs;
         let times =
             Times { request_timeout: seconds(60), longest_try: seconds(130), grace: seconds(120), stale: seconds(5) };
-        let mut context = RunContext::new(config, Target::Braze, None);
+        let mut context = RunContext::new(config, None);
         let recipient = Recipient { post: &post, plan: &make_plan, name: endpoint.as_str(), matching: None };
         let rules = Rules { limits, max_rejected: MaxRejected::Default, times };
         let (mut outcome, record) = mirror(&mut context, memory, &recipient, &rules).unwrap();

@@ -8,8 +8,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::settings::kind::{one_of, whole};
 use crate::settings::raw::{Located, Origin, RawValue, SettingsLayer};
-use crate::settings::setting::{Unset, one_of, whole};
+use crate::settings::setting::Unset;
 use crate::settings::{Config, yaml};
 
 const COMMITTED: &str = "docs/config.schema.json";

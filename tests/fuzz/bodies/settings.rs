@@ -30,7 +30,7 @@ fn of_file(text: &[u8]) -> Result<Config, String> {
     let lookup = template::Parameters(&parameters);
     let read = || {
         let merged = settings::merge(Some(file.path()), &lookup, SettingsLayer::new(), |_| None)?;
-        Config::check(&merged.layer, true)
+        Config::check(&merged, true)
     };
     read().map_err(|error: ConfigError| error.to_string())
 }
@@ -43,7 +43,7 @@ fn of_workflow(text: &[u8]) -> Result<Config, String> {
         let parameters = json!({});
         let lookup = template::Parameters(&parameters);
         let merged = settings::merge(None, &lookup, sorted.settings, |_| None)?;
-        Config::check(&merged.layer, true).map_err(|error| error.with_outside(&sorted.outside))
+        Config::check(&merged, true).map_err(|error| error.with_outside(&sorted.outside))
     };
     read().map_err(|error: ConfigError| error.to_string())
 }

@@ -162,12 +162,11 @@ fn tables() -> [Stop; 4] {
     let of_type =
         |found: &str| TableError::ColumnType { table: table(), column: "user_ids".into(), found: found.into() };
     [
-        TableError::Unknown { table: table() },
-        TableError::Header { table: table(), error: Box::new(header) },
-        of_type("double"),
-        of_type("array<string>"),
+        TableError::Unknown { table: table() }.into(),
+        Stop::Header { name: "the table marketing.gold_members".to_owned(), error: Box::new(header) },
+        of_type("double").into(),
+        of_type("array<string>").into(),
     ]
-    .map(Stop::Table)
 }
 
 fn jobs() -> Vec<Stop> {
@@ -194,7 +193,7 @@ fn jobs() -> Vec<Stop> {
         Stop::Job(refused(404, "{}")),
         Stop::Job(shown("null")),
         Stop::Job(shown(r#""{}""#)),
-        Stop::JobHeader { id: id(), error: Box::new(header) },
+        Stop::Header { name: job.name(), error: Box::new(header) },
         Stop::JobRows { id: id(), found: 8, expected: 12 },
         Stop::Job(refused(401, r#"{"error": "Invalid API key"}"#)),
         Stop::Job(refused(403, "Forbidden")),
