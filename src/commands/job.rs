@@ -23,7 +23,7 @@ use crate::retry::{RateLimiter, Stopped};
 use crate::secret::Secret;
 use crate::settings::credentials::{td_api_key, td_server};
 use crate::settings::{Config, ConfigError};
-use crate::treasure_data::fetch::{Client, Received};
+use crate::treasure_data::fetch::Received;
 use crate::treasure_data::show::{JobInfo, JobSummary};
 use crate::treasure_data::tables::Api as TdApi;
 use crate::treasure_data::{Job, ResultFormat};
@@ -58,7 +58,7 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
         None => access.job(&id),
         Some(table) => watched(http, &limiter, || {}, || issue(&access.api(&limiter), table, &context.config))?,
     };
-    let client = Client::new(&job, &access.key, http, &limiter);
+    let api = access.api(&limiter);
     let uploaded_before_to = uploaded_before_to(context, &job.id);
     let wanted = Wanted { job: &job, rows: *expected_rows, names, uploaded_before_to };
     let (received, mut progress) = (Received::default(), DownloadProgress::default());
@@ -66,7 +66,7 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
         let (bytes, whole) = received.so_far();
         progress.show(bytes, whole);
     };
-    let fetched = watched(http, &limiter, show, || fetch(&client, wanted, &received));
+    let fetched = watched(http, &limiter, show, || fetch(&api, wanted, &received));
     progress.finish();
     if fetched.is_err() && table.is_some() {
         // The way that the run had is cut.
@@ -88,8 +88,7 @@ pub fn look(context: &mut RunContext, id: &str) -> Result<JobStatus, CommandErro
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step((Api::TreasureData, access.server.to_string()), MAX_STEP)?;
     let job = access.job(id);
-    let client = Client::new(&job, &access.key, &access.http, &limiter);
-    let info = watched(&access.http, &limiter, || {}, || client.show())?;
+    let info = watched(&access.http, &limiter, || {}, || access.api(&limiter).show(&job))?;
     let status = info.status.name();
     if !info.is_done(&job).map_err(Stop::Job)? {
         return Ok(JobStatus { status, ended: None });
@@ -122,7 +121,7 @@ impl Access {
     }
 
     /// Its tables and jobs.
-    pub fn api<'a>(&'a self, limiter: &'a RateLimiter<Stop>) -> TdApi<'a, Stop, Http> {
+    pub fn api<'a>(&'a self, limiter: &'a RateLimiter<Stop>) -> TdApi<'a, Stop> {
         TdApi::new(&self.server, &self.key, &self.http, limiter)
     }
 
@@ -132,7 +131,7 @@ impl Access {
 }
 
 /// Has a table's members read by a job.
-fn issue(api: &TdApi<'_, Stop, Http>, table: &TableName, config: &Config) -> Result<Job, Stopped> {
+fn issue(api: &TdApi<'_, Stop>, table: &TableName, config: &Config) -> Result<Job, Stopped> {
     let columns = table::columns(api, table, &config.input.names)?;
     // So that the reader sees and tells of them.
     let near = columns.near.into_iter().map(|miss| Column {
@@ -161,13 +160,16 @@ struct Wanted<'a> {
 
 /// Waits for the job to end and fetches its result, if it can be used.
 fn fetch(
-    client: &Client<'_, Stop>,
+    api: &TdApi<'_, Stop>,
     wanted: Wanted<'_>,
     received: &Received,
 ) -> Result<(ReadableInput, JobSummary), Stopped> {
     let Wanted { job, rows: expected, names, uploaded_before_to } = wanted;
-    let shown = client.wait_for_end()?;
-    let columns = usable_columns(job, &shown, expected, names).map_err(|stop| client.refuse(stop))?;
+    let shown = api.wait(job)?;
+    let columns = usable_columns(job, &shown, expected, names).map_err(|stop| {
+        api.limiter().stop(stop);
+        Stopped
+    })?;
     let summary = JobSummary { uploaded_before_to, ..shown.summary(job) };
     info!("job {summary}");
     if let Some(cohort) = &summary.uploaded_before_to {
@@ -177,7 +179,7 @@ fn fetch(
             job.name()
         );
     }
-    let (file, size) = client.download(ResultFormat::Msgpack, received)?;
+    let (file, size) = api.download(job, ResultFormat::Msgpack, received)?;
     info!("fetched the result of {}: {size} bytes", job.name());
     let format_hint = FormatHint {
         format: Some(Format::Msgpack),
@@ -190,6 +192,7 @@ fn fetch(
 }
 
 fn usable_columns(job: &Job, shown: &JobInfo, expected: Option<u64>, names: &Names) -> Result<Vec<String>, Stop> {
+    shown.is_done(job)?;
     let columns = shown.columns(job)?;
     let id = job.id.clone();
     match (shown.rows, expected) {

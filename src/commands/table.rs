@@ -4,7 +4,6 @@ use log::info;
 use thiserror::Error;
 
 use crate::commands::outcome::Stop;
-use crate::http::Http;
 use crate::input::TableName;
 use crate::input::columns::{HeaderError, Names};
 use crate::input::near_names::NearMiss;
@@ -67,7 +66,7 @@ pub struct TableColumns {
 }
 
 /// Asks for the columns of a table. Why it cannot be read is in the limiter.
-pub fn columns(api: &Api<'_, Stop, Http>, table: &TableName, names: &Names) -> Result<TableColumns, Stopped> {
+pub fn columns(api: &Api<'_, Stop>, table: &TableName, names: &Names) -> Result<TableColumns, Stopped> {
     let schema = api.schema(&table.database, &table.table)?;
     let found = schema.ok_or_else(|| TableError::Unknown { table: table.clone() });
     let columns = found.and_then(|schema| usable(table, &schema, names)).map_err(|error| {

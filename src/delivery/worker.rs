@@ -7,9 +7,9 @@ use std::time::Duration;
 use log::{debug, warn};
 
 use super::{DeliveryError, MAX_REFUSED_PARTS, Plan, Shared};
-use crate::braze::{Refusal, Verdict, classify};
+use crate::braze::{Refusal, Verdict, classify, meta};
 use crate::delivery::failed_file::Failures;
-use crate::http::{Post, hint};
+use crate::http::Post;
 use crate::members::batch::Batch;
 use crate::retry::{self, CallError, GivenUp, RateLimiter, ResponseMeta};
 
@@ -124,8 +124,8 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
             self.shared.retries.fetch_add(u64::from(is_retry), Ordering::Relaxed);
             is_retry = true;
             let outcome = self.post.post(address, body);
-            let meta = hint::meta(&outcome);
-            // The call without members changes nobody's place, however late.
+            let meta = meta(&outcome);
+            // A late call without identifiers changes no member.
             let meta = ResponseMeta { unanswered: part.and(meta.unanswered), ..meta };
             (meta, classify(&outcome, part).map_err(|failure| failure.map_error(|refusal| refused(refusal, address))))
         })

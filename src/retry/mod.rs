@@ -11,6 +11,7 @@ use std::time::Duration;
 use log::{debug, warn};
 
 mod clock;
+pub mod hint;
 mod pacing;
 mod policy;
 mod rate_limiter;

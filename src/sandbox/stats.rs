@@ -142,8 +142,10 @@ mod tests {
     fn the_most_in_flight_is_kept() {
         let recorder = Recorder::new();
         let enter = || drop(recorder.enter("POST", "/", 0));
-        (enter(), enter());
-        (recorder.leave(), recorder.leave());
+        enter();
+        enter();
+        recorder.leave();
+        recorder.leave();
         enter();
         assert_eq!(recorder.lock().stats.max_in_flight, 2);
     }
