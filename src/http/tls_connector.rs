@@ -1,4 +1,4 @@
-//! TLS as ureq does it, with a verifier of our own. ureq takes nothing but CAs, and whatever stands among them may sign for any host.
+//! ureq's TLS with our own verifier. ureq takes only CAs, and each of them may sign for any host.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -18,12 +18,12 @@ use ureq::unversioned::transport::{
 
 use super::tls::{Trust, Trusted};
 
-/// Encrypts what the connectors before it have connected, where the address says so.
+/// Encrypts the connection of earlier connectors if the address is https.
 #[derive(Debug)]
 pub struct TlsConnector {
-    /// Whom it trusts.
+    /// The trusted certificates.
     pub trust: Trust,
-    /// Made when it is needed.
+    /// Made at the first connection.
     pub config: OnceLock<Arc<ClientConfig>>,
 }
 
@@ -108,10 +108,10 @@ fn web_pki(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<W
     builder.build().map_err(|error| Error::General(error.to_string()))
 }
 
-/// What is said of a certificate that somebody else has signed.
+/// The error for a certificate that is not self-signed.
 const UNKNOWN_ISSUER: Error = Error::InvalidCertificate(CertificateError::UnknownIssuer);
 
-/// A server's own certificate is checked against itself, and every one that somebody else has signed against the CAs.
+/// Checks a server's own certificate against itself, and all others against the CAs.
 #[derive(Debug)]
 struct Verifier {
     own: Vec<(CertificateDer<'static>, Arc<WebPkiServerVerifier>)>,

@@ -1,5 +1,5 @@
-//! Which identifiers Braze is asked about: of each kind the distinct ones with the smallest keyed hash. One pass and constant memory
-//! are enough for that, the order of the input does not matter, and the same ones are asked about every night. Pure.
+//! The sample: of each kind the distinct identifiers with the smallest keyed hash. It takes one pass and constant memory, does not
+//! depend on the order of the input, and is the same every night. Pure.
 
 use std::collections::BTreeSet;
 #[expect(deprecated, reason = "the one hash of the standard library that is the same in every release")]
@@ -8,15 +8,15 @@ use std::hash::{Hasher, SipHasher};
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
 
-/// Never to be changed: other keys are another sample, and a change of the figures that is none of the input.
+/// Must not change: other keys give another sample, and other figures for the same input.
 const KEYS: (u64, u64) = (0x6272_617a_655f_636f, 0x686f_7274_5f6d_6174);
 
 /// How many identifiers of a kind are asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSize {
-    /// External IDs, and those of each alias. Braze answers 50 of them a request.
+    /// Of external IDs, and of each alias. Braze answers 50 of them in a request.
     pub identifiers: usize,
-    /// Devices. Braze answers one a request.
+    /// Of devices. Braze answers one in a request.
     pub devices: usize,
 }
 
@@ -37,11 +37,11 @@ impl SampleSize {
 pub struct Sample {
     /// Of which kind.
     pub kind: Kind,
-    /// Distinct, by their hash: each beginning of them is a sample too.
+    /// Distinct, ordered by hash. The first of them are a smaller sample.
     pub identifiers: Vec<Box<[u8]>>,
     /// Identifiers of this kind in the input, duplicates included.
     pub seen: u64,
-    /// The input has no other ones.
+    /// The sample has all of the input.
     pub is_all: bool,
 }
 
@@ -52,14 +52,14 @@ struct Smallest {
     kind: Kind,
     size: usize,
     kept: BTreeSet<(u64, Box<[u8]>)>,
-    /// No larger hash is kept any more.
+    /// The largest hash that is kept.
     largest: u64,
     seen: u64,
     is_all: bool,
 }
 
 impl Sampler {
-    /// For an input with so many aliases.
+    /// For an input with this number of aliases.
     pub fn new(size: SampleSize, aliases: usize) -> Self {
         let empty = |kind| Smallest {
             kind,
@@ -72,7 +72,7 @@ impl Sampler {
         Self(Kind::all(aliases).map(empty).collect())
     }
 
-    /// Looks at the identifiers of a batch.
+    /// Takes the identifiers of a batch.
     pub fn take(&mut self, batch: &Batch) {
         for (kind, identifier) in batch.identifiers() {
             if let Some(smallest) = self.0.get_mut(kind.index()) {
@@ -81,7 +81,7 @@ impl Sampler {
         }
     }
 
-    /// The samples, of each kind that the input has.
+    /// The samples of each kind in the input.
     pub fn finish(self) -> Vec<Sample> {
         let sample = |Smallest { kind, kept, seen, is_all, .. }| Sample {
             kind,
