@@ -24,7 +24,7 @@ pub struct TlsConnector {
     /// The trusted certificates.
     pub trust: Trust,
     /// Made at the first connection.
-    pub config: OnceLock<Arc<ClientConfig>>,
+    pub config: OnceLock<Result<Arc<ClientConfig>, Error>>,
 }
 
 impl<In: Transport> Connector<In> for TlsConnector {
@@ -37,13 +37,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
         }
         let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).map_err(|_| ureq::Error::HostNotFound)?;
-        let config = match self.config.get() {
-            Some(config) => Arc::clone(config),
-            None => Arc::clone(self.config.get_or_init({
-                let config = Arc::new(client_config(self.trust.trusted())?);
-                || config
-            })),
-        };
+        let config = self.config.get_or_init(|| client_config(self.trust.trusted()).map(Arc::new)).clone()?;
         let mut connection = ClientConnection::new(config, name)?;
         let mut socket = TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
         socket.set_timeout(details.timeout);

@@ -52,8 +52,6 @@ struct Smallest {
     kind: Kind,
     size: usize,
     kept: BTreeSet<(u64, Box<[u8]>)>,
-    /// The largest hash that is kept.
-    largest: u64,
     seen: u64,
     is_all: bool,
 }
@@ -61,14 +59,7 @@ struct Smallest {
 impl Sampler {
     /// For an input with this number of aliases.
     pub fn new(size: SampleSize, aliases: usize) -> Self {
-        let empty = |kind| Smallest {
-            kind,
-            size: size.of(kind),
-            kept: BTreeSet::new(),
-            largest: u64::MAX,
-            seen: 0,
-            is_all: true,
-        };
+        let empty = |kind| Smallest { kind, size: size.of(kind), kept: BTreeSet::new(), seen: 0, is_all: true };
         Self(Kind::all(aliases).map(empty).collect())
     }
 
@@ -97,7 +88,8 @@ impl Smallest {
     fn take(&mut self, identifier: &[u8]) {
         self.seen += 1;
         let hash = hash(identifier);
-        if hash > self.largest {
+        // Nearly all identifiers of a long input end here, without a copy.
+        if self.kept.len() >= self.size && self.kept.last().is_none_or(|(largest, _)| hash > *largest) {
             self.is_all = false;
             return;
         }
@@ -105,9 +97,6 @@ impl Smallest {
         if self.kept.len() > self.size {
             self.kept.pop_last();
             self.is_all = false;
-        }
-        if self.kept.len() >= self.size {
-            self.largest = self.kept.last().map_or(0, |(hash, _)| *hash);
         }
     }
 }

@@ -31,8 +31,6 @@ pub trait Clock: Send + Sync {
 pub struct Monotonic {
     started: Instant,
     wall_started: SystemTime,
-    /// How far the wall clock has been ahead.
-    slept: Mutex<Duration>,
     state: Mutex<State>,
     woken: Condvar,
 }
@@ -41,17 +39,13 @@ pub struct Monotonic {
 struct State {
     wakes: Wakes,
     waiting: usize,
+    /// How far the wall clock has been ahead.
+    slept: Duration,
 }
 
 impl Default for Monotonic {
     fn default() -> Self {
-        Self {
-            started: Instant::now(),
-            wall_started: wall_clock(),
-            slept: Mutex::default(),
-            state: Mutex::default(),
-            woken: Condvar::new(),
-        }
+        Self { started: Instant::now(), wall_started: wall_clock(), state: Mutex::default(), woken: Condvar::new() }
     }
 }
 
@@ -77,7 +71,7 @@ impl Clock for Monotonic {
     }
 
     fn with_sleep(&self) -> Duration {
-        let mut before = self.slept.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = &mut self.lock().slept;
         let (monotonic, wall) = (self.now(), wall_clock().duration_since(self.wall_started).unwrap_or_default());
         *before = slept(*before, monotonic, wall);
         monotonic + *before

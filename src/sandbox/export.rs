@@ -1,6 +1,6 @@
 //! `POST /users/export/ids`: which of at most 50 users are known, and of them the fields that were asked for.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Options;
 use super::answer::Answer;
@@ -69,21 +69,19 @@ fn alone(identifier: Identifier<&str>) -> Profile<'_> {
 }
 
 fn exported(profile: &Profile<'_>, fields: &[&str]) -> Value {
-    let mut user = Map::new();
-    for field in fields {
+    let value = |field: &&str| {
         let value = match *field {
-            "external_id" => profile.external_id.map(|id| json!(id)),
-            "braze_id" => Some(json!(format!("{:024x}", profile.number))),
-            "user_aliases" if profile.aliases.is_empty() => None,
-            "user_aliases" => {
+            "external_id" => json!(profile.external_id?),
+            "braze_id" => json!(format!("{:024x}", profile.number)),
+            "user_aliases" if !profile.aliases.is_empty() => {
                 let alias = |(label, name): &(&str, &str)| json!({"alias_label": label, "alias_name": name});
-                Some(profile.aliases.iter().map(alias).collect())
+                profile.aliases.iter().map(alias).collect()
             }
-            _ => None,
+            _ => return None,
         };
-        user.extend(value.map(|value| ((*field).to_owned(), value)));
-    }
-    Value::Object(user)
+        Some(((*field).to_owned(), value))
+    };
+    Value::Object(fields.iter().filter_map(value).collect())
 }
 
 #[cfg(test)]
