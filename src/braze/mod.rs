@@ -2,7 +2,7 @@
 //!
 //! One classifier for all answers of Braze's cohort API.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::http::endpoint::Endpoint;
 use crate::http::{Answer, BodyFraming, HttpError};
@@ -176,14 +176,8 @@ fn judged(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refu
             unintelligible(format!("status {}, but the body is not a JSON object", answer.status))
         });
     };
-    let has_errors = object.get("errors").is_some_and(|errors| match errors {
-        Value::Null => false,
-        Value::Array(errors) => !errors.is_empty(),
-        Value::Object(errors) => !errors.is_empty(),
-        Value::String(errors) => !errors.is_empty(),
-        Value::Bool(errors) => *errors,
-        Value::Number(_) => true,
-    });
+    let nothing = [Value::Null, json!([]), json!({}), json!(""), json!(false)];
+    let has_errors = object.get("errors").is_some_and(|errors| !nothing.contains(errors));
     let is_success = object.get("message").is_none_or(|message| message == "success");
     if has_errors || !is_success {
         return Err(Failure::NotAcknowledged(without_identifiers(&said(answer), part)));
@@ -254,6 +248,9 @@ mod tests {
     #[case(202, "{}")]
     #[case(201, r#"{"message":"success","errors":[]}"#)]
     #[case(201, r#"{"errors":null}"#)]
+    #[case(201, r#"{"errors":{}}"#)]
+    #[case(201, r#"{"errors":""}"#)]
+    #[case(201, r#"{"errors":false}"#)]
     fn delivered(#[case] status: u16, #[case] body: &str) {
         assert_eq!(answered(status, body), Ok(Verdict::Delivered));
     }
@@ -262,6 +259,9 @@ mod tests {
     #[case(201, r#"{"message":"success","errors":["x"]}"#)]
     #[case(201, r#"{"message":"queued"}"#)]
     #[case(200, r#"{"errors":{"a":1}}"#)]
+    #[case(200, r#"{"errors":"x"}"#)]
+    #[case(200, r#"{"errors":true}"#)]
+    #[case(200, r#"{"errors":0}"#)]
     fn not_acknowledged(#[case] status: u16, #[case] body: &str) {
         assert!(matches!(answered(status, body), Err(Failure::NotAcknowledged(_))));
     }

@@ -181,7 +181,7 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
                 .stop(DeliveryError::Defect(format!("the worker threads cannot be started: {error}")).into());
         }
     };
-    let worker = Worker { plan, post, limiter, shared, failures };
+    let worker = &Worker { plan, post, limiter, shared, failures };
     let left_over = queue.clone();
     pool.in_place_scope(|scope| {
         let (at_work, all_done) = bounded::<()>(0);
@@ -209,7 +209,7 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
 
 /// Keeps what was read before the stop and is not sent any more. A reader that has just read some rows hands them over. One that
 /// is stuck in its input is not waited for: what it reads later is neither counted nor kept.
-fn keep_left_over<S: From<DeliveryError>>(worker: Worker<'_, S>, queue: &Receiver<Batch>, shared: &Shared) {
+fn keep_left_over<S: From<DeliveryError>>(worker: &Worker<'_, S>, queue: &Receiver<Batch>, shared: &Shared) {
     let keep = |batch: Batch| worker.keep(&batch, worker::NOT_SENT);
     loop {
         while let Ok(batch) = queue.recv_timeout(LAST_ROWS) {
@@ -273,7 +273,7 @@ fn guarded<S: From<DeliveryError>>(limiter: &RateLimiter<S>, work: impl FnOnce()
 }
 
 /// Takes batches until there are none, or the run is stopped.
-fn work<S: From<DeliveryError>>(worker: Worker<'_, S>, queue: &Receiver<Batch>) {
+fn work<S: From<DeliveryError>>(worker: &Worker<'_, S>, queue: &Receiver<Batch>) {
     let mut body = Vec::new();
     while !worker.limiter.is_stopped() {
         match queue.recv_timeout(PATIENCE) {

@@ -25,15 +25,6 @@ pub struct Worker<'a, S> {
     pub failures: &'a Failures,
 }
 
-// A derived one would need `S: Clone`.
-impl<S> Clone for Worker<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Worker<'_, S> {}
-
 impl<S: From<DeliveryError>> Worker<'_, S> {
     /// The call without identifiers. Any failure of it stops the run.
     pub fn first_call(&self) {

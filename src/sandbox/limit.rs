@@ -33,17 +33,13 @@ impl FromStr for RateLimit {
     fn from_str(text: &str) -> Result<Self, RateLimitError> {
         let parse = || {
             let (requests, window) = match text.split_once('/') {
-                Some((requests, seconds)) => (requests, Duration::from_secs(positive(seconds)?)),
+                Some((requests, seconds)) => (requests, Duration::from_secs(seconds.parse::<NonZeroU64>().ok()?.get())),
                 None => (text, HOUR),
             };
             Some(Self { requests: requests.parse().ok()?, window })
         };
         parse().ok_or_else(|| RateLimitError { given: text.to_owned() })
     }
-}
-
-fn positive(text: &str) -> Option<u64> {
-    text.parse::<NonZeroU64>().ok().map(NonZeroU64::get)
 }
 
 /// The state of a window after a request, for the `X-RateLimit` headers.
