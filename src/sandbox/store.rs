@@ -203,19 +203,10 @@ impl Store {
     }
 }
 
-/// A page of all aliases. Whole labels are skipped at once.
+/// A page of all aliases, by label.
 fn aliases(by_label: &BTreeMap<String, IndexMap<String, u64>>, page: Page) -> Vec<Alias> {
-    let (mut skip, mut left) = (page.offset, page.limit.unwrap_or(usize::MAX));
-    let mut aliases = Vec::new();
-    for (label, names) in by_label {
-        let part = Page { offset: skip, limit: Some(left) };
-        let before = aliases.len();
-        let alias = |name: &String| Alias { alias_label: label.clone(), alias_name: name.clone() };
-        aliases.extend(part.of(names.keys()).map(alias));
-        skip = skip.saturating_sub(names.len());
-        left -= aliases.len() - before;
-    }
-    aliases
+    let all = by_label.iter().flat_map(|(label, names)| names.keys().map(move |name| (label, name)));
+    page.of(all).map(|(label, name)| Alias { alias_label: label.clone(), alias_name: name.clone() }).collect()
 }
 
 #[cfg(test)]

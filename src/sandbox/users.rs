@@ -73,15 +73,13 @@ impl KnownUsers {
             Identifier::DeviceId(_) => 1,
             Identifier::Alias { .. } => 2,
         });
-        let identified = matches!(identifiers.first(), Some(Identifier::ExternalId(_)));
-        let mut devices = Vec::new();
-        if identified {
-            let is_device = |identifier: &mut Identifier<String>| matches!(identifier, Identifier::DeviceId(_));
-            devices.extend(identifiers.extract_if(.., is_device));
-        }
-        let mut user = self.users.len();
-        let mut taken = 0;
+        let is_identified = matches!(identifiers.first(), Some(Identifier::ExternalId(_)));
+        let (mut user, mut taken) = (self.users.len(), 0);
         for identifier in identifiers {
+            if is_identified && let Identifier::DeviceId(id) = identifier {
+                self.of_identified.entry(id).or_insert(user);
+                continue;
+            }
             let owner = self.claim(&identifier, user);
             if matches!(identifier, Identifier::ExternalId(_)) {
                 user = owner;
@@ -90,11 +88,6 @@ impl KnownUsers {
                 taken += 1;
             } else if user == self.users.len() {
                 self.users.push(identifier);
-            }
-        }
-        for device in devices {
-            if let Identifier::DeviceId(id) = device {
-                self.of_identified.entry(id).or_insert(user);
             }
         }
         taken
