@@ -17,7 +17,7 @@ use crate::members::operation::Operation;
 use crate::retry::{self, CallError, Failure, GivenUp, RateLimiter, Stopped};
 use crate::secret::Secret;
 
-/// After so many requests no further one is begun.
+/// The most requests of one run.
 pub const MAX_REQUESTS: u32 = 200;
 
 /// Asks one workspace.
@@ -87,7 +87,7 @@ impl<'a, S: From<MatchError>> Asker<'a, S> {
         Ok(())
     }
 
-    /// Asks about the first identifiers, with at most so many requests.
+    /// Asks about the first identifiers, with at most this number of requests.
     fn ask_all(&mut self, kind: Kind, identifiers: &[Box<[u8]>], requests: u32) -> Result<Vec<Found>, Stopped> {
         let mut found = Vec::new();
         for (part, _) in identifiers.chunks(capacity(kind)).zip(0..requests) {

@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(locked_delay(failures, asked_for.map(Duration::from_secs)).as_secs(), seconds);
     }
 
-    /// The number of failures, with so many successes of others between them, after which a call is given up.
+    /// After how many failures a call is given up, with this number of successes of others before each.
     fn given_up_after(others: u64) -> Option<u64> {
         let mut history = History::default();
         (1..=50).find(|tries| {
