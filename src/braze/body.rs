@@ -1,4 +1,6 @@
-//! The body of a request, written byte by byte: no string and no JSON value for an identifier.
+//! The body of a request. Identifiers are copied into it, without a string or JSON value for each.
+
+use serde_json::{Value, json};
 
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
@@ -10,11 +12,11 @@ use crate::secret::Secret;
 pub struct Credentials {
     /// The data import key.
     pub client_secret: Secret,
-    /// The key of the partner under whose name the cohort stands.
+    /// The key of the cohort's partner.
     pub partner_api_key: Secret,
 }
 
-/// Writes the bodies of one upload. What is the same in each of them is escaped once.
+/// Writes the bodies of one upload. Their common parts are escaped once.
 pub struct BodyWriter {
     head: Vec<u8>,
     /// For each alias: its object up to the name.
@@ -22,36 +24,24 @@ pub struct BodyWriter {
 }
 
 impl BodyWriter {
-    /// For this cohort, with the aliases' labels in the order of [`Kind::Alias`].
+    /// For this cohort, with the labels of aliases in the order of [`Kind::Alias`].
     pub fn new(credentials: &Credentials, cohort_id: &str, aliases: &[String]) -> Self {
-        let mut head = Vec::with_capacity(256);
-        write_credentials(&mut head, credentials, cohort_id);
-        head.extend_from_slice(b",\"cohort_changes\":[");
-        let alias_heads = aliases
-            .iter()
-            .map(|label| {
-                let mut object = b"{\"alias_label\":".to_vec();
-                write_string(&mut object, label.as_bytes());
-                object.extend_from_slice(b",\"alias_name\":");
-                object
-            })
-            .collect();
-        Self { head, alias_heads }
+        let mut head = common(credentials, cohort_id).to_string();
+        head.pop();
+        head += ",\"cohort_changes\":[";
+        let alias_head = |label: &String| format!("{{\"alias_label\":{},\"alias_name\":", json!(label)).into_bytes();
+        Self { head: head.into_bytes(), alias_heads: aliases.iter().map(alias_head).collect() }
     }
 
     /// The body for `cohorts` that creates or renames the cohort.
     pub fn naming(credentials: &Credentials, cohort_id: &str, name: &str, created_at: &str) -> Vec<u8> {
-        let mut body = Vec::with_capacity(256);
-        write_credentials(&mut body, credentials, cohort_id);
-        body.extend_from_slice(b",\"name\":");
-        write_string(&mut body, name.as_bytes());
-        body.extend_from_slice(b",\"created_at\":");
-        write_string(&mut body, created_at.as_bytes());
-        body.push(b'}');
-        body
+        let mut body = common(credentials, cohort_id);
+        body["name"] = json!(name);
+        body["created_at"] = json!(created_at);
+        body.to_string().into_bytes()
     }
 
-    /// The body for `cohorts/users` that changes nothing: Braze checks everything else of it.
+    /// The body for `cohorts/users` without changes. Braze checks the rest of it.
     pub fn no_changes(&self) -> Vec<u8> {
         [self.head.as_slice(), b"]}"].concat()
     }
@@ -64,7 +54,7 @@ impl BodyWriter {
         body.push(b'{');
         let nothing = b"".as_slice();
         let user_ids = write_list(body, "user_ids", batch, |kind| (kind == Kind::UserId).then_some((nothing, nothing)));
-        // Most batches hold external IDs alone; they need not be looked through for others.
+        // Most batches hold only external IDs and are searched once.
         if user_ids < batch.len() {
             write_list(body, "device_ids", batch, |kind| (kind == Kind::DeviceId).then_some((nothing, nothing)));
             write_list(body, "aliases", batch, |kind| match kind {
@@ -81,8 +71,8 @@ impl BodyWriter {
     }
 }
 
-/// Writes `"name":[...],` with the identifiers for which `around` gives what stands before and behind them; nothing where
-/// there are none. Returns how many there are.
+/// Writes `"name":[...],` with the identifiers for which `around` gives a text before and after them; nothing if there are
+/// none. Returns their number.
 fn write_list<'a>(
     body: &mut Vec<u8>,
     name: &str,
@@ -110,48 +100,25 @@ fn write_list<'a>(
     written
 }
 
-fn write_credentials(body: &mut Vec<u8>, credentials: &Credentials, cohort_id: &str) {
-    body.extend_from_slice(b"{\"partner_api_key\":");
-    write_string(body, credentials.partner_api_key.expose().as_bytes());
-    body.extend_from_slice(b",\"client_secret\":");
-    write_string(body, credentials.client_secret.expose().as_bytes());
-    body.extend_from_slice(b",\"cohort_id\":");
-    write_string(body, cohort_id.as_bytes());
+/// The fields of every body.
+fn common(credentials: &Credentials, cohort_id: &str) -> Value {
+    json!({
+        "partner_api_key": credentials.partner_api_key.expose(),
+        "client_secret": credentials.client_secret.expose(),
+        "cohort_id": cohort_id,
+    })
 }
 
-/// Writes a JSON string of UTF-8 text. One pass decides whether anything needs escaping; nearly always a copy is all.
+/// Writes a JSON string of UTF-8 text. Nearly always one pass shows that a copy is enough.
 fn write_string(body: &mut Vec<u8>, text: &[u8]) {
-    body.push(b'"');
-    // Without a way out in the middle the pass takes many bytes at once.
+    let needs_escape = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    // A fold without an early end takes many bytes at once.
     if text.iter().fold(false, |found, byte| found | needs_escape(*byte)) {
-        for byte in text {
-            write_escaped(body, *byte);
-        }
+        body.extend_from_slice(json!(String::from_utf8_lossy(text)).to_string().as_bytes());
     } else {
+        body.push(b'"');
         body.extend_from_slice(text);
-    }
-    body.push(b'"');
-}
-
-fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
-fn write_escaped(body: &mut Vec<u8>, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    match byte {
-        b'"' | b'\\' => body.extend_from_slice(&[b'\\', byte]),
-        0..0x20 => {
-            body.extend_from_slice(&[
-                b'\\',
-                b'u',
-                b'0',
-                b'0',
-                HEX[usize::from(byte >> 4)],
-                HEX[usize::from(byte & 15)],
-            ]);
-        }
-        _ => body.push(byte),
+        body.push(b'"');
     }
 }
 
@@ -159,7 +126,6 @@ fn write_escaped(body: &mut Vec<u8>, byte: u8) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::{Value, json};
 
     fn credentials() -> Credentials {
         Credentials { client_secret: Secret::new("s\"e".to_owned()), partner_api_key: Secret::new("p\\k".to_owned()) }

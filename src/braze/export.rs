@@ -1,7 +1,7 @@
-//! `POST /users/export/ids`, which tells whether Braze knows an identifier: request bodies, and what an answer says. Pure.
+//! `POST /users/export/ids`, which tells whether Braze knows an identifier: request bodies, and the meaning of answers. Pure.
 //!
-//! It needs a REST API key with the permission `users.export.ids`. Known is what comes back in `users`. `invalid_user_ids` is documented
-//! for external IDs alone; it only serves to tell answers that contradict themselves.
+//! It needs a REST API key with the permission `users.export.ids`. An identifier is known if it is in `users`. `invalid_user_ids`
+//! is documented only for external IDs, and only shows contradictory answers.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,25 +11,25 @@ use crate::http::endpoint::Endpoint;
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
 
-/// External IDs, or aliases, that Braze takes in a request.
+/// The most external IDs, or aliases, in a request.
 pub const MAX_IDENTIFIERS: usize = 50;
 /// The permission that the key needs.
 pub const PERMISSION: &str = "users.export.ids";
 /// The longest answer that is read, in bytes: 50 users with many aliases each.
 pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Where to ask.
+/// The address of the call.
 pub fn address(endpoint: &Endpoint) -> String {
     format!("{endpoint}/users/export/ids")
 }
 
-/// How many identifiers of a kind Braze takes in a request.
+/// The most identifiers of a kind in a request.
 pub fn capacity(kind: Kind) -> usize {
     if kind == Kind::DeviceId { 1 } else { MAX_IDENTIFIERS }
 }
 
-/// The body that asks for identifiers of one kind; `labels` are those of the aliases. As little of each profile is asked for as tells
-/// whether it is there. An anonymous user may have neither external ID nor alias, but always a `braze_id`.
+/// The body for identifiers of one kind; `labels` are those of the aliases. It asks for the fewest fields that show whether a
+/// profile exists. An anonymous user may have neither external ID nor alias, but always has a `braze_id`.
 pub fn body(batch: &Batch, labels: &[String]) -> Vec<u8> {
     let mut fields = vec!["external_id", "user_aliases"];
     let (mut external_ids, mut aliases, mut device) = (Vec::new(), Vec::new(), None);
@@ -58,14 +58,14 @@ fn label(labels: &[String], index: u16) -> &str {
     labels.get(usize::from(index)).map_or("", String::as_str)
 }
 
-/// What Braze says of an identifier.
+/// Whether Braze knows an identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// There is such a user; of a device, an anonymous one, whom a cohort takes by it.
+    /// A user has it; a device, an anonymous user, which a cohort accepts by device.
     Known,
-    /// The device of users who have an external ID. A cohort does not take them by their device.
+    /// The device of users with an external ID. A cohort does not accept them by device.
     Identified,
-    /// There is nobody.
+    /// No user has it.
     Unknown,
     /// The answer contradicts itself.
     CannotTell,
@@ -89,7 +89,7 @@ struct Alias {
     alias_name: Option<String>,
 }
 
-/// What an acknowledged answer says of each identifier that was asked for, in their order; none if it is no such answer.
+/// The result for each identifier of the batch, in their order; none if the answer has no list of users.
 pub fn found(answer: &Answer, batch: &Batch, labels: &[String]) -> Option<Vec<Found>> {
     let export: Export = serde_json::from_slice(&answer.body).ok()?;
     let one = |(kind, identifier): (Kind, &[u8])| export.found(kind, &String::from_utf8_lossy(identifier), labels);
@@ -113,7 +113,7 @@ impl Export {
         }
     }
 
-    /// Whether the cross-check names it; none if there is no cross-check.
+    /// Whether it is in `invalid_user_ids`; none without that list.
     fn names_as_invalid(&self, kind: Kind, text: &str) -> Option<bool> {
         let is_meant = |named: &Value| match kind {
             Kind::Alias(_) => named == text || named["alias_name"] == text,

@@ -2,12 +2,13 @@
 //!
 //! One classifier for all answers of Braze's cohort API.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::http::endpoint::Endpoint;
-use crate::http::{Answer, BodyFraming, HttpError, hint};
+use crate::http::{Answer, BodyFraming, HttpError};
 use crate::members::batch::Batch;
-use crate::retry::Failure;
+use crate::retry::hint::Hints;
+use crate::retry::{Failure, ResponseMeta, Unanswered};
 use crate::secret::redacted;
 
 pub mod body;
@@ -16,14 +17,14 @@ mod redact;
 
 use redact::without_identifiers;
 
-/// Which cohort, and where Braze is.
+/// The cohort, and the way to Braze.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The cohort's identifier.
     pub cohort_id: String,
     /// Its name, if one was set.
     pub cohort_name: Option<String>,
-    /// Where to; none where nobody is asked.
+    /// Braze's REST endpoint; none if Braze is not called.
     pub endpoint: Option<Endpoint>,
     /// The partner's segment in Braze's path.
     pub partner: String,
@@ -54,12 +55,12 @@ impl Addresses {
     }
 }
 
-/// What Braze did with a request that it understood.
+/// What Braze did with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It acknowledged the request.
     Delivered,
-    /// Something in the batch is refused: halve it.
+    /// It refuses something in the batch: halve it.
     Split(String),
 }
 
@@ -72,13 +73,31 @@ pub enum Refusal {
     Request(String),
     /// 404.
     NotFound,
-    /// The answer comes from something in front of Braze.
+    /// The answer is not from Braze, but from something in front of it.
     NotBraze(String),
-    /// A certificate, or a proxy: a matter of configuration.
+    /// A certificate or a proxy: wrong configuration.
     Configuration(String),
 }
 
-/// Decides on the outcome of one request, which carried the identifiers of `part`: none of them is in what it says.
+/// What an answer, or its absence, tells all who call Braze.
+pub fn meta(outcome: &Result<Answer, HttpError>) -> ResponseMeta {
+    let error = match outcome {
+        Ok(answer) => {
+            let quota = Hints::read(|name| answer.header(name)).quota;
+            return ResponseMeta { answered: true, quota, unanswered: None };
+        }
+        Err(error) => error,
+    };
+    let unanswered = match error {
+        HttpError::Timeout(_) => Some(Unanswered::TimedOut),
+        // Braze may have read a request on a kept connection before it closed it.
+        HttpError::Stale | HttpError::Broken(_) | HttpError::Unintelligible(_) => Some(Unanswered::Broke),
+        HttpError::Unreachable(_) | HttpError::Certificate(_) | HttpError::Proxy(_) => None,
+    };
+    ResponseMeta { unanswered, ..ResponseMeta::NOTHING }
+}
+
+/// Decides on the outcome of one request with the identifiers of `part`. No text of the result contains any of them.
 pub fn classify(outcome: &Result<Answer, HttpError>, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     let error = match outcome {
         Ok(answer) => return classify_answer(answer, part),
@@ -95,14 +114,14 @@ pub fn classify(outcome: &Result<Answer, HttpError>, part: Option<&Batch>) -> Re
     })
 }
 
-/// Nothing that Braze would say.
+/// An answer that Braze would not send.
 pub fn unintelligible(said: String) -> Failure<Refusal> {
     Failure::Unintelligible { error: Refusal::NotBraze(said.clone()), said }
 }
 
 fn classify_answer(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     let status = answer.status;
-    let asked_for = || hint::retry_after(&answer.headers, hint::WallClock::now());
+    let hints = || Hints::read(|name| answer.header(name));
     let credentials = || Refusal::Credentials(without_identifiers(&said(answer), part));
     Err(match status {
         200..=202 => return acknowledgement(answer, part),
@@ -121,10 +140,10 @@ fn classify_answer(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Fai
             "a proxy requires credentials (407): set them in HTTPS_PROXY, as http://user:password@host:port"
                 .to_owned(),
         )),
-        408 | 425 | 500 | 502 | 503 | 504 => Failure::Again { said: format!("status {status}"), pause: asked_for() },
+        408 | 425 | 500 | 502 | 503 | 504 => Failure::Again { said: format!("status {status}"), pause: hints().retry_after },
         413 => return Ok(Verdict::Split("request too large (413)".to_owned())),
-        423 => Failure::Locked { pause: asked_for() },
-        429 => Failure::Limited { pause: hint::pause(&answer.headers, hint::WallClock::now()) },
+        423 => Failure::Locked { pause: hints().retry_after },
+        429 => Failure::Limited { pause: hints().pause },
         _ => Failure::Final(Refusal::Request(with_status(status, &said(answer), part))),
     })
 }
@@ -134,8 +153,7 @@ fn with_status(status: u16, said: &str, part: Option<&Batch>) -> String {
 }
 
 /// Delivered is only: 200 to 202, and a body that is empty, `{}`, or a JSON object without a non-empty `errors` whose
-/// `message` is absent or "success". A body that ends with its connection has to be such an object, as it may have lost its
-/// end, or all of it.
+/// `message` is absent or "success". A body that ends with its connection must be such an object, as it may be incomplete.
 fn acknowledgement(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     match answer.framing() {
         BodyFraming::Unknown => Err(unintelligible("the answer has another Transfer-Encoding than chunked".to_owned())),
@@ -148,7 +166,7 @@ fn acknowledgement(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Fai
     }
 }
 
-/// What the body of a success says.
+/// Decides by the body of a success.
 fn judged(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     let parsed = serde_json::from_slice(&answer.body);
     let Ok(Value::Object(object)) = parsed else {
@@ -158,14 +176,8 @@ fn judged(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refu
             unintelligible(format!("status {}, but the body is not a JSON object", answer.status))
         });
     };
-    let has_errors = object.get("errors").is_some_and(|errors| match errors {
-        Value::Null => false,
-        Value::Array(errors) => !errors.is_empty(),
-        Value::Object(errors) => !errors.is_empty(),
-        Value::String(errors) => !errors.is_empty(),
-        Value::Bool(errors) => *errors,
-        Value::Number(_) => true,
-    });
+    let nothing = [Value::Null, json!([]), json!({}), json!(""), json!(false)];
+    let has_errors = object.get("errors").is_some_and(|errors| !nothing.contains(errors));
     let is_success = object.get("message").is_none_or(|message| message == "success");
     if has_errors || !is_success {
         return Err(Failure::NotAcknowledged(without_identifiers(&said(answer), part)));
@@ -173,7 +185,7 @@ fn judged(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refu
     Ok(Verdict::Delivered)
 }
 
-/// A 400 is about the cohort, which is the same in every call, or about the changes, where a single identifier may be it.
+/// A 400 is about the cohort, which is the same in every call, or about the changes, of which one identifier may be the cause.
 fn bad_request(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     if answer.is_html() {
         return Err(Failure::Final(Refusal::NotBraze("status 400 with a web page".to_owned())));
@@ -183,8 +195,8 @@ fn bad_request(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure
     if is_about_the_cohort(&said) { Err(Failure::Final(Refusal::Request(shown))) } else { Ok(Verdict::Split(shown)) }
 }
 
-/// Whether the message names something that every call has, as in `cohort_id must be a valid string`. `alias_name must ...` and
-/// `alias name must ...` are about the changes, and so is whatever happens to stand in an identifier that the message repeats.
+/// Whether the message is about a field of every call, as in `cohort_id must be a valid string`. `alias_name must ...` and
+/// `alias name must ...` are about the changes, and so is text in an identifier that the message repeats.
 fn is_about_the_cohort(said: &str) -> bool {
     const FIELDS: [&str; 5] = ["cohort_id", "name", "created_at", "client_secret", "partner_api_key"];
     let plain: String = said.chars().filter(|letter| !"`'\"".contains(*letter)).collect();
@@ -194,14 +206,13 @@ fn is_about_the_cohort(said: &str) -> bool {
     })
 }
 
-/// Whether aliases, user IDs or device IDs are spoken of, with or without a separator.
+/// Whether the text contains `alias`, `user ID`, `external ID` or `device ID`, with or without a separator.
 fn names_members(said: &str) -> bool {
     let letters = said.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>().to_lowercase();
     ["alias", "userid", "externalid", "deviceid"].iter().any(|word| letters.contains(word))
 }
 
-/// What Braze says, redacted. Texts that may repeat identifiers are left out: only `message` is read, never
-/// `errors`.
+/// Braze's `message`, redacted. `errors` may repeat identifiers and is not read.
 fn said(answer: &Answer) -> String {
     let message = serde_json::from_slice::<Value>(&answer.body)
         .ok()
@@ -237,6 +248,9 @@ mod tests {
     #[case(202, "{}")]
     #[case(201, r#"{"message":"success","errors":[]}"#)]
     #[case(201, r#"{"errors":null}"#)]
+    #[case(201, r#"{"errors":{}}"#)]
+    #[case(201, r#"{"errors":""}"#)]
+    #[case(201, r#"{"errors":false}"#)]
     fn delivered(#[case] status: u16, #[case] body: &str) {
         assert_eq!(answered(status, body), Ok(Verdict::Delivered));
     }
@@ -245,6 +259,9 @@ mod tests {
     #[case(201, r#"{"message":"success","errors":["x"]}"#)]
     #[case(201, r#"{"message":"queued"}"#)]
     #[case(200, r#"{"errors":{"a":1}}"#)]
+    #[case(200, r#"{"errors":"x"}"#)]
+    #[case(200, r#"{"errors":true}"#)]
+    #[case(200, r#"{"errors":0}"#)]
     fn not_acknowledged(#[case] status: u16, #[case] body: &str) {
         assert!(matches!(answered(status, body), Err(Failure::NotAcknowledged(_))));
     }
@@ -355,6 +372,14 @@ mod tests {
     fn a_bad_cohort_is_final(#[case] message: &str) {
         let body = serde_json::json!({ "message": message }).to_string();
         assert_eq!(answered(400, &body), Err(Failure::Final(Refusal::Request(format!("status 400: {message}")))));
+    }
+
+    #[rstest]
+    #[case::unreachable(HttpError::Unreachable(String::new()), None)]
+    #[case::too_slow(HttpError::Timeout(String::new()), Some(Unanswered::TimedOut))]
+    #[case::broken(HttpError::Broken(String::new()), Some(Unanswered::Broke))]
+    fn what_never_was_connected_is_not_waited_for(#[case] error: HttpError, #[case] unanswered: Option<Unanswered>) {
+        assert_eq!(meta(&Err(error)).unanswered, unanswered);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What Braze says goes into the log and into messages, and Braze may repeat an identifier in it. Pure.
+//! Redacts identifiers in Braze's messages, which go into the log and into errors. Pure.
 
 use std::ops::Range;
 
@@ -9,14 +9,14 @@ use crate::members::batch::Batch;
 use crate::secret::encodings::written;
 use crate::secret::{REDACTED, replaced};
 
-/// What stands where an identifier stood.
+/// Replaces an identifier.
 const IDENTIFIER: &str = "[identifier]";
-/// From so many bytes on an identifier is redacted wherever it stands; a shorter one only where it is a word of its own, as
-/// it may stand in any text by chance.
+/// An identifier of at least this many bytes is redacted everywhere, a shorter one only as a whole word, as it may be in any
+/// text by chance.
 const LONG: usize = 4;
-/// So much of a message is looked at.
+/// The bytes of a message that are searched.
 const LOOKED_AT: usize = 2048;
-/// Messages that Braze is known to send: the identifier `array` is not meant by them.
+/// Known messages of Braze: an `array` in them is no identifier.
 const KNOWN: [&str; 15] = [
     "cohort_id must be a valid string",
     "cohort_changes must be an array of objects",
@@ -34,10 +34,10 @@ const KNOWN: [&str; 15] = [
     "Resource locked",
     "no message",
 ];
-/// What a secret that was redacted may stand behind.
+/// A known message that ends with a redacted secret.
 const NOT_ENABLED: &str = "Partner not enabled for client with client secret: ";
 
-/// The beginning of a text without any identifier of the batch that it is about.
+/// The beginning of a text, without any identifier of the batch.
 pub fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
     let Some(part) = part.filter(|_| !is_known(text)) else { return shortened(text) };
     let seen = &text[..text.floor_char_boundary(LOOKED_AT)];
@@ -54,7 +54,7 @@ pub fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
             places.extend(places_of(&form.to_ascii_lowercase(), &lower_case, text, identifier.len() >= LONG));
         }
     }
-    // What begins behind this may go on behind the cut, where nobody looks.
+    // An identifier that begins after this may go on beyond the searched bytes.
     let clear = if is_cut { seen.floor_char_boundary(seen.len().saturating_sub(longest)) } else { seen.len() };
     let places =
         places.into_iter().filter(|place| place.start < clear).map(|place| place.start..place.end.min(clear)).collect();
@@ -78,10 +78,10 @@ fn distinct(part: &Batch) -> Vec<&str> {
     identifiers
 }
 
-/// Where this form stands in `lower_case`, the beginning of `text`; also where it overlaps itself.
+/// The places of this form in `lower_case`, the beginning of `text`, overlapping ones included.
 ///
-/// Each form is searched for by itself: to build one search for a thousand identifiers takes longer than a thousand searches
-/// through so short a text.
+/// Each form has its own search: to build one search for a thousand identifiers takes longer than a thousand searches in so
+/// short a text.
 fn places_of(form: &str, lower_case: &str, text: &str, is_long: bool) -> Vec<Range<usize>> {
     let finder = Finder::new(form);
     let (mut places, mut from) = (Vec::new(), 0);

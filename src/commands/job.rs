@@ -20,7 +20,7 @@ use crate::retry::{RateLimiter, Stopped};
 use crate::secret::Secret;
 use crate::settings::credentials::{td_api_key, td_server};
 use crate::settings::{Config, ConfigError};
-use crate::treasure_data::fetch::{Client, Received};
+use crate::treasure_data::fetch::Received;
 use crate::treasure_data::show::{JobInfo, JobSummary};
 use crate::treasure_data::tables::Api as TdApi;
 use crate::treasure_data::{Job, ResultFormat};
@@ -40,7 +40,7 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
         None => access.job(&id),
         Some(table) => watched(http, &limiter, || {}, || issue(&access.api(&limiter), table, config))?,
     };
-    let client = Client::new(&job, &access.key, http, &limiter);
+    let api = access.api(&limiter);
     let before = context.uploaded.as_ref().filter(|(id, cohort)| *id == job.id && *cohort != config.braze.cohort_id);
     let uploaded_before_to = before.map(|(_, cohort)| cohort.clone());
     let (received, mut show) = (Received::default(), progress::of_download());
@@ -48,7 +48,7 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
         let (bytes, whole) = received.so_far();
         show(bytes, whole);
     };
-    let fetched = watched(http, &limiter, tick, || fetch(&client, &job, &config.input, uploaded_before_to, &received));
+    let fetched = watched(http, &limiter, tick, || fetch(&api, &job, &config.input, uploaded_before_to, &received));
     progress::finish();
     if fetched.is_err() && table.is_some() {
         // A new connection, because the run's own are cut.
@@ -64,8 +64,7 @@ pub fn look(context: &RunContext, id: &str) -> Result<(Job, JobInfo), CommandErr
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
     let job = access.job(id);
-    let client = Client::new(&job, &access.key, &access.http, &limiter);
-    let info = watched(&access.http, &limiter, || {}, || client.show())?;
+    let info = watched(&access.http, &limiter, || {}, || access.api(&limiter).show(&job))?;
     Ok((job, info))
 }
 
@@ -88,7 +87,7 @@ impl Access {
     }
 
     /// Its tables and jobs.
-    pub fn api<'a>(&'a self, limiter: &'a RateLimiter<Stop>) -> TdApi<'a, Stop, Http> {
+    pub fn api<'a>(&'a self, limiter: &'a RateLimiter<Stop>) -> TdApi<'a, Stop> {
         TdApi::new(&self.server, &self.key, &self.http, limiter)
     }
 
@@ -98,7 +97,7 @@ impl Access {
 }
 
 /// Starts a job that reads a table's members.
-fn issue(api: &TdApi<'_, Stop, Http>, table: &TableName, config: &Config) -> Result<Job, Stopped> {
+fn issue(api: &TdApi<'_, Stop>, table: &TableName, config: &Config) -> Result<Job, Stopped> {
     let columns = table::columns(api, table, &config.input.names)?;
     // Selected as well, so that the reader warns of them.
     let near = columns.near.into_iter().map(|miss| Column {
@@ -119,14 +118,17 @@ fn issue(api: &TdApi<'_, Stop, Http>, table: &TableName, config: &Config) -> Res
 
 /// Waits for the job to end and fetches its result, if it can be used.
 fn fetch(
-    client: &Client<'_, Stop>,
+    api: &TdApi<'_, Stop>,
     job: &Job,
     options: &input::Options,
     uploaded_before_to: Option<String>,
     received: &Received,
 ) -> Result<(ReadableInput, JobSummary), Stopped> {
-    let shown = client.wait_for_end()?;
-    let columns = usable_columns(job, &shown, options).map_err(|stop| client.refuse(stop))?;
+    let shown = api.wait(job)?;
+    let columns = usable_columns(job, &shown, options).map_err(|stop| {
+        api.limiter().stop(stop);
+        Stopped
+    })?;
     let summary = JobSummary { uploaded_before_to, ..shown.summary(job) };
     info!("job {summary}");
     if let Some(cohort) = &summary.uploaded_before_to {
@@ -136,7 +138,7 @@ fn fetch(
             job.name()
         );
     }
-    let (file, size) = client.download(ResultFormat::Msgpack, received)?;
+    let (file, size) = api.download(job, ResultFormat::Msgpack, received)?;
     info!("fetched the result of {}: {size} bytes", job.name());
     let format_hint = FormatHint {
         format: Some(Format::Msgpack),
@@ -149,6 +151,7 @@ fn fetch(
 }
 
 fn usable_columns(job: &Job, shown: &JobInfo, options: &input::Options) -> Result<Vec<String>, Stop> {
+    shown.is_done(job)?;
     let columns = shown.columns(job)?;
     if let (Some(found), Some(expected)) = (shown.rows, options.expected_rows)
         && found != expected

@@ -110,7 +110,7 @@ fn warehouse<'a>(
     config: &Config,
     options: &mirror::Options,
     credentials: &Credentials,
-) -> Result<(TreasureData<'a, Stop, Http>, Vec<NearMiss>), CommandError> {
+) -> Result<(TreasureData<'a, Stop>, Vec<NearMiss>), CommandError> {
     let endpoint = config.required_endpoint()?;
     let limiter = &times.limiter;
     let stop = |LimiterStopped| limiter.take_stop().unwrap_or_else(|| Stop::Defect("nobody said why".to_owned()));

@@ -254,7 +254,7 @@ fn of_job(error: &JobError) -> Exit {
         JobError::Credentials { .. } => Exit::Credentials,
         JobError::NotTreasureData { .. } | JobError::Refused { .. } => Exit::Refused,
         JobError::Configuration { .. } => Exit::Usage,
-        JobError::Broken { .. } | JobError::GaveUp { .. } => Exit::TryAgain,
+        JobError::GaveUp { .. } => Exit::TryAgain,
         JobError::CannotKeep { .. } => Exit::CannotWrite,
     }
 }
@@ -318,8 +318,7 @@ mod tests {
     #[case(JobError::NotTreasureData { server: text(), said: text() }, 5)]
     #[case(JobError::Refused { server: text(), said: text() }, 5)]
     #[case(JobError::Configuration { server: text(), said: text() }, 2)]
-    #[case(JobError::Broken { id: text(), failures: 10, last: text() }, 75)]
-    #[case(JobError::GaveUp { server: text(), failures: 10, said: text() }, 75)]
+    #[case(JobError::GaveUp { call: text(), failures: 10, said: text() }, 75)]
     #[case(JobError::CannotKeep { id: text(), folder: text(), error: std::io::ErrorKind::StorageFull.into() }, 73)]
     fn what_keeps_a_result_away_has_its_exit_code(#[case] error: JobError, #[case] code: u8) {
         assert_eq!(Stop::Job(error).exit().code(), code);

@@ -4,7 +4,6 @@ use log::info;
 use thiserror::Error;
 
 use crate::commands::outcome::Stop;
-use crate::http::Http;
 use crate::input::TableName;
 use crate::input::columns::Names;
 use crate::input::near_names::NearMiss;
@@ -59,7 +58,7 @@ pub struct TableColumns {
 }
 
 /// Asks for the columns of a table. The limiter has the reason if it cannot be read.
-pub fn columns(api: &Api<'_, Stop, Http>, table: &TableName, names: &Names) -> Result<TableColumns, Stopped> {
+pub fn columns(api: &Api<'_, Stop>, table: &TableName, names: &Names) -> Result<TableColumns, Stopped> {
     let schema = api.schema(&table.database, &table.table)?;
     let found = schema.ok_or_else(|| TableError::Unknown { table: table.clone() }.into());
     let columns = found.and_then(|schema| usable(table, &schema, names)).map_err(|error| {

@@ -1,8 +1,8 @@
-//! The identifiers that did not arrive, in a file that `upload` takes as it is: one identifier a line, in its own column,
+//! The identifiers that were not delivered, in a file that `upload` takes as it is: a line for each identifier, in its column,
 //! with the reason in a column that no upload reads.
 //!
-//! It is written beside its place and moved there at the end, readable by its owner alone, so what stands there is always a
-//! whole one. A file of another kind is never overwritten.
+//! It is written under another name in the same folder, readable by its owner only, and renamed at the end, so it is always
+//! complete. A file of another kind is never overwritten.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -18,9 +18,9 @@ use crate::input::columns::Names;
 use crate::members::batch::Batch;
 use crate::members::identifier::{DEVICE_IDS, USER_IDS};
 
-/// The column that says why.
+/// The column with the reason.
 const REASON: &str = "reason";
-/// What the name of a half-written file begins with.
+/// The prefix of the name before the end.
 const HALF_WRITTEN: &str = ".failed_file.";
 
 /// The file cannot be written.
@@ -31,14 +31,14 @@ pub struct FailuresError {
     pub name: &'static str,
     /// As it was set.
     pub path: PathBuf,
-    /// What the system said.
+    /// The error of the system.
     pub error: io::Error,
 }
 
 /// The setting that names it.
 pub const FAILED_FILE: &str = "failed_file";
 
-/// Takes what did not arrive. Without a path it takes nothing.
+/// Takes the identifiers that were not delivered. Without a path it takes nothing.
 pub struct Failures(Option<Destination>);
 
 struct Destination {
@@ -46,19 +46,19 @@ struct Destination {
     name: &'static str,
     /// As it was set.
     path: PathBuf,
-    /// Where the links lead to.
+    /// The target of links.
     target: PathBuf,
     header: Vec<String>,
-    /// The last column but one says what was to happen.
+    /// The last column but one is the operation.
     has_operation: bool,
     state: Mutex<FileState>,
 }
 
 enum FileState {
     Open(Box<OpenFile>),
-    /// It could not be written to its end, and what was written is gone.
+    /// It could not be written completely, and is deleted.
     Broken(io::ErrorKind, String),
-    /// It is in its place.
+    /// It has its name.
     Finished,
 }
 
@@ -73,12 +73,12 @@ impl Failures {
         Self(None)
     }
 
-    /// Begins the file, so that a place that cannot be written is found out before the first request.
+    /// Begins the file, so that a path that cannot be written shows before the first request.
     pub fn begin(path: Option<&Path>, names: &Names) -> Result<Self, FailuresError> {
         Self::begin_as(FAILED_FILE, path, names)
     }
 
-    /// The same for a file that something else names.
+    /// The same for the path of another setting or flag.
     pub fn begin_as(name: &'static str, path: Option<&Path>, names: &Names) -> Result<Self, FailuresError> {
         let Some(path) = path else { return Ok(Self(None)) };
         let has_operation = names.operation.is_some();
@@ -97,7 +97,7 @@ impl Failures {
         })))
     }
 
-    /// Takes the identifiers of a batch. The first error is the only one: after it there is nothing left to write to.
+    /// Takes the identifiers of a batch. After the first error it takes nothing.
     pub fn take(&self, batch: &Batch, reason: &str) -> Result<(), FailuresError> {
         let Some(destination) = &self.0 else { return Ok(()) };
         let mut state = destination.lock();
@@ -109,8 +109,7 @@ impl Failures {
         })
     }
 
-    /// Puts the file in its place and says how many identifiers are in it. Where there are none, an earlier file of ours is
-    /// taken away.
+    /// Gives the file its name, and returns how many identifiers are in it. Without any, an earlier file of ours is removed.
     pub fn finish(&self) -> Result<Option<(PathBuf, u64)>, FailuresError> {
         let Some(destination) = &self.0 else { return Ok(None) };
         let state = std::mem::replace(&mut *destination.lock(), FileState::Finished);
@@ -153,7 +152,7 @@ impl Destination {
     fn put(&self, open: OpenFile) -> io::Result<()> {
         let file = open.writer.into_inner().map_err(|error| io::Error::other(error.error().to_string()))?;
         if open.written > 0 {
-            // Hours may have passed since it was looked at.
+            // Hours may have passed since the check at the beginning.
             must_be_free(&self.target)?;
             file.persist(&self.target).map_err(|error| error.error)?;
         } else if is_ours(&self.target) {
@@ -182,7 +181,7 @@ fn must_be_free(target: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the file at this place begins as one of ours does.
+/// Whether the file begins like one of ours.
 fn is_ours(path: &Path) -> bool {
     let mut first = String::new();
     let begins = format!("{USER_IDS},{DEVICE_IDS},");

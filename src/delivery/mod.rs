@@ -1,7 +1,7 @@
-//! In: a reader of batches. Out: requests to Braze, counts, the failed file. It never decides what an answer means (`braze`), nor when
-//! to try again (`retry`).
+//! In: a reader of batches. Out: requests to Braze, counts, the failed file. It never decides what an answer means (`braze`), or
+//! when to try again (`retry`).
 //!
-//! One reader, a short queue of batches, and `thread_count` workers of a rayon pool of its own.
+//! One reader, a short queue of batches, and `thread_count` workers in a separate rayon pool.
 //!
 //! ```text
 //! reader (a thread) ──> queue ──> workers (rayon) ──> Braze
@@ -12,7 +12,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
@@ -37,17 +37,17 @@ mod worker;
 
 use worker::Worker;
 
-/// More batches than this need not be ready: reading one takes a thousandth of a request.
+/// The most batches that wait. To read one takes a thousandth of the time of a request.
 const MAX_QUEUE: usize = 16;
-/// So many refused identifiers are kept, to be told to whoever keeps a state.
+/// The most refused identifiers that are kept for the state of a mirror.
 const MAX_REFUSED_PARTS: usize = 1001;
-/// How long requests in flight may still take once the run is stopped.
+/// How long requests in flight may take after the run is stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// How long a stopped run waits for the reader to hand over what it has just read.
 const LAST_ROWS: Duration = Duration::from_millis(500);
-/// How long a worker that has nothing to do is blind to a stop.
+/// How often an idle worker checks for a stop.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// How often progress is looked at.
+/// How often progress is shown.
 const TICK: Duration = Duration::from_millis(200);
 
 /// How the members are sent.
@@ -55,17 +55,17 @@ const TICK: Duration = Duration::from_millis(200);
 pub struct Options {
     /// Requests at once.
     pub thread_count: usize,
-    /// Where the identifiers go that did not arrive.
+    /// The file for identifiers that were not delivered.
     pub failed_file: Option<PathBuf>,
-    /// How long nothing may get through.
+    /// The longest time without a successful request.
     pub max_outage: Duration,
     /// How long the run may take.
     pub max_duration: Duration,
-    /// How long a request that was never answered may still take effect.
+    /// How long an unanswered request may still take effect.
     pub grace: Duration,
-    /// So many identifiers may be refused in a run that ends well.
+    /// The most refused identifiers in a run that ends well.
     pub max_refused: u64,
-    /// How long sending a request, and answering it, may take each.
+    /// The limit for sending a request, and again for its answer.
     pub request_timeout: Duration,
     /// Requests in any hour.
     pub max_requests_per_hour: u64,
@@ -76,11 +76,11 @@ pub struct Options {
 pub enum DeliveryError {
     /// The input.
     Input(Box<InputError>),
-    /// Braze, or something before it, refused for good.
+    /// Braze, or something in front of it, refused for good.
     Refused {
-        /// What was said.
+        /// The reason.
         refusal: Refusal,
-        /// Which address was called.
+        /// The address that was called.
         address: String,
     },
     /// The failed file cannot be written.
@@ -89,9 +89,9 @@ pub enum DeliveryError {
     Defect(String),
 }
 
-/// What all requests of a run have in common.
+/// The common part of all requests of a run.
 pub struct Plan {
-    /// Where to.
+    /// The addresses of the calls.
     pub addresses: Addresses,
     /// Writes the bodies.
     pub bodies: BodyWriter,
@@ -101,28 +101,25 @@ pub struct Plan {
     pub first_call: Option<FirstCall>,
 }
 
-/// It shows whether the credentials hold, before anybody's data is sent.
+/// It shows whether the credentials are right before any identifier is sent.
 pub struct FirstCall {
-    /// Which address.
+    /// Its address.
     pub address: String,
     /// Its body.
     pub body: Vec<u8>,
 }
 
-/// What the run's threads tell each other, and progress.
+/// The counts that the threads of a run share.
 #[derive(Default)]
 pub struct Shared {
     input: Mutex<InputCounts>,
-    /// Held while batches are handed over that were just counted.
+    /// Held while the batches of the latest count are handed over.
     handing: Mutex<()>,
-    /// Nothing is counted or handed over any more. Changes only while `handing` is held.
+    /// Nothing more is counted or handed over. Changes only while `handing` is held.
     is_over: AtomicBool,
-    delivered: AtomicU64,
-    refused: AtomicU64,
+    sent: Mutex<DeliveryCounts>,
     /// One identifier each.
     refused_parts: Mutex<Vec<Batch>>,
-    requests: AtomicU64,
-    retries: AtomicU64,
 }
 
 impl Shared {
@@ -131,12 +128,12 @@ impl Shared {
         Self { input: Mutex::new(InputCounts::new(aliases)), ..Self::default() }
     }
 
-    /// What was read, as of the latest full batch.
+    /// What was read, up to the latest full batch.
     pub fn input(&self) -> MutexGuard<'_, InputCounts> {
         self.input.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was refused first, one identifier each.
+    /// The first refused identifiers, one in each batch.
     pub fn refused_parts(&self) -> MutexGuard<'_, Vec<Batch>> {
         self.refused_parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,22 +144,20 @@ impl Shared {
 
     /// What was sent.
     pub fn sent(&self) -> DeliveryCounts {
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        DeliveryCounts {
-            delivered: of(&self.delivered),
-            refused: of(&self.refused),
-            requests: of(&self.requests),
-            retries: of(&self.retries),
-        }
+        *self.counts()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, DeliveryCounts> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Makes the first call, without reading or sending any identifier. Why it failed is in the limiter.
+/// Makes the first call, without any identifier. The reason of a failure is in the limiter.
 pub fn first_call<S: From<DeliveryError>>(plan: &Plan, post: &dyn Post, limiter: &RateLimiter<S>, shared: &Shared) {
     Worker { plan, post, limiter, shared, failures: &Failures::none() }.first_call();
 }
 
-/// Runs the upload to its end, or until the limiter is stopped. Why it was stopped, if it was, is in the limiter.
+/// Runs the upload to its end, or until the limiter is stopped. The reason of a stop is in the limiter.
 pub fn run<S: From<DeliveryError> + Send + 'static>(
     plan: &Plan,
     reader: Reader,
@@ -173,7 +168,7 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
     tick: &mut dyn FnMut(),
 ) {
     let (batches, queue) = bounded(plan.thread_count.min(MAX_QUEUE));
-    // Not joined: it may be stuck in a read that never ends, which must not keep a stopped run from ending.
+    // Not joined: a read that never ends must not keep a stopped run alive.
     let end_of_input = start_reader(reader, batches, shared, limiter, failures);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(plan.thread_count)
@@ -186,7 +181,7 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
                 .stop(DeliveryError::Defect(format!("the worker threads cannot be started: {error}")).into());
         }
     };
-    let worker = Worker { plan, post, limiter, shared, failures };
+    let worker = &Worker { plan, post, limiter, shared, failures };
     let left_over = queue.clone();
     pool.in_place_scope(|scope| {
         let (at_work, all_done) = bounded::<()>(0);
@@ -212,15 +207,15 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
     }
 }
 
-/// What was read when the run was stopped, and is not sent any more. A reader that has just read some more hands it over; one
-/// that is stuck in its input is not waited for: what it reads later is neither counted nor kept.
-fn keep_left_over<S: From<DeliveryError>>(worker: Worker<'_, S>, queue: &Receiver<Batch>, shared: &Shared) {
+/// Keeps what was read before the stop and is not sent any more. A reader that has just read some rows hands them over. One that
+/// is stuck in its input is not waited for: what it reads later is neither counted nor kept.
+fn keep_left_over<S: From<DeliveryError>>(worker: &Worker<'_, S>, queue: &Receiver<Batch>, shared: &Shared) {
     let keep = |batch: Batch| worker.keep(&batch, worker::NOT_SENT);
     loop {
         while let Ok(batch) = queue.recv_timeout(LAST_ROWS) {
             keep(batch);
         }
-        // It may wait for room in the queue while it hands over.
+        // The reader may wait for room in the queue while it hands over.
         let handing = shared.handing.try_lock();
         if !matches!(handing, Err(TryLockError::WouldBlock)) {
             shared.is_over.store(true, Ordering::Relaxed);
@@ -230,8 +225,8 @@ fn keep_left_over<S: From<DeliveryError>>(worker: Worker<'_, S>, queue: &Receive
     queue.try_iter().for_each(keep);
 }
 
-/// Starts the reader; it says when it has read to the end. A channel that closes without a word means a panic, or an error,
-/// which has stopped the run then.
+/// Starts the reader, which sends a message at the end of the input. A channel that closes without one means a panic, or an error
+/// that has stopped the run.
 fn start_reader<S: From<DeliveryError> + Send + 'static>(
     reader: Reader,
     batches: Sender<Batch>,
@@ -257,7 +252,7 @@ fn start_reader<S: From<DeliveryError> + Send + 'static>(
                 limiter.stop(DeliveryError::CannotWrite(error).into());
             }
         };
-        // A batch that is taken after the stop is kept, not sent; no further one is read.
+        // A batch after the stop is kept, not sent, and no further one is read.
         let take = |batch| !is_over() && batches.send(batch).is_ok() && !limiter.is_stopped();
         match reader.read(publish, take, leave) {
             Ok(()) => drop(said.send(())),
@@ -268,7 +263,7 @@ fn start_reader<S: From<DeliveryError> + Send + 'static>(
     end_of_input
 }
 
-/// A panic stops the run instead of hanging it. Whether there was none.
+/// Stops the run on a panic, so that it does not hang. Returns whether there was none.
 fn guarded<S: From<DeliveryError>>(limiter: &RateLimiter<S>, work: impl FnOnce()) -> bool {
     let result = catch_unwind(AssertUnwindSafe(work));
     if result.is_err() {
@@ -278,7 +273,7 @@ fn guarded<S: From<DeliveryError>>(limiter: &RateLimiter<S>, work: impl FnOnce()
 }
 
 /// Takes batches until there are none, or the run is stopped.
-fn work<S: From<DeliveryError>>(worker: Worker<'_, S>, queue: &Receiver<Batch>) {
+fn work<S: From<DeliveryError>>(worker: &Worker<'_, S>, queue: &Receiver<Batch>) {
     let mut body = Vec::new();
     while !worker.limiter.is_stopped() {
         match queue.recv_timeout(PATIENCE) {
@@ -294,7 +289,7 @@ fn work<S: From<DeliveryError>>(worker: Worker<'_, S>, queue: &Receiver<Batch>) 
     }
 }
 
-/// Waits for the workers, shows progress, and cuts what takes too long after a stop.
+/// Waits for the workers, shows progress, and cuts requests that take too long after a stop.
 fn supervise<S>(all_done: &Receiver<()>, post: &dyn Post, limiter: &RateLimiter<S>, tick: &mut dyn FnMut()) {
     let mut stopped_at = None;
     loop {

@@ -1,5 +1,5 @@
-//! Where a file of ours may stand: only where there is nothing yet, or a regular file. Moving a file to `/dev/null`, or
-//! removing it, would take the device away from the whole machine.
+//! Files are written only to a new path or over a regular file. To rename a file to `/dev/null`, or to remove it, would take the
+//! device away from the whole machine.
 
 use std::fs::Metadata;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// As many links as Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// The place that a path leads to, through links, which themselves stay as they are.
+/// The target of a path through links, which stay as they are.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     match path.metadata() {
         Ok(metadata) => must_be_regular(&metadata)?,
@@ -25,7 +25,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many links"))
 }
 
-/// An error that says what stands there instead.
+/// Fails for anything but a regular file.
 pub fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
     if metadata.is_file() {
         Ok(())
@@ -36,7 +36,7 @@ pub fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
     }
 }
 
-/// The folder in which a path's last part stands.
+/// The folder of the last part of a path.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -1,21 +1,20 @@
 //! One worker: a batch at a time, until Braze has acknowledged or refused each identifier of it, or it is given up.
 
 use std::borrow::Cow;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use log::{debug, warn};
 
 use super::{DeliveryError, MAX_REFUSED_PARTS, Plan, Shared};
-use crate::braze::{Refusal, Verdict, classify};
+use crate::braze::{Refusal, Verdict, classify, meta};
 use crate::delivery::failed_file::Failures;
-use crate::http::{Post, hint};
+use crate::http::Post;
 use crate::members::batch::Batch;
 use crate::retry::{self, CallError, GivenUp, RateLimiter, ResponseMeta};
 
-/// Why an identifier is in the file of failures that nothing is known of.
+/// The reason in the failed file for identifiers that were not acknowledged.
 pub const NOT_SENT: &str = "undelivered: the run ended before it was acknowledged";
-/// Requests beyond the first that halving may cost a batch.
+/// The most extra requests to halve one batch.
 const MAX_HALVING_REQUESTS: u32 = 200;
 
 pub struct Worker<'a, S> {
@@ -26,17 +25,8 @@ pub struct Worker<'a, S> {
     pub failures: &'a Failures,
 }
 
-// Not derived, which would ask for a stop that can be copied.
-impl<S> Clone for Worker<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Worker<'_, S> {}
-
 impl<S: From<DeliveryError>> Worker<'_, S> {
-    /// The call without identifiers. Whatever keeps it from being delivered stops the run.
+    /// The call without identifiers. Any failure of it stops the run.
     pub fn first_call(&self) {
         let Some(call) = &self.plan.first_call else { return };
         let said = match self.send(&call.address, &call.body, None, false) {
@@ -47,8 +37,8 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
         self.limiter.stop(refused(Refusal::Request(said), &call.address).into());
     }
 
-    /// Sends a batch. Where Braze refuses something in it, it is halved until what is refused is alone.
-    /// `body` is room for its bytes, to be used again.
+    /// Sends a batch. If Braze refuses something in it, it is halved until each refused identifier is alone.
+    /// `body` is a buffer for its bytes.
     pub fn deliver(&self, batch: &Batch, body: &mut Vec<u8>) {
         let mut parts = vec![Cow::Borrowed(batch)];
         let mut extra_requests = 0;
@@ -57,9 +47,7 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
             self.plan.bodies.write(&part, body);
             let count = part.len() as u64;
             match self.send(&self.plan.addresses.users, body, Some(&part), is_half) {
-                Ok(Verdict::Delivered) => {
-                    self.shared.delivered.fetch_add(count, Ordering::Relaxed);
-                }
+                Ok(Verdict::Delivered) => self.shared.counts().delivered += count,
                 Ok(Verdict::Split(said)) if part.len() == 1 => self.refuse(&part, &said),
                 Ok(Verdict::Split(said)) if extra_requests + 2 > MAX_HALVING_REQUESTS => {
                     warn!(
@@ -93,7 +81,7 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
     fn refuse(&self, part: &Batch, said: &str) {
         let count = part.len() as u64;
         warn!("Braze refused {count} identifiers: {said}");
-        self.shared.refused.fetch_add(count, Ordering::Relaxed);
+        self.shared.counts().refused += count;
         self.remember(part);
         self.keep(part, &format!("refused: {said}"));
     }
@@ -109,30 +97,32 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
         }
     }
 
-    /// Keeps what did not arrive for later. A file that cannot take it ends the run.
+    /// Writes a part to the failed file. An error of the file ends the run.
     pub fn keep(&self, part: &Batch, reason: &str) {
         if let Err(error) = self.failures.take(part, reason) {
             self.limiter.stop(DeliveryError::CannotWrite(error).into());
         }
     }
 
-    /// Sends the same bytes until something final is known. The first try of a half is a retry already.
+    /// Sends the same bytes until something final is known. Already the first try of a half counts as a retry.
     fn send(&self, address: &str, body: &[u8], part: Option<&Batch>, is_half: bool) -> Result<Verdict, CallError> {
         let mut is_retry = is_half;
         retry::call(self.limiter, Duration::ZERO, || {
-            self.shared.requests.fetch_add(1, Ordering::Relaxed);
-            self.shared.retries.fetch_add(u64::from(is_retry), Ordering::Relaxed);
+            let mut sent = self.shared.counts();
+            sent.requests += 1;
+            sent.retries += u64::from(is_retry);
+            drop(sent);
             is_retry = true;
             let outcome = self.post.post(address, body);
-            let meta = hint::meta(&outcome);
-            // The call without members changes nobody's place, however late.
+            let meta = meta(&outcome);
+            // A late call without identifiers changes no member.
             let meta = ResponseMeta { unanswered: part.and(meta.unanswered), ..meta };
             (meta, classify(&outcome, part).map_err(|failure| failure.map_error(|refusal| refused(refusal, address))))
         })
     }
 }
 
-/// Final for the whole run.
+/// The end of the whole run.
 fn refused(refusal: Refusal, address: &str) -> DeliveryError {
     DeliveryError::Refused { refusal, address: address.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! ureq's way through a proxy (CONNECT), with errors that tell the proxy's from the endpoint's.
+//! ureq's connection through a proxy (CONNECT), with errors that distinguish the proxy from the endpoint.
 
 use ureq::Error;
 use ureq::unversioned::transport::{ConnectProxyConnector, ConnectionDetails, Connector};
@@ -6,12 +6,12 @@ use ureq::unversioned::transport::{ConnectProxyConnector, ConnectionDetails, Con
 use super::proxy::Proxy;
 use super::{HttpError, tls};
 
-/// Stands first in the chain: if there is a proxy, it is what gets connected.
+/// The first connector of the chain: connects to the proxy, if there is one.
 #[derive(Debug)]
 pub struct ProxyConnector {
-    /// Through this one.
+    /// The proxy.
     pub proxy: Option<Proxy>,
-    /// Asks it.
+    /// Connects through it.
     pub inner: ConnectProxyConnector,
 }
 
@@ -43,7 +43,7 @@ fn unreachable(label: &str, problem: &str) -> HttpError {
     HttpError::Unreachable(format!("the proxy {label}: {problem}"))
 }
 
-/// What an answer to CONNECT means that is no success: the endpoint does not answer, or the proxy does not let us through.
+/// What a failed CONNECT means: the endpoint does not answer, or the proxy refuses the connection.
 pub fn answered(label: &str, status: u16) -> HttpError {
     let way_out = match status {
         408 | 429 | 500.. => return unreachable(label, &format!("it answered {status} to CONNECT")),
@@ -54,7 +54,7 @@ pub fn answered(label: &str, status: u16) -> HttpError {
     HttpError::Proxy(format!("{label} answered {status}: {way_out}"))
 }
 
-/// The status in ureq's words: `proxy server responded 407/407`.
+/// The status in ureq's message `proxy server responded 407/407`.
 fn status(said: &str) -> Option<u16> {
     said.rsplit_once('/')?.1.parse().ok()
 }

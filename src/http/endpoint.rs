@@ -1,11 +1,12 @@
-//! Where the data may go. Keys travel in every request, so an address is checked before anything else: https, and a host
-//! that is Braze's (or Treasure Data's, [`crate::treasure_data::address`]), is named as allowed, or is this machine.
+//! The addresses that may get the data. Keys are in every request, so an address is checked first: it must be https, and the
+//! host must be of Braze (or of Treasure Data, [`crate::treasure_data::address`]), allowed by name, or this machine.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use thiserror::Error;
 use ureq::http::Uri;
+use ureq::http::uri::Authority;
 
 /// A checked base address: scheme, host and port, without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +43,13 @@ pub enum EndpointError {
         "is not valid: set the name of a Braze instance, such as US-03 or EU-01, or a URL, such as https://rest.iad-01.braze.com"
     )]
     NotAnAddress,
-    /// A host and nothing before it.
+    /// A host without a scheme.
     #[error("has no scheme: write https:// before it")]
     NoScheme,
     /// `user:password@host`
     #[error("contains a user name (name@host): remove it")]
     UserInformation,
-    /// Something behind the host.
+    /// Text after the host.
     #[error("contains a path or a query: end it after the host")]
     Path,
     /// Not encrypted.
@@ -57,7 +58,7 @@ pub enum EndpointError {
     /// The dashboard or the SDK's address.
     #[error("is the address of Braze's dashboard or SDK: use the REST endpoint, such as https://rest.iad-01.braze.com")]
     NotRest,
-    /// A host that we do not know.
+    /// An unknown host.
     #[error(
         "is not a Braze host (such as rest.iad-01.braze.com). If it is meant, such as your own proxy, set \
          allow_endpoint: {host}"
@@ -84,12 +85,12 @@ pub enum EndpointError {
         /// The host, which is no secret.
         host: String,
     },
-    /// `allow_endpoint` has to name the very hosts.
+    /// `allow_endpoint` must list plain host names.
     #[error("cannot be checked: allow_endpoint must list host names, without https:// and without a path")]
     AllowedHost,
 }
 
-/// Checks an address, or looks up the one of an instance's name; `allowed` are more hosts that the data may go to.
+/// Checks an address, or finds the address of an instance; `allowed` are more hosts that may get the data.
 pub fn parse(text: &str, allowed: &[String]) -> Result<Endpoint, EndpointError> {
     if let Some(host) = instance_host(text) {
         check_allowed(allowed)?;
@@ -106,8 +107,8 @@ pub fn parse(text: &str, allowed: &[String]) -> Result<Endpoint, EndpointError> 
     })
 }
 
-/// Checks an address whose host, where it is neither allowed nor this machine, has to pass `check_host`; `malformed` is the
-/// error for what is no address.
+/// Checks an address. `check_host` checks a host that is neither allowed nor this machine; `malformed` is the error for text
+/// that is no address.
 pub fn parse_address(
     text: &str,
     allowed: &[String],
@@ -129,7 +130,7 @@ pub fn parse_address(
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
         return Err(EndpointError::Path);
     }
-    let Some(host) = host_of(authority.as_str()) else { return Err(malformed) };
+    let Some(host) = host_of(authority) else { return Err(malformed) };
     let host = host.to_ascii_lowercase();
     let is_allowed =
         allowed.iter().any(|name| name.eq_ignore_ascii_case(&host) || name.eq_ignore_ascii_case(authority.as_str()));
@@ -144,22 +145,16 @@ pub fn parse_address(
     Ok(Endpoint(format!("{scheme}://{}", authority.as_str().to_ascii_lowercase())))
 }
 
-/// The host, if nothing but a port follows it. Anything else would be left out in silence, and the keys would go elsewhere.
-fn host_of(authority: &str) -> Option<&str> {
-    let end = if authority.starts_with('[') {
-        authority.find(']')? + 1
-    } else {
-        authority.find(':').unwrap_or(authority.len())
-    };
-    let (host, behind) = authority.split_at(end);
+/// The host, if nothing but a port follows it. Other text would be dropped, and the keys would go to another host.
+fn host_of(authority: &Authority) -> Option<&str> {
+    let (host, text) = (authority.host(), authority.as_str());
+    let is_whole =
+        text == host || authority.port_u16().is_some_and(|port| port > 0 && text == format!("{host}:{port}"));
     let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && !host.contains(['[', ']']),
     };
-    let is_port =
-        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse().is_ok_and(|port: u16| port > 0);
-    let is_port = behind.is_empty() || behind.strip_prefix(':').is_some_and(is_port);
-    (is_host && is_port).then_some(host)
+    (is_whole && is_host).then_some(host)
 }
 
 fn check_allowed(allowed: &[String]) -> Result<(), EndpointError> {
@@ -169,13 +164,13 @@ fn check_allowed(allowed: &[String]) -> Result<(), EndpointError> {
     Ok(())
 }
 
-/// The sandbox and test servers; nothing that is sent there leaves the machine.
+/// The sandbox and test servers; data sent there stays on this machine.
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// `rest.iad-01.braze.com`: Braze's list of instances grows, so a pattern and not a list.
+/// `rest.iad-01.braze.com`. A pattern, as Braze adds instances.
 fn is_braze_host(host: &str) -> bool {
     let Some(instance) = host
         .strip_prefix("rest.")
@@ -188,8 +183,8 @@ fn is_braze_host(host: &str) -> bool {
     })
 }
 
-/// The REST host of an instance as Braze names them: the first generation in the US and the EU is called after its data
-/// centres, all others after the instance itself.
+/// The REST host of an instance. Hosts of the first generation in the US and the EU are named after data centres, all others
+/// after the instance.
 fn instance_host(name: &str) -> Option<String> {
     let lower = name.trim().to_ascii_lowercase();
     let (region, number) = lower.split_once('-')?;

@@ -1,6 +1,6 @@
 //! In: an address and a body. Out: one bounded answer, or why there is none. It never tries twice, and never follows a redirect.
 //!
-//! Deadlines, proxy, TLS and the pool of connections; only this folder calls with ureq (the sandbox takes names of statuses and parts of addresses from it).
+//! Deadlines, proxy, TLS and the pool of connections. Only this folder makes calls with ureq.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -13,11 +13,8 @@ use ureq::http::{Response, Uri, Version};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, RequestBuilder};
 
-use crate::retry::Unanswered;
-
 pub mod connect_proxy;
 pub mod endpoint;
-pub mod hint;
 pub mod proxy;
 pub mod resolver;
 mod stream;
@@ -28,29 +25,28 @@ mod tls_connector;
 use connect_proxy::ProxyConnector;
 use proxy::Proxy;
 use resolver::CachingResolver;
-pub use stream::{Body, Patience, Stream};
+pub use stream::Stream;
 use tcp::{Exchange, TcpConnector};
 use tls::Trust;
 use tls_connector::TlsConnector;
 
 /// The longest body of an answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// The longest head of an answer that is read, in bytes: about as long as the buffer of a connection. 64 encrypted
-/// connections with ureq's 128 KiB each would take 15 MiB more.
+/// The longest head of an answer that is read, in bytes. With ureq's 128 KiB, 64 encrypted connections would take 15 MiB more.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// How much is handed to the system at once: a full batch of common external IDs with its head (40 KB), or of longer aliases in
-/// two parts. ureq's 128 KiB would be touched as a whole, once a connection.
-pub const OUTPUT_BYTES: usize = 64 * 1024;
+/// The most bytes of one write: a full batch of common external IDs with its head (40 KB), or half a batch of longer aliases.
+/// Each connection would touch all of ureq's 128 KiB.
+const OUTPUT_BYTES: usize = 64 * 1024;
 
-/// How long each phase of a request may take, from its beginning to its end, however much or little happens within.
+/// The limit of each phase of a request, from its beginning to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// Looking the name up, connecting, the proxy's answer and the handshake of TLS, in all.
+    /// For name look-up, connection, the proxy's answer and the TLS handshake together.
     pub connect: Duration,
-    /// Sending the head; and again for the body.
+    /// For sending the head; and again for the body.
     pub send: Duration,
-    /// The head of the answer; and again for its body. Of a body that is streamed: each wait for its next bytes.
+    /// For the head of the answer; and again for its body. In a [`Call::Download`]: for each next piece of the body.
     pub answer: Duration,
 }
 
@@ -63,11 +59,11 @@ impl Default for Deadlines {
 /// How the endpoint is reached.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
-    /// Through which proxy.
+    /// The proxy, if there is one.
     pub proxy: Option<Proxy>,
-    /// Whose certificates are trusted.
+    /// The trusted certificates.
     pub trust: Trust,
-    /// How long it may take.
+    /// The deadlines of each request.
     pub deadlines: Deadlines,
 }
 
@@ -82,23 +78,28 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// What says where the body of an answer ends.
+/// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
     /// `Content-Length`, and as much came.
     Length,
     /// `Transfer-Encoding: chunked`, and the last chunk came.
     Chunked,
-    /// Nothing but the end of the connection. Whether the body is whole cannot be told.
+    /// Only by the end of the connection, so the body may be incomplete.
     UntilClose,
     /// Another `Transfer-Encoding`, or several.
     Unknown,
 }
 
 impl Answer {
-    /// How its body was framed.
+    /// The value of a header, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// How the end of its body was marked.
     pub fn framing(&self) -> BodyFraming {
-        let mut codings = self.headers.get_all(TRANSFER_ENCODING).iter().map(ureq::http::HeaderValue::as_bytes);
+        let mut codings = self.headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
         match (codings.next(), codings.next()) {
             (None, _) if self.headers.contains_key(CONTENT_LENGTH) => BodyFraming::Length,
             (None, _) => BodyFraming::UntilClose,
@@ -107,7 +108,7 @@ impl Answer {
         }
     }
 
-    /// Whether it is a web page, which no API sends.
+    /// Whether it is a web page. No API sends one.
     pub fn is_html(&self) -> bool {
         declares_html(&self.headers) || begins_html(&self.body)
     }
@@ -118,26 +119,26 @@ impl Answer {
     }
 }
 
-/// Whether the headers announce a web page.
+/// Whether `Content-Type` is that of a web page.
 pub fn declares_html(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(|kind| kind.contains("html"))
 }
 
-/// Whether a body begins as a web page does.
+/// Whether a body begins like a web page.
 pub fn begins_html(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
-/// Why there is no answer. No variant carries anything of the request.
+/// Why there is no answer. No variant contains any part of the request.
 #[derive(Debug, Error)]
 pub enum HttpError {
-    /// A kept connection had been closed by the server; nothing of the request was heard.
+    /// The server had closed a kept connection before the request.
     #[error("the server had closed the idle connection")]
     Stale,
     /// Refused, unreachable, not found.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// A phase took too long when there was a connection, so the server may have heard something.
+    /// A phase after connecting took too long, so the server may have read the request.
     #[error("took too long ({0})")]
     Timeout(String),
     /// The connection broke before the answer was complete.
@@ -149,50 +150,39 @@ pub enum HttpError {
     /// The server's certificate is not trusted.
     #[error("{0}")]
     Certificate(String),
-    /// The proxy does not let us through.
+    /// The proxy refused the connection.
     #[error("the proxy refused: {0}")]
     Proxy(String),
-}
-
-impl HttpError {
-    /// How a request ended that the server may have heard, in part or in full, without having answered it.
-    pub fn unanswered(&self) -> Option<Unanswered> {
-        match self {
-            Self::Timeout(_) => Some(Unanswered::TimedOut),
-            // What stands on a kept connection may have been heard before it was closed.
-            Self::Stale | Self::Broken(_) | Self::Unintelligible(_) => Some(Unanswered::Broke),
-            Self::Unreachable(_) | Self::Certificate(_) | Self::Proxy(_) => None,
-        }
-    }
 }
 
 /// Sends a request's body and brings the answer.
 pub trait Post: Send + Sync {
     /// Sends `body`, JSON, to the address.
     fn post(&self, address: &str, body: &[u8]) -> Result<Answer, HttpError>;
-    /// Breaks off what is in flight and refuses what comes after.
+    /// Cuts the requests in flight and refuses later ones.
     fn cut(&self);
 }
 
-/// Sends a question and brings the answer.
-pub trait Query: Send + Sync {
-    /// Sends `body`, JSON, to the address with these headers. An answer longer than `max_bytes` is none.
-    fn query(&self, address: &str, headers: &HeaderMap, body: &[u8], max_bytes: usize) -> Result<Answer, HttpError>;
+/// The method of a call, and what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call<'a> {
+    /// GET.
+    Get,
+    /// GET of a body that may take any time, as long as a piece of it comes within [`Deadlines::answer`].
+    Download,
+    /// POST of JSON.
+    Json(&'a [u8]),
+    /// POST of an encoded form.
+    Form(&'a str),
 }
 
-/// Asks for something.
-pub trait Get: Send + Sync {
-    /// Asks for the address with these headers. Redirects are answers, and are not followed.
-    fn get(&self, address: &str, headers: &HeaderMap, patience: Patience) -> Result<Stream, HttpError>;
+/// Makes calls of any kind.
+pub trait Ask: Send + Sync {
+    /// Calls the address with these headers. Redirects are answers, and are not followed.
+    fn ask(&self, address: &str, headers: &HeaderMap, call: Call<'_>) -> Result<Stream, HttpError>;
 }
 
-/// Asks for something that changes something.
-pub trait PostForm: Send + Sync {
-    /// Sends a form, encoded, with these headers; an answer longer than [`MAX_ANSWER_BYTES`] is cut off.
-    fn post_form(&self, address: &str, headers: &HeaderMap, form: &str) -> Result<Answer, HttpError>;
-}
-
-/// Posts and gets over the network.
+/// Makes calls over the network.
 pub struct Http {
     agent: Agent,
     connect: Duration,
@@ -203,7 +193,7 @@ impl Http {
     pub fn new(connections: usize, network: Network) -> Self {
         let Network { proxy, trust, deadlines } = network;
         let config = Config::builder()
-            // Never ureq's own reading of the environment, which lets a malformed variable pass in silence.
+            // ureq itself would ignore a malformed variable of the environment.
             .proxy(proxy.as_ref().map(|proxy| proxy.inner.clone()))
             .http_status_as_error(false)
             .max_redirects(0)
@@ -211,7 +201,7 @@ impl Http {
             .max_idle_connections(connections)
             .max_idle_connections_per_host(connections)
             .max_response_header_size(MAX_HEAD_BYTES)
-            // A head that fills it is too long, and seen to be.
+            // One byte more shows that a head is too long.
             .input_buffer_size(MAX_HEAD_BYTES + 1)
             .output_buffer_size(OUTPUT_BYTES)
             .user_agent(concat!("td-braze-cohort/", env!("CARGO_PKG_VERSION")))
@@ -229,6 +219,16 @@ impl Http {
         let connector = connector.chain(tcp).chain(TlsConnector { trust, config: OnceLock::new() });
         let agent = Agent::with_parts(config, connector, CachingResolver::default());
         Self { agent, connect: deadlines.connect }
+    }
+
+    fn post_as(
+        &self,
+        address: &str,
+        headers: &HeaderMap,
+        (content_type, body): (&str, &[u8]),
+    ) -> Result<Response<ureq::Body>, HttpError> {
+        let request = with_headers(self.agent.post(address).content_type(content_type), headers);
+        self.request(address, || request.send(body))
     }
 
     /// Makes a request, up to the head of its answer.
@@ -254,7 +254,7 @@ fn with_headers<B>(request: RequestBuilder<B>, headers: &HeaderMap) -> RequestBu
     headers.iter().fold(request, |request, (name, value)| request.header(name, value))
 }
 
-/// A success that cannot be one is none; a refusal is one however it comes.
+/// Checks a success, which must come after the whole request. A refusal counts however it comes.
 fn success(response: Response<ureq::Body>, exchange: Exchange) -> Result<Response<ureq::Body>, HttpError> {
     if !exchange.is_sent {
         return Err(HttpError::Broken("the answer came before the request was sent in full".to_owned()));
@@ -267,7 +267,7 @@ fn success(response: Response<ureq::Body>, exchange: Exchange) -> Result<Respons
 
 impl Post for Http {
     fn post(&self, address: &str, body: &[u8]) -> Result<Answer, HttpError> {
-        self.query(address, &HeaderMap::new(), body, MAX_ANSWER_BYTES)
+        self.ask(address, &HeaderMap::new(), Call::Json(body))?.into_answer(MAX_ANSWER_BYTES)
     }
 
     fn cut(&self) {
@@ -275,46 +275,21 @@ impl Post for Http {
     }
 }
 
-impl Query for Http {
-    fn query(&self, address: &str, headers: &HeaderMap, body: &[u8], max_bytes: usize) -> Result<Answer, HttpError> {
-        let request = with_headers(self.agent.post(address).content_type("application/json"), headers);
-        let response = self.request(address, || request.send(body))?;
-        let (parts, body) = response.into_parts();
-        // An error page may be long, or break off; its status says enough.
-        let is_success = parts.status.is_success();
-        let bytes = match Body::new(body.into_reader()).read_up_to(max_bytes) {
-            Err(_) if !is_success => Vec::new(),
-            result => result?,
-        };
-        if bytes.len() > max_bytes && is_success {
-            return Err(HttpError::Unintelligible(format!("more than {max_bytes} bytes")));
-        }
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes })
-    }
-}
-
-impl PostForm for Http {
-    fn post_form(&self, address: &str, headers: &HeaderMap, form: &str) -> Result<Answer, HttpError> {
-        let request = with_headers(self.agent.post(address).content_type("application/x-www-form-urlencoded"), headers);
-        let (parts, body) = self.request(address, || request.send(form))?.into_parts();
-        let body = Body::new(body.into_reader()).read_up_to(MAX_ANSWER_BYTES)?;
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
-    }
-}
-
-impl Get for Http {
-    fn get(&self, address: &str, headers: &HeaderMap, patience: Patience) -> Result<Stream, HttpError> {
-        let request = with_headers(self.agent.get(address), headers);
-        let request = match patience {
-            Patience::Whole => request,
-            Patience::EachPiece => {
+impl Ask for Http {
+    fn ask(&self, address: &str, headers: &HeaderMap, call: Call<'_>) -> Result<Stream, HttpError> {
+        let get = || with_headers(self.agent.get(address), headers);
+        let response = match call {
+            Call::Get => self.request(address, || get().call()),
+            Call::Download => {
                 let each = self.agent.config().timeouts().recv_body;
-                request.config().timeout_recv_body(None).timeout_per_read(each).build()
+                let request = get().config().timeout_recv_body(None).timeout_per_read(each).build();
+                self.request(address, || request.call())
             }
+            Call::Json(body) => self.post_as(address, headers, ("application/json", body)),
+            Call::Form(form) => self.post_as(address, headers, ("application/x-www-form-urlencoded", form.as_bytes())),
         };
-        let (parts, body) = self.request(address, || request.call())?.into_parts();
-        let body = Body::new(body.into_reader());
-        Ok(Stream { status: parts.status.as_u16(), headers: parts.headers, body })
+        let (parts, body) = response?.into_parts();
+        Ok(Stream { status: parts.status.as_u16(), headers: parts.headers, body: Box::new(body.into_reader()) })
     }
 }
 
@@ -346,25 +321,10 @@ impl From<ureq::Error> for HttpError {
     }
 }
 
-/// Enough of what was said to know it by; keys have to be redacted before, as half of one is not recognised.
+/// The first 200 characters of a message. Keys must be redacted before, as half of a key is not recognised.
 pub fn shortened(said: &str) -> String {
     const SHOWN: usize = 200;
     let mut letters = said.chars();
     let shown: String = letters.by_ref().take(SHOWN).collect();
     if letters.next().is_none() { shown } else { format!("{shown} …") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case::connecting(ureq::Timeout::Connect, None)]
-    #[case::looking_up(ureq::Timeout::Resolve, None)]
-    #[case::sending(ureq::Timeout::SendBody, Some(Unanswered::TimedOut))]
-    #[case::answering(ureq::Timeout::RecvResponse, Some(Unanswered::TimedOut))]
-    fn what_never_was_connected_is_not_waited_for(#[case] late: ureq::Timeout, #[case] unanswered: Option<Unanswered>) {
-        assert_eq!(HttpError::from(ureq::Error::Timeout(late)).unanswered(), unanswered);
-    }
 }

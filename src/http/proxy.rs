@@ -1,4 +1,4 @@
-//! Which proxy the environment asks for, and for which hosts it asks for none. Pure: the environment comes from outside.
+//! The proxy in the environment, and the hosts without one. Pure: the environment is an argument.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use thiserror::Error;
 use ureq::ProxyProtocol;
 use ureq::http::Uri;
 
-/// The variables that name a proxy, the first that is set counts. `HTTP_PROXY` is for addresses without encryption, which
-/// are only ever this machine's.
+/// The variables that name a proxy; the first one that is set counts. `HTTP_PROXY` is for unencrypted addresses, which are only
+/// on this machine.
 pub const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// A proxy that connects us to other hosts (HTTP's CONNECT). Neither user nor password is ever printed.
+/// A proxy that supports CONNECT. Its user and password are never printed.
 #[derive(Clone)]
 pub struct Proxy {
     pub(super) inner: ureq::Proxy,
     variable: &'static str,
 }
 
-/// Why a variable names no proxy that can be used. The value may hold a password and is never repeated.
+/// Why the proxy of a variable cannot be used. The value may contain a password and is not repeated.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("the environment variable {variable} {problem}")]
 pub struct ProxyError {
@@ -29,7 +29,7 @@ pub struct ProxyError {
 }
 
 impl Proxy {
-    /// The proxy for the host of this address, if there is to be one.
+    /// The proxy for the host of this address, if one is set.
     pub fn from_environment(
         address: &str,
         variable: impl Fn(&str) -> Option<String>,
@@ -62,7 +62,7 @@ impl Proxy {
         }
     }
 
-    /// Where it is and who names it, for messages.
+    /// Its address and its variable, for messages.
     pub fn label(&self) -> String {
         format!("{}:{} ({})", self.inner.host(), self.inner.port(), self.variable)
     }
@@ -74,8 +74,8 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Whether a list such as `localhost,.example.com,10.0.0.1` excepts the host of this address. A name stands for itself and
-/// everything below it, with a dot in front only for what is below it, `*` for everything.
+/// Whether a list such as `localhost,.example.com,10.0.0.1` contains the host of this address. A name matches the host and all
+/// hosts below it, with a leading dot only those below it, `*` every host.
 fn is_excepted(address: &str, list: &str) -> bool {
     let Ok(uri) = address.parse::<Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! Names into addresses: ureq's look-up, whose outcome is kept, as ureq makes one for every request.
+//! Name look-up by ureq with a cache, as ureq looks names up for every request.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,10 +12,10 @@ use ureq::unversioned::transport::NextTimeout;
 
 use super::HttpError;
 
-/// How long addresses are used before they are looked up again.
+/// How long addresses are cached.
 const KEPT: Duration = Duration::from_mins(1);
 
-/// Why a name has no address: the name service says no, or says nothing, which look alike.
+/// The error of a look-up. An unknown name and a failing name service look alike.
 pub fn failed(name: &str, error: &Error) -> HttpError {
     HttpError::Unreachable(match error {
         Error::Timeout(_) => format!("the name {name} cannot be looked up (timed out)"),
@@ -25,7 +25,7 @@ pub fn failed(name: &str, error: &Error) -> HttpError {
     })
 }
 
-/// Keeps what another resolver finds.
+/// Caches the addresses of another resolver.
 #[derive(Debug)]
 pub struct CachingResolver<R> {
     inner: R,
@@ -35,19 +35,13 @@ pub struct CachingResolver<R> {
 
 impl Default for CachingResolver<DefaultResolver> {
     fn default() -> Self {
-        Self::new(DefaultResolver::default(), KEPT)
-    }
-}
-
-impl<R: Resolver> CachingResolver<R> {
-    fn new(inner: R, kept: Duration) -> Self {
-        Self { inner, kept, known: Mutex::default() }
+        Self { inner: DefaultResolver::default(), kept: KEPT, known: Mutex::default() }
     }
 }
 
 impl<R: Resolver> Resolver for CachingResolver<R> {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        // Not held while a name is looked up: that may take until its deadline.
+        // Not locked during a look-up, which may take until its deadline.
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = uri.scheme().zip(uri.authority());
         let key = key.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
@@ -94,7 +88,7 @@ mod tests {
     }
 
     fn counted(kept: Duration, failures: usize) -> CachingResolver<Counted> {
-        CachingResolver::new(Counted { asked: AtomicUsize::new(0), failures }, kept)
+        CachingResolver { inner: Counted { asked: AtomicUsize::new(0), failures }, kept, known: Mutex::default() }
     }
 
     fn look_up(resolver: &CachingResolver<Counted>, address: &str) -> Result<ResolvedSocketAddrs, String> {

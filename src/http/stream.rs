@@ -4,56 +4,42 @@ use std::io::{self, Read};
 
 use ureq::http::HeaderMap;
 
-#[cfg(doc)]
-use super::Deadlines;
-use super::HttpError;
+use super::{Answer, HttpError};
 
-/// An answer of which the body is still to come.
+/// An answer whose body was not read yet.
 pub struct Stream {
     /// The status code.
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body.
-    pub body: Body,
+    /// The body. Its errors contain those of ureq.
+    pub body: Box<dyn Read + Send>,
 }
 
-/// A body, read piece by piece.
-pub struct Body(Box<dyn Read + Send>);
-
-impl Body {
-    /// From wherever it comes. Errors of ureq may be within.
-    pub fn new(bytes: impl Read + Send + 'static) -> Self {
-        Self(Box::new(bytes))
-    }
-
-    /// Reads some of it; nothing at its end. A body that ends before it should is an error.
+impl Stream {
+    /// Reads some bytes of the body; 0 at its end. A body that ends too early is an error.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
-        loop {
-            match self.0.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result.map_err(|error| HttpError::from(ureq::Error::from(error))),
-            }
-        }
+        self.body.read(buffer).map_err(meaning)
     }
 
-    /// Reads all of it, and where it is longer than `most` bytes, one byte more than that: it tells a body that is just as
-    /// long from an endless one.
-    pub fn read_up_to(self, most: usize) -> Result<Vec<u8>, HttpError> {
-        let mut bytes = Vec::new();
-        self.0
-            .take(most as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| HttpError::from(ureq::Error::from(error)))?;
-        Ok(bytes)
+    /// Reads the whole body. A success whose body is longer than `max_bytes` is an error. The body of another status is cut
+    /// there, and empty if it breaks off: an error page may be long, and its status says enough.
+    pub fn into_answer(self, max_bytes: usize) -> Result<Answer, HttpError> {
+        let is_success = (200..300).contains(&self.status);
+        let mut body = Vec::new();
+        // One byte more tells a body of just this length from an endless one.
+        match self.body.take(max_bytes as u64 + 1).read_to_end(&mut body) {
+            Err(error) if is_success => return Err(meaning(error)),
+            Err(_) => body.clear(),
+            Ok(_) if is_success && body.len() > max_bytes => {
+                return Err(HttpError::Unintelligible(format!("more than {max_bytes} bytes")));
+            }
+            Ok(_) => {}
+        }
+        Ok(Answer { status: self.status, headers: self.headers, body })
     }
 }
 
-/// How long a body may take to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// [`Deadlines::answer`] for all of it.
-    Whole,
-    /// [`Deadlines::answer`] for each next piece of it, however long all of it takes.
-    EachPiece,
+fn meaning(error: io::Error) -> HttpError {
+    HttpError::from(ureq::Error::from(error))
 }

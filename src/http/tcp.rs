@@ -1,5 +1,5 @@
-//! TCP as ureq does it, but for two things. A phase ends at its deadline, however often the server takes or sends a few
-//! bytes. And where a request cannot be sent to its end, the answer is read all the same: a refusal may have come early.
+//! ureq's TCP with two differences. A phase ends at its deadline, also if the server takes or sends a few bytes now and then. And
+//! if a request cannot be sent completely, the answer is still read, as a refusal may have come early.
 
 use std::cell::Cell;
 use std::fmt;
@@ -17,29 +17,29 @@ use ureq::{Error, Timeout};
 
 use super::HttpError;
 
-/// What is so short waits for what follows it, or for the question what the answer is: about as long as a head.
+/// The longest output that waits for the next one, or for the answer: about the size of a head.
 const MAX_HELD: usize = 1024;
-/// How long an answer is waited for if the request could not be sent. It has come by then, or never will.
+/// How long to wait for an early answer if the request could not be sent.
 const EARLY_ANSWER: Duration = Duration::from_secs(1);
 
-/// What a request and its connection have to know of each other. ureq has no way to say it.
+/// What a request and its connection tell each other. ureq has no way for that.
 #[derive(Clone, Copy)]
 pub struct Exchange {
     connect_by: Option<Instant>,
     /// Whether a connection was made for it.
     pub is_new_connection: bool,
-    /// Whether all that was written of it was taken by the system.
+    /// Whether the system took all of it.
     pub is_sent: bool,
 }
 
 thread_local! {
-    // ureq makes the whole request on the thread that asks for it.
+    // ureq makes the whole request on the caller's thread.
     static EXCHANGE: Cell<Exchange> =
         const { Cell::new(Exchange { connect_by: None, is_new_connection: false, is_sent: true }) };
 }
 
 impl Exchange {
-    /// Makes a request, which may take this long to be connected, and says how it went.
+    /// Makes a request, with this limit for connecting, and returns how it went.
     pub fn run<T>(connect: Duration, request: impl FnOnce() -> T) -> (T, Self) {
         let connect_by = Some(Instant::now() + connect);
         EXCHANGE.set(Self { connect_by, is_new_connection: false, is_sent: true });
@@ -47,10 +47,10 @@ impl Exchange {
     }
 }
 
-/// What is left of a phase of which `timeout` was left at `since`.
+/// The rest of a phase of which `timeout` was left at `since`.
 fn time_left(timeout: NextTimeout, since: Instant) -> Result<Duration, Error> {
     let mut left = timeout.after.saturating_sub(since.elapsed());
-    // Each step of connecting is given the whole time by ureq.
+    // ureq gives each step of connecting the whole time.
     if timeout.reason == Timeout::Connect
         && let Some(by) = EXCHANGE.get().connect_by
     {
@@ -59,7 +59,7 @@ fn time_left(timeout: NextTimeout, since: Instant) -> Result<Duration, Error> {
     if left.is_zero() { Err(Error::Timeout(timeout.reason)) } else { Ok(left) }
 }
 
-/// How long one call of the system may wait: whole seconds, so that it need not be told anew for each call, but for the last one.
+/// The timeout of one system call: whole seconds but for the last call, so that it is rarely set anew.
 fn wait(left: Duration) -> Duration {
     if left < Duration::from_secs(1) { left } else { Duration::from_secs(left.as_secs()) }
 }
@@ -68,12 +68,12 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// What an error of the system means. Never `Error::Io`: a reset within a body without a length would pass for its end.
+/// A system error. Never `Error::Io`, as ureq takes a reset in a body without a length for its end.
 fn meaning(error: &io::Error) -> Error {
     Error::Other(Box::new(HttpError::Broken(error.to_string())))
 }
 
-/// Connects, if nothing before it in the chain has.
+/// Connects, if no earlier connector has.
 #[derive(Debug)]
 pub struct TcpConnector {
     /// Whether every connection leads to a proxy, and through it to TLS.
@@ -125,19 +125,19 @@ fn connect(details: &ConnectionDetails) -> Result<TcpStream, Error> {
 pub struct Tcp {
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
-    /// TLS says farewell, so that an end without one is none.
+    /// With TLS an end without a closing message is an error.
     is_encrypted: bool,
-    /// The head of a request, until its body comes: one call of the system and one packet instead of two.
+    /// The head of a request, until its body comes: one system call and one packet instead of two.
     held: Vec<u8>,
-    /// How long the system waits at present, to write and to read.
+    /// The current timeouts of the system, to write and to read.
     waits: (Option<Duration>, Option<Duration>),
-    /// It was read since somebody asked whether it is open.
+    /// It was read after the last call of `is_open`.
     is_fresh: bool,
     write_error: Option<Error>,
 }
 
 impl Tcp {
-    /// Writes what is held, and so much of the output.
+    /// Writes what is held, and this part of the output.
     fn write(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let (timeout, since, held) = (timeout.for_write(), Instant::now(), mem::take(&mut self.held));
         let mut parts = [IoSlice::new(&held), IoSlice::new(&self.buffers.output()[..amount])];
@@ -158,7 +158,7 @@ impl Tcp {
         Ok(())
     }
 
-    /// Goes on as if all was written: the answer may say why it was not.
+    /// Keeps an error for later: the answer may give the reason.
     fn send(&mut self, amount: usize, timeout: NextTimeout) {
         if self.write_error.is_none()
             && let Err(error) = self.write(amount, timeout)
@@ -218,7 +218,7 @@ impl Transport for Tcp {
     }
 
     fn is_open(&mut self) -> bool {
-        // It is asked when the answer was read, and again before the next request.
+        // Called after the answer was read, and again before the next request.
         if mem::take(&mut self.is_fresh) {
             return self.write_error.is_none();
         }
@@ -227,7 +227,7 @@ impl Transport for Tcp {
     }
 }
 
-// The buffers hold keys and identifiers.
+// Not derived: the buffers contain keys and identifiers.
 impl fmt::Debug for Tcp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Tcp")

@@ -1,4 +1,4 @@
-//! TLS: whose certificates are trusted, and what is said of one that is not. The certificate is always checked.
+//! The trusted certificates, and the messages for others. Certificates are always checked.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,10 +14,10 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::HttpError;
 
-/// Many times all CAs that browsers trust.
+/// Many times the size of all CAs that browsers trust.
 const MAX_FILE_BYTES: u64 = 8 << 20;
 
-/// Whose certificates are trusted.
+/// The trusted certificates.
 #[derive(Clone, Debug)]
 pub struct Trust(Arc<Trusted>);
 
@@ -26,7 +26,7 @@ pub struct Trust(Arc<Trusted>);
 pub(super) struct Trusted {
     /// CAs, which sign for others.
     pub cas: RootCertStore,
-    /// Servers' own, which sign nothing else.
+    /// Servers' own certificates, which sign no other.
     pub own: Vec<CertificateDer<'static>>,
 }
 
@@ -42,7 +42,7 @@ pub enum TrustError {
     /// It holds no certificate in PEM.
     #[error("contains no PEM certificate (-----BEGIN CERTIFICATE-----): convert it, or name another file")]
     NoCertificate,
-    /// Something in it is no certificate.
+    /// One of its certificates is invalid.
     #[error("contains an invalid certificate (number {number} in the file): replace or remove it")]
     BadCertificate {
         /// From 1.
@@ -63,7 +63,7 @@ fn standard() -> RootCertStore {
     cas
 }
 
-/// Whether a certificate says CA:TRUE: basicConstraints (2.5.29.19), maybe critical, with a list that begins with TRUE.
+/// Whether a certificate has CA:TRUE: basicConstraints (2.5.29.19), maybe critical, with a list that begins with TRUE.
 fn is_ca(certificate: &[u8]) -> bool {
     let mut places = memmem::find_iter(certificate, &[0x55, 0x1d, 0x13]).peekable();
     let says_true = |place: usize| {
@@ -77,7 +77,7 @@ impl Trust {
     /// The standard CAs, and those of a file in PEM.
     pub fn with_file(path: &Path) -> Result<Self, TrustError> {
         let mut pem = Vec::new();
-        // One byte more than may be, so that a device without an end is told from a file that just fits.
+        // One byte more tells a file of just this size from an endless device.
         File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut pem)?;
         if pem.len() as u64 > MAX_FILE_BYTES { Err(TrustError::TooLong) } else { Self::with_pem(&pem) }
     }
@@ -102,8 +102,7 @@ impl Trust {
     }
 }
 
-/// The error in plain words, where TLS with this host failed: what is wrong with the certificate, or that there is no TLS at
-/// all.
+/// The error if TLS with this host failed: what is wrong with the certificate, or that the host has no TLS.
 pub(super) fn refused(host: &str, error: &ureq::Error) -> Option<HttpError> {
     let problem = match error {
         ureq::Error::Rustls(problem) => problem,

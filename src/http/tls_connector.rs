@@ -1,4 +1,4 @@
-//! TLS as ureq does it, with a verifier of our own. ureq takes nothing but CAs, and whatever stands among them may sign for any host.
+//! ureq's TLS with our own verifier. ureq takes only CAs, and each of them may sign for any host.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -18,13 +18,13 @@ use ureq::unversioned::transport::{
 
 use super::tls::{Trust, Trusted};
 
-/// Encrypts what the connectors before it have connected, where the address says so.
+/// Encrypts the connection of earlier connectors if the address is https.
 #[derive(Debug)]
 pub struct TlsConnector {
-    /// Whom it trusts.
+    /// The trusted certificates.
     pub trust: Trust,
-    /// Made when it is needed.
-    pub config: OnceLock<Arc<ClientConfig>>,
+    /// Made at the first connection.
+    pub config: OnceLock<Result<Arc<ClientConfig>, Error>>,
 }
 
 impl<In: Transport> Connector<In> for TlsConnector {
@@ -37,13 +37,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
         }
         let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).map_err(|_| ureq::Error::HostNotFound)?;
-        let config = match self.config.get() {
-            Some(config) => Arc::clone(config),
-            None => Arc::clone(self.config.get_or_init({
-                let config = Arc::new(client_config(self.trust.trusted())?);
-                || config
-            })),
-        };
+        let config = self.config.get_or_init(|| client_config(self.trust.trusted()).map(Arc::new)).clone()?;
         let mut connection = ClientConnection::new(config, name)?;
         let mut socket = TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
         socket.set_timeout(details.timeout);
@@ -108,10 +102,10 @@ fn web_pki(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<W
     builder.build().map_err(|error| Error::General(error.to_string()))
 }
 
-/// What is said of a certificate that somebody else has signed.
+/// The error for a certificate that is not self-signed.
 const UNKNOWN_ISSUER: Error = Error::InvalidCertificate(CertificateError::UnknownIssuer);
 
-/// A server's own certificate is checked against itself, and every one that somebody else has signed against the CAs.
+/// Checks a server's own certificate against itself, and all others against the CAs.
 #[derive(Debug)]
 struct Verifier {
     own: Vec<(CertificateDer<'static>, Arc<WebPkiServerVerifier>)>,

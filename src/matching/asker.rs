@@ -7,23 +7,22 @@ use super::sample::Sample;
 use super::variant::Variant;
 use super::{Asked, Figures, KindFigures, MatchError};
 use crate::braze::export::{self, Found, MAX_ANSWER_BYTES, capacity};
-use crate::braze::{Refusal, Verdict, classify, unintelligible};
+use crate::braze::{Refusal, Verdict, classify, meta, unintelligible};
 use crate::http::endpoint::Endpoint;
 use crate::http::header::AUTHORIZATION;
-use crate::http::{Answer, HttpError, Query, hint};
-use crate::http::{HeaderMap, HeaderValue};
+use crate::http::{Answer, Ask, Call, HeaderMap, HeaderValue, Http, HttpError};
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
 use crate::members::operation::Operation;
 use crate::retry::{self, CallError, Failure, GivenUp, RateLimiter, Stopped};
 use crate::secret::Secret;
 
-/// After so many requests no further one is begun.
+/// The most requests of one run.
 pub const MAX_REQUESTS: u32 = 200;
 
 /// Asks one workspace.
 pub struct Asker<'a, S> {
-    query: &'a dyn Query,
+    http: &'a Http,
     limiter: &'a RateLimiter<S>,
     address: String,
     headers: HeaderMap,
@@ -34,22 +33,22 @@ pub struct Asker<'a, S> {
 impl<'a, S: From<MatchError>> Asker<'a, S> {
     /// With this key, about aliases with these labels. Why it ends early is in the limiter.
     pub fn new(
-        query: &'a dyn Query,
+        http: &'a Http,
         limiter: &'a RateLimiter<S>,
         endpoint: &Endpoint,
         key: &Secret,
         labels: &'a [String],
     ) -> Self {
         let mut headers = HeaderMap::new();
-        // A key that no header can hold is refused as any other wrong one.
+        // Without the header Braze refuses a key that no header can hold, like any wrong one.
         if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", key.expose())) {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        Self { query, limiter, address: export::address(endpoint), headers, labels, requests: 0 }
+        Self { http, limiter, address: export::address(endpoint), headers, labels, requests: 0 }
     }
 
-    /// Asks about external IDs and aliases, then about devices, as far as the requests suffice.
+    /// Asks about external IDs and aliases, then about devices, with at most [`MAX_REQUESTS`] requests.
     pub fn ask(&mut self, mut samples: Vec<Sample>) -> Result<Asked, Stopped> {
         samples.sort_by_key(|sample| sample.kind == Kind::DeviceId);
         let (mut kinds, mut unknown) = (Vec::new(), Vec::new());
@@ -62,7 +61,7 @@ impl<'a, S: From<MatchError>> Asker<'a, S> {
         Ok(Asked { figures: Figures { kinds, requests: self.requests }, unknown })
     }
 
-    /// Asks for what is unknown as it may be written elsewhere; of each kind with no more requests than before.
+    /// Asks for the other spellings of unknown identifiers; of each kind with no more requests than before.
     pub fn explain(&mut self, asked: &mut Asked) -> Result<(), Stopped> {
         for (figures, unknown) in asked.figures.kinds.iter_mut().zip(&asked.unknown) {
             let kind = figures.kind;
@@ -88,7 +87,7 @@ impl<'a, S: From<MatchError>> Asker<'a, S> {
         Ok(())
     }
 
-    /// What is found of the first ones, with at most so many requests.
+    /// Asks about the first identifiers, with at most this number of requests.
     fn ask_all(&mut self, kind: Kind, identifiers: &[Box<[u8]>], requests: u32) -> Result<Vec<Found>, Stopped> {
         let mut found = Vec::new();
         for (part, _) in identifiers.chunks(capacity(kind)).zip(0..requests) {
@@ -106,12 +105,13 @@ impl<'a, S: From<MatchError>> Asker<'a, S> {
 
     fn ask_one(&mut self, batch: &Batch) -> Result<Vec<Found>, Stopped> {
         let body = export::body(batch, self.labels);
-        let (query, address, headers, labels) = (self.query, &self.address, &self.headers, self.labels);
+        let (http, address, headers, labels) = (self.http, &self.address, &self.headers, self.labels);
         let requests = &mut self.requests;
         let result = retry::call(self.limiter, Duration::ZERO, || {
             *requests += 1;
-            let outcome = query.query(address, headers, &body, MAX_ANSWER_BYTES);
-            (hint::meta(&outcome), end_of_try(&outcome, batch, labels, address))
+            let stream = http.ask(address, headers, Call::Json(&body));
+            let outcome = stream.and_then(|stream| stream.into_answer(MAX_ANSWER_BYTES));
+            (meta(&outcome), end_of_try(&outcome, batch, labels, address))
         });
         let error = match result {
             Ok(found) => return Ok(found),
@@ -130,7 +130,7 @@ fn variants(kind: Kind, identifier: &[u8]) -> Vec<(Variant, Box<[u8]>)> {
     Variant::ALL.into_iter().filter_map(written).collect()
 }
 
-/// What an answer, or its absence, means for this question, or for the next try.
+/// What an answer, or its absence, says of the identifiers, or means for the next try.
 fn end_of_try(
     outcome: &Result<Answer, HttpError>,
     batch: &Batch,

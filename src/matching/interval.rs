@@ -1,9 +1,9 @@
-//! What a sample says of all: the share, and where the truth is likely to be. Pure.
+//! The interval of a share that is known from a sample. Pure.
 
-/// 95 % of a normal distribution are no further away from its middle.
+/// The square of the distance from the mean that holds 95 % of a normal distribution.
 const Z_SQUARED: f64 = 1.959_964 * 1.959_964;
 
-/// Where the share of all of them is, with 95 % certainty; from 0 to 1.
+/// The share of all is within it with 95 % certainty; from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// At least.
@@ -12,8 +12,8 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Wilson's score interval (1927) of `known` among `asked`, drawn without return from `population`: its variance shrinks with what is
-/// left to be asked about, and there is no doubt if all were asked.
+/// Wilson's score interval (1927) of `known` among `asked`, drawn without replacement from `population`. Its variance shrinks with
+/// the rest of the population, and is zero if all were asked.
 pub fn wilson(known: u32, asked: u32, population: u64) -> Interval {
     if asked == 0 {
         return Interval { low: 0.0, high: 1.0 };
@@ -27,7 +27,7 @@ pub fn wilson(known: u32, asked: u32, population: u64) -> Interval {
     let middle = (share + z_squared / (2.0 * asked)) / scale;
     let variance = share * (1.0 - share) / asked + z_squared / (4.0 * asked * asked);
     let half = (z_squared * variance).sqrt() / scale;
-    // What was found is there, whatever the rest is.
+    // The answers of the sample are certain.
     let (least, most) = (known / population, 1.0 - (asked - known) / population);
     Interval { low: (middle - half).max(least), high: (middle + half).min(most) }
 }

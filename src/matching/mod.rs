@@ -1,7 +1,7 @@
-//! In: the identifiers of an input, and who answers for Braze. Out: how many of a sample Braze knows, and how the others are written there.
+//! In: the identifiers of an input. Out: how many of a sample Braze knows, and which other spellings exist there.
 //!
-//! One thread and at most [`MAX_REQUESTS`] requests, as their limit is shared with everything else in the workspace. It never sends a
-//! member anywhere, and no identifier leaves it but through [`Asked::unknown`].
+//! One thread and at most [`MAX_REQUESTS`] requests, as the whole workspace shares their limit. It never changes a cohort, and
+//! identifiers leave it only in [`Asked::unknown`].
 
 use thiserror::Error;
 
@@ -19,43 +19,43 @@ pub use interval::Interval;
 use sample::Sample;
 pub use variant::Variant;
 
-/// What has to be known before anything is sent.
+/// The check before anything is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The share of each kind that may be known at least, in percent. None: nothing is asked.
+    /// The least known share of each kind, in percent. None: no check.
     pub min_match: Option<u32>,
 }
 
-/// Why Braze does not answer.
+/// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MatchError {
-    /// It refuses the key.
+    /// Braze refuses the key.
     Key {
-        /// What was said.
+        /// Its message.
         said: String,
     },
-    /// It refuses, or something before it does.
+    /// Braze, or something in front of it, refuses.
     Refused {
-        /// What was said.
+        /// The reason.
         refusal: Refusal,
-        /// Which address was called.
+        /// The address that was called.
         address: String,
     },
     /// One request failed again and again, while others did not.
     GivenUp {
-        /// What was said the last time.
+        /// The last failure.
         said: String,
     },
 }
 
-/// Fewer of a kind are known than have to be.
+/// Too few of a kind are known.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error(
     "{hint}Braze knows {share:.1} % of {name} ({low:.1} to {high:.1} %, {asked} asked), below min_match ({wanted} %). Nothing was sent. {advice}",
     hint = if *.is_none { OTHER_WORKSPACE } else { "" }
 )]
 pub struct TooFew {
-    /// Which kind.
+    /// The column of the kind.
     pub name: String,
     /// In percent.
     pub share: f64,
@@ -69,23 +69,23 @@ pub struct TooFew {
     pub wanted: u32,
     /// Not a single one is known.
     pub is_none: bool,
-    /// What to do.
+    /// How to fix it.
     pub advice: String,
 }
 
 /// What a share of 0 % may mean.
 pub const OTHER_WORKSPACE: &str = "Braze knows none of a kind: BRAZE_REST_API_KEY may be a key of another workspace. ";
 
-/// What was found, kind by kind; counts alone.
+/// The counts of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// External IDs, aliases, and then devices, as far as the input has them.
+    /// Of external IDs, aliases, and devices in this order, if the input has them.
     pub kinds: Vec<KindFigures>,
     /// Requests, every one.
     pub requests: u32,
 }
 
-/// What was found of one kind.
+/// The counts of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KindFigures {
     /// Which kind.
@@ -94,9 +94,9 @@ pub struct KindFigures {
     pub name: String,
     /// Identifiers in the input, duplicates included.
     pub seen: u64,
-    /// How many were to be asked about.
+    /// The size of the sample.
     pub sampled: u32,
-    /// The input has no other ones.
+    /// The sample has all of the input.
     is_all: bool,
     /// Known; of devices, those of anonymous users.
     pub known: u32,
@@ -104,11 +104,11 @@ pub struct KindFigures {
     pub identified: u32,
     /// Unknown.
     pub unknown: u32,
-    /// Those of which the answer contradicts itself.
+    /// Those with a contradictory answer.
     pub cannot_tell: u32,
-    /// How many of the unknown ones were asked again in every other way in which they may be written.
+    /// How many of the unknown ones were asked again in all other spellings.
     pub asked_again: u32,
-    /// How many of them exist when they are written so.
+    /// How many of them exist in each spelling.
     pub exist: Vec<(Variant, u32)>,
 }
 
@@ -117,12 +117,12 @@ pub struct KindFigures {
 pub struct Asked {
     /// The figures.
     pub figures: Figures,
-    /// Of each kind in the figures, the identifiers that are unknown.
+    /// The unknown identifiers of each kind in the figures.
     pub unknown: Vec<Vec<Box<[u8]>>>,
 }
 
 impl Figures {
-    /// The first kind of which fewer are known than `min_match` percent, whatever the rest of them is.
+    /// The first kind of which certainly less than `min_match` percent are known.
     pub fn too_few(&self, min_match: u32) -> Option<TooFew> {
         let is_below = |kind: &&KindFigures| kind.asked() > 0 && kind.interval().high * 100.0 < f64::from(min_match);
         let kind = self.kinds.iter().find(is_below)?;
@@ -173,25 +173,25 @@ impl KindFigures {
         self.known + self.identified + self.unknown + self.cannot_tell
     }
 
-    /// How many were answered for.
+    /// How many have a clear answer.
     pub fn answered(&self) -> u32 {
         self.asked() - self.cannot_tell
     }
 
-    /// The share of those that are known, from 0 to 1.
+    /// The known share, from 0 to 1.
     pub fn share(&self) -> f64 {
         f64::from(self.known) / f64::from(self.answered().max(1))
     }
 
-    /// Where the share of all of them is. Whatever could not be told may be known or not.
+    /// The interval of the known share of all. Those with a contradictory answer may be known or not.
     pub fn interval(&self) -> Interval {
-        // Without having seen them all only the number with duplicates is known, which makes it rather too wide.
+        // The number of distinct ones is unknown. With duplicates the interval is rather too wide.
         let population = if self.is_all { u64::from(self.sampled) } else { self.seen };
         let of = |known| interval::wilson(known, self.asked(), population);
         Interval { low: of(self.known).low, high: of(self.known + self.cannot_tell).high }
     }
 
-    /// So many of all are known, in four digits.
+    /// About how many of all are known, in four digits.
     pub fn about(&self) -> u64 {
         let answered = u128::from(self.answered().max(1));
         let about = (u128::from(self.seen) * u128::from(self.known) + answered / 2) / answered;
@@ -204,7 +204,7 @@ impl KindFigures {
         self.answered() > 0 && self.known + self.identified == 0
     }
 
-    /// What to change in the query, a sentence each.
+    /// What to change in the query, a sentence for each spelling.
     pub fn advice(&self) -> Vec<String> {
         let one = |(variant, count): &(Variant, u32)| {
             let (unknown, written) = (self.unknown, variant.in_query(&self.name));

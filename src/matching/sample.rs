@@ -1,5 +1,5 @@
-//! Which identifiers Braze is asked about: of each kind the distinct ones with the smallest keyed hash. One pass and constant memory
-//! are enough for that, the order of the input does not matter, and the same ones are asked about every night. Pure.
+//! The sample: of each kind the distinct identifiers with the smallest keyed hash. It takes one pass and constant memory, does not
+//! depend on the order of the input, and is the same every night. Pure.
 
 use std::collections::BTreeSet;
 #[expect(deprecated, reason = "the one hash of the standard library that is the same in every release")]
@@ -8,15 +8,15 @@ use std::hash::{Hasher, SipHasher};
 use crate::members::batch::Batch;
 use crate::members::identifier::Kind;
 
-/// Never to be changed: other keys are another sample, and a change of the figures that is none of the input.
+/// Must not change: other keys give another sample, and other figures for the same input.
 const KEYS: (u64, u64) = (0x6272_617a_655f_636f, 0x686f_7274_5f6d_6174);
 
 /// How many identifiers of a kind are asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSize {
-    /// External IDs, and those of each alias. Braze answers 50 of them a request.
+    /// Of external IDs, and of each alias. Braze answers 50 of them in a request.
     pub identifiers: usize,
-    /// Devices. Braze answers one a request.
+    /// Of devices. Braze answers one in a request.
     pub devices: usize,
 }
 
@@ -37,11 +37,11 @@ impl SampleSize {
 pub struct Sample {
     /// Of which kind.
     pub kind: Kind,
-    /// Distinct, by their hash: each beginning of them is a sample too.
+    /// Distinct, ordered by hash. The first of them are a smaller sample.
     pub identifiers: Vec<Box<[u8]>>,
     /// Identifiers of this kind in the input, duplicates included.
     pub seen: u64,
-    /// The input has no other ones.
+    /// The sample has all of the input.
     pub is_all: bool,
 }
 
@@ -52,27 +52,18 @@ struct Smallest {
     kind: Kind,
     size: usize,
     kept: BTreeSet<(u64, Box<[u8]>)>,
-    /// No larger hash is kept any more.
-    largest: u64,
     seen: u64,
     is_all: bool,
 }
 
 impl Sampler {
-    /// For an input with so many aliases.
+    /// For an input with this number of aliases.
     pub fn new(size: SampleSize, aliases: usize) -> Self {
-        let empty = |kind| Smallest {
-            kind,
-            size: size.of(kind),
-            kept: BTreeSet::new(),
-            largest: u64::MAX,
-            seen: 0,
-            is_all: true,
-        };
+        let empty = |kind| Smallest { kind, size: size.of(kind), kept: BTreeSet::new(), seen: 0, is_all: true };
         Self(Kind::all(aliases).map(empty).collect())
     }
 
-    /// Looks at the identifiers of a batch.
+    /// Takes the identifiers of a batch.
     pub fn take(&mut self, batch: &Batch) {
         for (kind, identifier) in batch.identifiers() {
             if let Some(smallest) = self.0.get_mut(kind.index()) {
@@ -81,7 +72,7 @@ impl Sampler {
         }
     }
 
-    /// The samples, of each kind that the input has.
+    /// The samples of each kind in the input.
     pub fn finish(self) -> Vec<Sample> {
         let sample = |Smallest { kind, kept, seen, is_all, .. }| Sample {
             kind,
@@ -97,7 +88,8 @@ impl Smallest {
     fn take(&mut self, identifier: &[u8]) {
         self.seen += 1;
         let hash = hash(identifier);
-        if hash > self.largest {
+        // Nearly all identifiers of a long input end here, without a copy.
+        if self.kept.len() >= self.size && self.kept.last().is_none_or(|(largest, _)| hash > *largest) {
             self.is_all = false;
             return;
         }
@@ -105,9 +97,6 @@ impl Smallest {
         if self.kept.len() > self.size {
             self.kept.pop_last();
             self.is_all = false;
-        }
-        if self.kept.len() >= self.size {
-            self.largest = self.kept.last().map_or(0, |(hash, _)| *hash);
         }
     }
 }

@@ -1,19 +1,19 @@
-//! The ways in which an identifier is commonly written otherwise than Braze knows it, and what to change in the query. Pure.
+//! Common differences between an identifier in the input and in Braze, and how to change the query. Pure.
 
 use crate::members::identifier::Kind;
 
-/// How an unknown identifier is asked for again.
+/// Another spelling of an unknown identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
-    /// Without white space before and behind it.
+    /// Without outer white space.
     Trimmed,
     /// In lower case.
     LowerCase,
     /// In upper case; devices only.
     UpperCase,
-    /// A whole number without the `.0` that a DOUBLE puts behind it.
+    /// A whole number without the `.0` of a DOUBLE.
     WithoutFraction,
-    /// Digits without the zeros before them.
+    /// Digits without leading zeros.
     WithoutLeadingZeros,
 }
 
@@ -33,7 +33,7 @@ impl Variant {
         }
     }
 
-    /// Behind "exist".
+    /// The words after "exist".
     pub fn words(self) -> &'static str {
         match self {
             Self::Trimmed => "without the spaces around them",
@@ -55,7 +55,7 @@ impl Variant {
         }
     }
 
-    /// The identifier written so; none if that changes nothing, or makes no sense.
+    /// The identifier in this spelling; none if it is the same or makes no sense.
     pub fn of(self, kind: Kind, identifier: &str) -> Option<String> {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let written = match self {

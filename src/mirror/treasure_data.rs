@@ -9,7 +9,6 @@ use log::{info, warn};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::http::{Get, PostForm};
 use crate::input::formats::format::{Format, FormatHint};
 use crate::input::source::Input;
 use crate::input::source::fetched::Fetched;
@@ -141,8 +140,8 @@ impl fmt::Display for Fact {
 }
 
 /// The members' table, and the state's tables.
-pub struct TreasureData<'a, S, H> {
-    api: Api<'a, S, H>,
+pub struct TreasureData<'a, S> {
+    api: Api<'a, S>,
     statements: Statements,
     state: State,
     /// Labels of the aliases, in the order of the settings.
@@ -159,10 +158,10 @@ pub struct TreasureData<'a, S, H> {
     running: Option<Job>,
 }
 
-impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<'a, S, H> {
+impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
     /// For one run, which began at `began`, in seconds since 1970.
     pub fn new(
-        api: Api<'a, S, H>,
+        api: Api<'a, S>,
         (statements, state, aliases): (Statements, State, Vec<String>),
         times: &'a dyn RunClock,
         began: u64,
@@ -203,7 +202,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
         let (began, key) = (self.times.now(), self.domain_key(self.issued.len()));
         let job = self.api.issue(&self.state.database, statement, &key)?;
         self.running = Some(job.clone());
-        let ended = self.api.client(&job).wait();
+        let ended = self.api.wait(&job);
         self.issued.push(JobRun { id: job.id.clone(), step, time: self.times.now().saturating_sub(began) });
         let info = ended?;
         self.running = None;
@@ -280,7 +279,7 @@ impl<'a, S: From<JobError> + From<MirrorError>, H: Get + PostForm> TreasureData<
         mut take: impl FnMut(&mut Self, [String; 3]) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
         let job = self.succeed(step, statement)?;
-        let (mut file, _) = self.api.client(&job).download(ResultFormat::Json, &Received::default())?;
+        let (mut file, _) = self.api.download(&job, ResultFormat::Json, &Received::default())?;
         file.rewind().map_err(|error| self.cannot_keep(&job, error))?;
         for line in BufReader::new(file).lines() {
             let line = line.map_err(|error| self.cannot_keep(&job, error))?;
@@ -521,7 +520,7 @@ pub struct ChangedRows {
     pub labels: Vec<String>,
 }
 
-impl<S: From<JobError> + From<MirrorError>, H: Get + PostForm> Warehouse for TreasureData<'_, S, H> {
+impl<S: From<JobError> + From<MirrorError>> Warehouse for TreasureData<'_, S> {
     type Rows = ChangedRows;
     type Error = Box<S>;
 

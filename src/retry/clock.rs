@@ -3,27 +3,27 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How often waiters were woken so far.
+/// The number of wakes so far.
 pub type Wakes = u64;
 
 /// A clock that can be waited for.
 pub trait Clock: Send + Sync {
     /// The time since the start of the run; never goes back, whatever the wall clock does.
     fn now(&self) -> Duration;
-    /// The same, with the time in which the machine slept, as far as the wall clock shows it. Never goes back, and is never behind
+    /// The same with the time in which the machine slept, according to the wall clock. Never goes back, and is never less than
     /// [`Self::now`].
     fn with_sleep(&self) -> Duration {
         self.now()
     }
-    /// How often waiters were woken. To be taken before looking at what one would wait for, so that no wake is missed.
+    /// The number of wakes. Read it before checking a condition, so that no wake is missed.
     fn wakes(&self) -> Wakes;
-    /// Waits until somebody has woken the waiters since `seen`, or the time has come.
+    /// Waits until there was a wake since `seen`, or the time has come.
     fn wait(&self, seen: Wakes, until: Option<Duration>);
-    /// Wakes all who wait.
+    /// Wakes all waiters.
     fn wake(&self);
-    /// Somebody comes whose work takes no time but what they wait for. Says nothing to a real clock.
+    /// Registers a worker with the simulated clock, whose time passes only while all workers wait.
     fn attend(&self) {}
-    /// They leave.
+    /// The worker has ended.
     fn depart(&self) {}
 }
 
@@ -31,8 +31,6 @@ pub trait Clock: Send + Sync {
 pub struct Monotonic {
     started: Instant,
     wall_started: SystemTime,
-    /// So far the wall clock has been ahead.
-    slept: Mutex<Duration>,
     state: Mutex<State>,
     woken: Condvar,
 }
@@ -41,17 +39,13 @@ pub struct Monotonic {
 struct State {
     wakes: Wakes,
     waiting: usize,
+    /// How far the wall clock has been ahead.
+    slept: Duration,
 }
 
 impl Default for Monotonic {
     fn default() -> Self {
-        Self {
-            started: Instant::now(),
-            wall_started: wall_clock(),
-            slept: Mutex::default(),
-            state: Mutex::default(),
-            woken: Condvar::new(),
-        }
+        Self { started: Instant::now(), wall_started: wall_clock(), state: Mutex::default(), woken: Condvar::new() }
     }
 }
 
@@ -61,12 +55,12 @@ impl Monotonic {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "it is what shows that the machine slept")]
+#[expect(clippy::disallowed_methods, reason = "it shows that the machine slept")]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// How much a machine has slept: the wall clock is ahead by so much, or was at some time.
+/// How long the machine has slept: the largest lead of the wall clock so far.
 fn slept(before: Duration, monotonic: Duration, wall: Duration) -> Duration {
     before.max(wall.saturating_sub(monotonic))
 }
@@ -77,7 +71,7 @@ impl Clock for Monotonic {
     }
 
     fn with_sleep(&self) -> Duration {
-        let mut before = self.slept.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = &mut self.lock().slept;
         let (monotonic, wall) = (self.now(), wall_clock().duration_since(self.wall_started).unwrap_or_default());
         *before = slept(*before, monotonic, wall);
         monotonic + *before
@@ -103,14 +97,14 @@ impl Clock for Monotonic {
     fn wake(&self) {
         let mut state = self.lock();
         state.wakes += 1;
-        // Each request that ends comes here, and hardly ever waits anybody: that spares a call of the system.
+        // Saves a system call at the end of nearly every request.
         if state.waiting > 0 {
             self.woken.notify_all();
         }
     }
 }
 
-/// Time that passes by being waited for.
+/// Each wait moves its time forward.
 #[cfg(test)]
 #[derive(Default)]
 pub struct Jumping(Mutex<Duration>);

@@ -1,5 +1,5 @@
-//! Calls that are made until something final is known. In comes what one try came to; out goes the call's value, or why there
-//! is none. It paces all callers of one server, and waits; it never knows who is called, nor how.
+//! In: the outcome of each try of a call. Out: the call's value, or why there is none. It limits the rate of all callers of one
+//! server, and waits. It never knows the server or the protocol.
 //!
 //! ```text
 //! call ──> rate limiter: may I? ──> one try ──> policy: again, and when? ──> ...
@@ -11,6 +11,7 @@ use std::time::Duration;
 use log::{debug, warn};
 
 mod clock;
+pub mod hint;
 mod pacing;
 mod policy;
 mod rate_limiter;
@@ -28,9 +29,9 @@ use policy::{AfterFailure, History};
 /// Why a call has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// The limiter was stopped, by this call or by anybody else. Why is in the limiter.
+    /// The limiter was stopped, by this call or otherwise. The reason is in the limiter.
     Stopped,
-    /// Only this call: others may go on.
+    /// Only this call has failed; others may go on.
     GivenUp(GivenUp),
 }
 
@@ -64,19 +65,19 @@ pub fn call<T, E: Into<S>, S>(
             AfterFailure::Again(delay) => Ok(delay),
             AfterFailure::GiveUp(reason) => Err(CallError::GivenUp(reason)),
             AfterFailure::Stop(error) => {
-                // Before it is released, so that nobody else begins in between.
+                // Before the release, so that no other request begins in between.
                 limiter.stop(error.into());
                 Err(CallError::Stopped)
             }
         };
         let patience = limiter.release(permit, outcome, meta, said.as_deref());
         delay = next?;
-        // The others know by now; the log may be slow.
+        // After the release, as the log may be slow.
         tell(outcome, &said.unwrap_or_default(), delay.length(), patience);
     }
 }
 
-/// `patience` is there if a failure is worth a warning.
+/// With `patience`, a failure is logged as a warning.
 fn tell(outcome: RequestOutcome, said: &str, pause: Duration, patience: Option<Duration>) {
     let seconds = pause.as_secs_f64();
     match (outcome, patience) {

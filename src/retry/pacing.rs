@@ -1,10 +1,10 @@
-//! Who may send now: the state that all callers share. Pure, with `now` as the time since the start of the run.
+//! Decides who may send now; all callers share its state. Pure, with `now` as the time since the start of the run.
 //!
-//! - While all is well, whoever has work sends, but never more than the limit in any hour (`hour`).
-//! - In an announced pause (429) nobody sends. If the server says how much is left of its limit, no more is sent than that,
-//!   and the last of it slowly (`quota`).
-//! - If what is asked for is locked (423), or one failure follows another without anything getting through, one request at
-//!   a time is sent, a second or more apart, until one succeeds. Then everybody sends again.
+//! - Normally all callers send, but never more than the limit in any hour (`hour`).
+//! - In an announced pause (429) no caller sends. If the server announces what is left of its limit, no more is sent than
+//!   that, and the last of it slowly (`quota`).
+//! - If the cohort is locked (423), or several requests fail in a row, one request at a time is sent, a second or more apart,
+//!   until one succeeds. Then all callers send again.
 
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use hour::Hour;
 pub use quota::QuotaHint;
 use quota::{Left, Quota};
 
-/// Failures in a row, over all workers, that make an outage. Three by chance, at 5 % of failures: once in 8,000 requests.
+/// Failures in a row, over all callers, that make an outage. If 5 % of requests fail, three in a row happen by chance once
+/// in 8,000 requests.
 const OUTAGE_AFTER: u32 = 3;
 const FIRST_PROBE: Duration = Duration::from_secs(1);
-/// Short enough to be back at the former rate within ten seconds after an outage.
+/// With this the former rate is back within ten seconds after an outage.
 const LAST_PROBE: Duration = Duration::from_secs(5);
 
 /// Whether a request may begin.
@@ -32,43 +33,43 @@ pub enum Admission {
     AfterAnother,
 }
 
-/// How a request ended, as far as the others have to know.
+/// How a request ended, as far as it matters to other callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
-    /// Something got through: the server took it, or refused it for what it is.
+    /// It got through: the server accepted it, or refused its content.
     Through,
-    /// Nobody heard it, which says nothing of the server: the idle connection was gone.
+    /// The idle connection was closed, which tells nothing about the server.
     Unheard,
-    /// Nothing got through.
+    /// It did not get through.
     Failed,
-    /// Locked; not before this time again.
+    /// The cohort is locked; not again before this time.
     Locked(Duration),
-    /// Too many requests; not before this time again.
+    /// Too many requests.
     Limited {
         /// When the pause ends.
         until: Duration,
-        /// The server named the time. A pause of our own making is no excuse for an outage.
+        /// The server named the time. Only then the pause does not count as an outage.
         announced: bool,
     },
 }
 
-/// Allows one request. They are numbered in the order in which they begin.
+/// Allows one request. Permits are numbered in the order in which requests begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Permit(u64);
 
-/// How long a caller wants to wait, and since when.
+/// The pause of one caller before its next try.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delay {
     /// Not before this time.
     pub until: Duration,
     /// When that was decided.
     pub since: Duration,
-    /// The server named the time, so it holds whatever happens to others.
+    /// The server named the time, so it holds also if other requests succeed.
     pub announced: bool,
 }
 
 impl Delay {
-    /// So long from now on.
+    /// A pause of this length from now on.
     pub fn new(now: Duration, length: Duration) -> Self {
         Self { until: now.saturating_add(length), since: now, announced: false }
     }
@@ -79,18 +80,18 @@ impl Delay {
     }
 }
 
-/// What an answer, or its absence, says beside how the request ended.
+/// What else an answer, or its absence, tells.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResponseMeta {
-    /// The server said anything at all.
+    /// There was an answer of any kind.
     pub answered: bool,
-    /// What it said of its limit.
+    /// What is left of the server's limit.
     pub quota: Option<QuotaHint>,
-    /// It may have heard the request, and take it later.
+    /// The server may have read the request, and apply it later.
     pub unanswered: Option<Unanswered>,
 }
 
-/// How a try ended that was sent, or a part of it, and not answered.
+/// How a try ended that was sent, at least in part, and not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     /// The answer took too long.
@@ -100,16 +101,16 @@ pub enum Unanswered {
 }
 
 impl ResponseMeta {
-    /// Not a word.
+    /// There was no answer.
     pub const NOTHING: Self = Self { answered: false, quota: None, unanswered: None };
 }
 
-/// A lock that the server has told of.
-#[derive(Clone, Copy, Debug)]
-struct Lock {
+/// One request at a time is sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Alone {
     not_before: Duration,
-    /// Only the success of a request that began after the lock was noted lifts it.
-    lifted_by: u64,
+    /// The success of this permit or a later one ends it: a lock outlasts the requests that began before it.
+    ended_by: u64,
 }
 
 /// The state.
@@ -119,23 +120,22 @@ pub struct Pacing {
     pause_until: Duration,
     hour: Hour,
     quota: Option<Quota>,
-    /// In an outage: one request at a time, not before this time.
-    probe: Option<Duration>,
-    lock: Option<Lock>,
+    /// In an outage, and while the cohort is locked.
+    alone: Option<Alone>,
     next_permit: u64,
-    /// When the latest outage or lock was over. Delays from before it do not count any more.
+    /// When the latest outage or lock ended. Earlier delays no longer count.
     lifted: Duration,
     failures_in_a_row: u32,
-    /// Refused for the rate since the latest success.
+    /// There was a 429 since the latest success.
     limited: bool,
     successes: u64,
     answered: bool,
-    /// The latest time at which all was well, or an announced pause ended.
+    /// The latest time without an outage: of a success, or the end of an announced pause.
     well_until: Duration,
     max_outage: Duration,
 }
 
-/// Before the server's first answer an outage is rather a wrong address, which should be found out sooner.
+/// Before the first answer the address may be wrong, which should show sooner.
 const MAX_OUTAGE_UNANSWERED: Duration = Duration::from_mins(1);
 
 impl Pacing {
@@ -146,8 +146,7 @@ impl Pacing {
             pause_until: Duration::ZERO,
             hour: Hour::new(max_requests_per_hour),
             quota: None,
-            probe: None,
-            lock: None,
+            alone: None,
             next_permit: 0,
             lifted: Duration::ZERO,
             failures_in_a_row: 0,
@@ -159,13 +158,13 @@ impl Pacing {
         }
     }
 
-    /// Whether a request may begin now whose caller wants to wait.
+    /// Whether the request of a caller with this pause may begin.
     pub fn ask(&mut self, now: Duration, delay: Delay) -> Admission {
-        let alone = self.probe.max(self.lock.map(|lock| lock.not_before));
+        let alone = self.alone.map(|alone| alone.not_before);
         let own_delay = match alone {
             _ if delay.announced => delay.until,
-            // The probe's own pace takes the place of the caller's.
-            Some(probe) => probe,
+            // The pause of the outage replaces the caller's.
+            Some(not_before) => not_before,
             None if delay.since < self.lifted => Duration::ZERO,
             None => delay.until,
         };
@@ -186,7 +185,7 @@ impl Pacing {
         }
     }
 
-    /// Until when the limits of the hour allow nobody anything; zero where they do.
+    /// Until when the limits allow no request; zero if they allow one.
     fn kept_free(&mut self, now: Duration) -> Duration {
         let hour = Some(self.hour.free_at(now)).filter(|time| *time > now).unwrap_or_default();
         match self.quota.as_mut().map(|quota| quota.ask(now, self.in_flight)) {
@@ -195,15 +194,15 @@ impl Pacing {
         }
     }
 
-    /// Until when the server, or our own limit an hour, keeps everybody from sending.
+    /// Until when the server, or our own limit in an hour, allows no request.
     pub fn paused_until(&mut self, now: Duration) -> Duration {
         self.pause_until.max(self.kept_free(now))
     }
 
-    /// A request begins. Its permit is to be given back when it ends.
+    /// A request begins. Its permit must be given back when it ends.
     pub fn begin(&mut self, now: Duration) -> Permit {
-        if self.in_flight == 0 && self.failures_in_a_row == 0 && self.lock.is_none() {
-            // Time in which there was nothing to send is no outage.
+        if self.in_flight == 0 && self.failures_in_a_row == 0 && self.alone.is_none() {
+            // Time without anything to send is no outage.
             self.well_until = self.well_until.max(now);
         }
         self.hour.count(now);
@@ -230,20 +229,17 @@ impl Pacing {
             RequestOutcome::Unheard => {}
             RequestOutcome::Through => self.succeeded(now, permit),
             RequestOutcome::Failed => self.failed(now),
-            RequestOutcome::Locked(until) => {
-                let not_before = self.lock.map_or(until, |lock| lock.not_before.max(until));
-                self.lock = Some(Lock { not_before, lifted_by: self.next_permit });
-            }
+            RequestOutcome::Locked(until) => self.send_alone(until, self.next_permit),
             RequestOutcome::Limited { until, announced } => {
-                // The backoff may be next to nothing: once for a chance, but not again and again.
+                // The backoff may be nearly nothing, which is right only the first time.
                 let again = self.limited && !announced;
                 let until = if again { until.max(now + FIRST_PROBE) } else { until };
                 self.pause_until = self.pause_until.max(until);
                 if announced {
                     self.excuse(until);
                 } else {
-                    // Nobody knows when it is over: one tries, not all at once.
-                    self.probe = self.probe.max(Some(until));
+                    // The end of the pause is unknown, so only one caller tries.
+                    self.send_alone(until, 0);
                 }
                 self.limited = true;
                 self.failures_in_a_row = self.failures_in_a_row.max(1);
@@ -251,7 +247,13 @@ impl Pacing {
         }
     }
 
-    /// What we are told to wait for is no outage; but being told so again and again, without anything getting through, is.
+    fn send_alone(&mut self, not_before: Duration, ended_by: u64) {
+        let before = self.alone.unwrap_or_default();
+        let (not_before, ended_by) = (before.not_before.max(not_before), before.ended_by.max(ended_by));
+        self.alone = Some(Alone { not_before, ended_by });
+    }
+
+    /// An announced pause is no outage, but several without a success in between are.
     fn excuse(&mut self, until: Duration) {
         if !self.limited {
             self.well_until = self.well_until.max(until);
@@ -263,21 +265,16 @@ impl Pacing {
         self.successes += 1;
         self.failures_in_a_row = 0;
         self.well_until = self.well_until.max(now);
-        if self.probe.take().is_some() {
-            self.lifted = now;
-        }
-        if self.lock.is_some_and(|lock| permit.0 >= lock.lifted_by) {
-            self.lock = None;
+        if self.alone.take_if(|alone| permit.0 >= alone.ended_by).is_some() {
             self.lifted = now;
         }
     }
 
     fn failed(&mut self, now: Duration) {
         self.failures_in_a_row += 1;
-        if self.probe.is_some() || self.failures_in_a_row >= OUTAGE_AFTER {
+        if self.alone.is_some_and(|alone| alone.ended_by == 0) || self.failures_in_a_row >= OUTAGE_AFTER {
             let probes = self.failures_in_a_row.saturating_sub(OUTAGE_AFTER).min(8);
-            let wait = (FIRST_PROBE * (1 << probes)).min(LAST_PROBE);
-            self.probe = Some(self.probe.unwrap_or_default().max(now + wait));
+            self.send_alone(now + (FIRST_PROBE * (1 << probes)).min(LAST_PROBE), 0);
         }
     }
 
@@ -286,7 +283,7 @@ impl Pacing {
         self.successes
     }
 
-    /// For how long nothing has got through, where that is too long.
+    /// For how long nothing has got through, if that is too long.
     pub fn outage(&self, now: Duration) -> Option<Duration> {
         now.checked_sub(self.well_until).filter(|outage| *outage >= self.patience())
     }
@@ -296,7 +293,7 @@ impl Pacing {
         if self.answered { self.max_outage } else { self.max_outage.min(MAX_OUTAGE_UNANSWERED) }
     }
 
-    /// Whether the server has ever said anything.
+    /// Whether the server has ever answered.
     pub fn answered(&self) -> bool {
         self.answered
     }

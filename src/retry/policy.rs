@@ -1,17 +1,16 @@
 //! When a call is made again.
 //!
-//! - "Again" is after 0.5 s, doubling up to 30 s, with full jitter: anything from nothing to that, evenly spread, so that
-//!   callers which failed together do not come back together.
-//! - If the answer names a time (`Retry-After`), that takes the place of the delay.
-//! - What is locked (423) is asked again after 1 s, doubling up to 60 s, or when the answer says within these bounds; one
-//!   call at a time.
-//! - A connection that the server had closed while it was idle is replaced at once, and once.
-//! - A call that has failed 10 times while others got through is given up. As long as nothing gets through the fault is not
-//!   the call's, and `max_outage` ends the run instead.
-//! - An answer that is not HTTP, or not what the server would send, is given three tries, then it is final.
-//! - A success that names errors is given one more try, then the call is given up.
+//! - Again: after 0.5 s, doubling up to 30 s, with full jitter: an even spread from zero, so that callers that failed together
+//!   do not come back together.
+//! - If the answer names a time (`Retry-After`), it replaces this delay.
+//! - Locked (423): after 1 s, doubling up to 60 s, or at the announced time within these bounds; one call at a time.
+//! - A connection that the server had closed while it was idle is replaced once, without a delay.
+//! - A call that has failed 10 times while others got through is given up. While no call gets through, it is an outage, and
+//!   `max_outage` ends the run instead.
+//! - An answer that is not HTTP, or not of this server, is final after three tries.
+//! - A success that names errors gets one more try, then the call is given up.
 //!
-//! Pure: `now` and chance come from outside.
+//! Pure: time and chance are arguments.
 
 use std::time::Duration;
 
@@ -27,45 +26,45 @@ const LAST_DELAY: Duration = Duration::from_secs(30);
 const FIRST_LOCKED_DELAY: Duration = Duration::from_secs(1);
 const LAST_LOCKED_DELAY: Duration = Duration::from_mins(1);
 
-/// Why one try has no value.
+/// Why a try has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure<E> {
-    /// The idle connection was gone: the same again at once.
+    /// The idle connection was closed: again at once.
     AgainAtOnce,
-    /// The same again, not before the pause that the answer names, if it does.
+    /// Again, not before the announced pause.
     Again {
         /// What went wrong.
         said: String,
-        /// What the answer asks for.
+        /// The announced pause.
         pause: Option<Duration>,
     },
-    /// The answer began to arrive and broke off, so the server is not down: the same again.
+    /// The answer broke off, so the server is not down: again.
     BrokeOff(String),
     /// A success that acknowledges nothing: once more, then the call is given up.
     NotAcknowledged(String),
-    /// Nothing that this server would say: three times, then final.
+    /// An answer that this server would not send: final after three tries.
     Unintelligible {
         /// What is wrong with it.
         said: String,
-        /// What it is when it is final.
+        /// The final error.
         error: E,
     },
-    /// What is asked for is locked: one call at a time, not before the pause that the answer names, if it does.
+    /// Locked: one call at a time, not before the announced pause.
     Locked {
-        /// What the answer asks for.
+        /// The announced pause.
         pause: Option<Duration>,
     },
     /// Too many requests.
     Limited {
-        /// The announced pause, if it makes sense.
+        /// The announced pause.
         pause: Option<Duration>,
     },
-    /// Final for everybody.
+    /// Final for the run.
     Final(E),
 }
 
 impl<E> Failure<E> {
-    /// The same with another error where it is final.
+    /// Changes the final error.
     pub fn map_error<F>(self, change: impl FnOnce(E) -> F) -> Failure<F> {
         match self {
             Self::AgainAtOnce => Failure::AgainAtOnce,
@@ -83,14 +82,14 @@ impl<E> Failure<E> {
 /// Why one call is not made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GivenUp {
-    /// It failed [`MAX_FAILURES`] times while others got through; the last time like this.
+    /// It failed [`MAX_FAILURES`] times while others got through; with the last failure.
     Failed(String),
-    /// It was answered twice without being acknowledged; the last time like this.
+    /// It was answered twice, but not acknowledged; with the last answer's message.
     NotAcknowledged(String),
 }
 
 impl GivenUp {
-    /// What was said the last time.
+    /// The last failure.
     pub fn into_said(self) -> String {
         match self {
             Self::Failed(said) | Self::NotAcknowledged(said) => said,
@@ -98,7 +97,7 @@ impl GivenUp {
     }
 }
 
-/// The circumstances in which a try ends.
+/// The circumstances of the end of a try.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The time since the start of the run.
@@ -112,9 +111,9 @@ pub struct Moment {
 /// What follows from a try that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decision<E> {
-    /// What the others have to know.
+    /// What matters to other callers.
     pub outcome: RequestOutcome,
-    /// What went wrong, if it is worth telling.
+    /// What went wrong, for the log.
     pub said: Option<String>,
     /// What happens next.
     pub next: AfterFailure<E>,
@@ -131,7 +130,7 @@ pub enum AfterFailure<E> {
     Stop(E),
 }
 
-/// What happened to one call so far.
+/// The failures of one call so far.
 #[derive(Debug, Default)]
 pub struct History {
     failures: u32,
@@ -145,15 +144,14 @@ pub struct History {
 }
 
 impl History {
-    /// Decides by how the latest try failed, and what went before.
+    /// Decides by the latest failure and the earlier ones.
     pub fn decide<E>(&mut self, failure: Failure<E>, at: Moment) -> Decision<E> {
         if !matches!(failure, Failure::Unintelligible { .. }) {
             self.unintelligible = 0;
         }
         match failure {
-            Failure::AgainAtOnce if !self.was_stale => {
-                self.was_stale = true;
-                Decision::again(RequestOutcome::Unheard, None, at, Duration::ZERO)
+            Failure::AgainAtOnce if !std::mem::replace(&mut self.was_stale, true) => {
+                Decision::again(RequestOutcome::Unheard, None, Delay::new(at.now, Duration::ZERO))
             }
             Failure::AgainAtOnce => self.failed("the idle connection was closed again".to_owned(), None, at),
             Failure::Again { said, pause } => self.failed(said, pause, at),
@@ -168,29 +166,25 @@ impl History {
             Failure::NotAcknowledged(said) => {
                 self.was_not_acknowledged = true;
                 let said = format!("answered without acknowledging ({said})");
-                Decision::again(RequestOutcome::Through, Some(said), at, Duration::ZERO)
+                Decision::again(RequestOutcome::Through, Some(said), Delay::new(at.now, Duration::ZERO))
             }
-            Failure::Unintelligible { said, error } => {
+            Failure::Unintelligible { error, .. } if self.unintelligible + 1 >= MAX_UNINTELLIGIBLE => {
+                Decision::stop(error)
+            }
+            Failure::Unintelligible { said, .. } => {
                 self.unintelligible += 1;
-                if self.unintelligible >= MAX_UNINTELLIGIBLE {
-                    Decision::stop(error)
-                } else {
-                    self.failed(said, None, at)
-                }
+                self.failed(said, None, at)
             }
             Failure::Locked { pause } => {
                 self.locks += 1;
-                let pause = locked_delay(self.locks, pause);
-                let outcome = RequestOutcome::Locked(at.now + pause);
-                Decision::again(outcome, Some("locked (423)".to_owned()), at, pause)
+                let delay = Delay::new(at.now, locked_delay(self.locks, pause));
+                Decision::again(RequestOutcome::Locked(delay.until), Some("locked (423)".to_owned()), delay)
             }
             Failure::Limited { pause } => {
                 self.limits += 1;
-                let announced = pause.is_some();
-                let pause = pause.unwrap_or_else(|| delay(self.limits, at.chance));
-                let delay = Delay { announced, ..Delay::new(at.now, pause) };
-                let outcome = RequestOutcome::Limited { until: delay.until, announced };
-                Decision { outcome, said: Some("rate limit (429)".to_owned()), next: AfterFailure::Again(delay) }
+                let delay = at.delay(pause, self.limits);
+                let outcome = RequestOutcome::Limited { until: delay.until, announced: delay.announced };
+                Decision::again(outcome, Some("rate limit (429)".to_owned()), delay)
             }
             Failure::Final(error) => Decision::stop(error),
         }
@@ -211,26 +205,33 @@ impl History {
         at: Moment,
     ) -> Decision<E> {
         self.failures += 1;
-        // What gets through in pieces is this call's own.
+        // A download that breaks off is this call's own success.
         self.successes_seen = at.successes + u64::from(outcome == RequestOutcome::Through);
         let next = if self.failures_while_others_got_through >= MAX_FAILURES {
             AfterFailure::GiveUp(GivenUp::Failed(said.clone()))
         } else {
-            let length = pause.unwrap_or_else(|| delay(self.failures, at.chance));
-            AfterFailure::Again(Delay { announced: pause.is_some(), ..Delay::new(at.now, length) })
+            AfterFailure::Again(at.delay(pause, self.failures))
         };
         Decision { outcome, said: Some(said), next }
     }
 }
 
 impl<E> Decision<E> {
-    fn again(outcome: RequestOutcome, said: Option<String>, at: Moment, pause: Duration) -> Self {
-        Self { outcome, said, next: AfterFailure::Again(Delay::new(at.now, pause)) }
+    fn again(outcome: RequestOutcome, said: Option<String>, delay: Delay) -> Self {
+        Self { outcome, said, next: AfterFailure::Again(delay) }
     }
 
-    /// Whatever stops everybody is an answer of a kind.
+    /// A final failure is no outage.
     fn stop(error: E) -> Self {
         Self { outcome: RequestOutcome::Through, said: None, next: AfterFailure::Stop(error) }
+    }
+}
+
+impl Moment {
+    /// The announced pause, or the delay after this number of failures.
+    fn delay(self, announced: Option<Duration>, failures: u32) -> Delay {
+        let length = announced.unwrap_or_else(|| delay(failures, self.chance));
+        Delay { announced: announced.is_some(), ..Delay::new(self.now, length) }
     }
 }
 
@@ -239,9 +240,9 @@ fn delay(failures: u32, chance: f64) -> Duration {
     doubled(FIRST_DELAY, failures, LAST_DELAY).mul_f64(chance.clamp(0.0, 1.0))
 }
 
-/// The delay before what is locked is asked for again, 1 to 60 s; `asked_for` is what the answer named.
-fn locked_delay(failures: u32, asked_for: Option<Duration>) -> Duration {
-    let delay = asked_for.unwrap_or_else(|| doubled(FIRST_LOCKED_DELAY, failures, LAST_LOCKED_DELAY));
+/// The delay after a lock, 1 to 60 s; `announced` is the pause of the answer.
+fn locked_delay(failures: u32, announced: Option<Duration>) -> Duration {
+    let delay = announced.unwrap_or_else(|| doubled(FIRST_LOCKED_DELAY, failures, LAST_LOCKED_DELAY));
     delay.clamp(FIRST_LOCKED_DELAY, LAST_LOCKED_DELAY)
 }
 
@@ -281,7 +282,7 @@ mod tests {
         assert_eq!(locked_delay(failures, asked_for.map(Duration::from_secs)).as_secs(), seconds);
     }
 
-    /// Fails so often, with so many successes of others in between, and says when it is given up.
+    /// After how many failures a call is given up, with this number of successes of others before each.
     fn given_up_after(others: u64) -> Option<u64> {
         let mut history = History::default();
         (1..=50).find(|tries| {

@@ -1,5 +1,5 @@
-//! The one place where callers wait: for their turn, for a pause to end, for an outage to be over. Everything that it decides
-//! stands in [`Pacing`]; here are the lock, the stop, and the waiting on a [`Clock`].
+//! The one place where callers wait. [`Pacing`] decides for how long; here are the lock, the stop, and the waiting on a
+//! [`Clock`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use super::clock::Clock;
 use super::pacing::{Admission, Delay, Pacing, Permit, RequestOutcome, ResponseMeta, Unanswered};
 use super::policy::Moment;
 
-/// How often failures are told of while nothing gets through; the first one at once.
+/// How often failures are logged while nothing gets through; the first one at once.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 /// How often a wait is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
-/// What a run may take and use.
+/// The limits of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The longest time in which nothing may get through.
@@ -29,7 +29,7 @@ pub struct Limits {
 pub enum LimitReached {
     /// Nothing got through for too long.
     Outage {
-        /// For so long.
+        /// For how long.
         lasted: Duration,
         /// Whether the server had ever answered.
         answered: bool,
@@ -38,26 +38,26 @@ pub enum LimitReached {
     },
     /// The run's time is up.
     Deadline {
-        /// So long it might have taken.
+        /// The longest time it may take.
         limit: Duration,
     },
-    /// The server wants a pause that would end after the run has to.
+    /// The server wants a pause beyond the end of the run.
     PauseTooLong {
-        /// So long a pause.
+        /// Its length.
         pause: Duration,
     },
 }
 
-/// What ends, as soon as no try of it can take effect any more.
+/// What ends when none of its tries can take effect any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// A phase; the next one must not be overtaken by any try of it.
+    /// A phase. No try of it may take effect in the next one.
     Phase,
-    /// The run. Only tries that timed out are waited for: broken connections are common, and hardly ever taken so late.
+    /// The run. Only tries that timed out are waited for: broken connections are common, and hardly ever take effect late.
     Run,
 }
 
-/// Shared by all who call one server. `S` is whatever can stop them.
+/// Shared by all callers of one server. `S` is the reason of a stop.
 pub struct RateLimiter<S> {
     state: Mutex<State<S>>,
     clock: Arc<dyn Clock>,
@@ -68,12 +68,12 @@ pub struct RateLimiter<S> {
 struct State<S> {
     pacing: Pacing,
     stop: Option<S>,
-    /// What went wrong last, for the message of an outage.
+    /// The last failure, for the message of an outage.
     last_failure: String,
     last_timeout: Option<Duration>,
     last_break: Option<Duration>,
     last_told: Option<Duration>,
-    /// No request begins from then on ([`Clock::with_sleep`]).
+    /// No request begins after this time ([`Clock::with_sleep`]).
     permitted_until: Option<Duration>,
 }
 
@@ -82,7 +82,7 @@ struct State<S> {
 pub struct Stopped;
 
 impl<S> RateLimiter<S> {
-    /// For a run within these limits. `stop_for` says what it means that the limiter ends it.
+    /// For a run within these limits. `stop_for` makes the reason of a stop if the limiter ends the run.
     pub fn new(
         limits: Limits,
         clock: Arc<dyn Clock>,
@@ -108,13 +108,13 @@ impl<S> RateLimiter<S> {
         self.clock.now()
     }
 
-    /// Comes to work; see [`Clock::attend`].
+    /// Registers a worker; see [`Clock::attend`].
     pub fn attend(&self) -> ActiveGuard {
         self.clock.attend();
         ActiveGuard(Arc::clone(&self.clock))
     }
 
-    /// Waits for the turn of a request whose caller wants to wait.
+    /// Waits until the request of a caller with this pause may begin.
     pub(super) fn acquire(&self, delay: Delay) -> Result<Permit, Stopped> {
         loop {
             let mut state = self.lock();
@@ -123,8 +123,7 @@ impl<S> RateLimiter<S> {
             }
             let now = self.now();
             if now >= self.max_duration {
-                self.halt(&mut state, LimitReached::Deadline { limit: self.max_duration });
-                return Err(Stopped);
+                return Err(self.halt(&mut state, self.deadline()));
             }
             if state.permitted_until.is_some_and(|until| self.clock.with_sleep() >= until) {
                 let seen = self.clock.wakes();
@@ -140,24 +139,23 @@ impl<S> RateLimiter<S> {
             let told = if delay.announced { delay.until } else { Duration::ZERO };
             let told = told.max(state.pacing.paused_until(now));
             if told > self.max_duration {
-                self.halt(&mut state, LimitReached::PauseTooLong { pause: told.saturating_sub(now) });
-                return Err(Stopped);
+                return Err(self.halt(&mut state, LimitReached::PauseTooLong { pause: told.saturating_sub(now) }));
             }
-            // Taken before the state is let go, so that no change in between is missed.
+            // Read before the lock is released, so that no change in between is missed.
             let seen = self.clock.wakes();
             drop(state);
             self.clock.wait(seen, until.map(|time| time.min(self.max_duration)));
         }
     }
 
-    /// What the policy has to know at the end of a try.
+    /// What the policy needs at the end of a try.
     pub(super) fn moment(&self) -> Moment {
         let successes = self.lock().pacing.successes();
         Moment { now: self.now(), successes, chance: fastrand::f64() }
     }
 
-    /// A request has ended. `failure` is what went wrong, if anything. Returns how long nothing may get through, where it is time to
-    /// tell a person that something went wrong.
+    /// A request has ended. `failure` is what went wrong, if anything. Returns the longest outage if it is time to log a
+    /// warning.
     pub(super) fn release(
         &self,
         permit: Permit,
@@ -196,64 +194,58 @@ impl<S> RateLimiter<S> {
         told.map(|_| patience)
     }
 
-    /// Waits until `grace` has passed since the last unanswered try ended, which may have been heard all the same. `show` is told now and then
-    /// how long it still takes; never, if there is nothing to wait for. A wait beyond the end of the run ends it now.
-    pub fn settle(&self, ending: Ending, grace: Duration, mut show: impl FnMut(Duration)) -> Result<(), Stopped> {
-        loop {
-            let state = self.lock();
+    /// Waits until `grace` has passed since the end of the last unanswered try, which the server may have read. `show` gets the
+    /// time that is left, now and then. A wait beyond the end of the run ends it now.
+    pub fn settle(&self, ending: Ending, grace: Duration, show: impl FnMut(Duration)) -> Result<(), Stopped> {
+        let until = |state: &State<S>| {
             let last = match ending {
                 Ending::Phase => state.last_timeout.max(state.last_break),
                 Ending::Run => state.last_timeout,
             };
-            drop(state);
-            let until = last.map_or(Duration::ZERO, |last| last.saturating_add(grace));
-            if !self.wait_a_little(until, &mut show)? {
+            last.map_or(Duration::ZERO, |last| last.saturating_add(grace))
+        };
+        self.wait_until(until, show)
+    }
+
+    /// Waits for this time. `show` gets the time that is left, now and then. A wait beyond the end of the run ends it now.
+    pub fn wait(&self, time: Duration, show: impl FnMut(Duration)) -> Result<(), Stopped> {
+        let until = self.now().saturating_add(time);
+        self.wait_until(|_| until, show)
+    }
+
+    fn wait_until(&self, until: impl Fn(&State<S>) -> Duration, mut show: impl FnMut(Duration)) -> Result<(), Stopped> {
+        loop {
+            let mut state = self.lock();
+            if state.stop.is_some() {
+                return Err(Stopped);
+            }
+            let (now, until) = (self.now(), until(&state));
+            if until <= now {
                 return Ok(());
             }
+            if until > self.max_duration {
+                return Err(self.halt(&mut state, self.deadline()));
+            }
+            let seen = self.clock.wakes();
+            drop(state);
+            show(until.saturating_sub(now));
+            self.clock.wait(seen, Some(until.min(now + SHOW_EVERY)));
         }
     }
 
-    /// Waits. `show` is told now and then how long it still takes. A wait beyond the end of the run ends it now.
-    pub fn wait(&self, time: Duration, mut show: impl FnMut(Duration)) -> Result<(), Stopped> {
-        let until = self.now().saturating_add(time);
-        while self.wait_a_little(until, &mut show)? {}
-        Ok(())
-    }
-
-    /// Whether there was anything left to wait for.
-    fn wait_a_little(&self, until: Duration, show: &mut impl FnMut(Duration)) -> Result<bool, Stopped> {
-        let mut state = self.lock();
-        if state.stop.is_some() {
-            return Err(Stopped);
-        }
-        let now = self.now();
-        if until <= now {
-            return Ok(false);
-        }
-        if until > self.max_duration {
-            self.halt(&mut state, LimitReached::Deadline { limit: self.max_duration });
-            return Err(Stopped);
-        }
-        let seen = self.clock.wakes();
-        drop(state);
-        show(until.saturating_sub(now));
-        self.clock.wait(seen, Some(until.min(now + SHOW_EVERY)));
-        Ok(true)
-    }
-
-    /// Requests begin until then ([`Self::with_sleep`]) and no longer, unless it is told a later time. Who never tells one is not limited.
+    /// Requests begin until this time ([`Self::with_sleep`]), or a later one of another call. Without a call there is no such limit.
     pub fn permit_until(&self, until: Duration) {
         let mut state = self.lock();
         state.permitted_until = state.permitted_until.max(Some(until));
         self.clock.wake();
     }
 
-    /// The time since the start of the run, in which the machine may have slept.
+    /// The time since the start of the run, with the time in which the machine slept.
     pub fn with_sleep(&self) -> Duration {
         self.clock.with_sleep()
     }
 
-    /// When the last try ended that was never answered, and may have been heard all the same.
+    /// The end of the last unanswered try, which the server may have read.
     pub fn last_unanswered(&self) -> Option<Duration> {
         let state = self.lock();
         state.last_timeout.max(state.last_break)
@@ -269,7 +261,7 @@ impl<S> RateLimiter<S> {
     /// Stops the run if its time is up.
     pub fn check_limit(&self) {
         if self.now() >= self.max_duration {
-            self.halt(&mut self.lock(), LimitReached::Deadline { limit: self.max_duration });
+            self.halt(&mut self.lock(), self.deadline());
         }
     }
 
@@ -283,9 +275,14 @@ impl<S> RateLimiter<S> {
         self.lock().stop.take()
     }
 
-    fn halt(&self, state: &mut State<S>, halt: LimitReached) {
-        state.stop.get_or_insert_with(|| (self.stop_for)(halt));
+    fn deadline(&self) -> LimitReached {
+        LimitReached::Deadline { limit: self.max_duration }
+    }
+
+    fn halt(&self, state: &mut State<S>, limit: LimitReached) -> Stopped {
+        state.stop.get_or_insert_with(|| (self.stop_for)(limit));
         self.clock.wake();
+        Stopped
     }
 
     fn lock(&self) -> MutexGuard<'_, State<S>> {
@@ -293,7 +290,7 @@ impl<S> RateLimiter<S> {
     }
 }
 
-/// Somebody is at work until this is dropped.
+/// A worker is registered until this is dropped.
 pub struct ActiveGuard(Arc<dyn Clock>);
 
 impl Drop for ActiveGuard {

@@ -1,4 +1,4 @@
-//! What is answered, and the one place where an answer becomes bytes on the socket.
+//! Answers, and how they become bytes on the socket.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// Beside Date, Content-Length and Connection, which every answer has.
+    /// Next to Date, Content-Length and Connection, which every answer has.
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
 }

@@ -1,17 +1,17 @@
 //! `POST /users/export/ids`: which of at most 50 users are known, and of them the fields that were asked for.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Options;
 use super::answer::Answer;
 use super::identifiers::Identifier;
 use super::refusal::Refusal;
-use super::rules::Document;
+use super::rules::{Document, aliases, strings};
 use super::users::{KnownUsers, Profile};
 
 const MAX_USERS: usize = 50;
 
-/// The key has to be the REST API key. The two keys of the cohort API are known, but have no permission here.
+/// The key must be the REST API key. The two keys of the cohort API are known, but have no permission here.
 pub fn check_key(bearer: Option<&str>, options: &Options) -> Result<(), Refusal> {
     match bearer {
         Some(key) if key == options.rest_api_key => Ok(()),
@@ -20,12 +20,10 @@ pub fn check_key(bearer: Option<&str>, options: &Options) -> Result<(), Refusal>
     }
 }
 
-/// Answers a question; without known users everybody is known by what is asked for.
+/// Answers a question. Without known users every identifier is a user.
 pub fn answer(document: &Document, known: Option<&KnownUsers>) -> Result<Answer, Refusal> {
-    let fields = strings(document.get("fields_to_export"), Refusal::FieldsToExport)?;
-    if fields.is_empty() {
-        return Err(Refusal::FieldsToExport);
-    }
+    let fields = strings(document, "fields_to_export").ok().filter(|fields| !fields.is_empty());
+    let fields = fields.ok_or(Refusal::FieldsToExport)?;
     let (mut users, mut invalid, mut seen) = (Vec::new(), Vec::new(), Vec::new());
     for identifier in asked_for(document)? {
         let profile = match known {
@@ -50,59 +48,40 @@ pub fn answer(document: &Document, known: Option<&KnownUsers>) -> Result<Answer,
 }
 
 fn asked_for(document: &Document) -> Result<Vec<Identifier<&str>>, Refusal> {
-    let external_ids = document.get("external_ids").map(|ids| strings(Some(ids), Refusal::ExternalIds)).transpose()?;
-    let aliases = document.get("user_aliases").map(aliases).transpose()?;
+    let (external_ids, aliases) = (strings(document, "external_ids")?, aliases(document, "user_aliases")?);
     let device = document.get("device_id").map(|id| id.as_str().ok_or(Refusal::DeviceId)).transpose()?;
-    let too_many = |count: Option<usize>| count.is_some_and(|count| count > MAX_USERS);
-    if too_many(external_ids.as_ref().map(Vec::len)) || too_many(aliases.as_ref().map(Vec::len)) {
+    if external_ids.len().max(aliases.len()) > MAX_USERS {
         return Err(Refusal::TooManyUsers);
     }
-    let external_ids = external_ids.into_iter().flatten().map(Identifier::ExternalId);
-    let asked: Vec<_> =
-        external_ids.chain(aliases.into_iter().flatten()).chain(device.map(Identifier::DeviceId)).collect();
+    let external_ids = external_ids.into_iter().map(Identifier::ExternalId);
+    let asked: Vec<_> = external_ids.chain(aliases).chain(device.map(Identifier::DeviceId)).collect();
     if asked.is_empty() { Err(Refusal::NobodyAskedFor) } else { Ok(asked) }
 }
 
-fn strings(value: Option<&Value>, refusal: Refusal) -> Result<Vec<&str>, Refusal> {
-    let texts = value.and_then(Value::as_array).ok_or(refusal)?.iter().map(Value::as_str);
-    texts.collect::<Option<_>>().ok_or(refusal)
-}
-
-fn aliases(value: &Value) -> Result<Vec<Identifier<&str>>, Refusal> {
-    let list = value.as_array().ok_or(Refusal::UserAliases)?;
-    list.iter().map(|alias| alias_of(alias).ok_or(Refusal::UserAliases)).collect()
-}
-
-fn alias_of(alias: &Value) -> Option<Identifier<&str>> {
-    Some(Identifier::Alias { label: alias.get("alias_label")?.as_str()?, name: alias.get("alias_name")?.as_str()? })
-}
-
-/// Somebody of whom nothing else is known.
+/// A user of whom only this identifier is known.
 fn alone(identifier: Identifier<&str>) -> Profile<'_> {
-    let (external_id, aliases) = match identifier {
-        Identifier::ExternalId(id) => (Some(id), Vec::new()),
-        Identifier::Alias { label, name } => (None, vec![(label, name)]),
-        Identifier::DeviceId(_) => (None, Vec::new()),
-    };
-    Profile { number: 0, external_id, aliases }
+    let nothing = Profile { number: 0, external_id: None, aliases: Vec::new() };
+    match identifier {
+        Identifier::ExternalId(id) => Profile { external_id: Some(id), ..nothing },
+        Identifier::Alias { label, name } => Profile { aliases: vec![(label, name)], ..nothing },
+        Identifier::DeviceId(_) => nothing,
+    }
 }
 
 fn exported(profile: &Profile<'_>, fields: &[&str]) -> Value {
-    let mut user = Map::new();
-    for field in fields {
+    let value = |field: &&str| {
         let value = match *field {
-            "external_id" => profile.external_id.map(|id| json!(id)),
-            "braze_id" => Some(json!(format!("{:024x}", profile.number))),
-            "user_aliases" if profile.aliases.is_empty() => None,
-            "user_aliases" => {
+            "external_id" => json!(profile.external_id?),
+            "braze_id" => json!(format!("{:024x}", profile.number)),
+            "user_aliases" if !profile.aliases.is_empty() => {
                 let alias = |(label, name): &(&str, &str)| json!({"alias_label": label, "alias_name": name});
-                Some(profile.aliases.iter().map(alias).collect())
+                profile.aliases.iter().map(alias).collect()
             }
-            _ => None,
+            _ => return None,
         };
-        user.extend(value.map(|value| ((*field).to_owned(), value)));
-    }
-    Value::Object(user)
+        Some(((*field).to_owned(), value))
+    };
+    Value::Object(fields.iter().filter_map(value).collect())
 }
 
 #[cfg(test)]
@@ -129,7 +108,7 @@ mod tests {
         json!({"user_aliases": [{"alias_label": "email", "alias_name": "ann@example.org"}, {"alias_label": "email", "alias_name": "x"}]}),
         json!([{"external_id": "ann", "braze_id": format!("{:024x}", 0)}])
     )]
-    fn whoever_is_known_comes_back_with_the_fields_that_were_asked_for(#[case] question: Value, #[case] users: Value) {
+    fn known_users_come_back_with_the_fields_that_were_asked_for(#[case] question: Value, #[case] users: Value) {
         let mut question = question;
         question["fields_to_export"] = json!(["external_id", "braze_id"]);
         assert_eq!(asked(&question, Some(&known())).unwrap()["users"], users);
@@ -151,8 +130,8 @@ mod tests {
     #[case(json!({"external_ids": ["a"], "fields_to_export": []}), Refusal::FieldsToExport)]
     #[case(json!({"external_ids": vec!["a"; 51], "fields_to_export": ["external_id"]}), Refusal::TooManyUsers)]
     #[case(json!({"user_aliases": vec![json!({"alias_label": "a", "alias_name": "b"}); 51], "fields_to_export": ["external_id"]}), Refusal::TooManyUsers)]
-    #[case(json!({"external_ids": [7], "fields_to_export": ["external_id"]}), Refusal::ExternalIds)]
-    #[case(json!({"user_aliases": [{"alias_label": "a"}], "fields_to_export": ["external_id"]}), Refusal::UserAliases)]
+    #[case(json!({"external_ids": [7], "fields_to_export": ["external_id"]}), Refusal::Strings("external_ids"))]
+    #[case(json!({"user_aliases": [{"alias_label": "a"}], "fields_to_export": ["external_id"]}), Refusal::Aliases("user_aliases"))]
     #[case(json!({"device_id": ["a"], "fields_to_export": ["external_id"]}), Refusal::DeviceId)]
     #[case(json!({"external_ids": [], "fields_to_export": ["external_id"]}), Refusal::NobodyAskedFor)]
     fn what_braze_would_refuse_is_refused(#[case] question: Value, #[case] refusal: Refusal) {

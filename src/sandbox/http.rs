@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read};
 use std::net::IpAddr;
 
+use httparse::Status;
 use thiserror::Error;
 use ureq::http::Uri;
 use ureq::http::uri::Authority;
@@ -13,10 +14,10 @@ const MAX_HEAD: usize = 64 * 1024;
 /// The most bytes that a request's body may have.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
-/// Why a request could not be read. The connection is of no use after it.
+/// Why a request could not be read. The connection cannot be used after it.
 #[derive(Debug, Error)]
 pub enum RequestError {
-    /// The client went away or stalled: there is nobody to answer.
+    /// The client went away or stalled, so there is no answer.
     #[error("the connection ended within a request: {0}")]
     Io(#[from] io::Error),
     /// What to answer before closing.
@@ -40,12 +41,12 @@ pub struct Head {
     /// The target's path as it was sent, and what follows its `?`.
     pub path: String,
     pub query: String,
-    /// Whether the client found its way here by a name of this machine's own. A page of another site can make a browser
-    /// send requests here under that site's name.
+    /// Whether `Host` names this machine. A page of another site can make a browser send requests here under that site's
+    /// name.
     pub is_loopback_host: bool,
-    /// What stands behind `Bearer` in `Authorization`.
+    /// What follows `Bearer` in `Authorization`.
     pub bearer: Option<String>,
-    /// Whether the body is said to be JSON.
+    /// Whether `Content-Type` is JSON.
     pub is_json: bool,
     /// Whether the client takes another answer on this connection.
     pub keep_alive: bool,
@@ -59,18 +60,29 @@ impl Head {
     /// # Errors
     /// The connection ended within the head, or what came is not HTTP/1, or over a limit.
     pub fn read(reader: &mut impl BufRead) -> Result<Option<Self>, RequestError> {
-        read_head(reader)?.map(|bytes| Self::parse(&bytes)).transpose()
+        let mut head = Vec::new();
+        loop {
+            let before = head.len();
+            head.extend_from_slice(reader.fill_buf()?);
+            let read = head.len() - before;
+            if read == 0 {
+                return if head.is_empty() { Ok(None) } else { Err(ended()) };
+            }
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let mut request = httparse::Request::new(&mut headers);
+            match request.parse(&head) {
+                Ok(Status::Complete(length)) if length <= MAX_HEAD => {
+                    reader.consume(length - before);
+                    return Self::of(&request).map(Some);
+                }
+                Ok(Status::Partial) if head.len() < MAX_HEAD => reader.consume(read),
+                Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
+                Err(_) => return Err(refused(400, "this is not HTTP/1 (https:// on a plain port?)")),
+            }
+        }
     }
 
-    /// Parses a whole head, from the request line to the empty line.
-    fn parse(bytes: &[u8]) -> Result<Self, RequestError> {
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut request = httparse::Request::new(&mut headers);
-        match request.parse(bytes) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
-            _ => return Err(refused(400, "malformed request line or headers")),
-        }
+    fn of(request: &httparse::Request<'_, '_>) -> Result<Self, RequestError> {
         let target: Uri = request.path.unwrap_or_default().parse().map_err(|_| refused(400, "malformed target"))?;
         let method = request.method.unwrap_or_default().to_owned();
         let headers = Headers(request.headers);
@@ -98,30 +110,6 @@ impl Head {
         }
         let read = reader.by_ref().take(self.length as u64).read_to_end(body)?;
         if read == self.length { Ok(()) } else { Err(ended()) }
-    }
-}
-
-/// Reads up to the empty line. Empty lines before a request are allowed.
-fn read_head(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>, RequestError> {
-    // A TLS handshake has no line end to wait for.
-    match reader.fill_buf()?.first() {
-        None => return Ok(None),
-        Some(first) if first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n') => {}
-        Some(_) => return Err(refused(400, "this is not HTTP (https:// on a plain port?)")),
-    }
-    let mut head = Vec::new();
-    let mut begun = false;
-    loop {
-        let start = head.len();
-        reader.by_ref().take((MAX_HEAD - start) as u64).read_until(b'\n', &mut head)?;
-        if !head[start..].ends_with(b"\n") {
-            return Err(if head.len() == MAX_HEAD { HEAD_TOO_LARGE } else { ended() });
-        }
-        let blank = head[start..].iter().all(|byte| matches!(byte, b'\r' | b'\n'));
-        if blank && begun {
-            return Ok(Some(head));
-        }
-        begun |= !blank;
     }
 }
 

@@ -16,7 +16,7 @@ pub enum Identifier<S> {
 /// An identifier as JSON, by the names of Braze's API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Named {
-    /// The list of a request that it stands in.
+    /// Its list in a request.
     pub kind: &'static str,
     /// Of an alias only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +26,7 @@ pub struct Named {
 }
 
 impl Identifier<&str> {
-    /// With each text as `text` gives it back.
+    /// As JSON; `text` may shorten each text.
     pub fn named(self, text: impl Fn(&str) -> String) -> Named {
         let (kind, label, identifier) = match self {
             Self::ExternalId(id) => ("user_ids", None, id),
@@ -48,20 +48,14 @@ impl Identifier<String> {
     }
 }
 
-/// Values by identifier. Each list keeps the order in which its keys came, except that the last one takes the place of
-/// one that is removed: a part of it is found at once, however long it is.
-#[derive(Debug)]
+/// Values by identifier. Each list keeps the order of arrival, except that the last key takes the place of a removed one.
+/// So a page is found at once, however long the list is.
+#[derive(Debug, Default)]
 pub struct IdentifierMap<V> {
     pub external_ids: IndexMap<String, V>,
     pub device_ids: IndexMap<String, V>,
     /// By label, then by name.
     pub aliases: BTreeMap<String, IndexMap<String, V>>,
-}
-
-impl<V> Default for IdentifierMap<V> {
-    fn default() -> Self {
-        Self { external_ids: IndexMap::new(), device_ids: IndexMap::new(), aliases: BTreeMap::new() }
-    }
 }
 
 impl<V> IdentifierMap<V> {
@@ -84,7 +78,7 @@ impl<V> IdentifierMap<V> {
         !list.contains_key(text) && list.insert(text.to_owned(), value).is_none()
     }
 
-    /// Takes the identifier out; returns whether it was there.
+    /// Removes the identifier; returns whether it was there.
     pub fn remove(&mut self, identifier: Identifier<&str>) -> bool {
         let removed = match identifier {
             Identifier::ExternalId(id) => self.external_ids.swap_remove(id),

@@ -17,7 +17,7 @@ use super::store::Store;
 /// The most that a limit can ask for.
 const MAX_LIMIT: usize = 1_000;
 
-/// Answers a GET. No answer may be kept, shown in a frame, or used by a page of another origin.
+/// Answers a GET. No answer may be cached, framed, or used by a page of another origin.
 pub fn answer(head: &Head, store: &Mutex<Store>, recorder: &Recorder) -> Answer {
     let mut answer = look(head, store, recorder).unwrap_or_else(|| Refusal::NotFound.into());
     let headers = [
@@ -36,29 +36,25 @@ fn look(head: &Head, store: &Mutex<Store>, recorder: &Recorder) -> Option<Answer
     let segments: Vec<&str> = head.path.split('/').skip(1).collect();
     Some(match segments[..] {
         [""] => page::answer(),
-        ["cohorts"] => {
-            let (total, cohorts) = lock(store).cohorts(page);
-            Answer::json(200, &json!({ "total": total, "cohorts": cohorts }))
-        }
+        ["cohorts"] => Answer::json(200, &lock(store).cohorts(page)),
         ["cohorts", id] => {
             let id = percent_decode_str(id).decode_utf8().ok()?;
             let cohort = lock(store).cohort(&id, page)?;
             Answer::json(200, &cohort)
         }
         ["requests"] => {
-            let (total, requests) = recorder.requests(page);
-            Answer::json(200, &json!({ "total": total, "requests": requests }))
+            let recording = recorder.lock();
+            let requests: Vec<_> = page.of(recording.recent.iter()).collect();
+            Answer::json(200, &json!({ "total": recording.requests, "requests": requests }))
         }
         ["search"] => {
             let text = parameter(&head.query, "identifier")?;
-            let (cohorts, unmatched) = {
-                let store = lock(store);
-                (store.memberships(&text), store.unmatched(&text))
-            };
+            let store = lock(store);
+            let (cohorts, unmatched) = (store.memberships(&text), store.unmatched(&text));
             Answer::json(200, &json!({ "identifier": text, "cohorts": cohorts, "unmatched": unmatched }))
         }
         ["stats"] => {
-            let mut stats = recorder.stats();
+            let mut stats = recorder.lock().stats.clone();
             stats.batch_sizes.truncate(page.limit.unwrap_or(usize::MAX));
             Answer::json(200, &stats)
         }
@@ -66,7 +62,7 @@ fn look(head: &Head, store: &Mutex<Store>, recorder: &Recorder) -> Option<Answer
     })
 }
 
-/// `offset=100&limit=50`; what is no number is as if it was not there.
+/// `offset=100&limit=50`; anything but a number is ignored.
 fn page(query: &str) -> Page {
     let number = |name| parameter(query, name)?.parse::<usize>().ok();
     Page { offset: number("offset").unwrap_or(0), limit: number("limit").map(|limit| limit.min(MAX_LIMIT)) }

@@ -8,14 +8,14 @@ use thiserror::Error;
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// How many API requests a window lets through. Braze's own limit is 250,000 an hour.
+/// The most API requests in a window. Braze's own limit is 250,000 in an hour.
 ///
 /// It is written `N/SECONDS`, such as `100/60`, or `N` for an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Requests a window.
+    /// Requests in a window.
     pub requests: NonZeroU64,
-    /// The window's length; whole seconds, at least one, where it was parsed.
+    /// The window's length; at least one second if it was parsed.
     pub window: Duration,
 }
 
@@ -23,7 +23,7 @@ pub struct RateLimit {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{given:?} is not a rate limit: write N/SECONDS such as 100/60, or N for an hour, both at least 1")]
 pub struct RateLimitError {
-    /// What was given.
+    /// The text.
     pub given: String,
 }
 
@@ -33,7 +33,7 @@ impl FromStr for RateLimit {
     fn from_str(text: &str) -> Result<Self, RateLimitError> {
         let parse = || {
             let (requests, window) = match text.split_once('/') {
-                Some((requests, seconds)) => (requests, Duration::from_secs(positive(seconds)?)),
+                Some((requests, seconds)) => (requests, Duration::from_secs(seconds.parse::<NonZeroU64>().ok()?.get())),
                 None => (text, HOUR),
             };
             Some(Self { requests: requests.parse().ok()?, window })
@@ -42,25 +42,21 @@ impl FromStr for RateLimit {
     }
 }
 
-fn positive(text: &str) -> Option<u64> {
-    text.parse::<NonZeroU64>().ok().map(NonZeroU64::get)
-}
-
-/// Where a request stands in its window; what the `X-RateLimit` headers say.
+/// The state of a window after a request, for the `X-RateLimit` headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// Whether the request is let through.
+    /// Whether the request is allowed.
     pub admitted: bool,
     /// Requests a window.
     pub limit: u64,
-    /// Requests that this window still lets through.
+    /// Requests that are left in this window.
     pub remaining: u64,
     /// How long until the window ends.
     pub resets_in: Duration,
 }
 
 impl Standing {
-    /// The window's end in UTC epoch seconds, rounded up: who waits for it is let through.
+    /// The window's end in UTC epoch seconds, rounded up, so that a request at this time is allowed.
     pub fn reset_at(&self, now: Duration) -> u64 {
         let reset = now.saturating_add(self.resets_in);
         reset.as_secs() + u64::from(reset.subsec_nanos() > 0)
@@ -81,7 +77,7 @@ impl RateWindow {
         Self { limit, ends: Duration::ZERO, used: 0 }
     }
 
-    /// Counts one request at `now`, a monotonic time since whenever. A request that is not let through is not counted.
+    /// Counts a request at `now`, a monotonic time. A request that is not allowed is not counted.
     pub fn admit(&mut self, now: Duration) -> Standing {
         if now >= self.ends {
             self.ends = now.saturating_add(self.limit.window);

@@ -1,15 +1,14 @@
 //! In: requests of the cohort API. Out: what Braze would answer. It never listens beyond loopback.
 //!
-//! A faithful stand-in for Braze's cohort API, on loopback only: for trials without an account, smoke tests, and this
-//! project's own tests.
+//! A stand-in for Braze's cohort API: for trials without a Braze account, smoke tests, and this project's own tests.
 //!
 //! ```text
 //! server ──> http ──> service ──> rules ──> store          service ──> answer ──> server
 //!  sockets    bytes -> request     a document -> changes     members              one write
-//!                        │ gate: rate limit, every n-th request fails
+//!                        │ rate limit, every n-th request fails
 //!                        └ a GET ──> inspect: the page, and the JSON that it shows
 //! ```
-//! Everything but `server` and the socket end of `http` and `answer` is pure or a lock around something pure.
+//! Only `server`, and the socket end of `http` and `answer`, have effects.
 
 use std::fs::File;
 use std::io;
@@ -48,29 +47,29 @@ use server::Server;
 use service::Service;
 use users::KnownUsers;
 
-/// What the sandbox listens on, what it accepts, and how it misbehaves. It has no `Debug`, as it holds the keys.
+/// The sandbox's address, what it accepts, and how it misbehaves. It has no `Debug`, as it holds the keys.
 #[derive(Clone)]
 pub struct Options {
     /// A loopback address; port 0 takes any free one.
     pub listen: SocketAddr,
-    /// The data import key that requests have to carry.
+    /// The data import key that requests must carry.
     pub client_secret: String,
-    /// The partner key that requests have to carry.
+    /// The partner key that requests must carry.
     pub partner_api_key: String,
-    /// The REST API key that questions about users have to carry.
+    /// The REST API key that questions about users must carry.
     pub rest_api_key: String,
     /// The partner's path segment; any other one is answered with 404. `None` takes every partner.
     pub partner: Option<String>,
-    /// A CSV file with one known user a row: `external_id`, `device_id`, and every other column an alias label.
-    /// `None` makes every identifier a member of its own.
+    /// A CSV file with a row for each known user: `external_id`, `device_id`, and a column for each alias label.
+    /// `None` makes every identifier a user.
     pub users: Option<PathBuf>,
-    /// How much later every API answer is sent.
+    /// The delay of every API answer.
     pub latency: Duration,
     /// Every n-th API request is answered with 503 and not applied. Requests over the rate limit are not counted.
     pub fail_every: Option<NonZeroU64>,
     /// How many API requests a window lets through; the others are answered with 429 and not applied.
     pub rate_limit: Option<RateLimit>,
-    /// Whether it serves the page and the JSON behind it, which show everything to everyone on this machine.
+    /// Whether it serves the page and its JSON, which show everything to every process of this machine.
     pub page: bool,
 }
 
@@ -81,12 +80,12 @@ pub enum Error {
     /// Anyone on the network could reach it.
     #[error("the sandbox listens on a loopback address only (127.0.0.1 or [::1]), not on {listen}")]
     NotLoopback { listen: SocketAddr },
-    /// The address is taken or not this machine's.
+    /// The address is in use, or not of this machine.
     #[error(
         "the sandbox cannot listen on {listen}: {source} (set --listen to another address; port 0 picks a free one)"
     )]
     Listen { listen: SocketAddr, source: io::Error },
-    /// The file is missing, not UTF-8, or a row has not as many cells as the header.
+    /// The file is missing or not UTF-8, or the cells of a row do not match the header.
     #[error("the known users in {} cannot be read: {source} (it must be CSV with a header line)", path.display())]
     Users { path: PathBuf, source: csv::Error },
     /// The system gives no thread to accept connections on.
@@ -99,7 +98,7 @@ pub struct Sandbox {
     server: Arc<Server>,
 }
 
-/// Starts listening and returns at once; requests are answered on threads of the sandbox's own.
+/// Starts to listen, and answers requests on other threads.
 ///
 /// # Errors
 /// The address is not loopback or not free, or the known users cannot be read.
@@ -111,7 +110,7 @@ pub fn start(options: Options) -> Result<Sandbox, Error> {
     let known = options.users.as_deref().map(read_users).transpose()?;
     let listener = TcpListener::bind(listen).map_err(|source| Error::Listen { listen, source })?;
     let server = Server::start(listener, Service::new(options, known)).map_err(|source| Error::Thread { source })?;
-    log::info!("the sandbox listens on {}", server.address());
+    log::info!("the sandbox listens on {}", server.address);
     Ok(Sandbox { server })
 }
 
@@ -124,17 +123,17 @@ fn read_users(path: &Path) -> Result<KnownUsers, Error> {
 impl Sandbox {
     /// Where it listens, such as `http://127.0.0.1:40123`: what a client takes for Braze's REST endpoint.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.server.address())
+        format!("http://{}", self.server.address)
     }
 
-    /// The cohort with this ID as it is now; `None` where no request has named it yet.
+    /// The cohort with this ID as it is now; `None` before the first request that names it.
     pub fn cohort(&self, id: &str) -> Option<CohortView> {
-        self.server.service().cohort(id)
+        self.server.service.cohort(id)
     }
 
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
-        self.server.service().stats()
+        self.server.service.recorder.lock().stats.clone()
     }
 
     /// Closes the listener and cuts every connection. Stopping again has no effect.

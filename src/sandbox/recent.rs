@@ -1,40 +1,14 @@
-//! What is kept for those who look inside: the last of what happened, with a bound on all of it, and pages of it.
+//! The bounded memory behind the page: the last of what happened, and pages of it.
 
 use std::collections::VecDeque;
 
 /// The most characters kept of a text from a request.
 const MAX_TEXT: usize = 256;
 
-/// The last of many things.
-#[derive(Debug)]
-pub struct Recent<T> {
-    items: VecDeque<T>,
-    most: usize,
-}
-
-impl<T> Recent<T> {
-    /// Keeps the last `most`.
-    pub fn new(most: usize) -> Self {
-        Self { items: VecDeque::new(), most }
-    }
-
-    /// Keeps this one, perhaps instead of the oldest.
-    pub fn push(&mut self, item: T) {
-        if self.items.len() == self.most {
-            self.items.pop_front();
-        }
-        self.items.push_back(item);
-    }
-
-    /// How many are kept.
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// The newest first.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.items.iter().rev()
-    }
+/// Adds an item in front, and drops the last ones beyond `most`.
+pub fn keep<T>(items: &mut VecDeque<T>, item: T, most: usize) {
+    items.push_front(item);
+    items.truncate(most);
 }
 
 /// A part of a list.
@@ -50,7 +24,7 @@ impl Page {
     /// Everything.
     pub const ALL: Self = Self { offset: 0, limit: None };
 
-    /// This part of a list, which is skipped to one by one: for short lists, and those that skip at once.
+    /// This part of a list. `skip` must be cheap for long lists.
     pub fn of<T>(self, items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
         items.skip(self.offset).take(self.limit.unwrap_or(usize::MAX))
     }
@@ -70,8 +44,8 @@ mod tests {
 
     #[test]
     fn the_last_ones_are_kept_and_come_newest_first() {
-        let mut recent = Recent::new(3);
-        (1..=5).for_each(|number| recent.push(number));
+        let mut recent = VecDeque::new();
+        (1..=5).for_each(|number| keep(&mut recent, number, 3));
         assert_eq!(recent.iter().copied().collect::<Vec<_>>(), [5, 4, 3]);
         for (offset, limit, expected) in
             [(0, None, &[5, 4, 3][..]), (1, Some(1), &[4]), (2, Some(9), &[3]), (3, Some(1), &[]), (0, Some(0), &[])]

@@ -21,12 +21,10 @@ pub enum Refusal {
     CreatedAt,
     #[error("cohort_changes must be an array of objects")]
     CohortChanges,
-    #[error("user_ids must be an array of strings")]
-    UserIds,
-    #[error("device_ids must be an array of strings")]
-    DeviceIds,
-    #[error("aliases must be an array of objects with the strings alias_label and alias_name")]
-    Aliases,
+    #[error("{0} must be an array of strings")]
+    Strings(&'static str),
+    #[error("{0} must be an array of objects with the strings alias_label and alias_name")]
+    Aliases(&'static str),
     #[error("should_remove must be a boolean")]
     ShouldRemove,
     #[error("Only 1,000 user_ids, device_ids, and aliases allowed per request")]
@@ -37,10 +35,6 @@ pub enum Refusal {
     Permission,
     #[error("external_ids, user_aliases or device_id must be given")]
     NobodyAskedFor,
-    #[error("external_ids must be an array of strings")]
-    ExternalIds,
-    #[error("user_aliases must be an array of objects with the strings alias_label and alias_name")]
-    UserAliases,
     #[error("device_id must be a string")]
     DeviceId,
     #[error("at most 50 external_ids and 50 user_aliases are allowed per request")]

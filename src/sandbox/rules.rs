@@ -1,7 +1,7 @@
 //! The rules of the cohort API: a document -> what it asks for, or the first rule that it breaks. Nothing is applied here,
 //! so a refused request changes nothing.
 //!
-//! Credentials are looked at before anything else, in the order in which Braze documents the messages.
+//! Credentials are checked first, in the order in which Braze documents the messages.
 
 use jiff::{Timestamp, civil::DateTime};
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ use super::store::{Change, Operation};
 /// Braze's limit of `user_ids`, `device_ids` and `aliases` combined a request.
 const MAX_IDENTIFIERS: usize = 1_000;
 
-/// A whole body, which is one JSON object. A repeated key counts by its last value; what is not known is not looked at.
+/// A whole body, which is one JSON object. The last value of a repeated key counts; unknown keys are ignored.
 pub type Document = Map<String, Value>;
 
 /// A cohort's name, checked.
@@ -88,34 +88,34 @@ fn collect<'a>(part: &'a Document, changes: &mut Vec<Change<'a>>) -> Result<(), 
         Some(Value::Bool(true)) => Operation::Remove,
         Some(_) => return Err(Refusal::ShouldRemove),
     };
-    for (key, refusal, read) in [
-        ("user_ids", Refusal::UserIds, external_id as fn(&'a Value) -> Option<Identifier<&'a str>>),
-        ("device_ids", Refusal::DeviceIds, device_id),
-        ("aliases", Refusal::Aliases, alias),
-    ] {
-        let items = match part.get(key) {
-            None => continue,
-            Some(Value::Array(items)) => items,
-            Some(_) => return Err(refusal),
-        };
-        for item in items {
-            changes.push(Change { operation, identifier: read(item).ok_or(refusal)? });
-        }
-    }
+    let user_ids = strings(part, "user_ids")?.into_iter().map(Identifier::ExternalId);
+    let device_ids = strings(part, "device_ids")?.into_iter().map(Identifier::DeviceId);
+    let identifiers = user_ids.chain(device_ids).chain(aliases(part, "aliases")?);
+    changes.extend(identifiers.map(|identifier| Change { operation, identifier }));
     Ok(())
 }
 
-fn external_id(item: &Value) -> Option<Identifier<&str>> {
-    item.as_str().map(Identifier::ExternalId)
+/// The texts of a list; none without the list.
+pub fn strings<'a>(object: &'a Document, key: &'static str) -> Result<Vec<&'a str>, Refusal> {
+    list(object, key, Refusal::Strings(key), Value::as_str)
 }
 
-fn device_id(item: &Value) -> Option<Identifier<&str>> {
-    item.as_str().map(Identifier::DeviceId)
+/// The aliases of a list; none without the list.
+pub fn aliases<'a>(object: &'a Document, key: &'static str) -> Result<Vec<Identifier<&'a str>>, Refusal> {
+    list(object, key, Refusal::Aliases(key), |item| {
+        let alias = item.as_object()?;
+        Some(Identifier::Alias { label: text(alias, "alias_label")?, name: text(alias, "alias_name")? })
+    })
 }
 
-fn alias(item: &Value) -> Option<Identifier<&str>> {
-    let alias = item.as_object()?;
-    Some(Identifier::Alias { label: text(alias, "alias_label")?, name: text(alias, "alias_name")? })
+fn list<'a, T>(
+    object: &'a Document,
+    key: &str,
+    refusal: Refusal,
+    read: impl Fn(&'a Value) -> Option<T>,
+) -> Result<Vec<T>, Refusal> {
+    let Some(value) = object.get(key) else { return Ok(Vec::new()) };
+    value.as_array().and_then(|items| items.iter().map(read).collect()).ok_or(refusal)
 }
 
 #[cfg(test)]

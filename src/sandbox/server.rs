@@ -1,4 +1,4 @@
-//! The sockets: a listener, one thread a connection, and an end to all of it that cannot hang.
+//! The sockets: a listener, one thread for each connection, and a stop that cannot hang.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
@@ -15,9 +15,9 @@ use super::service::Service;
 const IDLE: Duration = Duration::from_mins(5);
 /// How long a client may leave an answer unread.
 const WRITE: Duration = Duration::from_mins(1);
-/// How long to wait where the system has no socket to give.
+/// How long to wait if the system has no free socket.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
-/// How long stopping tries to wake the listener's thread, before it leaves it alone.
+/// How long a stop tries to wake the listener's thread.
 const STOP: Duration = Duration::from_secs(5);
 /// How long, and how many bytes, a refused client may go on sending so that it can read why.
 const LINGER: Duration = Duration::from_secs(2);
@@ -27,13 +27,13 @@ const BUFFER: usize = 64 * 1024;
 
 /// A listening service.
 pub struct Server {
-    address: SocketAddr,
-    service: Service,
+    pub address: SocketAddr,
+    pub service: Service,
     open: Mutex<Open>,
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The connections that are open, so that they can be cut.
+/// The open connections, to be cut at the stop.
 #[derive(Default)]
 struct Open {
     is_stopped: bool,
@@ -42,7 +42,7 @@ struct Open {
 }
 
 impl Server {
-    /// Starts accepting on a thread of its own, which owns the listener.
+    /// Starts a thread that accepts connections and owns the listener.
     ///
     /// # Errors
     /// The system gives no address or no thread.
@@ -55,26 +55,16 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// What it serves.
-    pub fn service(&self) -> &Service {
-        &self.service
-    }
-
-    /// Cuts all connections and closes the listener. What they had begun to answer is not waited for.
+    /// Cuts all connections, also within an answer, and closes the listener.
     pub fn stop(&self) {
         {
             let mut open = self.open();
             open.is_stopped = true;
-            // It fails only where the client has cut it already.
+            // It fails only if the client has closed it already.
             open.sockets.values().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
         }
         let acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Nothing but a connection wakes `accept`. Where none can be made, waiting for the thread would hang.
+        // Only a connection wakes `accept`. If none can be made, waiting for the thread would hang.
         if let Some(acceptor) = acceptor
             && TcpStream::connect_timeout(&self.address, STOP).is_ok()
             && acceptor.join().is_err()
@@ -100,7 +90,7 @@ impl Server {
         }
     }
 
-    /// Serves a connection on a thread of its own; returns whether the server is stopped instead.
+    /// Starts a thread for a connection; returns whether the server is stopped instead.
     fn begin(self: &Arc<Self>, socket: TcpStream) -> io::Result<bool> {
         let socket = Arc::new(socket);
         let number = {
@@ -113,7 +103,7 @@ impl Server {
             open.sockets.insert(number, Arc::clone(&socket));
             number
         };
-        self.service.count_connection();
+        self.service.recorder.lock().stats.connections += 1;
         let closing = Closing { server: Arc::clone(self), number };
         thread::Builder::new().name("sandbox-connection".to_owned()).spawn(move || {
             if let Err(error) = closing.server.serve(&socket) {
@@ -139,7 +129,7 @@ impl Server {
                 Err(error) => return self.refuse(&mut reader, socket, error),
             };
             let answer = self.service.answer(&head, &body, thread::sleep);
-            // A page asks every second.
+            // The page asks every second.
             let level = if head.method == "GET" { log::Level::Debug } else { log::Level::Info };
             log::log!(level, "{} {} ({} bytes) -> {}", head.method, head.path, body.len(), answer.status);
             answer.deliver(&mut socket, head.keep_alive)?;
@@ -155,7 +145,7 @@ impl Server {
         };
         self.service.count_unreadable(status, message);
         Answer::message(status, message).deliver(&mut socket, false)?;
-        // Closing with bytes unread resets the connection, and the client may lose the answer over it.
+        // To close with bytes unread resets the connection, and the client may not get the answer.
         socket.shutdown(Shutdown::Write)?;
         socket.set_read_timeout(Some(LINGER))?;
         io::copy(&mut reader.take(LINGER_BYTES), &mut io::sink())?;
@@ -163,7 +153,7 @@ impl Server {
     }
 }
 
-/// Forgets a connection when its thread ends, however it does; with the last hold on it the socket closes.
+/// Drops the server's hold on a connection when its thread ends, also by a panic, so that the socket closes.
 struct Closing {
     server: Arc<Server>,
     number: u64,

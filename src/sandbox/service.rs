@@ -1,4 +1,4 @@
-//! A request -> its answer: the gate, the rules and the store put together, with everything counted.
+//! A request -> its answer: limits, rules and store in this order, with everything counted.
 
 use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,8 @@ use super::limit::{RateWindow, Standing};
 use super::recent::{Page, shortened};
 use super::refusal::Refusal;
 use super::rules;
-use super::stats::{Recorder, RequestRecord, Stats};
-use super::store::{Change, Operation, Store};
+use super::stats::{Recorder, RequestRecord};
+use super::store::{Operation, Store};
 use super::users::KnownUsers;
 use super::views::CohortView;
 
@@ -25,10 +25,10 @@ pub struct Service {
     options: Options,
     gate: Mutex<Gate>,
     store: Mutex<Store>,
-    recorder: Recorder,
+    pub recorder: Recorder,
 }
 
-/// What an API request has to pass before anyone looks at it.
+/// Decides which API requests fail before they are read.
 struct Gate {
     window: Option<RateWindow>,
     fail_every: Option<NonZeroU64>,
@@ -49,18 +49,18 @@ impl Gate {
     }
 }
 
-/// What Braze's API is asked for.
+/// A call of Braze's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
     /// `POST /partners/{partner}/cohorts`: creates or renames a cohort.
     Naming,
     /// `POST /partners/{partner}/cohorts/users`: adds and removes members.
     Users,
-    /// `POST /users/export/ids`: whether users are known.
+    /// `POST /users/export/ids`: tells whether users are known.
     Export,
 }
 
-/// The call that a path belongs to, and its partner. If `wanted` is set, the path of any other partner is not found.
+/// The call of a path, and its partner. If `wanted` is set, the path of any other partner is not found.
 fn call(path: &str, wanted: Option<&str>) -> Option<(Call, String)> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let (partner, call) = match segments[..] {
@@ -82,24 +82,24 @@ impl Service {
         Self { options, gate, store: Mutex::new(Store::new(known)), recorder: Recorder::new() }
     }
 
-    /// Answers one request. A GET is a look inside: it passes no gate and is not counted.
+    /// Answers one request. A GET is for the page: no limit holds for it, and it is not counted.
     ///
-    /// `pause` waits out the latency. A request is applied before it, so a client that gives up has been heard nevertheless.
+    /// `pause` waits for the latency. A request is applied before, so one whose client gave up takes effect too.
     pub fn answer(&self, head: &Head, body: &[u8], pause: impl FnOnce(Duration)) -> Answer {
         let call = call(&head.path, self.options.partner.as_deref());
         if head.method == "GET" {
             return self.look(head, call.is_some());
         }
-        // A page of another site can have its name point here, and knows the keys that `sandbox` has if nobody sets others.
+        // The name of another site can point here, and its page knows the default keys of `sandbox`.
         let is_strange = self.options.page && !head.is_loopback_host;
         let call = if is_strange { Err(Refusal::Host) } else { call.ok_or(Refusal::NotFound) };
         let call = if head.method == "POST" { call } else { call.and(Err(Refusal::OnlyPost)) };
-        let (_in_flight, mut record) = self.recorder.enter(&head.method, &head.path, body.len());
-        self.recorder.count(|stats| match call {
-            Ok((Call::Naming, _)) => stats.naming_requests += 1,
-            Ok((Call::Users, _)) => stats.users_requests += 1,
+        let mut record = self.recorder.enter(&head.method, &head.path, body.len());
+        match call {
+            Ok((Call::Naming, _)) => self.recorder.lock().stats.naming_requests += 1,
+            Ok((Call::Users, _)) => self.recorder.lock().stats.users_requests += 1,
             Ok((Call::Export, _)) | Err(_) => {}
-        });
+        }
         let (passed, standing) = lock(&self.gate).pass(self.recorder.elapsed());
         let applied = passed.and(call).and_then(|(call, partner)| self.apply(call, &partner, head, body, &mut record));
         record.message = applied.as_ref().map_or_else(ToString::to_string, |_| "success".to_owned());
@@ -108,6 +108,7 @@ impl Service {
         record.status = answer.status;
         self.recorder.answered(record);
         pause(self.options.latency);
+        self.recorder.leave();
         answer
     }
 
@@ -120,20 +121,11 @@ impl Service {
         }
     }
 
-    /// Counts a new connection.
-    pub fn count_connection(&self) {
-        self.recorder.count(|stats| stats.connections += 1);
-    }
-
     /// Counts the answer to something that could not be read as a request.
     pub fn count_unreadable(&self, status: u16, message: &str) {
-        let (_in_flight, record) = self.recorder.enter("", "", 0);
+        let record = self.recorder.enter("", "", 0);
         self.recorder.answered(RequestRecord { status, message: message.to_owned(), ..record });
-    }
-
-    /// What was counted so far.
-    pub fn stats(&self) -> Stats {
-        self.recorder.stats()
+        self.recorder.leave();
     }
 
     /// The cohort with this ID.
@@ -162,25 +154,23 @@ impl Service {
             Call::Users => {
                 let users = rules::users(&document, &self.options)?;
                 lock(&self.store).apply(partner, record.request, &users);
-                (record.add, record.remove) = count(&users.changes);
-                self.recorder.count(|stats| stats.count_batch(record.add, record.remove));
+                for change in &users.changes {
+                    match change.operation {
+                        Operation::Add => record.add += 1,
+                        Operation::Remove => record.remove += 1,
+                    }
+                }
+                self.recorder.lock().stats.count_batch(record.add, record.remove);
                 users.cohort_id
             }
             Call::Export => {
                 export::check_key(head.bearer.as_deref(), &self.options)?;
-                return export::answer(&document, lock(&self.store).known());
+                return export::answer(&document, lock(&self.store).known.as_ref());
             }
         };
         record.cohort_id = Some(shortened(cohort_id));
         Ok(Answer::message(201, "success"))
     }
-}
-
-/// Identifiers to add and to remove.
-fn count(changes: &[Change]) -> (u32, u32) {
-    let of = |operation| changes.iter().filter(|change| change.operation == operation).count();
-    let bounded = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    (bounded(of(Operation::Add)), bounded(of(Operation::Remove)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "X-RateLimit-Reset is of the wall clock")]
@@ -193,7 +183,7 @@ fn rate_limit_headers(standing: Standing) -> [(&'static str, String); 3] {
     ]
 }
 
-/// What it protects is whole at every moment, so a panic elsewhere takes nothing away.
+/// The data is consistent at every moment, so a lock that a panic has poisoned can still be used.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,12 @@
 //! What the sandbox counts. An API request is any request but a GET.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::recent::{Page, Recent, shortened};
+use super::recent::{keep, shortened};
 
 const MAX_BATCH_SIZES: usize = 100_000;
 /// How many requests are kept.
@@ -45,7 +45,7 @@ impl Stats {
 }
 
 /// An API request and its answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RequestRecord {
     /// Requests are numbered from 1 as they arrive.
     pub request: u64,
@@ -55,7 +55,7 @@ pub struct RequestRecord {
     pub method: String,
     /// Empty if it could not be read.
     pub path: String,
-    /// `None` if it was refused before anyone looked.
+    /// `None` if it was refused before its body was read.
     pub cohort_id: Option<String>,
     /// The body's length.
     pub bytes: usize,
@@ -64,7 +64,7 @@ pub struct RequestRecord {
     /// Identifiers to remove, as sent; 0 if it was refused.
     pub remove: u32,
     pub status: u16,
-    /// What was answered.
+    /// The answer's `message`.
     pub message: String,
 }
 
@@ -74,19 +74,20 @@ pub struct Recorder {
     recording: Mutex<Recording>,
 }
 
-struct Recording {
-    requests: u64,
+#[derive(Default)]
+pub struct Recording {
+    pub stats: Stats,
+    /// API requests so far.
+    pub requests: u64,
     in_flight: u64,
-    stats: Stats,
-    recent: Recent<RequestRecord>,
+    /// The last 1,000 of them, the newest first.
+    pub recent: VecDeque<RequestRecord>,
 }
 
 impl Recorder {
     /// The sandbox starts now.
     pub fn new() -> Self {
-        let recent = Recent::new(RECENT_REQUESTS);
-        let recording = Recording { requests: 0, in_flight: 0, stats: Stats::default(), recent };
-        Self { started: Instant::now(), recording: Mutex::new(recording) }
+        Self { started: Instant::now(), recording: Mutex::default() }
     }
 
     /// The time since the start.
@@ -94,65 +95,32 @@ impl Recorder {
         self.started.elapsed()
     }
 
-    /// The counts so far.
-    pub fn stats(&self) -> Stats {
-        self.lock().stats.clone()
+    /// What was counted so far. All requests wait for this lock.
+    pub fn lock(&self) -> MutexGuard<'_, Recording> {
+        self.recording.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many requests there were, and this part of the last 1,000, the newest first.
-    pub fn requests(&self, page: Page) -> (u64, Vec<RequestRecord>) {
-        let recording = self.lock();
-        (recording.requests, page.of(recording.recent.iter()).cloned().collect())
-    }
-
-    /// Counts in place; keep it short, everyone waits for it.
-    pub fn count(&self, count: impl FnOnce(&mut Stats)) {
-        count(&mut self.lock().stats);
-    }
-
-    /// An API request is in flight until the guard is dropped. Returns its record, to be filled in.
-    pub fn enter(&self, method: &str, path: &str, bytes: usize) -> (InFlight<'_>, RequestRecord) {
+    /// An API request is in flight until [`Self::leave`]. Returns its record, to be filled in.
+    pub fn enter(&self, method: &str, path: &str, bytes: usize) -> RequestRecord {
         let seconds = self.elapsed().as_secs_f64();
         let mut recording = self.lock();
         recording.requests += 1;
         recording.in_flight += 1;
         recording.stats.max_in_flight = recording.stats.max_in_flight.max(recording.in_flight);
-        let record = RequestRecord {
-            request: recording.requests,
-            seconds,
-            method: shortened(method),
-            path: shortened(path),
-            cohort_id: None,
-            bytes,
-            add: 0,
-            remove: 0,
-            status: 0,
-            message: String::new(),
-        };
-        (InFlight { recorder: self }, record)
+        let (request, method, path) = (recording.requests, shortened(method), shortened(path));
+        RequestRecord { request, seconds, method, path, bytes, ..RequestRecord::default() }
     }
 
-    /// Counts and keeps what was answered.
+    /// Counts and keeps an answer.
     pub fn answered(&self, record: RequestRecord) {
         let mut recording = self.lock();
         *recording.stats.statuses.entry(record.status).or_default() += 1;
-        recording.recent.push(record);
+        keep(&mut recording.recent, record, RECENT_REQUESTS);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Recording> {
-        self.recording.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One API request in flight.
-#[must_use]
-pub struct InFlight<'a> {
-    recorder: &'a Recorder,
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.recorder.lock().in_flight -= 1;
+    /// A request is no longer in flight.
+    pub fn leave(&self) {
+        self.lock().in_flight -= 1;
     }
 }
 
@@ -173,9 +141,12 @@ mod tests {
     #[test]
     fn the_most_in_flight_is_kept() {
         let recorder = Recorder::new();
-        let enter = || recorder.enter("POST", "/", 0).0;
-        drop((enter(), enter()));
-        drop(enter());
-        assert_eq!(recorder.stats().max_in_flight, 2);
+        let enter = || drop(recorder.enter("POST", "/", 0));
+        enter();
+        enter();
+        recorder.leave();
+        recorder.leave();
+        enter();
+        assert_eq!(recorder.lock().stats.max_in_flight, 2);
     }
 }

@@ -1,15 +1,16 @@
 //! Cohorts and their members. Adding and removing are set operations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use indexmap::IndexMap;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::identifiers::{Identifier, IdentifierMap};
-use super::recent::{Page, Recent, shortened};
+use super::recent::{Page, keep, shortened};
 use super::rules::{Naming, Users};
 use super::users::KnownUsers;
-use super::views::{Alias, Applied, CohortSummary, CohortView, Membership, Totals, Unmatched};
+use super::views::{Alias, Applied, CohortView, Totals};
 
 /// How many changes of each cohort are kept, and how many that matched no user.
 const RECENT_CHANGES: usize = 100;
@@ -21,9 +22,9 @@ const MAX_FOUND: usize = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// It is to be a member.
+    /// Make it a member.
     Add,
-    /// It is to be none.
+    /// End its membership.
     Remove,
 }
 
@@ -34,17 +35,17 @@ pub struct Change<'a> {
     pub identifier: Identifier<&'a str>,
 }
 
-/// What came of a change.
+/// What a change did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// A new member.
     Added,
-    /// Added, and a member before.
+    /// It already was a member.
     AlreadyMember,
-    /// A member no more.
+    /// No longer a member.
     Removed,
-    /// Removed, and no member before.
+    /// It was no member.
     NotMember,
     /// No known user has the identifier.
     NoSuchUser,
@@ -54,43 +55,28 @@ pub enum Effect {
 
 /// All cohorts.
 pub struct Store {
-    known: Option<KnownUsers>,
+    /// Without them every identifier is a user.
+    pub known: Option<KnownUsers>,
     cohorts: BTreeMap<String, Cohort>,
 }
 
+#[derive(Default)]
 struct Cohort {
     name: Option<String>,
     partner: String,
     created_at: Option<String>,
-    /// Since which request each is one. With known users each member is here under the one identifier that stands for
-    /// its user.
+    /// The request since which each is a member. With known users each user is here once, under the identifier that
+    /// represents it.
     members: IdentifierMap<u64>,
     unknown: u64,
-    unmatched: Recent<Applied>,
-    changes: Recent<Applied>,
-}
-
-impl Default for Cohort {
-    fn default() -> Self {
-        Self {
-            name: None,
-            partner: String::new(),
-            created_at: None,
-            members: IdentifierMap::default(),
-            unknown: 0,
-            unmatched: Recent::new(RECENT_UNMATCHED),
-            changes: Recent::new(RECENT_CHANGES),
-        }
-    }
+    /// The newest first.
+    unmatched: VecDeque<Applied>,
+    /// The newest first.
+    changes: VecDeque<Applied>,
 }
 
 impl Store {
-    /// The users that are known; none if everybody is.
-    pub fn known(&self) -> Option<&KnownUsers> {
-        self.known.as_ref()
-    }
-
-    /// No cohorts yet. Without known users every identifier is a member of its own.
+    /// No cohorts yet.
     pub fn new(known: Option<KnownUsers>) -> Self {
         Self { known, cohorts: BTreeMap::new() }
     }
@@ -126,16 +112,16 @@ impl Store {
                 effect,
             };
             if found.is_err() {
-                cohort.unmatched.push(applied());
+                keep(&mut cohort.unmatched, applied(), RECENT_UNMATCHED);
             }
-            // Those before would be pushed out at once.
+            // Earlier ones would be dropped at once.
             if index + RECENT_CHANGES >= users.changes.len() {
-                cohort.changes.push(applied());
+                keep(&mut cohort.changes, applied(), RECENT_CHANGES);
             }
         }
     }
 
-    /// The cohort with this ID, and this part of each of its lists.
+    /// The cohort with this ID, with a page of each of its lists.
     pub fn cohort(&self, id: &str, page: Page) -> Option<CohortView> {
         let (id, cohort) = self.cohorts.get_key_value(id)?;
         let members = &cohort.members;
@@ -167,29 +153,31 @@ impl Store {
         Some(view)
     }
 
-    /// How many cohorts there are, and this part of them by ID.
-    pub fn cohorts(&self, page: Page) -> (usize, Vec<CohortSummary>) {
-        let summary = |(id, cohort): (&String, &Cohort)| CohortSummary {
-            cohort_id: id.clone(),
-            name: cohort.name.clone(),
-            partner: cohort.partner.clone(),
-            members: cohort.members.len(),
-            unknown: cohort.unknown,
+    /// The number of cohorts, and a page of them by ID, without members.
+    pub fn cohorts(&self, page: Page) -> Value {
+        let summary = |(id, cohort): (&String, &Cohort)| {
+            json!({
+                "cohort_id": id,
+                "name": cohort.name,
+                "partner": cohort.partner,
+                "members": cohort.members.len(),
+                "unknown": cohort.unknown,
+            })
         };
-        (self.cohorts.len(), page.of(self.cohorts.iter()).map(summary).collect())
+        json!({ "total": self.cohorts.len(), "cohorts": page.of(self.cohorts.iter()).map(summary).collect::<Value>() })
     }
 
-    /// Which cohorts an identifier is in, of any kind and label; the first 1,000.
-    pub fn memberships(&self, text: &str) -> Vec<Membership> {
+    /// The cohorts of an identifier of any kind and label, and the member that represents its user; the first 1,000.
+    pub fn memberships(&self, text: &str) -> Vec<Value> {
         let found = self.cohorts.iter().flat_map(|(id, cohort)| {
             let membership = move |identifier: Identifier<&str>, member: Identifier<&str>| {
-                Some(Membership {
-                    cohort_id: id.clone(),
-                    name: cohort.name.clone(),
-                    identifier: identifier.named(str::to_owned),
-                    member: member.named(str::to_owned),
-                    since_request: *cohort.members.get(member)?,
-                })
+                let since_request = cohort.members.get(member)?;
+                let mut found = json!(identifier.named(str::to_owned));
+                found["cohort_id"] = json!(id);
+                found["name"] = json!(cohort.name);
+                found["member"] = json!(member.named(str::to_owned));
+                found["since_request"] = json!(since_request);
+                Some(found)
             };
             let known = self.known.iter().flat_map(|known| known.with_text(text));
             let own = self.known.is_none().then(|| cohort.members.with_text(text)).into_iter().flatten();
@@ -201,29 +189,24 @@ impl Store {
     }
 
     /// The kept changes of this identifier that matched no user; the first 1,000.
-    pub fn unmatched(&self, text: &str) -> Vec<Unmatched> {
+    pub fn unmatched(&self, text: &str) -> Vec<Value> {
         let text = shortened(text);
         let found = self.cohorts.iter().flat_map(|(id, cohort)| {
             let changes = cohort.unmatched.iter().filter(|change| change.identifier.identifier == text);
-            changes.map(|change| Unmatched { cohort_id: id.clone(), change: change.clone() })
+            changes.map(move |change| {
+                let mut found = json!(change);
+                found["cohort_id"] = json!(id);
+                found
+            })
         });
         found.take(MAX_FOUND).collect()
     }
 }
 
-/// This part of all aliases. Whole labels are skipped at once.
+/// A page of all aliases, by label.
 fn aliases(by_label: &BTreeMap<String, IndexMap<String, u64>>, page: Page) -> Vec<Alias> {
-    let (mut skip, mut left) = (page.offset, page.limit.unwrap_or(usize::MAX));
-    let mut aliases = Vec::new();
-    for (label, names) in by_label {
-        let part = Page { offset: skip, limit: Some(left) };
-        let before = aliases.len();
-        let alias = |name: &String| Alias { alias_label: label.clone(), alias_name: name.clone() };
-        aliases.extend(part.of(names.keys()).map(alias));
-        skip = skip.saturating_sub(names.len());
-        left -= aliases.len() - before;
-    }
-    aliases
+    let all = by_label.iter().flat_map(|(label, names)| names.keys().map(move |name| (label, name)));
+    page.of(all).map(|(label, name)| Alias { alias_label: label.clone(), alias_name: name.clone() }).collect()
 }
 
 #[cfg(test)]

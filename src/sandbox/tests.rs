@@ -22,7 +22,7 @@ pub fn options() -> Options {
 }
 
 fn connect(sandbox: &Sandbox) -> TcpStream {
-    let socket = TcpStream::connect(sandbox.server.address()).unwrap();
+    let socket = TcpStream::connect(sandbox.server.address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     socket
 }
@@ -77,7 +77,7 @@ fn stopping_cuts_what_is_open_and_closes_the_listener() {
     while sandbox.stats().max_in_flight == 0 {
         std::thread::yield_now();
     }
-    let address = sandbox.server.address();
+    let address = sandbox.server.address;
     sandbox.stop();
     sandbox.stop();
     drop(sandbox);
@@ -106,6 +106,6 @@ fn what_cannot_be_served_is_refused_at_the_start() {
     let users = Some(PathBuf::from("/does/not/exist.csv"));
     assert!(matches!(start(Options { users, ..options() }), Err(Error::Users { .. })));
     let sandbox = start(options()).unwrap();
-    let listen = sandbox.server.address();
+    let listen = sandbox.server.address;
     assert!(matches!(start(Options { listen, ..options() }), Err(Error::Listen { .. })));
 }

@@ -1,4 +1,4 @@
-//! The users that the sandbox knows, where it knows any: who is found by which identifier.
+//! The known users of the sandbox, and their identifiers.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::io::Read;
 use super::identifiers::{Identifier, IdentifierMap};
 use super::store::Effect;
 
-/// What is known of a user.
+/// A known user.
 pub struct Profile<'a> {
     /// In the order of the file.
     pub number: usize,
@@ -19,19 +19,19 @@ pub struct Profile<'a> {
 /// device ID; an anonymous one by device ID and by its aliases.
 #[derive(Default)]
 pub struct KnownUsers {
-    /// The first identifier by which each user is found; it stands for the user.
+    /// The first identifier of each user, which represents it.
     users: Vec<Identifier<String>>,
     owners: IdentifierMap<usize>,
-    /// Device IDs of identified users, and whose they are.
+    /// Device IDs of identified users, and their users.
     of_identified: HashMap<String, usize>,
 }
 
 impl KnownUsers {
-    /// Reads one user a row, as CSV with a header. Empty cells are no identifiers. Rows with the same external ID are one
-    /// user; any other identifier belongs to the first user that has it.
+    /// Reads CSV with a header and a user in each row. Empty cells are ignored. Rows with the same external ID are one user; any
+    /// other identifier belongs to the first user that has it.
     ///
     /// # Errors
-    /// It cannot be read, is not UTF-8, or a row has not as many cells as the header.
+    /// It cannot be read or is not UTF-8, or the cells of a row do not match the header.
     pub fn read(input: impl Read) -> Result<Self, csv::Error> {
         let mut reader = csv::Reader::from_reader(input);
         let header = reader.headers()?.clone();
@@ -49,7 +49,7 @@ impl KnownUsers {
         Ok(known)
     }
 
-    /// Who is found by this identifier: the one that stands for the user, or why there is none.
+    /// The identifier that represents the user of this one, or why there is no user.
     pub fn find(&self, identifier: Identifier<&str>) -> Result<Identifier<&str>, Effect> {
         let user = self.owners.get(identifier).and_then(|user| self.users.get(*user));
         user.map(Identifier::borrowed).ok_or_else(|| match identifier {
@@ -58,7 +58,7 @@ impl KnownUsers {
         })
     }
 
-    /// All identifiers with this text that find somebody, and who stands for the user.
+    /// All known identifiers with this text, and those that represent their users.
     pub fn with_text<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (Identifier<&'a str>, Identifier<&'a str>)> {
         let user = |user: &usize| self.users.get(*user).map(Identifier::borrowed);
         self.owners.with_text(text).filter_map(move |(identifier, owner)| Some((identifier, user(owner)?)))
@@ -67,21 +67,19 @@ impl KnownUsers {
     /// Adds one row; returns how many of its identifiers already belong to another user.
     fn add<'a>(&mut self, cells: impl Iterator<Item = (&'a str, &'a str)>) -> usize {
         let mut identifiers: Vec<_> = cells.map(|(column, cell)| identifier(column, cell)).collect();
-        // What stands for a user: its external ID, else its device ID, else its first alias.
+        // A user is represented by its external ID, else its device ID, else its first alias.
         identifiers.sort_by_key(|identifier| match identifier {
             Identifier::ExternalId(_) => 0,
             Identifier::DeviceId(_) => 1,
             Identifier::Alias { .. } => 2,
         });
-        let identified = matches!(identifiers.first(), Some(Identifier::ExternalId(_)));
-        let mut devices = Vec::new();
-        if identified {
-            let is_device = |identifier: &mut Identifier<String>| matches!(identifier, Identifier::DeviceId(_));
-            devices.extend(identifiers.extract_if(.., is_device));
-        }
-        let mut user = self.users.len();
-        let mut taken = 0;
+        let is_identified = matches!(identifiers.first(), Some(Identifier::ExternalId(_)));
+        let (mut user, mut taken) = (self.users.len(), 0);
         for identifier in identifiers {
+            if is_identified && let Identifier::DeviceId(id) = identifier {
+                self.of_identified.entry(id).or_insert(user);
+                continue;
+            }
             let owner = self.claim(&identifier, user);
             if matches!(identifier, Identifier::ExternalId(_)) {
                 user = owner;
@@ -92,15 +90,10 @@ impl KnownUsers {
                 self.users.push(identifier);
             }
         }
-        for device in devices {
-            if let Identifier::DeviceId(id) = device {
-                self.of_identified.entry(id).or_insert(user);
-            }
-        }
         taken
     }
 
-    /// What is known of whoever has this identifier. Here identified users are found by their device as well.
+    /// The user of this identifier. Here a device ID also finds identified users.
     pub fn profile(&self, identifier: Identifier<&str>) -> Option<Profile<'_>> {
         let number = *self.owners.get(identifier).or_else(|| match identifier {
             Identifier::DeviceId(id) => self.of_identified.get(id),
@@ -117,7 +110,7 @@ impl KnownUsers {
         Some(Profile { number, external_id, aliases: aliases.collect() })
     }
 
-    /// Makes the identifier the user's, unless it belongs to someone; returns whose it is.
+    /// Gives the identifier to the user, unless it has another one; returns its user.
     fn claim(&mut self, identifier: &Identifier<String>, user: usize) -> usize {
         let identifier = identifier.borrowed();
         self.owners.insert_new(identifier, user);

@@ -1,4 +1,4 @@
-//! What is shown of the store, as JSON.
+//! The store as JSON.
 
 use serde::Serialize;
 
@@ -12,10 +12,10 @@ pub struct Applied {
     pub request: u64,
     /// What was asked for.
     pub operation: Operation,
-    /// With which identifier, of which the first 256 characters are kept.
+    /// The identifier; its first 256 characters are kept.
     #[serde(flatten)]
     pub identifier: Named,
-    /// What came of it.
+    /// What it did.
     pub effect: Effect,
 }
 
@@ -24,17 +24,17 @@ pub struct Applied {
 pub struct CohortView {
     /// Its ID, as requests gave it.
     pub cohort_id: String,
-    /// What Braze shows it as; `None` where members came before a name.
+    /// The name that Braze shows; `None` if members came before a name.
     pub name: Option<String>,
-    /// Of the latest request's path.
+    /// From the path of the latest request.
     pub partner: String,
-    /// As the latest naming request gave it.
+    /// From the latest naming request.
     pub created_at: Option<String>,
     /// The number of members.
     pub members: usize,
-    /// With known users: identifiers that were to be added and matched nobody, counted each time.
+    /// With known users: additions of identifiers that matched no user, repeated ones included.
     pub unknown: u64,
-    /// How long each of the following lists is, whatever part of it is here.
+    /// The full length of each of the following lists.
     pub totals: Totals,
     /// External IDs; sorted if all of them are here.
     pub user_ids: Vec<String>,
@@ -66,36 +66,4 @@ pub struct Alias {
     pub alias_label: String,
     /// Its value for this user.
     pub alias_name: String,
-}
-
-/// A cohort without its members' identifiers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CohortSummary {
-    pub cohort_id: String,
-    pub name: Option<String>,
-    pub partner: String,
-    pub members: usize,
-    pub unknown: u64,
-}
-
-/// A cohort that an identifier is in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Membership {
-    pub cohort_id: String,
-    pub name: Option<String>,
-    /// As it was searched for.
-    #[serde(flatten)]
-    pub identifier: Named,
-    /// What stands for the user.
-    pub member: Named,
-    /// The number of the request since which it is a member.
-    pub since_request: u64,
-}
-
-/// A change that matched no user, and its cohort.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Unmatched {
-    pub cohort_id: String,
-    #[serde(flatten)]
-    pub change: Applied,
 }

@@ -1,13 +1,14 @@
-//! What an answer of Treasure Data that is no success means, or its absence. One classifier for both calls; pure.
+//! What a failed call of Treasure Data means for the next try. One classifier for all calls; pure.
 
 use serde_json::Value;
 
 use super::{Job, JobError};
-use crate::http::{Answer, HttpError, hint, shortened};
+use crate::http::{Answer, HttpError, shortened};
 use crate::retry::Failure;
+use crate::retry::hint::Hints;
 use crate::secret::redacted;
 
-/// What it means that there is no answer.
+/// What a missing answer means.
 pub fn of_error(job: &Job, error: &HttpError) -> Failure<JobError> {
     let said = error.to_string();
     match error {
@@ -22,17 +23,16 @@ pub fn of_error(job: &Job, error: &HttpError) -> Failure<JobError> {
     }
 }
 
-/// What an answer means whose status is not the one that was hoped for.
+/// What an answer without the expected status means.
 pub fn of_answer(job: &Job, answer: &Answer) -> Failure<JobError> {
     let server = || job.server.to_string();
     let not_ours = |said: &str| not_treasure_data(job, said);
-    let asked_for = || hint::retry_after(&answer.headers, hint::WallClock::now());
+    let hints = || Hints::read(|name| answer.header(name));
+    let credentials = || Failure::Final(JobError::Credentials { server: server(), said: said(answer) });
     match answer.status {
         300..=399 => not_ours(&format!("it is a redirect ({}), which is never followed", answer.status)),
-        401 => Failure::Final(JobError::Credentials { server: server(), said: said(answer) }),
-        403 if answer.is_json_object() => {
-            Failure::Final(JobError::Credentials { server: server(), said: said(answer) })
-        }
+        401 => credentials(),
+        403 if answer.is_json_object() => credentials(),
         403 => not_ours("a firewall or an allow-list refused it (403): is this machine's address on the allow-list?"),
         407 => {
             let said = "a proxy requires credentials (407): set them in HTTPS_PROXY, as http://user:password@host:port"
@@ -40,9 +40,9 @@ pub fn of_answer(job: &Job, answer: &Answer) -> Failure<JobError> {
             Failure::Final(JobError::Configuration { server: server(), said })
         }
         408 | 425 | 500 | 502 | 503 | 504 => {
-            Failure::Again { said: format!("status {}", answer.status), pause: asked_for() }
+            Failure::Again { said: format!("status {}", answer.status), pause: hints().retry_after }
         }
-        429 => Failure::Limited { pause: hint::pause(&answer.headers, hint::WallClock::now()) },
+        429 => Failure::Limited { pause: hints().pause },
         status if answer.is_html() => not_ours(&format!("status {status} with a web page")),
         404 if !job.id.is_empty() => Failure::Final(JobError::Unknown { id: job.id.clone(), server: server() }),
         status @ 200..=299 => unintelligible(job, format!("status {status}, where 200 was due")),
@@ -52,18 +52,18 @@ pub fn of_answer(job: &Job, answer: &Answer) -> Failure<JobError> {
     }
 }
 
-/// The end of a run that asks somebody else.
+/// The answer comes from another server, so the run ends.
 pub fn not_treasure_data(job: &Job, said: &str) -> Failure<JobError> {
     Failure::Final(JobError::NotTreasureData { server: job.server.to_string(), said: said.to_owned() })
 }
 
-/// Nothing that Treasure Data would say.
+/// An answer that Treasure Data would not send.
 pub fn unintelligible(job: &Job, said: String) -> Failure<JobError> {
     let error = JobError::NotTreasureData { server: job.server.to_string(), said: said.clone() };
     Failure::Unintelligible { said, error }
 }
 
-/// What Treasure Data says, redacted.
+/// Treasure Data's message, redacted.
 fn said(answer: &Answer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = ["error", "message"].iter().find_map(|name| body.get(name)?.as_str()).unwrap_or("no message");

@@ -1,5 +1,5 @@
-//! In: the number of a job, or a query; names of tables. Out: what Treasure Data says of them, and a job's result as a file. It never
-//! knows of cohorts or columns' meaning.
+//! In: the number of a job, or a query; names of tables. Out: their state in Treasure Data, and a job's result as a file. It
+//! never knows of cohorts or the meaning of columns.
 //!
 //! ```text
 //! GET /v3/job/show/ID ──> queued, booting, running: asked again ──> success: columns, number of rows
@@ -19,7 +19,7 @@ pub mod fetch;
 pub mod show;
 pub mod tables;
 
-/// A job, and where it is asked for.
+/// A job, and its server.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Its number, in digits.
@@ -29,12 +29,12 @@ pub struct Job {
 }
 
 impl Job {
-    /// What says how the job is.
+    /// The address of its state.
     pub fn show_address(&self) -> String {
         format!("{}/v3/job/show/{}", self.server, self.id)
     }
 
-    /// Its result.
+    /// The address of its result.
     pub fn result_address(&self, format: ResultFormat) -> String {
         format!("{}/v3/job/result/{}?format={}", self.server, self.id, format.name())
     }
@@ -45,12 +45,12 @@ impl Job {
     }
 }
 
-/// How a result comes.
+/// The format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResultFormat {
-    /// A `MessagePack` array a row, compressed.
+    /// A `MessagePack` array for each row, compressed with gzip.
     Msgpack,
-    /// A JSON array a line.
+    /// A line with a JSON array for each row.
     Json,
 }
 
@@ -63,24 +63,23 @@ impl ResultFormat {
     }
 }
 
-/// How long a job that has not ended is left alone before it is asked for again: 1 s after the first question, then longer,
-/// up to 10 s.
+/// The pause before a running job is asked for again: 1 s after the first question, then longer, up to 10 s.
 pub fn pause_before_question(questions: u32) -> Duration {
     const FIRST: Duration = Duration::from_secs(1);
     const LAST: Duration = Duration::from_secs(10);
     FIRST.mul_f64(1.5_f64.powi(i32::try_from(questions.saturating_sub(1)).unwrap_or(i32::MAX).min(16))).min(LAST)
 }
 
-/// Why the result of a job cannot be had.
+/// Why a call of Treasure Data ends the run.
 #[derive(Debug, Error)]
 pub enum JobError {
-    /// It ended, without a result.
+    /// It ended without a result.
     #[error(
         "job {id} ended with the status '{status}' and has no result: its log in Treasure Data's console has the reason. Fix the \
          query, and run the workflow again"
     )]
     Failed {
-        /// Which job.
+        /// The number of the job.
         id: String,
         /// `error` or `killed`.
         status: &'static str,
@@ -91,9 +90,9 @@ pub enum JobError {
          of TD_API_KEY may read the job"
     )]
     Unknown {
-        /// Which job.
+        /// The number of the job.
         id: String,
-        /// Who was asked.
+        /// The server that was called.
         server: String,
     },
     /// It has no columns.
@@ -101,7 +100,7 @@ pub enum JobError {
         "job {id} has no result (no hive_result_schema), like an INSERT or a CREATE: set job_id to the job of a SELECT"
     )]
     NoResult {
-        /// Which job.
+        /// The number of the job.
         id: String,
     },
     /// Its columns cannot be understood.
@@ -109,9 +108,9 @@ pub enum JobError {
         "job {id}: its list of columns (hive_result_schema) {problem}: run the query again, or set input to its result as a file"
     )]
     Schema {
-        /// Which job.
+        /// The number of the job.
         id: String,
-        /// Why not.
+        /// What is wrong with them.
         problem: &'static str,
     },
     /// 401, or 403 of Treasure Data itself.
@@ -120,9 +119,9 @@ pub enum JobError {
          IP allow-list, this machine must be on it; the containers of hosted workflows have other addresses than Treasure Data's exports"
     )]
     Credentials {
-        /// Who refused.
+        /// The server that was called.
         server: String,
-        /// What was said.
+        /// Its message.
         said: String,
     },
     /// The answer comes from something else.
@@ -130,45 +129,35 @@ pub enum JobError {
         "the answer from {server} is not Treasure Data's: {said} (check TD_API_SERVER, the proxy and the firewall)"
     )]
     NotTreasureData {
-        /// Who was asked.
+        /// The server that was called.
         server: String,
-        /// What came.
+        /// What the answer was.
         said: String,
     },
     /// Any other refusal.
     #[error("Treasure Data refused the call to {server} ({said}): check job_id, or ask Treasure Data support")]
     Refused {
-        /// Who was asked.
+        /// The server that was called.
         server: String,
-        /// What was said.
+        /// Its message.
         said: String,
     },
     /// A certificate, or a proxy.
     #[error("{server}: {said}")]
     Configuration {
-        /// Who was asked.
+        /// The server that was called.
         server: String,
         /// What is wrong.
         said: String,
     },
-    /// The download broke again and again.
-    #[error("the download of the result of job {id} failed {failures} times (last: {last}); run it again later")]
-    Broken {
-        /// Which job.
-        id: String,
-        /// So often.
-        failures: u32,
-        /// The last time.
-        last: String,
-    },
     /// A call failed again and again while others got through.
-    #[error("a call to {server} failed {failures} times (last: {said}); run it again later")]
+    #[error("{call} failed {failures} times (last: {said}); run it again later")]
     GaveUp {
-        /// Who was asked.
-        server: String,
-        /// So often.
+        /// `a call to SERVER`, and for which job, if it was about one.
+        call: String,
+        /// How many times.
         failures: u32,
-        /// The last time.
+        /// The last failure.
         said: String,
     },
     /// The temporary file cannot be written.
@@ -177,11 +166,11 @@ pub enum JobError {
          space)"
     )]
     CannotKeep {
-        /// Which job.
+        /// The number of the job.
         id: String,
-        /// Where temporary files go.
+        /// The folder of temporary files.
         folder: String,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
 }

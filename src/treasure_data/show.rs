@@ -1,4 +1,4 @@
-//! What `job/show` says of a job. Pure.
+//! The answer of `job/show`. Pure.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const MAX_COLUMNS: usize = 10_000;
 /// Enough of a query to tell it from others.
 const MAX_QUERY: usize = 80;
 
-/// How far a job is.
+/// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It waits for its turn.
@@ -25,7 +25,7 @@ pub enum Status {
     Success,
     /// It failed.
     Error,
-    /// Somebody ended it.
+    /// It was killed.
     Killed,
 }
 
@@ -48,20 +48,20 @@ impl Status {
 /// A job, as `job/show` describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobInfo {
-    /// How far it is.
+    /// Its status.
     pub status: Status,
-    /// The rows of its result, where that is known.
+    /// The number of rows of its result, if that is known.
     pub rows: Option<u64>,
-    /// In which database its query ran.
+    /// The database of its query.
     pub database: Option<String>,
     /// When it was issued, as Treasure Data writes it.
     pub issued: Option<String>,
-    /// The first line of its query that is not blank, at most 80 letters of it.
+    /// The first line of its query that is not blank; its first 80 characters.
     pub query: Option<String>,
     schema: Value,
 }
 
-/// A job for people, who can see by it whether it is the one that is meant.
+/// A job for the log and the report, which show whether it is the right one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JobSummary {
     /// Its number.
@@ -74,7 +74,7 @@ pub struct JobSummary {
     pub rows: Option<u64>,
     /// See [`JobInfo::query`].
     pub query: Option<String>,
-    /// Another cohort to which this session has uploaded it already.
+    /// Another cohort to which this session has uploaded its result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uploaded_before_to: Option<String>,
 }
@@ -89,7 +89,7 @@ impl fmt::Display for JobSummary {
 }
 
 impl JobInfo {
-    /// Reads a body; what is no description of a job is an error that says what it is.
+    /// Reads a body. The error tells what is wrong with it.
     pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
         let mut object: Map<String, Value> =
             serde_json::from_slice(body).map_err(|_| "the body is not a JSON object")?;
@@ -126,7 +126,7 @@ impl JobInfo {
         }
     }
 
-    /// Whether it has a result; an error where it never will.
+    /// Whether it has a result; an error if it never will.
     pub fn is_done(&self, job: &Job) -> Result<bool, JobError> {
         match self.status {
             Status::Queued | Status::Booting | Status::Running => Ok(false),
@@ -135,7 +135,7 @@ impl JobInfo {
         }
     }
 
-    /// The names of the columns: `[[name, type], ...]`, which Treasure Data writes as a text of its own.
+    /// The names of the columns, from `[[name, type], ...]` as text or as a list.
     pub fn columns(&self, job: &Job) -> Result<Vec<String>, JobError> {
         let wrong = |problem| JobError::Schema { id: job.id.clone(), problem };
         let none = || JobError::NoResult { id: job.id.clone() };

@@ -1,17 +1,16 @@
-//! Tables and the issuing of jobs. What may be repeated safely is tried until something final is known; a rename is tried once, as
-//! one whose answer was lost may take effect later.
+//! Tables, and the start of jobs. Calls that may be repeated are tried until something final is known. A rename is tried once,
+//! as one whose answer was lost may take effect later.
 
 use std::time::Duration;
 
-use crate::http::HeaderMap;
 use log::{info, warn};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::fetch::{Client, headers_with};
 use super::{Job, JobError, answer};
 use crate::http::endpoint::Endpoint;
-use crate::http::{Answer, Get, HttpError, Patience, PostForm};
+use crate::http::header::{ACCEPT, AUTHORIZATION};
+use crate::http::{Answer, Ask, Call, HeaderMap, HeaderValue, HttpError, MAX_ANSWER_BYTES, Stream};
 use crate::retry::{self, CallError, Failure, MAX_FAILURES, RateLimiter, ResponseMeta, Stopped};
 use crate::secret::Secret;
 
@@ -23,60 +22,80 @@ const MAX_LIST_BYTES: usize = 64 * 1024 * 1024;
 pub struct ListedTable {
     /// Its name.
     pub name: String,
-    /// The same whatever it is called.
+    /// It stays the same when the table is renamed.
     pub id: String,
 }
 
-/// A column of a table: its name, and what the API calls its type (`string`, `long`, `int`, `double`, ...).
+/// A column of a table: its name, and the API's name of its type (`string`, `long`, `int`, `double`, ...).
 pub type SchemaColumn = (String, String);
 
-/// What became of a rename.
+/// The outcome of a rename.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenameOutcome {
-    /// It is done.
+    /// The table has the new name.
     Done,
-    /// There is a table of that name (409), or none to rename (404).
+    /// The new name is taken (409), or the table does not exist (404).
     Refused,
-    /// Nobody knows; it may even take effect later.
+    /// It is unknown, and may still take effect later.
     Unknown,
 }
 
 /// Calls Treasure Data. `S` is what stops the limiter.
-pub struct Api<'a, S, H> {
+pub struct Api<'a, S> {
     server: &'a Endpoint,
-    key: &'a Secret,
-    http: &'a H,
+    http: &'a dyn Ask,
     limiter: &'a RateLimiter<S>,
     headers: HeaderMap,
 }
 
-impl<'a, S: From<JobError>, H: Get + PostForm> Api<'a, S, H> {
-    /// Sends the key with every call; the limiter is to be that of Treasure Data alone.
-    pub fn new(server: &'a Endpoint, key: &'a Secret, http: &'a H, limiter: &'a RateLimiter<S>) -> Self {
-        Self { server, key, http, limiter, headers: headers_with(key) }
+/// Why a try has no value.
+pub(super) enum TryError {
+    /// There is no answer.
+    Unanswered(HttpError),
+    /// The answer is none that was asked for.
+    Answered(Failure<JobError>),
+}
+
+impl From<HttpError> for TryError {
+    fn from(error: HttpError) -> Self {
+        Self::Unanswered(error)
+    }
+}
+
+impl From<Failure<JobError>> for TryError {
+    fn from(failure: Failure<JobError>) -> Self {
+        Self::Answered(failure)
+    }
+}
+
+impl<'a, S: From<JobError>> Api<'a, S> {
+    /// Sends the key with every call. The limiter must be for Treasure Data alone.
+    pub fn new(server: &'a Endpoint, key: &Secret, http: &'a dyn Ask, limiter: &'a RateLimiter<S>) -> Self {
+        let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("*/*"))]);
+        // Without the header Treasure Data refuses a key that no header can hold, like any wrong one.
+        if let Ok(mut value) = HeaderValue::from_str(&format!("TD1 {}", key.expose())) {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Self { server, http, limiter, headers }
     }
 
-    /// The limiter that all calls go through.
+    /// The limiter of all calls.
     pub fn limiter(&self) -> &'a RateLimiter<S> {
         self.limiter
     }
 
-    /// A job of this account.
+    /// A job on this server.
     pub fn job(&self, id: &str) -> Job {
         Job { id: id.to_owned(), server: self.server.clone() }
     }
 
-    /// Asks for a job.
-    pub fn client<'b>(&'b self, job: &'b Job) -> Client<'b, S> {
-        Client::new(job, self.key, self.http, self.limiter)
-    }
-
     /// All tables of a database.
     pub fn list(&self, database: &str) -> Result<Vec<ListedTable>, Stopped> {
-        self.call(|| {
+        self.call_about_none(|| {
             let Some(found) = self.get(&["table", "list", database])? else {
                 let said = format!("status 404: there is no database '{database}'");
-                return Err(Failure::Final(JobError::Refused { server: self.server.to_string(), said }));
+                return Err(Failure::Final(JobError::Refused { server: self.server.to_string(), said }).into());
             };
             let tables = found.get("tables").and_then(Value::as_array);
             let tables: Option<Vec<_>> = tables.and_then(|tables| tables.iter().map(listed).collect());
@@ -84,18 +103,18 @@ impl<'a, S: From<JobError>, H: Get + PostForm> Api<'a, S, H> {
         })
     }
 
-    /// The columns of a table; none where there is no such table.
+    /// The columns of a table; none if there is no such table.
     pub fn schema(&self, database: &str, table: &str) -> Result<Option<Vec<SchemaColumn>>, Stopped> {
-        self.call(|| {
+        self.call_about_none(|| {
             let Some(found) = self.get(&["table", "show", database, table])? else { return Ok(None) };
             let columns = schema_columns(&found);
             columns.map(Some).ok_or_else(|| self.unintelligible("the answer holds no schema of the table"))
         })
     }
 
-    /// Makes an empty table; whether it is new.
+    /// Creates an empty table; returns whether it is new.
     pub fn create(&self, database: &str, table: &str) -> Result<bool, Stopped> {
-        self.call(|| {
+        self.call_about_none(|| {
             let answer = self.post(&["table", "create", database, table, "log"], &[])?;
             match answer.status {
                 200 => Ok(true),
@@ -105,18 +124,18 @@ impl<'a, S: From<JobError>, H: Get + PostForm> Api<'a, S, H> {
         })
     }
 
-    /// Deletes a table; one that is not there is deleted.
+    /// Deletes a table, if it exists.
     pub fn delete(&self, database: &str, table: &str) -> Result<(), Stopped> {
-        self.call(|| {
+        self.call_about_none(|| {
             let answer = self.post(&["table", "delete", database, table], &[])?;
             if matches!(answer.status, 200 | 404) && !answer.is_html() { Ok(()) } else { Err(self.refused(&answer)) }
         })
     }
 
-    /// Gives a table another name, without overwriting; one try.
+    /// Renames a table without overwriting another one, in one try.
     pub fn rename(&self, database: &str, from: &str, to: &str) -> Result<RenameOutcome, Stopped> {
-        self.call(|| {
-            let Ok(answer) = self.send(&["table", "rename", database, from, to], &[]) else {
+        self.call_about_none(|| {
+            let Ok(answer) = self.post(&["table", "rename", database, from, to], &[]) else {
                 return Ok(RenameOutcome::Unknown);
             };
             match (answer.status, answer.is_html()) {
@@ -128,9 +147,9 @@ impl<'a, S: From<JobError>, H: Get + PostForm> Api<'a, S, H> {
         })
     }
 
-    /// Issues a job once, however often it has to be tried: a `domain_key` belongs to one job.
+    /// Issues a job. Several tries issue one job, as a `domain_key` belongs to one.
     pub fn issue(&self, database: &str, query: &str, domain_key: &str) -> Result<Job, Stopped> {
-        let id = self.call(|| {
+        let id = self.call_about_none(|| {
             let form = [("query", query), ("domain_key", domain_key)];
             let answer = self.post(&["job", "issue", "trino", database], &form)?;
             let found = match answer.status {
@@ -146,33 +165,49 @@ impl<'a, S: From<JobError>, H: Get + PostForm> Api<'a, S, H> {
         Ok(self.job(&id))
     }
 
-    /// Ends a job, in one try: the run is ending, so that nothing waits any more.
+    /// Kills a job, in one try, as the run is ending.
     pub fn kill(&self, job: &Job) {
-        match self.send(&["job", "kill", &job.id], &[]) {
+        match self.post(&["job", "kill", &job.id], &[]) {
             Ok(answer) if answer.status == 200 => info!("{} is killed", job.name()),
             Ok(answer) => warn!("{} could not be killed: status {}", job.name(), answer.status),
             Err(error) => warn!("{} could not be killed: {error}", job.name()),
         }
     }
 
-    fn call<T>(&self, ask: impl Fn() -> Result<T, Failure<JobError>>) -> Result<T, Stopped> {
-        let one_try = || (ResponseMeta { answered: true, ..ResponseMeta::NOTHING }, ask());
-        retry::call(self.limiter, Duration::ZERO, one_try).map_err(|error| {
+    fn call_about_none<T>(&self, one_try: impl Fn() -> Result<T, TryError>) -> Result<T, Stopped> {
+        self.call(&self.job(""), Duration::ZERO, one_try)
+    }
+
+    /// Makes a call, not before `pause` has passed. The ID of a call about no job is empty.
+    pub(super) fn call<T>(
+        &self,
+        job: &Job,
+        pause: Duration,
+        one_try: impl Fn() -> Result<T, TryError>,
+    ) -> Result<T, Stopped> {
+        const ANSWERED: ResponseMeta = ResponseMeta { answered: true, ..ResponseMeta::NOTHING };
+        let one_try = || match one_try() {
+            Ok(value) => (ANSWERED, Ok(value)),
+            Err(TryError::Answered(failure)) => (ANSWERED, Err(failure)),
+            Err(TryError::Unanswered(error)) => (ResponseMeta::NOTHING, Err(answer::of_error(job, &error))),
+        };
+        retry::call(self.limiter, pause, one_try).map_err(|error| {
             if let CallError::GivenUp(reason) = error {
-                let (server, said) = (self.server.to_string(), reason.into_said());
-                self.limiter.stop(JobError::GaveUp { server, failures: MAX_FAILURES, said }.into());
+                let about = if job.id.is_empty() { String::new() } else { format!(" about {}", job.name()) };
+                let (call, said) = (format!("a call to {}{about}", self.server), reason.into_said());
+                self.limiter.stop(JobError::GaveUp { call, failures: MAX_FAILURES, said }.into());
             }
             Stopped
         })
     }
 
-    /// The JSON that is answered; none for a 404.
-    fn get(&self, path: &[&str]) -> Result<Option<Value>, Failure<JobError>> {
-        let of_error = |error| answer::of_error(&self.nothing(), &error);
-        let stream = self.http.get(&self.address(path), &self.headers, Patience::Whole).map_err(of_error)?;
-        let (status, headers) = (stream.status, stream.headers);
-        let body = stream.body.read_up_to(MAX_LIST_BYTES).map_err(of_error)?;
-        let answer = Answer { status, headers, body };
+    pub(super) fn ask(&self, address: &str, call: Call<'_>) -> Result<Stream, HttpError> {
+        self.http.ask(address, &self.headers, call)
+    }
+
+    /// The JSON of the answer; none for a 404.
+    fn get(&self, path: &[&str]) -> Result<Option<Value>, TryError> {
+        let answer = self.ask(&self.address(path), Call::Get)?.into_answer(MAX_LIST_BYTES)?;
         match answer.status {
             200 if !answer.is_html() => serde_json::from_slice(&answer.body)
                 .map(Some)
@@ -182,13 +217,9 @@ impl<'a, S: From<JobError>, H: Get + PostForm> Api<'a, S, H> {
         }
     }
 
-    fn post(&self, path: &[&str], form: &[(&str, &str)]) -> Result<Answer, Failure<JobError>> {
-        self.send(path, form).map_err(|error| answer::of_error(&self.nothing(), &error))
-    }
-
-    fn send(&self, path: &[&str], form: &[(&str, &str)]) -> Result<Answer, HttpError> {
+    fn post(&self, path: &[&str], form: &[(&str, &str)]) -> Result<Answer, HttpError> {
         let pairs: Vec<_> = form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        self.http.post_form(&self.address(path), &self.headers, &pairs.join("&"))
+        self.ask(&self.address(path), Call::Form(&pairs.join("&")))?.into_answer(MAX_ANSWER_BYTES)
     }
 
     fn address(&self, path: &[&str]) -> String {
@@ -196,17 +227,12 @@ impl<'a, S: From<JobError>, H: Get + PostForm> Api<'a, S, H> {
         format!("{}/v3/{}", self.server, path.join("/"))
     }
 
-    fn refused(&self, answer: &Answer) -> Failure<JobError> {
-        answer::of_answer(&self.nothing(), answer)
+    fn refused(&self, answer: &Answer) -> TryError {
+        answer::of_answer(&self.job(""), answer).into()
     }
 
-    fn unintelligible(&self, said: &str) -> Failure<JobError> {
-        answer::unintelligible(&self.nothing(), said.to_owned())
-    }
-
-    /// For messages that are about no job.
-    fn nothing(&self) -> Job {
-        self.job("")
+    fn unintelligible(&self, said: &str) -> TryError {
+        answer::unintelligible(&self.job(""), said.to_owned()).into()
     }
 }
 
@@ -228,7 +254,7 @@ fn listed(table: &Value) -> Option<ListedTable> {
     Some(ListedTable { name: table.get("name")?.as_str()?.to_owned(), id: text_of(table.get("id")?)? })
 }
 
-/// `[[name, type], ...]`, which Treasure Data writes as a text of its own.
+/// `[[name, type], ...]`, as text or as a list.
 fn schema_columns(found: &Value) -> Option<Vec<SchemaColumn>> {
     let columns = match found.get("schema")? {
         Value::String(text) => serde_json::from_str(text).ok()?,

@@ -10,7 +10,9 @@ use rstest::rstest;
 use socket2::{Domain, Socket, Type};
 use td_braze_cohort::http::proxy::Proxy;
 use td_braze_cohort::http::tls::Trust;
-use td_braze_cohort::http::{Answer, Deadlines, Get, Http, HttpError, MAX_ANSWER_BYTES, Network, Patience, Post};
+use td_braze_cohort::http::{
+    Answer, Ask, Call, Deadlines, HeaderMap, Http, HttpError, MAX_ANSWER_BYTES, Network, Post,
+};
 
 use crate::faulty::Faulty;
 use crate::front::{Ca, Front};
@@ -278,8 +280,8 @@ fn an_early_refusal_counts_over_tls_too() {
 fn a_body_without_a_length_is_whole_if_tls_says_farewell() {
     let answer = b"HTTP/1.1 200 OK\r\n\r\n{}";
     let read = |http: &Http, address: &str| {
-        let stream = http.get(address, &td_braze_cohort::http::HeaderMap::new(), Patience::EachPiece).unwrap();
-        stream.body.read_up_to(MAX_ANSWER_BYTES)
+        let stream = http.ask(address, &HeaderMap::new(), Call::Download).unwrap();
+        stream.into_answer(MAX_ANSWER_BYTES).map(|answer| answer.body)
     };
     assert_eq!(answered_over_tls(answer, true, read).unwrap(), b"{}");
     assert!(matches!(answered_over_tls(answer, false, read), Err(HttpError::Broken(_))));
@@ -334,11 +336,11 @@ fn an_answer_that_breaks_off_is_none(#[case] answer: &str) {
 }
 
 /// Reads a streamed body to its end.
-fn got(server: SocketAddr, patience: Patience) -> Result<Vec<u8>, HttpError> {
-    let mut stream = http().get(&format!("http://{server}/"), &td_braze_cohort::http::HeaderMap::new(), patience)?;
+fn got(server: SocketAddr, call: Call<'_>) -> Result<Vec<u8>, HttpError> {
+    let mut stream = http().ask(&format!("http://{server}/"), &HeaderMap::new(), call)?;
     let (mut all, mut buffer) = (Vec::new(), [0; 16]);
     loop {
-        match stream.body.read(&mut buffer)? {
+        match stream.read(&mut buffer)? {
             0 => return Ok(all),
             count => all.extend_from_slice(&buffer[..count]),
         }
@@ -358,19 +360,17 @@ fn dripping(mut connection: TcpStream) -> io::Result<()> {
 #[test]
 fn a_streamed_body_may_take_longer_than_the_deadline_as_long_as_something_comes() {
     let slow = server(dripping);
-    assert_eq!(got(slow, Patience::EachPiece).unwrap(), b"slow, steady");
-    assert!(matches!(got(slow, Patience::Whole), Err(HttpError::Timeout(_))));
+    assert_eq!(got(slow, Call::Download).unwrap(), b"slow, steady");
+    assert!(matches!(got(slow, Call::Get), Err(HttpError::Timeout(_))));
 }
 
 #[rstest]
-fn a_streamed_body_that_stops_coming_ends_at_the_deadline(
-    #[values(Patience::Whole, Patience::EachPiece)] patience: Patience,
-) {
+fn a_streamed_body_that_stops_coming_ends_at_the_deadline(#[values(Call::Get, Call::Download)] call: Call<'static>) {
     let stuck = server(|mut connection| {
         connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nst")?;
         hold(connection)
     });
-    assert!(matches!(got(stuck, patience), Err(HttpError::Timeout(_))));
+    assert!(matches!(got(stuck, call), Err(HttpError::Timeout(_))));
 }
 
 #[rstest]
@@ -379,7 +379,7 @@ fn a_streamed_body_that_stops_coming_ends_at_the_deadline(
 #[case::no_last_chunk(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nst\r\n")]
 fn a_streamed_body_that_ends_too_early_is_no_body(#[case] answer: &'static [u8]) {
     let broken = server(move |mut connection| connection.write_all(answer));
-    assert!(matches!(got(broken, Patience::EachPiece), Err(HttpError::Broken(_))));
+    assert!(matches!(got(broken, Call::Download), Err(HttpError::Broken(_))));
 }
 
 #[test]
@@ -387,7 +387,6 @@ fn a_redirect_is_an_answer_and_is_not_followed() {
     let elsewhere = server(|mut connection| {
         connection.write_all(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
     });
-    let stream =
-        http().get(&format!("http://{elsewhere}/"), &td_braze_cohort::http::HeaderMap::new(), Patience::Whole).unwrap();
+    let stream = http().ask(&format!("http://{elsewhere}/"), &HeaderMap::new(), Call::Get).unwrap();
     assert_eq!(stream.status, 302);
 }

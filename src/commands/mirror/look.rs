@@ -11,7 +11,6 @@ use crate::commands::job::Access;
 use crate::commands::outcome::{Api, Stop};
 use crate::commands::watch::cutting;
 use crate::commands::{CommandError, variable};
-use crate::http::Http;
 use crate::mirror::Options;
 use crate::mirror::treasure_data::{MirrorError, StateStatus, TreasureData};
 use crate::settings::credentials::from_environment;
@@ -23,7 +22,7 @@ const MOST: Duration = Duration::from_mins(2);
 fn looking<T>(
     context: &mut RunContext,
     options: &Options,
-    look: impl FnOnce(&mut TreasureData<'_, Stop, Http>) -> Result<T, Box<Stop>>,
+    look: impl FnOnce(&mut TreasureData<'_, Stop>) -> Result<T, Box<Stop>>,
 ) -> Result<T, CommandError> {
     let credentials = from_environment(variable)?;
     let access = Access::new(&context.config)?;

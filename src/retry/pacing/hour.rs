@@ -1,5 +1,5 @@
-//! The requests of a rolling hour. Counted in slots of ten seconds: a slot's requests count until its end is an hour ago, so
-//! no hour ever has more than the limit, and less than 0.3 % of an hour is given away.
+//! The requests of a rolling hour, counted in slots of ten seconds. A slot counts until its end is an hour ago, so no hour has
+//! more than the limit, and at most 0.3 % of the limit is lost.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_hours(1);
 const SLOT: Duration = Duration::from_secs(10);
 
-/// Counts requests against a limit an hour.
+/// Counts requests against a limit for each hour.
 #[derive(Debug)]
 pub struct Hour {
     limit: u64,
-    /// The slots that may still count, the oldest first: which one, and how many requests began in it.
+    /// The slots that may still count, the oldest first: its number, and how many requests began in it.
     slots: VecDeque<(u64, u64)>,
     used: u64,
 }

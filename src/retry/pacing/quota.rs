@@ -1,26 +1,26 @@
-//! What the server says of its own limit in the headers of its answers: so many requests are left until a time. No request is
-//! sent that is not left, and the last tenth is spread over the time, so that no answer is a 429. When the time is over, one
-//! request finds out what is left in the next period.
+//! The limit that the server announces in headers: how many requests are left until a time. No more are sent, and the last
+//! tenth is spread over the time, so that no answer is a 429. After that time one request finds out what is left in the next
+//! period.
 
 use std::time::Duration;
 
-/// What an answer says of the limit.
+/// The announced limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaHint {
     /// Requests that are left.
     pub remaining: u64,
     /// How long until they are counted anew.
     pub resets_in: Duration,
-    /// When that is, in UTC epoch seconds, which tells one period from the next.
+    /// When that is, in UTC epoch seconds. It identifies the period.
     pub reset_at: u64,
 }
 
-/// From here on requests are spread: a tenth of what was left when the period was first heard of.
+/// Requests are spread from a tenth of what the first answer of a period announces.
 const SCARCE: u64 = 10;
-/// Periods whose ends are so close are the same one, rounded differently.
+/// Periods with ends this close are the same, rounded differently.
 const SAME_PERIOD_SECONDS: u64 = 1;
 
-/// The requests that are left in the current period, as far as known.
+/// The known rest of the current period.
 #[derive(Debug)]
 pub struct Quota {
     remaining: u64,
@@ -29,7 +29,7 @@ pub struct Quota {
     reset_at: u64,
     /// While requests are spread: not before this time.
     next: Duration,
-    /// A new period has begun, of which nobody has told us yet; others may have used it up already.
+    /// A new period has begun that no answer has announced yet. Other tasks may have used it up.
     is_unheard: bool,
 }
 
@@ -38,14 +38,14 @@ pub struct Quota {
 pub enum Left {
     /// Now, or from this time on.
     From(Duration),
-    /// When one of those in flight has ended; they may have used up what is left.
+    /// When one of those in flight has ended: they may use up what is left.
     AfterAnother,
     /// Not before the period is over.
     Nothing(Duration),
 }
 
 impl Quota {
-    /// As the first answer of a period says.
+    /// From the first answer of a period.
     pub fn new(hint: QuotaHint, now: Duration) -> Self {
         Self {
             remaining: hint.remaining,
@@ -57,7 +57,7 @@ impl Quota {
         }
     }
 
-    /// A later answer. Answers may come in another order than they were given.
+    /// Takes a later answer. Answers may arrive in another order than they were sent.
     pub fn hear(&mut self, hint: QuotaHint, now: Duration) {
         if self.is_unheard || hint.reset_at > self.reset_at.saturating_add(SAME_PERIOD_SECONDS) {
             *self = Self::new(hint, now);
@@ -66,20 +66,20 @@ impl Quota {
         }
     }
 
-    /// A request has ended that said nothing of the limit; it may have counted.
+    /// A request has ended without an announcement. It may have counted.
     pub fn hear_nothing(&mut self) {
         self.remaining = self.remaining.saturating_sub(1);
     }
 
-    /// Nobody tells us any more.
+    /// Whether no answer has announced the current period.
     pub fn is_unheard(&self) -> bool {
         self.is_unheard
     }
 
-    /// When a request may begin, with so many others in flight.
+    /// When a request may begin, with this number of others in flight.
     pub fn ask(&mut self, now: Duration, in_flight: usize) -> Left {
         self.is_unheard |= now >= self.resets;
-        // What is in flight may not be counted yet.
+        // Requests in flight may not be counted yet.
         if !self.is_unheard && self.remaining > in_flight as u64 {
             Left::From(if self.is_scarce() { self.next } else { now })
         } else if in_flight > 0 {
@@ -91,7 +91,7 @@ impl Quota {
         }
     }
 
-    /// A request begins, with so many others in flight.
+    /// A request begins, with this number of others in flight.
     pub fn begin(&mut self, now: Duration, in_flight: usize) {
         if self.is_scarce() && !self.is_unheard {
             let left = u32::try_from(self.remaining.saturating_sub(in_flight as u64)).unwrap_or(u32::MAX);
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(quota.ask(at(1), 4), Left::From(at(1)));
     }
 
-    /// Whoever reads the headers keeps such numbers away; nothing here depends on it.
+    /// The reader of the headers rejects such numbers; this does not depend on it.
     #[rstest]
     #[case::then_ten(10)]
     #[case::then_a_thousand(1000)]

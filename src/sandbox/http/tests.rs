@@ -19,6 +19,10 @@ fn read(mut input: &[u8]) -> (Vec<String>, Option<u16>) {
     (requests, end)
 }
 
+fn head(text: &str) -> Head {
+    Head::read(&mut text.as_bytes()).unwrap().unwrap()
+}
+
 #[test]
 fn requests_follow_each_other() {
     let input = b"POST /a?b=c HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\
@@ -65,7 +69,7 @@ fn keep_alive_follows_the_version_and_the_header() {
         ("1.0", "", false),
         ("1.0", "Connection: Keep-Alive\r\n", false),
     ] {
-        let head = Head::parse(format!("GET / HTTP/{version}\r\n{connection}\r\n").as_bytes()).unwrap();
+        let head = head(&format!("GET / HTTP/{version}\r\n{connection}\r\n"));
         assert_eq!(head.keep_alive, expected, "HTTP/{version} {connection}");
     }
 }
@@ -79,7 +83,7 @@ fn json_is_known_by_its_media_type() {
         ("Content-Type: application/jsonp\r\n", false),
         ("", false),
     ] {
-        let head = Head::parse(format!("GET / HTTP/1.1\r\n{line}\r\n").as_bytes()).unwrap();
+        let head = head(&format!("GET / HTTP/1.1\r\n{line}\r\n"));
         assert_eq!(head.is_json, expected, "{line}");
     }
 }
@@ -101,7 +105,7 @@ fn a_host_is_one_loopback_name() {
         ("Host: [::1]evil.example\r\n", false),
         ("Host: localhost,evil.example\r\n", false),
     ] {
-        let head = Head::parse(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes()).unwrap();
+        let head = head(&format!("GET / HTTP/1.1\r\n{lines}\r\n"));
         assert_eq!(head.is_loopback_host, expected, "{lines}");
     }
 }

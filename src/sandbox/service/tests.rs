@@ -87,7 +87,7 @@ fn an_applied_request_is_answered_with_201_and_counted() {
     let answer = add(&service, "a");
     assert_eq!(answer, Answer::message(201, "success"));
     assert_eq!(members(&service), ["a"]);
-    let stats = service.stats();
+    let stats = service.recorder.lock().stats.clone();
     assert_eq!((stats.users_requests, stats.naming_requests, stats.max_in_flight), (1, 0, 1));
     assert_eq!((stats.batch_sizes, stats.identifiers_added, stats.identifiers_removed), (vec![2], 1, 1));
 }
@@ -111,7 +111,7 @@ fn a_refused_request_changes_nothing_and_repeats_nothing_secret() {
     assert_eq!(not_an_object, Answer::message(400, "invalid JSON"));
     assert_eq!(send(&service, "POST", "/partners/other/cohorts", &good).status, 404);
     assert_eq!(service.cohort("c"), None);
-    let stats = service.stats();
+    let stats = service.recorder.lock().stats.clone();
     assert_eq!((stats.statuses[&401], stats.statuses[&400]), (1, 2));
     assert_eq!((stats.users_requests, stats.naming_requests, stats.batch_sizes), (2, 1, vec![]));
 }
@@ -122,7 +122,7 @@ fn every_nth_request_fails_and_is_not_applied() {
     let answers = ["a", "b", "c", "d"].map(|id| add(&service, id));
     assert_eq!(statuses(&answers), [201, 503, 201, 503]);
     assert_eq!(members(&service), ["a", "c"]);
-    assert_eq!(service.stats().statuses[&503], 2);
+    assert_eq!(service.recorder.lock().stats.clone().statuses[&503], 2);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_look_inside_passes_no_gate_and_is_not_counted() {
         ("/search?identifier=x%26", 200, json!({"identifier": "x&", "cohorts": [], "unmatched": []})),
         ("/requests", 200, json!({"total": 0, "requests": []})),
         ("/partners/td/cohorts", 405, json!({"message": "Method Not Allowed"})),
-        ("/stats", 200, serde_json::to_value(Stats::default()).unwrap()),
+        ("/stats", 200, serde_json::to_value(crate::sandbox::Stats::default()).unwrap()),
     ] {
         let answer = send(&service, "GET", path, &json!(null));
         assert_eq!((answer.status, serde_json::from_slice(&answer.body).ok()), (status, Some(body)), "{path}");

@@ -7,8 +7,10 @@ use serde_json::json;
 
 use super::*;
 use crate::http::endpoint::Endpoint;
-use crate::http::{Body, HttpError};
-use crate::retry::{Clock, Jumping, LimitReached, Limits};
+use crate::http::header::AUTHORIZATION;
+use crate::http::{Ask, HeaderMap, HttpError};
+use crate::retry::{Clock, Jumping, LimitReached, Limits, RateLimiter};
+use crate::secret::Secret;
 
 /// Answers in this order, and the last one again and again.
 struct Answers {
@@ -24,16 +26,17 @@ enum Reply {
     Unreachable,
 }
 
-impl Get for Answers {
-    fn get(&self, address: &str, headers: &HeaderMap, _: Patience) -> Result<Stream, HttpError> {
+impl Ask for Answers {
+    fn ask(&self, address: &str, headers: &HeaderMap, _: Call<'_>) -> Result<Stream, HttpError> {
         self.asked.lock().unwrap().push((address.to_owned(), headers.clone()));
         let mut replies = self.replies.lock().unwrap();
         let reply = if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
-        let stream = |status, headers, body| Ok(Stream { status, headers, body });
         match reply.unwrap() {
-            Reply::Answer(status, headers, body) => stream(status, headers, Body::new(io::Cursor::new(body))),
+            Reply::Answer(status, headers, body) => {
+                Ok(Stream { status, headers, body: Box::new(io::Cursor::new(body)) })
+            }
             Reply::Broken(status, headers, body) => {
-                stream(status, headers, Body::new(io::Cursor::new(body).chain(Break)))
+                Ok(Stream { status, headers, body: Box::new(io::Cursor::new(body).chain(Break)) })
             }
             Reply::Unreachable => Err(HttpError::Unreachable("refused".to_owned())),
         }
@@ -88,10 +91,10 @@ fn fetch(replies: Vec<Reply>) -> Ran {
     let limiter = RateLimiter::new(limits, Arc::clone(&clock) as Arc<dyn Clock>, Stop::LimitReached);
     let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
     let key = Secret::new("7/never-to-be-seen".to_owned());
-    let client = Client::new(&job, &key, &get, &limiter);
-    let result = client
-        .wait_for_end()
-        .and_then(|shown| Ok((client.download(ResultFormat::Msgpack, &Received::default())?.0, shown)));
+    let api = Api::new(&job.server, &key, &get, &limiter);
+    let result = api
+        .wait(&job)
+        .and_then(|shown| Ok((api.download(&job, ResultFormat::Msgpack, &Received::default())?.0, shown)));
     let result = result.ok().map(|(mut file, shown)| {
         file.rewind().unwrap();
         (io::read_to_string(file).unwrap(), shown)
@@ -146,8 +149,11 @@ fn a_part_that_nobody_asked_for_is_no_result() {
 #[test]
 fn a_download_that_breaks_ten_times_is_given_up() {
     let ran = fetch(vec![show("success"), Reply::Broken(200, HeaderMap::new(), b"abc".to_vec())]);
-    let Some(Stop::Job(error @ JobError::Broken { .. })) = ran.stop else { panic!("{:?}", ran.stop) };
-    assert!(error.to_string().contains("failed 10 times (last: the download broke off at byte 3"), "{error}");
+    let Some(Stop::Job(error @ JobError::GaveUp { .. })) = ran.stop else { panic!("{:?}", ran.stop) };
+    assert!(
+        error.to_string().contains("about job 7 failed 10 times (last: the download broke off at byte 3"),
+        "{error}"
+    );
     assert_eq!(ran.asked.len(), 1 + 10);
 }
 

@@ -8,12 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use td_braze_cohort::braze::{Refusal, Verdict, classify};
-use td_braze_cohort::http::hint::{WallClock, meta, pause, quota, retry_after};
+use td_braze_cohort::braze::{Refusal, Verdict, classify, meta};
 use td_braze_cohort::http::{Answer, Deadlines, HeaderMap, HeaderName, HeaderValue, Http, HttpError, Network, Post};
 use td_braze_cohort::members::batch::Batch;
 use td_braze_cohort::members::identifier::Kind;
 use td_braze_cohort::members::operation::Operation;
+use td_braze_cohort::retry::hint::Hints;
 use td_braze_cohort::retry::{self, CallError, Clock, Failure, Limits, RateLimiter, Wakes};
 use td_braze_cohort::secret::Secret;
 
@@ -143,11 +143,11 @@ fn acknowledges(answer: &Answer) -> bool {
 }
 
 fn check_hints(answer: &Answer) {
-    let now = WallClock(1_795_435_200);
-    for pause in [pause(&answer.headers, now), retry_after(&answer.headers, now)].into_iter().flatten() {
+    let hints = Hints::read_at(|name| answer.header(name), 1_795_435_200);
+    for pause in [hints.pause, hints.retry_after].into_iter().flatten() {
         assert!(!pause.is_zero() && pause <= WEEK, "{pause:?}");
     }
-    if let Some(quota) = quota(&answer.headers, now) {
+    if let Some(quota) = hints.quota {
         assert!(quota.remaining <= 1_000_000_000 && !quota.resets_in.is_zero() && quota.resets_in <= WEEK, "{quota:?}");
     }
 }

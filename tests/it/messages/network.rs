@@ -200,13 +200,13 @@ fn jobs() -> Vec<Stop> {
         Stop::Job(refused(302, "")),
         Stop::Job(refused(418, r#"{"error": "I'm a teapot"}"#)),
         Stop::Job(refused(407, "")),
-        Stop::Job(JobError::Broken {
-            id: id(),
+        Stop::Job(JobError::GaveUp {
+            call: "a call to https://api.treasuredata.com about job 4711".into(),
             failures: 10,
-            last: "the download broke off at byte 70000 (the connection broke: end of file)".into(),
+            said: "the download broke off at byte 70000 (the connection broke: end of file)".into(),
         }),
         Stop::Job(JobError::GaveUp {
-            server: "https://api.treasuredata.com".into(),
+            call: "a call to https://api.treasuredata.com".into(),
             failures: 10,
             said: "status 503".into(),
         }),
