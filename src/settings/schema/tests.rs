@@ -217,12 +217,12 @@ fn documentation(setting: &Setting) -> String {
         ValueKind::Segment => "letters, digits, `_` and `-`".to_owned(),
         ValueKind::JobNumber => such_as("the number of a job"),
         ValueKind::OneOf(names) => quoted(&names()),
-        ValueKind::List => such_as("a list, or text with commas"),
+        ValueKind::List => such_as("a list"),
         ValueKind::Paths => such_as("a path, a pattern, or a list of them"),
         ValueKind::Map => such_as("a map"),
         ValueKind::Whole(from, u64::MAX) => such_as(&whole(from, u64::MAX)),
         ValueKind::Whole(from, to) => format!("{from} to {to}"),
-        ValueKind::Share => such_as("a whole number, or a percentage"),
+        ValueKind::Share => such_as("a number or percentage"),
         ValueKind::Percent => such_as("a percentage"),
         ValueKind::Table => such_as("`database.table`"),
         ValueKind::Duration => such_as("a duration"),
@@ -238,7 +238,7 @@ fn documentation(setting: &Setting) -> String {
             format!("this or {} is required", others.join(" or "))
         }
     };
-    let variable = setting.variable.map_or_else(String::new, |name| format!(", or `{name}` in the environment"));
+    let variable = setting.variable.map_or_else(String::new, |name| format!(", or `{name}`"));
     format!("| `{}` | {values}; {unset}{variable} | {} |", setting.name, setting.doc)
 }
 
