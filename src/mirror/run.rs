@@ -140,7 +140,8 @@ where
     let Planned { changes, top, work } = planned;
     let counts = changes.counts;
     let was_at_work = top.is_some_and(|top| top % 2 == 1);
-    let is_quiet = counts.removals == 0 && counts.additions == 0 && !(was_at_work && keeps(Guard::QuietOnlyOnEven));
+    let is_unfinished = was_at_work && keeps(Guard::QuietOnlyOnEven);
+    let is_quiet = counts.removals + counts.additions + counts.moved == 0 && !is_unfinished;
     if is_quiet && !keeps(Guard::QuietRunsTakeOdd) {
         return commit(warehouse, rules.times, &work, next_odd(top) + 1);
     }

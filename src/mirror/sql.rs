@@ -1,10 +1,10 @@
 //! The statements that a mirror has Treasure Data run, for Trino and Presto. Pure: names and values in, text out.
 //!
-//! A line of a version of the state is one identifier of one row: `kind`, `value`, `row` (a hash of all that the row holds),
-//! `confirmed` (when, in seconds since 1970, or NULL) and `wanted` (0 or 1). A version that job 1 made has more columns:
-//! `kept` (1 in a row that left and stays for a removal), `change` (what is to be sent, and why), `counted` (1 in one line of each
-//! identifier), `known` and `was_wanted` (1 as of the version before), and `built` (when). Its lines with an empty kind count the
-//! members' table.
+//! A line of a version of the state is one identifier of one row: `kind`, `value`, `row` (a hash of the row's identifiers),
+//! `confirmed` (when, in seconds since 1970, or NULL) and `wanted` (1 if the members' table has this line). An identifier is wanted
+//! if one of its lines is, and confirmed if all of them are. A version that job 1 made has more columns: `known` and `was_wanted`
+//! (1 if the version before has the line, and if it was wanted there), `was_confirmed` (as in the version before) and `built`
+//! (when). Its lines with an empty kind count rows and cells of the members' table, in `members`.
 
 use crate::input::TableName;
 use crate::members::operation::Operation;
@@ -108,19 +108,18 @@ impl Statements {
         format!("{comment}CREATE TABLE {} AS\n{}", qualified(work), self.joined(top))
     }
 
-    /// Job 2: the counts, and what is to be sent, as `change`, `kind`, `value`. A count has the change `count`.
+    /// Job 2: what is to be sent, and the counts, as `change`, `kind`, `value`, `before` and `number`. An identifier to be sent has a
+    /// row of its own, with the number 1. All others are counted together, as are rows and cells of the members' table.
     pub fn changes(&self, work: &TableName) -> String {
-        let (comment, work) = (self.comment("what is to be removed and added, and how many"), qualified(work));
-        format!(
-            "{comment}{}\nUNION ALL\nSELECT \"change\", \"kind\", \"value\" FROM {work} WHERE \"counted\" = 1 AND \"change\" IS NOT NULL",
-            counts(&work)
-        )
+        let comment = self.comment("what is to be removed and added, and how many");
+        format!("{comment}{}", self.found(&qualified(work), "\"change\" IN ('remove', 'beside', 'add', 'refresh')"))
     }
 
-    /// Jobs 1 and 2 as one SELECT that gives the counts alone.
+    /// Jobs 1 and 2 as one SELECT, for the counts alone. It reads the tables more than once, so its counts are of several moments
+    /// if one of them changes meanwhile.
     pub fn preview(&self, top: Option<&TableName>) -> String {
         let work = format!("(\n{}\n)", self.joined(top));
-        format!("{}{}", self.comment("how many would be removed and added"), counts(&work))
+        format!("{}{}", self.comment("how many would be removed and added"), self.found(&work, "false"))
     }
 
     /// Job 3: the next even version out of our odd one, without what was refused.
@@ -144,8 +143,8 @@ SELECT
   CASE WHEN "wanted" = 1 AND NOT ({}) THEN "built" END AS "confirmed",
   "wanted"
 FROM {ours}
-WHERE "kind" <> '' AND ("kept" = 0 OR "row" IN (
-  SELECT "row" FROM {ours} WHERE "kept" = 1 AND "wanted" = 0 AND ({})
+WHERE "kind" <> '' AND ("wanted" = 1 OR "row" IN (
+  SELECT "row" FROM {ours} WHERE "wanted" = 0 AND ({})
 ))"#,
             self.comment("what is wanted, confirmed, except what was refused"),
             listed(Operation::Add),
@@ -165,13 +164,15 @@ WHERE "kind" <> '' AND ("kept" = 0 OR "row" IN (
     /// [`Self::changes`] has them.
     pub fn status(&self, top: &TableName) -> String {
         format!(
-            r#"{}SELECT 'count' AS "change", "name" AS "kind", to_base("number", 10) AS "value"
+            r#"{}SELECT "name", to_base("number", 10) AS "number"
 FROM (
   SELECT ARRAY[
     coalesce(max("confirmed"), 0), count_if("wanted"), count_if(NOT "wanted"), count_if("wanted" AND "confirmed" IS NULL)
   ] AS "numbers"
   FROM (
-    SELECT "kind", "value", max("wanted") = 1 AS "wanted", min("confirmed") AS "confirmed"
+    SELECT
+      "kind", "value", max("wanted") = 1 AS "wanted",
+      CASE WHEN count("confirmed") = count(*) THEN min("confirmed") END AS "confirmed"
     FROM {} WHERE "kind" <> '' GROUP BY "kind", "value"
   ) AS "identifiers"
 ) AS "all"
@@ -188,9 +189,9 @@ CROSS JOIN UNNEST(ARRAY['committed', 'wanted', 'to_remove', 'to_add'], "numbers"
         format!("-- td-braze-cohort, cohort {cohort}: {step}\n")
     }
 
-    /// Reads the members' table once, and the version before once. What an identifier is does not depend on the line: it is
-    /// wanted if the members' table has it; a row of the version before is kept if one of its identifiers is not wanted; and
-    /// an identifier of a kept row is no longer confirmed.
+    /// The lines of the members' table and of the version before. Reads each once. The lines that are gone from the table stay: what
+    /// is to be removed is among them. They are unconfirmed, so that an identifier of a row that is gone is not confirmed before
+    /// the next commit.
     fn joined(&self, top: Option<&TableName>) -> String {
         let before = top.map_or_else(String::new, |top| {
             format!(
@@ -201,53 +202,75 @@ CROSS JOIN UNNEST(ARRAY['committed', 'wanted', 'to_remove', 'to_add'], "numbers"
             )
         });
         format!(
-            r#"WITH lines AS (
+            r#"SELECT
+  "kind", "value", "row",
+  CASE WHEN "wanted" = 1 AND "known" = 1 THEN "was_confirmed" END AS "confirmed",
+  "wanted", "known", "was_wanted", "was_confirmed", "members",
+  {NOW} AS "built"
+FROM (
   SELECT
-    "kind", "value", "row", max("is_new") AS "is_new", max("was_there") AS "known", max("was_wanted") AS "was_wanted",
-    min("confirmed") AS "confirmed", count(*) AS "members"
+    "kind", "value", "row", max("is_new") AS "wanted", max("was_there") AS "known", max("was_wanted") AS "was_wanted",
+    min("confirmed") AS "was_confirmed", count(*) AS "members"
   FROM (
 {}{before}
   ) AS "both" ("kind", "value", "row", "is_new", "was_there", "was_wanted", "confirmed")
   GROUP BY "kind", "value", "row"
-), identifiers AS (
-  SELECT
-    "kind", "value", "row", "is_new", "members",
-    max("is_new") OVER (PARTITION BY "kind", "value") AS "wanted",
-    max("known") OVER (PARTITION BY "kind", "value") AS "known",
-    max("was_wanted") OVER (PARTITION BY "kind", "value") AS "was_wanted",
-    min("confirmed") OVER (PARTITION BY "kind", "value") AS "confirmed",
-    min("row") OVER (PARTITION BY "kind", "value") AS "first",
-    min(CASE WHEN "is_new" = 1 THEN "row" END) OVER (PARTITION BY "kind", "value") AS "first_new"
-  FROM lines
-), marked AS (
-  SELECT *, max("kept") OVER (PARTITION BY "kind", "value") AS "beside"
-  FROM (SELECT *, max(1 - "wanted") OVER (PARTITION BY "row") AS "kept" FROM identifiers) AS "rows"
-)
-{}"#,
+) AS "lines""#,
             self.members(),
-            self.version()
         )
     }
 
-    /// The lines of the next version, out of all that are known.
-    fn version(&self) -> String {
+    /// What is to be done with each identifier of a version that job 1 made. What `own` holds for has a row of its own. The lines
+    /// that are gone are few in most runs, so only they are searched for removals and their rows.
+    fn found(&self, work: &str, own: &str) -> String {
         format!(
-            r#"SELECT
-  "kind", "value", "row",
-  CASE WHEN "beside" = 0 THEN "confirmed" END AS "confirmed",
-  "wanted", "kept",
-  CASE
-    WHEN "kind" = '' THEN NULL
-    WHEN "wanted" = 0 THEN 'remove'
-    WHEN "beside" = 1 THEN 'beside'
-    WHEN "confirmed" IS NULL THEN 'add'
-    WHEN {} THEN 'refresh'
-  END AS "change",
-  CASE WHEN "kind" = '' THEN "members" WHEN "row" = coalesce("first_new", "first") THEN 1 ELSE 0 END AS "counted",
-  "known", "was_wanted",
-  {NOW} AS "built"
-FROM marked
-WHERE "is_new" = 1 OR "kept" = 1"#,
+            r#"WITH gone AS (
+  SELECT "kind", "value", "row" FROM {work} AS "version" WHERE "wanted" = 0
+), removed AS (
+  SELECT "kind", "value"
+  FROM {work} AS "version"
+  JOIN (SELECT DISTINCT "kind" AS "gone_kind", "value" AS "gone_value" FROM gone) AS "gone"
+    ON "kind" = "gone_kind" AND "value" = "gone_value"
+  GROUP BY "kind", "value"
+  HAVING max("wanted") = 0
+), beside AS (
+  SELECT DISTINCT "kind" AS "beside_kind", "value" AS "beside_value"
+  FROM gone
+  WHERE "row" IN (
+    SELECT gone."row" FROM gone JOIN removed ON gone."kind" = removed."kind" AND gone."value" = removed."value"
+  )
+), identifiers AS (
+  SELECT
+    "kind", "value", max("wanted") AS "wanted", max("known") AS "known", max("was_wanted") AS "was_wanted",
+    CASE WHEN count("was_confirmed") = sum("known") THEN min("was_confirmed") END AS "confirmed",
+    max(CASE WHEN "wanted" <> "known" THEN 1 ELSE 0 END) AS "moved", sum("members") AS "members"
+  FROM {work} AS "version"
+  GROUP BY "kind", "value"
+), judged AS (
+  SELECT
+    CASE
+      WHEN "kind" = '' THEN "value"
+      WHEN "wanted" = 0 THEN 'remove'
+      WHEN "beside_kind" IS NOT NULL THEN 'beside'
+      WHEN "confirmed" IS NULL THEN 'add'
+      WHEN {} THEN 'refresh'
+      WHEN "moved" = 1 THEN 'moved'
+      ELSE 'unchanged'
+    END AS "change",
+    "kind", "value",
+    CASE WHEN "known" = 0 THEN 'unknown' WHEN "was_wanted" = 1 THEN 'wanted' ELSE 'unwanted' END AS "before",
+    CASE WHEN "kind" = '' THEN "members" ELSE 1 END AS "number"
+  FROM identifiers
+  LEFT JOIN beside ON "kind" = "beside_kind" AND "value" = "beside_value"
+)
+SELECT "change", "kind", "value", "before", to_base(sum("number"), 10) AS "number"
+FROM (
+  SELECT
+    "change", CASE WHEN {own} THEN "kind" ELSE '' END AS "kind", CASE WHEN {own} THEN "value" ELSE '' END AS "value",
+    "before", "number"
+  FROM judged
+) AS "changes"
+GROUP BY "change", "kind", "value", "before""#,
             self.refresh.is_due(),
         )
     }
@@ -259,11 +282,17 @@ WHERE "is_new" = 1 OR "kept" = 1"#,
             self.columns.iter().enumerate().map(|(index, column)| text(index, column)).collect::<Vec<_>>()
         };
         let texts = each(&|index, column| format!("{} AS \"c{index}\"", column.text())).join(", ");
-        let verdicts =
-            each(&|index, _| format!("{} AS \"v{index}\"", cells::verdict(&format!("\"c{index}\""), &self.null_words)))
-                .join(",\n          ");
+        let verdicts = each(&|index, column| {
+            let cell = format!("\"c{index}\"");
+            format!("{} AS \"v{index}\"", cells::verdict(&cell, column.column_type, &self.null_words))
+        })
+        .join(",\n          ");
         let values = each(&|index, _| format!("CASE WHEN \"v{index}\" = 1 THEN \"c{index}\" END AS \"i{index}\""));
-        let parts = each(&|index, _| format!("coalesce(\"i{index}\", '')")).join(" || chr(10) || ");
+        let mut parts =
+            each(&|index, column| format!("coalesce({} || \"i{index}\", '')", literal(&format!("\n{} ", column.kind))));
+        // A row is the same row whatever columns without a value it has, and in whatever order.
+        parts.sort();
+        let parts = parts.join(" || ");
         let kinds =
             each(&|index, column| format!("CASE WHEN \"v{index}\" = 2 THEN '' ELSE {} END", literal(&column.kind)));
         let cells = each(&|index, _| format!("CASE WHEN \"v{index}\" = 2 THEN 'rejected' ELSE \"i{index}\" END"));
@@ -292,41 +321,6 @@ WHERE "is_new" = 1 OR "kept" = 1"#,
             rows.join(", "),
         )
     }
-}
-
-/// One line a count of the version that `work` is, as `change`, `kind`, `value`.
-fn counts(work: &str) -> String {
-    let identifiers = |condition: &str| format!(r#"sum(CASE WHEN "kind" <> '' AND {condition} THEN "counted" END)"#);
-    let members = |line: &str| format!(r#"sum(CASE WHEN "kind" = '' AND "value" = '{line}' THEN "counted" END)"#);
-    let (names, numbers): (Vec<_>, Vec<_>) = [
-        ("before", identifiers(r#""was_wanted" = 1"#)),
-        ("wanted", identifiers(r#""wanted" = 1"#)),
-        ("entered", identifiers(r#""wanted" = 1 AND "known" = 0"#)),
-        ("left", identifiers(r#""wanted" = 0 AND "was_wanted" = 1"#)),
-        ("removals", identifiers(r#""change" = 'remove'"#)),
-        ("additions", identifiers(r#""change" IN ('add', 'refresh', 'beside')"#)),
-        ("refreshed", identifiers(r#""change" = 'refresh'"#)),
-        ("beside", identifiers(r#""change" = 'beside'"#)),
-        ("with_identifier", members("with_identifier")),
-        ("without_identifier", members("without_identifier")),
-        ("rejected", members("rejected")),
-    ]
-    .into_iter()
-    .map(|(name, number)| (literal(name), format!("coalesce({number}, 0)")))
-    .unzip();
-    format!(
-        r#"SELECT 'count' AS "change", "name" AS "kind", to_base("number", 10) AS "value"
-FROM (
-  SELECT ARRAY[{}] AS "numbers"
-  FROM {work} AS "version"
-) AS "all"
-CROSS JOIN UNNEST(ARRAY[{}], "numbers") AS "count" ("name", "number")"#,
-        numbers.join(
-            ",
-    "
-        ),
-        names.join(", ")
-    )
 }
 
 #[cfg(test)]

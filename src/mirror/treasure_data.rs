@@ -1,5 +1,6 @@
 //! A warehouse in Treasure Data: the statements as jobs, the versions as tables.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
@@ -19,7 +20,7 @@ use crate::mirror::state::{Found, State};
 use crate::mirror::warehouse::{Changes, Counts, Listing, Name, OPERATION, Refused, Renamed, Table, Warehouse};
 use crate::retry::Stopped;
 use crate::treasure_data::fetch::Received;
-use crate::treasure_data::show::Status;
+use crate::treasure_data::show::{JobInfo, Status};
 use crate::treasure_data::tables::{Api, ListedTable, RenameOutcome};
 use crate::treasure_data::{Job, JobError, ResultFormat};
 
@@ -196,8 +197,8 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         Name::Work(self.state.work(self.began, &format!("{}_{count}", self.unique)))
     }
 
-    /// Runs a statement to its end, and says whether it succeeded.
-    fn run(&mut self, step: &'static str, statement: &str) -> Result<(Job, Status), Stopped> {
+    /// Runs a statement to its end, successful or not.
+    fn run(&mut self, step: &'static str, statement: &str) -> Result<(Job, JobInfo), Stopped> {
         self.times.begin(step);
         let (began, key) = (self.times.now(), self.domain_key(self.issued.len()));
         let job = self.api.issue(&self.state.database, statement, &key)?;
@@ -206,7 +207,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         self.issued.push(JobRun { id: job.id.clone(), step, time: self.times.now().saturating_sub(began) });
         let info = ended?;
         self.running = None;
-        Ok((job, info.status))
+        Ok((job, info))
     }
 
     fn domain_key(&self, number: usize) -> String {
@@ -225,7 +226,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         loop {
             let name = self.fresh();
             let statement = statement(self, &self.place(&name));
-            let (job, status) = self.run(step, &statement)?;
+            let (job, JobInfo { status, .. }) = self.run(step, &statement)?;
             if status == Status::Success {
                 return self.made(name).map(Some);
             }
@@ -250,14 +251,14 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         Err(self.cannot(&format!("the list of tables does not show '{table}', which a job has made")))
     }
 
-    /// Runs a statement that makes nothing until it succeeds.
-    fn succeed(&mut self, step: &'static str, statement: &str) -> Result<Job, Stopped> {
+    /// Runs a statement that makes nothing until it succeeds. Returns the number of its rows too, if Treasure Data names it.
+    fn succeed(&mut self, step: &'static str, statement: &str) -> Result<(Job, Option<u64>), Stopped> {
         for attempt in 1..=TRIES {
-            let (job, status) = self.run(step, statement)?;
-            if status == Status::Success {
-                return Ok(job);
+            let (job, info) = self.run(step, statement)?;
+            if info.status == Status::Success {
+                return Ok((job, info.rows));
             }
-            self.failed(step, &job, status, attempt)?;
+            self.failed(step, &job, info.status, attempt)?;
         }
         Err(self.cannot("a job never succeeded"))
     }
@@ -271,43 +272,52 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         Ok(())
     }
 
-    /// Runs a statement and fetches its rows, of three texts each.
-    fn rows(
+    /// Runs a statement and fetches its rows, of `N` texts each.
+    fn rows<const N: usize>(
         &mut self,
         step: &'static str,
         statement: &str,
-        mut take: impl FnMut(&mut Self, [String; 3]) -> Result<(), Stopped>,
+        mut take: impl FnMut(&mut Self, [&str; N]) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
-        let job = self.succeed(step, statement)?;
+        let (job, expected) = self.succeed(step, statement)?;
         let (mut file, _) = self.api.download(&job, ResultFormat::Json, &Received::default())?;
         file.rewind().map_err(|error| self.cannot_keep(&job, error))?;
+        let mut found = 0;
         for line in BufReader::new(file).lines() {
             let line = line.map_err(|error| self.cannot_keep(&job, error))?;
-            let row = serde_json::from_str(&line);
-            let row = row.map_err(|_| self.schema(&job, "has rows that are not three texts"))?;
+            let row: Vec<Cow<'_, str>> =
+                serde_json::from_str(&line).map_err(|_| self.schema(&job, "has rows that are not text"))?;
+            let row: Vec<&str> = row.iter().map(AsRef::as_ref).collect();
+            let row = row.try_into().map_err(|_| self.schema(&job, "has rows of another length"))?;
             take(self, row)?;
+            found += 1;
         }
-        Ok(())
+        match expected {
+            Some(expected) if expected != found => {
+                Err(self.cannot(&format!("{} has {expected} rows, and {found} were downloaded", job.name())))
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn counts(&self, counts: &mut Counts, [_, name, number]: &[String; 3]) -> Result<(), Stopped> {
-        let number: u64 = number.parse().map_err(|_| self.cannot("a count is not a number"))?;
-        match name.as_str() {
-            "before" => counts.before = number,
-            "wanted" => counts.wanted = number,
-            "entered" => counts.entered = number,
-            "left" => counts.left = number,
-            "removals" => counts.removals = number,
-            "additions" => counts.additions = number,
-            "refreshed" => counts.refreshed = number,
-            "beside" => counts.beside = number,
+    fn number(&self, text: &str) -> Result<u64, Stopped> {
+        text.parse().map_err(|_| self.cannot("a count is not a number"))
+    }
+
+    /// Counts a row of [`Statements::changes`].
+    fn count(&self, counts: &mut Counts, [change, _, _, before, number]: [&str; 5]) -> Result<(), Stopped> {
+        let number = self.number(number)?;
+        match change {
             "with_identifier" => counts.rows += number,
             "without_identifier" => {
                 counts.rows += number;
-                counts.without_identifier = number;
+                counts.without_identifier += number;
             }
-            "rejected" => counts.rejected = number,
-            other => return Err(self.cannot(&format!("unknown count '{other}'"))),
+            "rejected" => counts.rejected += number,
+            "remove" | "add" | "refresh" | "beside" | "moved" | "unchanged" => {
+                counts.identifiers(change, before, number);
+            }
+            other => return Err(self.cannot(&format!("unknown change '{other}'"))),
         }
         Ok(())
     }
@@ -343,9 +353,9 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         };
         let statement = self.statements.status(&self.place(name));
         let mut status = StateStatus { version, ..StateStatus::default() };
-        self.rows("how far the state is", &statement, |this, [_, name, number]| {
-            let number = number.parse().map_err(|_| this.cannot("a count is not a number"))?;
-            match name.as_str() {
+        self.rows("how far the state is", &statement, |this, [name, number]| {
+            let number = this.number(number)?;
+            match name {
                 "committed" => status.committed = number,
                 "wanted" => status.wanted = number,
                 "to_remove" => status.to_remove = number,
@@ -386,7 +396,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         let (statement, mut tries) = ("SELECT to_base(1, 10)", 1);
         let (first, key, status) = loop {
             let key = self.domain_key(self.issued.len());
-            let (job, status) = self.run("trial of what is relied on", statement)?;
+            let (job, JobInfo { status, .. }) = self.run("trial of what is relied on", statement)?;
             if status == Status::Success || tries == TRIES {
                 break (job, key, status);
             }
@@ -469,23 +479,21 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         let statement = self.statements.changes(&self.place(&work.name));
         let nothing = self.api.job("");
         let file = tempfile::tempfile().map_err(|error| self.cannot_keep(&nothing, error))?;
-        let (mut counts, mut writer, mut written) = (Counts::default(), BufWriter::new(file), 0);
-        self.rows("what is to be removed and added", &statement, |this, row| {
-            let [change, kind, value] = &row;
-            if change == "count" {
-                return this.counts(&mut counts, &row);
+        let (mut counts, mut writer) = (Counts::default(), BufWriter::new(file));
+        self.rows("what is to be removed and added", &statement, |this, row: [&str; 5]| {
+            let [change, kind, value, ..] = row;
+            this.count(&mut counts, row)?;
+            if kind.is_empty() {
+                return Ok(());
             }
-            if ![USER_IDS, DEVICE_IDS].contains(&kind.as_str()) && !this.aliases.contains(kind) {
-                this.aliases.push(kind.clone());
+            if ![USER_IDS, DEVICE_IDS].contains(&kind) && this.aliases.iter().all(|alias| alias != kind) {
+                this.aliases.push(kind.to_owned());
             }
             let operation = if change == "remove" { "remove" } else { "add" };
-            written += 1;
-            writeln!(writer, "{}", json!({OPERATION: operation, kind.as_str(): value}))
+            writeln!(writer, "{}", json!({OPERATION: operation, kind: value}))
                 .map_err(|error| this.cannot_keep(&nothing, error))
         })?;
-        if written != counts.removals + counts.additions {
-            return Err(self.cannot("the number of changes differs from the count before"));
-        }
+        let written = counts.removals + counts.additions;
         let mut file = writer.into_inner().map_err(|error| self.cannot_keep(&nothing, error.into_error()))?;
         let size = file.stream_position().map_err(|error| self.cannot_keep(&nothing, error))?;
         info!("{} removals and {} additions are here: {size} bytes", counts.removals, counts.additions);
@@ -561,8 +569,7 @@ impl<S: From<JobError> + From<MirrorError>> Warehouse for TreasureData<'_, S> {
         let top = top.map(|top| self.place(&top.name));
         let statement = self.statements.preview(top.as_ref());
         let mut counts = Counts::default();
-        let result =
-            self.rows("what would be removed and added", &statement, |this, row| this.counts(&mut counts, &row));
+        let result = self.rows("what would be removed and added", &statement, |this, row| this.count(&mut counts, row));
         self.told(result).map(|()| counts)
     }
 

@@ -30,11 +30,13 @@ pub trait Warehouse {
     /// Job 1: reads the members' table, once, joined with `top`, into a table under a name that nobody else uses: the next odd
     /// version, and the counts. `None` if it failed because `top` is not there any more.
     ///
-    /// In it, what is to be removed is every line of `top` that is not wanted now. Those, and all that share a row of `top` with
-    /// one, are unconfirmed, and these rows stay with all their lines. Everything else is what is wanted, confirmed as it was.
+    /// In it, a row of `top` that the table does not have now stays with all its lines. Its identifiers are unconfirmed, as are
+    /// those of a new row. Everything else is confirmed as it was.
     fn build(&mut self, top: Option<&Table>) -> Result<Option<Table>, Self::Error>;
 
-    /// Job 2: what is to be removed and added according to the table that job 1 made, under whatever name it has.
+    /// Job 2: what is to be removed and added according to the table that job 1 made, under whatever name it has. Removed is what
+    /// no row of the members' table has. Added is what it has and what was not confirmed in `top`, is due to be refreshed, or is in
+    /// a row of `top` that is gone and in which something is removed.
     fn changes(&mut self, work: &Table) -> Result<Changes<Self::Rows>, Self::Error>;
 
     /// Jobs 1 and 2 as one SELECT, for a dry run; makes no table.
@@ -160,12 +162,31 @@ pub struct Counts {
     pub refreshed: u64,
     /// Of these, sent again as they share a row with a removal.
     pub beside: u64,
+    /// Wanted and not sent, although a row with it has come or gone.
+    pub moved: u64,
     /// Rows of the members' table.
     pub rows: u64,
     /// Rows without any identifier.
     pub without_identifier: u64,
     /// Cells that the rules for identifiers reject.
     pub rejected: u64,
+}
+
+impl Counts {
+    /// Adds identifiers with one change. `before` is what they were as of the version before: `unknown`, `unwanted` or `wanted`.
+    pub fn identifiers(&mut self, change: &str, before: &str, number: u64) {
+        let add_if = |count: &mut u64, is_so: bool| *count += if is_so { number } else { 0 };
+        let is_wanted = change != "remove";
+        add_if(&mut self.before, before == "wanted");
+        add_if(&mut self.wanted, is_wanted);
+        add_if(&mut self.entered, is_wanted && before == "unknown");
+        add_if(&mut self.left, !is_wanted && before == "wanted");
+        add_if(&mut self.removals, !is_wanted);
+        add_if(&mut self.additions, ["add", "refresh", "beside"].contains(&change));
+        add_if(&mut self.refreshed, change == "refresh");
+        add_if(&mut self.beside, change == "beside");
+        add_if(&mut self.moved, change == "moved");
+    }
 }
 
 /// What became of a rename.

@@ -152,6 +152,19 @@ fn a_job_that_always_fails_ends_the_run_before_anything_is_changed() {
 }
 
 #[test]
+fn a_result_that_lacks_a_row_ends_the_run_before_anything_is_changed() {
+    let (warehouse, braze) = started();
+    let states = warehouse.states();
+    warehouse.holds(&[("member-zqx-3", "")]);
+    warehouse.suffers(Fault::RowIsMissing("what is to be removed and added"));
+    mirror(&warehouse, &braze).exits(75).says(&["rows, and", "were downloaded"]);
+    assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-2"]);
+    // The table that job 1 made is left for a later run to delete.
+    let versions: Vec<_> = warehouse.states().into_iter().filter(|name| !name.contains("_w1")).collect();
+    assert_eq!(versions, states);
+}
+
+#[test]
 fn a_run_that_a_newer_one_has_taken_over_sends_nobody() {
     let (warehouse, braze) = started();
     warehouse.holds(&[("member-zqx-3", "")]);

@@ -29,7 +29,9 @@ struct Tables {
     columns: Vec<(String, String)>,
     members: Vec<Row>,
     states: BTreeMap<String, (u64, State)>,
-    jobs: Vec<(String, String, Vec<[String; 3]>)>,
+    jobs: Vec<(String, String, Vec<Vec<String>>)>,
+    /// The jobs whose result lacks its last row.
+    cut: Vec<usize>,
     keys: BTreeMap<String, usize>,
     asked: Vec<String>,
     faults: Vec<Fault>,
@@ -42,6 +44,8 @@ pub enum Fault {
     JobFails(&'static str),
     /// A job whose first line holds this never ends.
     JobHangs(&'static str),
+    /// The last row of a job whose first line holds this is missing from its result.
+    RowIsMissing(&'static str),
     /// A rename is done, and its answer lost.
     RenameIsLost,
     /// Renames overwrite, for ever.
@@ -197,7 +201,10 @@ impl Tables {
                 json!({"status": status, "num_records": rows.len(), "query": statement, "hive_result_schema": null})
             }
             ("GET", ["job", "result", id, _]) => {
-                let lines = self.jobs[id.parse::<usize>().unwrap()].2.iter().map(|row| format!("{}\n", json!(row)));
+                let id = id.parse::<usize>().unwrap();
+                let rows = &self.jobs[id].2;
+                let sent = rows.len() - usize::from(self.cut.contains(&id));
+                let lines = rows[..sent].iter().map(|row| format!("{}\n", json!(row)));
                 return Some((200, lines.collect()));
             }
             _ => return refused(404),
@@ -242,25 +249,30 @@ impl Tables {
             "success"
         };
         let rows = if status == "success" { self.execute(&first, &statement) } else { Vec::new() };
+        if self.takes(|fault| matches!(fault, Fault::RowIsMissing(part) if is_meant(part))) {
+            self.cut.push(self.jobs.len());
+        }
         self.keys.insert(form["domain_key"].clone(), self.jobs.len());
         self.jobs.push((statement, status.to_owned(), rows));
         (200, json!({"job_id": (self.jobs.len() - 1).to_string()}).to_string())
     }
 
-    fn execute(&mut self, first: &str, statement: &str) -> Vec<[String; 3]> {
+    fn execute(&mut self, first: &str, statement: &str) -> Vec<Vec<String>> {
         let named: Vec<&str> =
             statement.split("\"marketing\".\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         let known = |name: &&str| self.states.contains_key(*name);
         let source = named.iter().copied().find(known).map(str::to_owned);
         let state = source.map(|name| self.states[&name].1.clone()).unwrap_or_default();
-        if first.contains("beside the version before") {
+        if first.contains("what is wanted now, beside the version before") {
             let built = self.built(&state);
             self.make(named[0], built);
         } else if first.contains("what is to be removed and added") {
             return changes(&state);
         } else if first.contains("how many would be removed and added") {
             let built = self.built(&state);
-            return changes(&built).into_iter().filter(|[change, ..]| change == "count").collect();
+            let mut rows = changes(&built);
+            rows.iter_mut().for_each(|row| row[1..3].fill(String::new()));
+            return rows;
         } else if first.contains("confirmed, except what was refused") {
             let is_refused =
                 |identifier: &&Identifier| statement.contains(&format!("('{}', '{}')", identifier.0, identifier.1));
@@ -268,7 +280,7 @@ impl Tables {
             let rows = state.rows.iter().filter(|row| row.is_subset(&state.wanted)).cloned().collect();
             self.make(named[0], State { rows, confirmed, ..state });
         } else if first.contains("how far the state is") {
-            let count = |name: &str, count: usize| ["count".to_owned(), name.to_owned(), count.to_string()];
+            let count = |name: &str, count: usize| vec![name.to_owned(), count.to_string()];
             let all = all(&state.rows);
             return vec![
                 count("committed", 1_795_435_200),
@@ -300,27 +312,22 @@ fn all(rows: &[Row]) -> Row {
     rows.iter().flatten().cloned().collect()
 }
 
-fn changes(state: &State) -> Vec<[String; 3]> {
-    let removals: Row = all(&state.rows).difference(&state.wanted).cloned().collect();
-    let additions: Row = state.wanted.difference(&state.confirmed).cloned().collect();
-    let beside = additions.intersection(&state.before).count();
-    let counts = [
-        ("before", state.before.len()),
-        ("wanted", state.wanted.len()),
-        ("entered", state.wanted.difference(&state.before).count()),
-        ("left", state.before.difference(&state.wanted).count()),
-        ("removals", removals.len()),
-        ("additions", additions.len()),
-        ("refreshed", 0),
-        ("beside", beside),
-        ("with_identifier", state.rows.len()),
-        ("without_identifier", 0),
-        ("rejected", 0),
-    ];
-    let counts = counts.map(|(name, count)| ["count".to_owned(), name.to_owned(), count.to_string()]);
-    let row = |change: &str, (kind, value): Identifier| [change.to_owned(), kind, value];
-    let removals = removals.into_iter().map(|one| row("remove", one));
-    counts.into_iter().chain(removals).chain(additions.into_iter().map(|one| row("add", one))).collect()
+/// An identifier each: `change`, `kind`, `value`, `before`, and 1. What is unchanged is without kind and value.
+fn changes(state: &State) -> Vec<Vec<String>> {
+    let row = |one: &Identifier| {
+        let was_wanted = state.before.contains(one);
+        let (is_wanted, is_confirmed) = (state.wanted.contains(one), state.confirmed.contains(one));
+        let (change, (kind, value)) = match (is_wanted, is_confirmed, was_wanted) {
+            (false, ..) => ("remove", one.clone()),
+            (true, true, _) => ("unchanged", Identifier::default()),
+            (true, false, true) => ("beside", one.clone()),
+            (true, false, false) => ("add", one.clone()),
+        };
+        let before = if was_wanted { "wanted" } else { "unknown" };
+        vec![change.to_owned(), kind, value, before.to_owned(), "1".to_owned()]
+    };
+    let members = ["with_identifier", "", "", "unknown", &state.rows.len().to_string()].map(str::to_owned).to_vec();
+    all(&state.rows).iter().map(row).chain([members]).collect()
 }
 
 fn decoded((name, value): (&str, &str)) -> (String, String) {

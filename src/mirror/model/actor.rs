@@ -41,6 +41,7 @@ pub enum Answer {
     Changes {
         removals: Ids,
         additions: Ids,
+        is_changed: bool,
     },
     Renamed(Renamed),
     Done,

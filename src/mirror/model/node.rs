@@ -206,7 +206,8 @@ impl Node {
             }
             Call::Changes(key) => {
                 let (_, state) = world.find(key).expect("nobody deletes the table of a run at work");
-                Answer::Changes { removals: state.removals(), additions: state.additions() }
+                let State { additions, is_changed, .. } = state;
+                Answer::Changes { removals: state.removals(), additions, is_changed }
             }
             Call::Rename(from, to) => Answer::Renamed(match way {
                 Way::Well if world.rename(from, to) => Renamed::Done,

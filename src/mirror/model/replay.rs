@@ -112,10 +112,15 @@ impl Warehouse for &RefCell<Replay<'_>> {
 
     fn changes(&mut self, work: &Table) -> Result<Changes<(Ids, Ids)>, Suspended> {
         match self.borrow_mut().ask(Call::Changes(key(work)))? {
-            Answer::Changes { removals, additions } => {
+            Answer::Changes { removals, additions, is_changed } => {
                 let count = |ids: Ids| ids.count_ones().into();
-                let counts =
-                    Counts { wanted: 1, removals: count(removals), additions: count(additions), ..Counts::default() };
+                let counts = Counts {
+                    wanted: 1,
+                    removals: count(removals),
+                    additions: count(additions),
+                    moved: is_changed.into(),
+                    ..Counts::default()
+                };
                 Ok(Changes { counts, rows: (removals, additions) })
             }
             other => unexpected(&other),

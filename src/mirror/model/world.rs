@@ -37,46 +37,63 @@ fn where_rows(rows: Rows, keep: impl Fn(Ids) -> bool) -> Rows {
 /// A table of the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct State {
-    pub rows: Rows,
-    pub wanted: Ids,
+    /// The rows that the members' table had.
+    pub wanted_rows: Rows,
+    /// The rows that it had before.
+    pub gone: Rows,
     pub confirmed: Ids,
-    /// To be sent again all the same.
-    pub due: Ids,
+    /// What a run with this table as its odd version adds.
+    pub additions: Ids,
+    /// Whether a row has come or gone.
+    pub is_changed: bool,
 }
 
 impl State {
     /// Everything is done.
     pub fn of(table: Rows) -> Self {
-        Self { rows: table, wanted: ids(table), confirmed: ids(table), due: 0 }
+        Self { wanted_rows: table, confirmed: ids(table), ..Self::default() }
+    }
+
+    pub fn rows(self) -> Rows {
+        self.wanted_rows | self.gone
     }
 
     pub fn removals(self) -> Ids {
-        ids(self.rows) & !self.wanted
-    }
-
-    pub fn additions(self) -> Ids {
-        self.wanted & (!self.confirmed | self.due)
+        ids(self.gone) & !ids(self.wanted_rows)
     }
 
     /// What job 1 makes.
     pub fn next_odd(top: Option<Self>, table: Rows, due: Ids) -> Self {
         let top = top.unwrap_or_default();
-        let wanted = ids(table);
-        let removed = ids(top.rows) & !wanted;
-        let kept = where_rows(top.rows, |row| row & removed != 0);
-        let mates = if breaks(Contract::RowMatesAreUnconfirmed) { 0 } else { ids(kept) };
-        let stays = if breaks(Contract::RemovedStaysUntilDone) { 0 } else { kept };
-        let removed = if breaks(Contract::RemovedIsUnconfirmed) { 0 } else { removed };
-        let confirmed = top.confirmed & !removed & !(mates & wanted);
-        Self { rows: table | stays, wanted, confirmed, due: due & confirmed & wanted }
+        let (rows, wanted) = (top.rows(), ids(table));
+        let (gone, new) = (rows & !table, table & !rows);
+        let removed = ids(gone) & !wanted;
+        let beside = ids(where_rows(gone, |row| row & removed != 0)) & wanted;
+        let stays = if breaks(Contract::RemovedStaysUntilDone) { 0 } else { gone };
+        let mut unsure = ids(gone) | ids(new);
+        let mut additions = wanted & (!top.confirmed | due | beside);
+        if breaks(Contract::RowMatesAreUnconfirmed) {
+            unsure &= !wanted;
+            additions = wanted & (!top.confirmed | due);
+        }
+        if breaks(Contract::RemovedIsUnconfirmed) {
+            unsure &= !removed;
+        }
+        Self {
+            wanted_rows: table,
+            gone: stays,
+            confirmed: top.confirmed & !unsure,
+            additions,
+            is_changed: gone != 0 || new != 0,
+        }
     }
 
     /// What job 3 makes.
     pub fn next_even(self, refused_removals: Ids, refused_additions: Ids) -> Self {
-        let keeps = |row: Ids| row & !self.wanted == 0 || row & refused_removals != 0;
-        let is_lost = breaks(Contract::RefusedRemovalStays);
-        let rows = where_rows(self.rows, |row| if is_lost { row & !self.wanted == 0 } else { keeps(row) });
-        Self { rows, wanted: self.wanted, confirmed: self.wanted & !refused_additions, due: 0 }
+        let stays = if breaks(Contract::RefusedRemovalStays) { 0 } else { refused_removals };
+        let gone = where_rows(self.gone, |row| row & stays != 0);
+        let confirmed = ids(self.wanted_rows) & !refused_additions & !ids(gone);
+        Self { wanted_rows: self.wanted_rows, gone, confirmed, ..Self::default() }
     }
 }
 
@@ -215,7 +232,7 @@ impl World {
 
     /// What is wrong with it, if anything is.
     pub fn fault(&self) -> Option<&'static str> {
-        let (rows, confirmed) = self.top().map_or((0, 0), |(_, state)| (state.rows, state.confirmed));
+        let (rows, confirmed) = self.top().map_or((0, 0), |(_, state)| (state.rows(), state.confirmed));
         let is_even = self.top().is_none_or(|(number, _)| number % 2 == 0);
         if is_even && self.late.iter().any(|late| matches!(late, Late::Request { .. })) {
             Some("a request may take effect after a version is committed")

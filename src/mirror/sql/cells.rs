@@ -1,6 +1,6 @@
 //! The one rule for text ([`crate::input::cells`]) in SQL. Pure.
 
-use super::literal;
+use super::{ColumnType, literal};
 use crate::members::identifier::MAX_BYTES;
 
 /// What is white space to Unicode, and what nobody sees: nobody is meant by a cell of these alone.
@@ -11,15 +11,18 @@ const DOUBLE: &str = "^[-+]?[0-9]+(?:[.]0|[.][0-9]+[eE](?:[-+][0-9]{1,3}|[0-9]{1
 /// An expression for what a cell is: 0 for nobody, 1 for an identifier, 2 for one that is rejected. `cell` is text.
 ///
 /// That text is UTF-8 is for the engine to keep: SQL cannot tell.
-pub fn verdict(cell: &str, null_words: &[String]) -> String {
+pub fn verdict(cell: &str, column_type: ColumnType, null_words: &[String]) -> String {
     let words: Vec<_> = std::iter::once("").chain(null_words.iter().map(String::as_str)).map(literal).collect();
+    if column_type == ColumnType::Whole {
+        return format!("CASE WHEN {cell} IS NULL OR {cell} IN ({}) THEN 0 ELSE 1 END", words.join(", "));
+    }
     format!(
         "CASE
             WHEN {cell} IS NULL OR {cell} IN ({words}) THEN 0
             WHEN length(to_utf8({cell})) > {MAX_BYTES} THEN 2
             WHEN regexp_like({cell}, '{DOUBLE}') THEN 2
             WHEN substr({cell}, 1, 1) IN ('[', '{{') AND try(json_parse({cell})) IS NOT NULL THEN 2
-            WHEN regexp_like({cell}, '^[!-~]+$') THEN 1
+            WHEN NOT regexp_like({cell}, '[^!-~]') THEN 1
             WHEN NOT regexp_like({cell}, U&'[^{BLANK}]') THEN 0
             WHEN regexp_like({cell}, U&'[^ -~\\00A0-\\+10FFFF]') THEN 2
             ELSE 1
