@@ -271,7 +271,9 @@ impl Tables {
         } else if first.contains("how many would be removed and added") {
             let built = self.built(&state);
             let mut rows = changes(&built);
-            rows.iter_mut().for_each(|row| row[1..3].fill(String::new()));
+            for row in &mut rows {
+                row[1..3].fill(String::new());
+            }
             return rows;
         } else if first.contains("confirmed, except what was refused") {
             let is_refused =
