@@ -15,7 +15,7 @@ use crate::input::columns::HeaderError;
 use crate::input::error::InputError;
 use crate::matching::{MatchError, TooFew};
 use crate::mirror::run::Conclusion;
-use crate::mirror::treasure_data::MirrorError;
+use crate::mirror::error::MirrorError;
 use crate::retry::LimitReached;
 use crate::settings::credentials::REST_API_KEY;
 use crate::treasure_data::JobError;

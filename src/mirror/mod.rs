@@ -6,6 +6,7 @@
 //!                         └─> sender: the changes, to Braze
 //! ```
 
+pub mod error;
 mod guard;
 pub mod limits;
 pub mod run;

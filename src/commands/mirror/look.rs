@@ -12,7 +12,8 @@ use crate::commands::outcome::{Api, Stop};
 use crate::commands::watch::cutting;
 use crate::commands::{CommandError, variable};
 use crate::mirror::Options;
-use crate::mirror::treasure_data::{MirrorError, StateStatus, TreasureData};
+use crate::mirror::error::MirrorError;
+use crate::mirror::treasure_data::{StateStatus, TreasureData};
 use crate::settings::credentials::from_environment;
 
 /// How long a look may take that runs a job.

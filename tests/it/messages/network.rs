@@ -27,7 +27,7 @@ use td_braze_cohort::matching::TooFew;
 use td_braze_cohort::members::operation::{Operation, Operations};
 use td_braze_cohort::mirror::limits::{Exceeded, Limit, Limits};
 use td_braze_cohort::mirror::run::Conclusion;
-use td_braze_cohort::mirror::treasure_data::{Fact, MirrorError};
+use td_braze_cohort::mirror::error::{Fact, MirrorError};
 use td_braze_cohort::report::Report;
 use td_braze_cohort::retry::Failure;
 use td_braze_cohort::treasure_data::answer::of_answer;

@@ -1,28 +1,32 @@
 //! A warehouse in Treasure Data: the statements as jobs, the versions as tables.
 
+mod look;
+mod versions;
+
 use std::borrow::Cow;
-use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::time::Duration;
 
 use log::{info, warn};
 use serde_json::json;
-use thiserror::Error;
 
 use crate::input::formats::format::{Format, FormatHint};
 use crate::input::source::Input;
 use crate::input::source::fetched::Fetched;
 use crate::input::{ReadableInput, TableName};
 use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
+use crate::mirror::error::MirrorError;
 use crate::mirror::sql::Statements;
-use crate::mirror::state::{Found, State};
+use crate::mirror::state::State;
 use crate::mirror::warehouse::{Changes, Counts, Listing, Name, OPERATION, Refused, Renamed, Table, Warehouse};
 use crate::retry::Stopped;
 use crate::treasure_data::fetch::Received;
 use crate::treasure_data::show::{JobInfo, Status};
-use crate::treasure_data::tables::{Api, ListedTable, RenameOutcome};
+use crate::treasure_data::tables::{Api, RenameOutcome};
 use crate::treasure_data::{Job, JobError, ResultFormat};
+
+pub use look::StateStatus;
+use versions::number_of;
 
 /// So often a job that failed is tried under a new name, and a list is asked for a table that was just made.
 const TRIES: u32 = 3;
@@ -48,96 +52,6 @@ pub struct JobRun {
     pub step: &'static str,
     /// From its issue to its end, as far as it was waited for.
     pub time: Duration,
-}
-
-/// How far a state is, in identifiers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StateStatus {
-    /// The highest version: odd while a run is at work, or where it did not get to its end.
-    pub version: u64,
-    /// When changes were committed last, in seconds since 1970; 0 for never.
-    pub committed: u64,
-    /// Those that are to be in the cohort.
-    pub wanted: u64,
-    /// Those that are still to be removed.
-    pub to_remove: u64,
-    /// Those that are wanted and not known to be there.
-    pub to_add: u64,
-}
-
-/// Why a mirror cannot work, or go on.
-#[derive(Debug, Error)]
-pub enum MirrorError {
-    /// There is state under another data import key, and none under this one.
-    #[error(
-        "the state of this cohort was made with another BRAZE_CLIENT_SECRET (table {table}). If you rotated the key, run once with \
-         -p braze_cohort.key_rotated=true; if this key is of another Braze workspace, set another state_table"
-    )]
-    OtherKey {
-        /// Such a table.
-        table: String,
-    },
-    /// There is more than one that could be meant.
-    #[error("this cohort has states of several other BRAZE_CLIENT_SECRETs: delete the tables of keys that are no longer used ({})", .tables.join(", "))]
-    OtherKeys {
-        /// A table of each.
-        tables: Vec<String>,
-    },
-    /// The account does not do what the protocol relies on.
-    #[error(
-        "a mirror does not work with this Treasure Data account, because this does not hold: {fact}. Nothing was changed; \
-         td-braze-cohort check shows all that was tried"
-    )]
-    Fact {
-        /// What.
-        fact: Fact,
-    },
-    /// A job failed again and again.
-    #[error(
-        "job {id} ({step}) ended with the status '{status}' three times; its log in Treasure Data's console has the reason. Check the \
-         permissions of TD_API_KEY's user and the table's columns, or run it again later"
-    )]
-    JobFailed {
-        /// The last one.
-        id: String,
-        /// `error` or `killed`.
-        status: &'static str,
-        /// What for.
-        step: &'static str,
-    },
-    /// What Treasure Data says cannot be.
-    #[error("{said}; run it again, and report it if it happens again")]
-    Unexpected {
-        /// What is wrong.
-        said: String,
-    },
-}
-
-/// What the protocol relies on, and only the account itself can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// Two tables were made, and deleted again.
-    Tables,
-    /// One onto a table that is there.
-    Rename,
-    /// A new table is in it soon.
-    List,
-    /// Issued twice it is one job.
-    DomainKey,
-    /// The function that takes whole numbers alone.
-    ToBase,
-}
-
-impl fmt::Display for Fact {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Tables => "a table is made, and deleted",
-            Self::Rename => "a rename onto a table that is there is refused",
-            Self::List => "the list of tables shows a new one within 5 s",
-            Self::DomainKey => "a domain_key that is issued twice names the first job",
-            Self::ToBase => "the engine has to_base",
-        })
-    }
 }
 
 /// The members' table, and the state's tables.
@@ -340,131 +254,12 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         self.stop(JobError::CannotKeep { id: job.id.clone(), folder, error })
     }
 
-    /// How far the state is; nothing before a first run.
-    pub fn status(&mut self) -> Result<Option<StateStatus>, Box<S>> {
-        let result = self.try_status();
-        self.told(result)
-    }
-
-    fn try_status(&mut self) -> Result<Option<StateStatus>, Stopped> {
-        let listing = self.listed()?;
-        let Some((version, name)) = listing.highest().and_then(|table| Some((table.number()?, &table.name))) else {
-            return Ok(None);
-        };
-        let statement = self.statements.status(&self.place(name));
-        let mut status = StateStatus { version, ..StateStatus::default() };
-        self.rows("how far the state is", &statement, |this, [name, number]| {
-            let number = this.number(number)?;
-            match name {
-                "committed" => status.committed = number,
-                "wanted" => status.wanted = number,
-                "to_remove" => status.to_remove = number,
-                "to_add" => status.to_add = number,
-                other => return Err(this.cannot(&format!("unknown count '{other}'"))),
-            }
-            Ok(())
-        })?;
-        Ok(Some(status))
-    }
-
-    /// Tries what the protocol relies on, with two tables that are deleted again, and a job.
-    pub fn facts(&mut self) -> Result<[(Fact, bool); 5], Box<S>> {
-        let result = self.try_all();
-        self.told(result)
-    }
-
-    fn try_all(&mut self) -> Result<[(Fact, bool); 5], Stopped> {
-        let database = self.state.database.clone();
-        let [one, other] = ["a", "b"].map(|end| self.state.work(self.began, &format!("{}_{end}", self.unique)));
-        for table in [&one, &other] {
-            self.api.create(&database, table)?;
-        }
-        let renamed = self.api.rename(&database, &one, &other)?;
-        if renamed == RenameOutcome::Unknown {
-            return Err(self.cannot("Treasure Data did not answer whether a table was renamed"));
-        }
-        let shows =
-            |tables: &[ListedTable]| [&one, &other].iter().all(|name| tables.iter().any(|table| table.name == **name));
-        let mut is_shown = shows(&self.api.list(&database)?);
-        if !is_shown && renamed == RenameOutcome::Refused {
-            self.times.wait(STALE)?;
-            is_shown = shows(&self.api.list(&database)?);
-        }
-        for table in [&one, &other] {
-            self.api.delete(&database, table)?;
-        }
-        let (statement, mut tries) = ("SELECT to_base(1, 10)", 1);
-        let (first, key, status) = loop {
-            let key = self.domain_key(self.issued.len());
-            let (job, JobInfo { status, .. }) = self.run("trial of what is relied on", statement)?;
-            if status == Status::Success || tries == TRIES {
-                break (job, key, status);
-            }
-            tries += 1;
-        };
-        let second = self.api.issue(&database, statement, &key)?;
-        Ok([
-            (Fact::Tables, true),
-            (Fact::Rename, renamed == RenameOutcome::Refused),
-            (Fact::List, is_shown),
-            (Fact::DomainKey, second.id == first.id),
-            (Fact::ToBase, status == Status::Success),
-        ])
-    }
-
     /// The error that stopped the limiter.
     fn told<T>(&self, result: Result<T, Stopped>) -> Result<T, Box<S>> {
         result.map_err(|Stopped| {
             let unknown = || MirrorError::Unexpected { said: "the run was stopped for an unknown reason".to_owned() };
             Box::new(self.api.limiter().take_stop().unwrap_or_else(|| unknown().into()))
         })
-    }
-
-    /// Makes the state of another data import key this one's: its highest version becomes ours, and the others go.
-    fn adopt(&self, mut others: Vec<OtherVersion>) -> Result<Vec<Table>, Stopped> {
-        others.sort_by_key(|other| other.number);
-        let Some(highest) = others.pop() else { return Ok(Vec::new()) };
-        let name = Name::Version(highest.number);
-        let ours = self.state.table(&name);
-        info!("the state of another data import key becomes this one's: {} is renamed to {ours}", highest.table);
-        if self.api.rename(&self.state.database, &highest.table, &ours)? != RenameOutcome::Done {
-            return Err(self.cannot("Treasure Data did not say that the state's table was renamed"));
-        }
-        for other in &others {
-            self.api.delete(&self.state.database, &other.table)?;
-        }
-        // Not listed anew, as a list may be stale.
-        Ok(vec![Table { name, id: highest.id }])
-    }
-
-    fn listed(&self) -> Result<Listing, Stopped> {
-        let asked = self.times.now();
-        let mut listing = Listing { asked, ..Listing::default() };
-        let mut others = Vec::new();
-        let now = self.began + asked.as_secs();
-        for table in self.api.list(&self.state.database)? {
-            let id = number_of(&table);
-            match self.state.find(&table.name, now) {
-                Found::Ours(name @ Name::Version(_)) => listing.versions.push(Table { name, id }),
-                Found::Ours(name @ Name::Work(_)) => listing.leftovers.push(Table { name, id }),
-                Found::OtherKey { fingerprint, number } => {
-                    others.push(OtherVersion { fingerprint, number, table: table.name, id });
-                }
-                Found::Nothing => {}
-            }
-        }
-        if others.is_empty() || !listing.versions.is_empty() {
-            return Ok(listing);
-        }
-        let is_one = others.iter().all(|other| other.fingerprint == others[0].fingerprint);
-        match (is_one, self.key_rotated) {
-            (true, true) => Ok(Listing { versions: self.adopt(others)?, ..listing }),
-            (true, false) => Err(self.stop(MirrorError::OtherKey { table: others[0].table.clone() })),
-            (false, _) => {
-                let tables = others.into_iter().map(|other| other.table).collect();
-                Err(self.stop(MirrorError::OtherKeys { tables }))
-            }
-        }
     }
 
     fn kind_of(&self, kind: Kind) -> &str {
@@ -502,22 +297,6 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         let input = ReadableInput { input, format_hint, expected_rows: Some(written) };
         Ok(Changes { counts, rows: ChangedRows { input, labels: self.aliases.clone() } })
     }
-}
-
-fn number_of(table: &ListedTable) -> u64 {
-    table.id.parse().unwrap_or_else(|_| {
-        let mut hasher = DefaultHasher::new();
-        table.id.hash(&mut hasher);
-        hasher.finish()
-    })
-}
-
-/// A version of the state of another data import key.
-struct OtherVersion {
-    fingerprint: String,
-    number: u64,
-    table: String,
-    id: u64,
 }
 
 /// What job 2 brings for the delivery.

@@ -1,0 +1,80 @@
+//! Why a mirror cannot work, or go on.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Why a mirror cannot work, or go on.
+#[derive(Debug, Error)]
+pub enum MirrorError {
+    /// There is state under another data import key, and none under this one.
+    #[error(
+        "the state of this cohort was made with another BRAZE_CLIENT_SECRET (table {table}). If you rotated the key, run once with \
+         -p braze_cohort.key_rotated=true; if this key is of another Braze workspace, set another state_table"
+    )]
+    OtherKey {
+        /// Such a table.
+        table: String,
+    },
+    /// There is more than one that could be meant.
+    #[error("this cohort has states of several other BRAZE_CLIENT_SECRETs: delete the tables of keys that are no longer used ({})", .tables.join(", "))]
+    OtherKeys {
+        /// A table of each.
+        tables: Vec<String>,
+    },
+    /// The account does not do what the protocol relies on.
+    #[error(
+        "a mirror does not work with this Treasure Data account, because this does not hold: {fact}. Nothing was changed; \
+         td-braze-cohort check shows all that was tried"
+    )]
+    Fact {
+        /// What.
+        fact: Fact,
+    },
+    /// A job failed again and again.
+    #[error(
+        "job {id} ({step}) ended with the status '{status}' three times; its log in Treasure Data's console has the reason. Check the \
+         permissions of TD_API_KEY's user and the table's columns, or run it again later"
+    )]
+    JobFailed {
+        /// The last one.
+        id: String,
+        /// `error` or `killed`.
+        status: &'static str,
+        /// What for.
+        step: &'static str,
+    },
+    /// What Treasure Data says cannot be.
+    #[error("{said}; run it again, and report it if it happens again")]
+    Unexpected {
+        /// What is wrong.
+        said: String,
+    },
+}
+
+/// What the protocol relies on, and only the account itself can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// Two tables were made, and deleted again.
+    Tables,
+    /// One onto a table that is there.
+    Rename,
+    /// A new table is in it soon.
+    List,
+    /// Issued twice it is one job.
+    DomainKey,
+    /// The function that takes whole numbers alone.
+    ToBase,
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Tables => "a table is made, and deleted",
+            Self::Rename => "a rename onto a table that is there is refused",
+            Self::List => "the list of tables shows a new one within 5 s",
+            Self::DomainKey => "a domain_key that is issued twice names the first job",
+            Self::ToBase => "the engine has to_base",
+        })
+    }
+}
