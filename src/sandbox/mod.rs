@@ -86,7 +86,7 @@ pub enum Error {
     )]
     Listen { listen: SocketAddr, source: io::Error },
     /// The file is missing or not UTF-8, or the cells of a row do not match the header.
-    #[error("the known users in {} cannot be read: {source} (it must be CSV with a header line)", path.display())]
+    #[error("the sandbox's users in {} cannot be read: {source} (it must be CSV with a header line)", path.display())]
     Users { path: PathBuf, source: csv::Error },
     /// The system gives no thread to accept connections on.
     #[error("the sandbox's thread cannot be started: {source} (are there too many processes on this machine?)")]

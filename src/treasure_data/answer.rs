@@ -30,7 +30,7 @@ pub fn of_answer(job: &Job, answer: &Answer) -> Failure<JobError> {
     let hints = || Hints::read(|name| answer.header(name));
     let credentials = || Failure::Final(JobError::Credentials { server: server(), said: said(answer) });
     match answer.status {
-        300..=399 => not_ours(&format!("it is a redirect ({}), which is never followed", answer.status)),
+        300..=399 => not_ours(&format!("it is a redirect ({}), and redirects are not followed", answer.status)),
         401 => credentials(),
         403 if answer.is_json_object() => credentials(),
         403 => not_ours("a firewall or an allow-list refused it (403): is this machine's address on the allow-list?"),

@@ -251,7 +251,7 @@ fn in_tsv_a_quote_that_does_not_end_on_its_line_is_plain_text_unless_set_otherwi
         .set("quotes", "none")
         .rows("user_ids\nu1\n")
         .exits(3)
-        .says(&["the setting quotes is only for tsv"]);
+        .says(&["the setting quotes applies only to tsv"]);
     Run::upload().to(&braze).set("quotes", "single").rows("user_ids\nu1\n").exits(2).says(&["'standard' or 'none'"]);
     assert_eq!(braze.stats().identifiers_added, 0);
 }

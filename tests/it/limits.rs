@@ -78,7 +78,7 @@ fn a_pause_beyond_the_end_of_the_run_ends_it_now_and_names_the_time(#[case] head
     let run = Run::upload().set("endpoint", server.endpoint()).set("max_duration", "1h").rows(user_ids(10));
     let run = run.arg("--json").exits(75).says(&["max_duration"]);
     assert!(
-        Regex::new("asks for a pause of [0-9]+ s, until [0-9-]+T[0-9:.]+Z, ").unwrap().is_match(&run.stderr),
+        Regex::new("asks for a pause of [0-9,]+ s, until [0-9-]+T[0-9:]+Z[.] ").unwrap().is_match(&run.stderr),
         "{run}"
     );
     run.account().has(&[("/undelivered", 10), ("/requests", 2)]);

@@ -55,13 +55,13 @@ const IDENTIFIERS: [&str; 3] = ["member-zqx-", "Member-Zqx-", "device-zqx-"];
 fn each_kind_is_told_with_its_share_and_with_what_to_change_in_the_query() {
     let braze = knowing(&users());
     let outcome = asking(&braze).exits(0).hides(&IDENTIFIERS).prints(&[
-        "Braze knows none of a kind",
+        "Braze knows no identifier of one kind",
         "user_ids        60 of 60 asked   75.0 % known (75.0 to 75.0)   about 45",
         "email           30 of 30 asked   0.0 % known (0.0 to 0.0)   about 0   25 of the 30 unknown exist in lower case",
         "device_ids       6 of  6 asked   50.0 % anonymous (50.0 to 50.0) (they match), 33.3 % belong to identified users (Braze ignores them), 16.7 % unknown",
         "write LOWER(email) in the query",
     ]);
-    assert!(outcome.stdout.starts_with("Braze knows none"), "{outcome}");
+    assert!(outcome.stdout.starts_with("Braze knows no identifier of one kind"), "{outcome}");
     // Two for external IDs, one for aliases, one for each device, and for the misses one of aliases and one of devices.
     assert_eq!(braze.stats().statuses, [(201, 2 + 1 + 6 + 1 + 1)].into());
     assert!(braze.cohort("vip").is_none());

@@ -104,8 +104,8 @@ fn is_refused_before_anything_is_read_from_it(#[case] file: &str, #[case] messag
 }
 
 #[rstest]
-#[case("quote_without_end.csv", 1, "begins in line 3 has no end")]
-#[case("quote_without_end.tsv", 1, "begins in line 3 has no end")]
+#[case("quote_without_end.csv", 1, "begins in line 3 is not closed")]
+#[case("quote_without_end.tsv", 1, "begins in line 3 is not closed")]
 #[case("text_behind_a_quote.csv", 0, "begins in line 2 is invalid in line 4")]
 #[case("text_behind_a_quote.tsv", 1, "begins in line 3 is invalid in line 3")]
 #[case("text_longer_than_the_file.msgpack", 1, "in the middle of row 2")]

@@ -280,7 +280,10 @@ fn other() -> Vec<CommandError> {
         ConfigError::NoMirror.into(),
         ConfigError::SameFile.into(),
         ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
-        CommandError::Unusable { what: "init:".into(), problem: "braze_gold exists; nothing in it is changed".into() },
+        CommandError::Unusable {
+            what: "init:".into(),
+            problem: "braze_gold exists, and was not changed: name a folder that does not exist".into(),
+        },
         ConfigError::Placeholder {
             name: "cohort_id".into(),
             origin: Origin::File { path: "config/cohort.yml".into(), line: Some(2) },
