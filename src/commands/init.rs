@@ -61,7 +61,7 @@ const PROJECTS: &[Project] = projects! {
     "many_cohorts" true [
         "README.md" "many_cohorts.dig" "config/gold.yml" "config/silver.yml" "config/free.yml"
         "queries/gold.sql" "queries/silver.sql" "queries/free.sql"
-        "queries/accounts.sql" "queries/account.sql" "queries/summary.sql"
+        "queries/reports.sql" "queries/report.sql" "queries/summary.sql"
         "queries/uploaded.sql" "queries/failed.sql" "queries/last_30_days.sql"
     ]
     "local" false [
