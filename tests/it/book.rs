@@ -132,7 +132,7 @@ fn failure_of(text: &str) -> String {
 
 #[test]
 fn a_page_that_says_something_else_is_found_out() {
-    let right = "```sh\ncd workflows/local\ntd-braze-cohort upload cohort.yml --dry-run > account; head -n 2 account\n```\n\n\
+    let right = "```sh\ncd workflows/local\ntd-braze-cohort upload cohort.yml --dry-run > report; head -n 2 report\n```\n\n\
                  ```text\ncohort sample_members (add): dry run, nothing was sent\nrows read                            8\n```\n";
     assert_eq!(failure_of(right), "");
     for (from, to, found) in [

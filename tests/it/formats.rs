@@ -127,7 +127,7 @@ fn the_same_members_arrive_through_every_format_and_compression(#[case] format: 
         let run = if format == "tsv" { run.set("quotes", "standard") } else { run };
         let run = run.exits(0);
         let blank = 3 * rows.len() as u64 - 3000;
-        run.account().has(&[("/delivered", 3000), ("/cells_blank", blank), ("/rows_rejected", 0)]);
+        run.report().has(&[("/delivered", 3000), ("/cells_blank", blank), ("/rows_rejected", 0)]);
         assert_eq!(held(&braze), wanted(), "input {number}");
         assert_eq!(run.stderr.contains(&format!("is read as {format}")), format != "csv", "{run}");
     }
@@ -153,7 +153,7 @@ fn a_key_that_an_object_leaves_out_is_a_null_from_the_first_row_on() {
     let braze = braze();
     let lines = "{\"user_ids\": \"u1\"}\n{\"user_ids\": null, \"email\": \"a@example.com\"}\n{\"user_ids\": \"u3\"}\n";
     let run = Run::upload().to(&braze).set("aliases", "[email, phone]").rows(lines).arg("--json").exits(0);
-    run.account().has(&[("/rows_used", 3), ("/cells_blank", 3), ("/delivered", 3), ("/identifiers/aliases/email", 1)]);
+    run.report().has(&[("/rows_used", 3), ("/cells_blank", 3), ("/delivered", 3), ("/identifiers/aliases/email", 1)]);
     let warnings: Vec<_> = run.stderr.lines().filter(|line| line.contains("no object has the key")).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("phone") && !warnings[0].contains("email"), "{run}");
 }
@@ -247,9 +247,9 @@ fn what_was_delivered_before_the_input_broke_off_is_said() {
     let braze = braze();
     let whole = gzip(user_ids(30_000).as_bytes());
     let run = Run::upload().to(&braze).rows(&whole[..whole.len() / 2]).arg("--json").exits(3);
-    let account = run.account();
-    let delivered = account.number("/delivered");
-    assert!(delivered > 0 && delivered < 30_000 && account.0["input_read_to_end"] == false, "{account:?}");
+    let report = run.report();
+    let delivered = report.number("/delivered");
+    assert!(delivered > 0 && delivered < 30_000 && report.0["input_read_to_end"] == false, "{report:?}");
     run.says(&["the gzip data is cut off", &format!("delivered before that: {} identifiers", HumanCount(delivered))]);
     assert_eq!(braze.cohort("vip").unwrap().members as u64, delivered);
 }

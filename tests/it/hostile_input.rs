@@ -96,7 +96,7 @@ fn a_file_that_appears_between_the_passes_is_not_read() {
     });
     let run = Run::upload().inside(folder).set("input", "'part-*.csv'").set("endpoint", server.endpoint());
     let run = run.unset("operation").set("operation_column", "change").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 2), ("/delivered", 2)]);
+    run.report().has(&[("/rows_read", 2), ("/delivered", 2)]);
     assert_eq!(server.seen().iter().filter(|seen: &&Seen| seen.has_members()).count(), 2);
 }
 
@@ -112,7 +112,7 @@ fn what_a_pipe_held_when_it_was_judged_is_what_is_sent() {
     let braze = braze();
     let run = Run::upload().inside(folder).to(&braze).set("input", "pipe").set("format", "csv");
     let run = run.unset("operation").set("operation_column", "change").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 2), ("/delivered", 2)]);
+    run.report().has(&[("/rows_read", 2), ("/delivered", 2)]);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, ["zqx-2"]);
     writer.join().unwrap();
 }

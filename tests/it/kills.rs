@@ -8,7 +8,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 use tempfile::TempDir;
 
-use crate::account::Account;
+use crate::report::Report;
 use crate::scripted::{Act, Scripted, Seen};
 use crate::support::{PARTNER_KEY, Run, ends};
 
@@ -55,7 +55,7 @@ fn killed(server: &Scripted, requests: u64, later: Duration) -> (bool, TempDir) 
     assert!(matches!(code, None | Some(5)), "{code:?}: {}", ended.stderr);
     // Killed between its last word and its end it has said everything.
     if code.is_some() || !ended.stdout.is_empty() {
-        Account::read(&ended.stdout);
+        Report::read(&ended.stdout);
     }
     (code.is_none(), directory)
 }
@@ -63,7 +63,7 @@ fn killed(server: &Scripted, requests: u64, later: Duration) -> (bool, TempDir) 
 fn runs_again(server: &Scripted, directory: TempDir) {
     let again = upload(server).inside(directory).exits(5);
     let delivered = IDENTIFIERS - REFUSED.len();
-    again.account().has(&[
+    again.report().has(&[
         ("/rows_read", IDENTIFIERS as u64 + 3),
         ("/rows_used", IDENTIFIERS as u64),
         ("/rows_without_identifier", 2),

@@ -23,7 +23,7 @@ fn lines(outcome: &Outcome) -> Vec<(String, String)> {
 #[rstest]
 #[case::flag(&["--log-format", "json"], None)]
 #[case::variable(&[], Some("json"))]
-fn an_upload_logs_lines_of_json_and_prints_the_same_account(#[case] flags: &[&str], #[case] variable: Option<&str>) {
+fn an_upload_logs_lines_of_json_and_prints_the_same_report(#[case] flags: &[&str], #[case] variable: Option<&str>) {
     let braze = braze();
     let mut run = Run::upload().to(&braze).rows(user_ids(3)).env("RUST_LOG", "info");
     run = flags.iter().fold(run, |run, flag| run.arg(flag));

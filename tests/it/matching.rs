@@ -186,8 +186,8 @@ fn an_upload_of_which_too_few_are_known_is_not_sent(#[case] input: fn(Run) -> Ru
 fn an_upload_of_which_enough_are_known_is_sent_whole(#[case] input: fn(Run) -> Run) {
     let braze = knowing(&users());
     let run = input(uploading(&braze).rows(lower_case())).set("min_match", "50 %").arg("--json");
-    let account = run.exits(0).hides(&IDENTIFIERS).account();
-    account
+    let report = run.exits(0).hides(&IDENTIFIERS).report();
+    report
         .has(&[
             ("/rows_read", 60),
             ("/rows_used", 60),
@@ -215,8 +215,8 @@ fn rows_that_say_their_operation_are_asked_about_in_the_pass_that_judges_them() 
     };
     mixed().set("min_match", "99%").exits(6).says(&["Braze knows 97.6 % of user_ids"]);
     assert_eq!(braze.stats().users_requests, 0);
-    let account = mixed().set("min_match", "90%").exits(0).account();
-    account.has(&[("/rows_read", 41), ("/delivered", 41), ("/match/kinds/user_ids/known", 40)]);
+    let report = mixed().set("min_match", "90%").exits(0).report();
+    report.has(&[("/rows_read", 41), ("/delivered", 41), ("/match/kinds/user_ids/known", 40)]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The uploader against a model of Braze inside the process, in ten thousand schedules of faults: answers that are lost,
-//! resets, refusals, limits, locks, outages, kills. Whatever happens, nothing is lost, nothing is invented, and the account
+//! resets, refusals, limits, locks, outages, kills. Whatever happens, nothing is lost, nothing is invented, and the report
 //! adds up. Time is virtual. A failing schedule is repeated by its seed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -390,7 +390,7 @@ fn check(scene: &Scene, ran: &Ran, braze: &Braze, what: &str) {
     assert_eq!(input.rows_read, rows, "{what}: rows");
     let failed = counted(ran.failed.iter().cloned());
     let in_file: u64 = failed.values().sum();
-    assert_eq!(input.identifiers() - sent.delivered, in_file, "{what}: the failed_file and the account");
+    assert_eq!(input.identifiers() - sent.delivered, in_file, "{what}: the failed_file and the report");
     if input.read_to_end {
         assert_eq!(input.identifiers(), scene.rows.len() as u64, "{what}: identifiers");
         for (identifier, count) in counted(scene.rows.iter().cloned()) {

@@ -115,7 +115,7 @@ fn a_run_whose_reader_sleeps_goes_on_when_it_wakes_up() {
 }
 
 #[test]
-fn an_operator_whose_outputs_take_nothing_still_hands_over_its_account() {
+fn an_operator_whose_outputs_take_nothing_still_hands_over_its_report() {
     let braze = braze();
     let parameters = serde_json::json!({"cohort_id": "vip", "operation": "add", "input": "members.csv"});
     let run = Run::operator(&parameters).env("BRAZE_ENDPOINT", &braze.endpoint()).rows(user_ids(3));
@@ -140,8 +140,8 @@ fn a_failure_is_the_same_where_nobody_can_be_told() {
     let server = Scripted::start(|_| Act::message("401 Unauthorized", "Invalid client secret"));
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(1));
     let (mut child, _directory) = run.in_shell(r#"exec "$0" "$@" 2>/dev/full"#).spawn();
-    let mut account = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut account).unwrap();
+    let mut report = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(4));
-    assert!(account.contains("undelivered"), "{account}");
+    assert!(report.contains("undelivered"), "{report}");
 }

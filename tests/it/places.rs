@@ -69,8 +69,8 @@ fn a_disk_that_is_full_for_the_failed_file_ends_the_run_and_leaves_the_earlier_o
     let with_members = server.seen().iter().filter(|seen| seen.has_members()).count() as u64;
     // Of 60; what flies when the file is full may end in any order.
     assert!(with_members <= 8, "{with_members} requests: it went on");
-    let account = run.account().has(&[("/delivered", 0), ("/exit_code", 73)]);
-    assert!(account.number("/refused") <= 4000 && account.number("/refused") >= 1000);
+    let report = run.report().has(&[("/delivered", 0), ("/exit_code", 73)]);
+    assert!(report.number("/refused") <= 4000 && report.number("/refused") >= 1000);
     assert_eq!(names(run.path()), ["cohort.yml", "failed.csv", "members.csv"]);
     assert_eq!(fs::read_to_string(run.path().join("failed.csv")).unwrap(), FAILED_BEFORE);
 }
@@ -87,7 +87,7 @@ fn a_failed_file_that_cannot_be_put_in_its_place_is_told_though_something_else_e
     });
     let run = Run::upload().set("endpoint", server.endpoint()).set("failed_file", failed.to_str().unwrap());
     let run = run.rows(user_ids(10)).arg("--json").exits(4).says(&["not overwritten", "are not saved"]);
-    run.account().has(&[("/delivered", 0), ("/undelivered", 10)]);
+    run.report().has(&[("/delivered", 0), ("/undelivered", 10)]);
     assert_eq!(fs::read_to_string(&failed).unwrap(), "somebody's");
     assert_eq!(names(folder.path()), ["failed.csv"]);
 }

@@ -12,7 +12,7 @@ use td_braze_cohort::sandbox::{self, Options, Sandbox};
 use td_braze_cohort::settings::{Config, yaml};
 use tempfile::TempDir;
 
-use crate::account::Account;
+use crate::report::Report;
 
 /// The data import key that [`braze`] accepts.
 pub const SECRET: &str = "hush-data-import-key-4711";
@@ -364,10 +364,10 @@ impl Outcome {
         self
     }
 
-    /// The account that `--json` prints; asserts that it adds up.
+    /// The report that `--json` prints; asserts that it adds up.
     #[track_caller]
-    pub fn account(&self) -> Account {
-        Account::read(&self.stdout)
+    pub fn report(&self) -> Report {
+        Report::read(&self.stdout)
     }
 
     /// What the operator wrote into OUTPUT.json; asserts that no credential is in it.

@@ -26,7 +26,7 @@ fn run(file: &str) -> Run {
     }
 }
 
-/// Rows read, used, without identifier, rejected; and further numbers of the account.
+/// Rows read, used, without identifier, rejected; and further numbers of the report.
 #[rstest]
 #[case("bom.csv", [1, 1, 0, 0], &[])]
 #[case("bom_in_gzip.csv.gz", [1, 1, 0, 0], &[])]
@@ -62,11 +62,11 @@ fn run(file: &str) -> Run {
 #[case("members.csv.gz", [200, 200, 0, 0], &[])]
 #[case("padded.csv.gz", [200, 200, 0, 0], &[])]
 fn is_read_to_its_end(#[case] file: &str, #[case] rows: [u64; 4], #[case] numbers: &[(&str, u64)]) {
-    let account = run(file).exits(0).account();
+    let report = run(file).exits(0).report();
     let keys = ["/rows_read", "/rows_used", "/rows_without_identifier", "/rows_rejected"];
-    let account = account.has(&[(keys[0], rows[0]), (keys[1], rows[1]), (keys[2], rows[2]), (keys[3], rows[3])]);
+    let report = report.has(&[(keys[0], rows[0]), (keys[1], rows[1]), (keys[2], rows[2]), (keys[3], rows[3])]);
     for (pointer, number) in numbers {
-        assert_eq!(account.number(&format!("/{pointer}")), *number, "{pointer} in {account:?}");
+        assert_eq!(report.number(&format!("/{pointer}")), *number, "{pointer} in {report:?}");
     }
 }
 
@@ -124,8 +124,8 @@ fn breaks_off(#[case] file: &str, #[case] rows_read: u64, #[case] message: &str)
     // The identifiers of all these files; as a word, as names of temporary folders may hold anything.
     let shown = Regex::new(r"\bu[0-9]+\b").unwrap();
     assert!(!shown.is_match(&run.stdout) && !shown.is_match(&run.stderr), "an identifier was printed{run}");
-    let account = run.account().has(&[("/rows_read", rows_read)]);
-    assert_eq!(account.0["input_read_to_end"], false);
+    let report = run.report().has(&[("/rows_read", rows_read)]);
+    assert_eq!(report.0["input_read_to_end"], false);
 }
 
 /// The names are taken from this file, so that none of the corpus is forgotten.

@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rstest::rstest;
 
-use crate::account::Account;
+use crate::report::Report;
 use crate::scripted::{Act, Scripted, Seen};
 use crate::support::{Run, braze, wait_while_running};
 use crate::td::{Reply, Td, success};
@@ -87,7 +87,7 @@ fn a_hundred_megabytes_are_read_in_little_memory(
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    Account::read(&String::from_utf8(output.stdout).unwrap()).has(&[(rejected, 1), ("/undelivered", 0)]);
+    Report::read(&String::from_utf8(output.stdout).unwrap()).has(&[(rejected, 1), ("/undelivered", 0)]);
 }
 
 #[test]
