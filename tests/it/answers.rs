@@ -1,4 +1,4 @@
-//! Answers for which there is no second time.
+//! Answers after which a request is not sent again.
 
 use rstest::rstest;
 
@@ -87,7 +87,7 @@ fn a_request_that_is_too_large_is_halved_until_it_is_not() {
         }
     });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(2000)).arg("--json").exits(0);
-    // 1,000, twice 500, four times 250, for each of two batches, and the call before them.
+    // One request of 1,000, two of 500 and four of 250, for each of two batches; and the call before them.
     run.report().has(&[("/delivered", 2000), ("/refused", 0), ("/undelivered", 0), ("/requests", 15)]);
     assert_eq!(server.accepted_user_ids().len(), 2000);
 }

@@ -1,6 +1,6 @@
-//! The book: README.md, CONTRIBUTING.md, docs/ and the pages of workflows/. What they show is run, and prints what they show.
+//! The book: README.md, CONTRIBUTING.md, docs/ and the pages of workflows/. Runs the commands that they show, and compares the output.
 //!
-//! CONTRIBUTING.md says how a page has to be written for this.
+//! CONTRIBUTING.md explains how to write a page for this.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ mod shell;
 use page::{Block, Page, pages, top};
 use shell::{Shell, steady};
 
-/// Commands that are shown and not run here, each with where it is tried instead.
+/// Commands that are shown but not run here, and where each is tried instead.
 const ELSEWHERE: &str = "
 cargo build --locked                             # builds what this test runs
 cargo test --locked                              # runs this test
@@ -187,7 +187,7 @@ fn is_workflow(yaml: &Map<String, Value>) -> bool {
     yaml.keys().any(|key| key.starts_with(['+', '_']) || key.ends_with('>'))
 }
 
-/// A file of settings, or some lines of one: what is required and missing is added, what a workflow fills in is a 1.
+/// A file of settings, or some lines of one. Missing required settings are added; variables that a workflow fills in become 1.
 fn check_settings(yaml: &Map<String, Value>) -> Result<(), String> {
     let mut whole = yaml.clone();
     for (key, other, value) in [
@@ -254,7 +254,7 @@ fn every_yaml_block_is_settings_that_are_taken_or_a_workflow_whose_tasks_are() {
     assert!(settings > 3 && workflows > 3, "{settings} settings, {workflows} workflows");
 }
 
-/// Where a link of a page leads, if something is there.
+/// The target of a link, if it exists.
 fn resolved(page: &Path, target: &str) -> Option<PathBuf> {
     let page = top().join(page);
     if target.is_empty() { Some(page) } else { page.parent()?.join(target).canonicalize().ok() }

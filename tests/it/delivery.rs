@@ -60,7 +60,7 @@ fn identifiers(cells: &[String; 4]) -> [Option<&str>; 4] {
     cells.each_ref().map(|cell| Some(cell.as_str()).filter(|cell| !cell.trim().is_empty()))
 }
 
-/// The rows as `td>` writes them, with a column that is nobody's.
+/// The rows as `td>` writes them, with a column that the settings do not use.
 fn table(rows: impl Iterator<Item = usize>) -> String {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     writer.write_record(["email", "user_ids", "comment", "phone", "device_ids"]).unwrap();

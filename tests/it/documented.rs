@@ -1,4 +1,4 @@
-//! The settings reference, docs/settings.md, held against the code.
+//! The settings reference, docs/settings.md, compared with the code.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Everything but requests.
+//! `--dry-run`: everything except requests.
 
 use crate::scripted::dead_endpoint;
 use crate::support::{Run, assert_untouched, braze, user_ids};

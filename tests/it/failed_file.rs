@@ -1,4 +1,4 @@
-//! What did not arrive stands in a file that the next upload takes.
+//! Identifiers that were not delivered are written to a file that the next upload can read.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The ways in: formats, compression, several files.
+//! Inputs: formats, compression, several files.
 
 mod corpus;
 mod memory;
@@ -24,7 +24,7 @@ pub fn gzip(content: &[u8]) -> Vec<u8> {
 
 const COLUMNS: [&str; 4] = ["email", "user_ids", "comment", "device_ids"];
 
-/// The rows of which there are 3,000 members: some cells are NULL, some need escaping in one format or another.
+/// The rows with 3,000 members. Some cells are NULL, and some need escaping in one of the formats.
 fn rows() -> Vec<[Option<String>; 4]> {
     let row = |number: usize| {
         let email = (!number.is_multiple_of(3)).then(|| format!("\"zoë\\{number}\", 😀@例え.jp"));
@@ -121,7 +121,7 @@ fn the_same_members_arrive_through_every_format_and_compression(#[case] format: 
         let braze = braze();
         let run = run.to(&braze).set("aliases", "[email]").set("expected_rows", &rows.len().to_string()).arg("--json");
         let run = if names_columns { run } else { run.set("columns", "[email, user_ids, comment, device_ids]") };
-        // A first row with line breaks and commas in it could be anything.
+        // A first row with line breaks and commas could be of any format.
         let run = if (format, names_columns) == ("tsv", false) { run.set("format", "tsv") } else { run };
         // Its cells have several lines.
         let run = if format == "tsv" { run.set("quotes", "standard") } else { run };
@@ -186,7 +186,7 @@ fn a_recognised_format_without_names_asks_for_columns() {
     assert_untouched(&braze);
 }
 
-/// What others write, is refused before anything is sent: with names for its columns, without, and by the name of the format.
+/// Other programs' formats are refused before anything is sent: with column names, without, and by the format's name.
 #[rstest]
 #[case::arrays("[\"member-zqx\",\"x\"]\n[\"u2\",\"y\"]\n", "one JSON array per line")]
 #[case::of_the_td_command("[[\"member-zqx\",\"x\"],\n[\"u2\",\"y\"]]\n", "one JSON array per line")]

@@ -1,4 +1,4 @@
-//! What comes in, and what becomes of each row and cell.
+//! Inputs, and the result of each row and cell.
 
 use rstest::rstest;
 

@@ -1,4 +1,4 @@
-//! Braze's limits, locks and refusals of single identifiers, as a server sees them kept.
+//! Braze's limits, locks and refusals of single identifiers, from the server's side.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::{Run, braze_with, user_ids};
 
 /// How long the pauses here are.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Where the clock of a server stands that is far off: a day in 2001.
+/// The time on a server whose clock is far off: a day in 2001.
 const WRONG_NOW: u64 = 1_000_000_000;
 
 fn date(epoch_seconds: u64) -> String {
@@ -25,7 +25,7 @@ fn limited(headers: &str) -> Act {
     Act::answer("429 Too Many Requests", "application/json", &format!("{headers}Connection: close\r\n"), "{}")
 }
 
-/// How much later than the one before it a request arrived.
+/// The time between a request and the one before it.
 fn gap_before(seen: &[Seen], number: usize) -> Duration {
     seen[number].arrived.duration_since(seen[number - 1].arrived)
 }
@@ -95,7 +95,7 @@ fn a_failure_that_names_a_time_is_tried_again_then() {
     assert!(gap_before(&server.seen(), 2) >= PAUSE, "{:?}", gap_before(&server.seen(), 2));
 }
 
-/// Whatever is left of a limit near 2^64, in an hour that has just begun.
+/// The rest of a limit near 2^64, in an hour that has just begun.
 #[rstest]
 #[case::ten(10)]
 #[case::a_thousand(1_000)]
@@ -114,7 +114,7 @@ fn a_limit_that_makes_no_sense_is_no_hint(#[case] then: u64) {
     run.arg("--json").exits(0).report().has(&[("/delivered", 30_000), ("/requests", 31), ("/retries", 0)]);
 }
 
-/// The sandbox says what is left of its limit, as Braze does.
+/// The sandbox sends the rest of its limit in headers, like Braze.
 #[test]
 fn what_is_left_of_the_limit_is_not_exceeded() {
     let braze = braze_with(|options| options.rate_limit = Some("8/2".parse().unwrap()));

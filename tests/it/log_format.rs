@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::scripted::{Act, Scripted};
 use crate::support::{Outcome, PARTNER_KEY, Run, SECRET, braze, user_ids};
 
-/// Every line of standard error; asserts that each is an object with time, level and message.
+/// All lines of standard error. Asserts that each is an object with time, level and message.
 #[track_caller]
 fn lines(outcome: &Outcome) -> Vec<(String, String)> {
     let objects = outcome.stderr.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));

@@ -253,7 +253,7 @@ fn check_shows_the_figures_if_the_key_is_there() {
     assert!(braze.cohort("vip").is_none_or(|cohort| cohort.members == 0));
 }
 
-/// One answer for all questions about external IDs.
+/// The same answer to all questions about external IDs.
 fn saying(said: Value) -> Scripted {
     Scripted::start(move |_| Act::json("201 Created", &said))
 }

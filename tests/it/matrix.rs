@@ -1,4 +1,4 @@
-//! The table of faults, `tests/faults.md`, held against the tests that it names.
+//! The table of faults, `tests/faults.md`, compared with the tests that it names.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The rows: what the fault is called, and the tests as file and name.
+/// The rows: the fault's name, and the tests as file and name.
 fn table() -> Vec<(String, Vec<(PathBuf, String)>)> {
     let text = fs::read_to_string(root().join("tests/faults.md")).unwrap();
     let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault "));

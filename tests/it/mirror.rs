@@ -1,4 +1,4 @@
-//! `operation: mirror`: the cohort becomes equal to the table, and stays so.
+//! `operation: mirror`: the cohort becomes equal to the table, and stays equal.
 
 use std::fs;
 

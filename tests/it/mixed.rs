@@ -11,7 +11,7 @@ use crate::formats::gzip;
 use crate::scripted::{Act, Scripted, Seen};
 use crate::support::{Run, assert_untouched, braze, ends, terminate, wait_while_running};
 
-/// Rows that remove and add by turns; everybody whose number ends in 5 is in both, first added.
+/// Rows that remove and add by turns. Users whose number ends in 5 are in both, added first.
 fn changes(count: usize) -> String {
     let rows = (0..count).map(|number| match number % 10 {
         5 => format!("u{number},add\r\nu{number},remove\r\n"),
@@ -124,7 +124,7 @@ fn the_expected_rows_are_those_of_both_operations() {
     assert!(short.cohort("vip").is_none_or(|cohort| cohort.members == 0), "nobody is added");
 }
 
-/// Removals that can be used, and then so many rows.
+/// Usable removals, and then these rows.
 fn removals_and(rows: impl Iterator<Item = String>) -> String {
     let removals = (0..2000).map(|number| format!("{{\"user_ids\":\"r{number}\",\"change\":\"remove\"}}\n"));
     removals.chain(rows).collect()
@@ -157,7 +157,7 @@ fn nothing_is_sent_of_standard_input_that_is_damaged_at_its_end() {
 /// When each change takes effect, and whether it is a removal.
 type Applied = Arc<Mutex<Vec<(Instant, bool)>>>;
 
-/// A server that hears the first removal, breaks its connection, and applies it so much later.
+/// A server that reads the first removal, breaks its connection, and applies it after this time.
 fn with_a_late_removal(delay: Duration) -> (Scripted, Applied) {
     let applied = Applied::default();
     let (seen_removal, changes) = (AtomicBool::new(false), Arc::clone(&applied));
@@ -206,7 +206,7 @@ fn a_wait_beyond_the_end_of_the_run_ends_it() {
 #[test]
 fn removals_that_no_addition_follows_are_not_waited_for() {
     let (server, _) = with_a_late_removal(Duration::ZERO);
-    // A wait would go beyond the end of the run, and end it.
+    // A wait would exceed the run's end, and end the run.
     let run = mixed(Run::upload()).set("endpoint", server.endpoint()).set("grace", "1h").set("max_duration", "30m");
     let run = run.rows("user_ids,change\nu1,remove\n").arg("--json").exits(0);
     run.report().has(&[("/rows_read", 1), ("/by_operation/remove/delivered", 1), ("/retries", 1)]);
@@ -214,7 +214,7 @@ fn removals_that_no_addition_follows_are_not_waited_for() {
 
 #[test]
 fn nobody_is_added_where_removals_are_given_up() {
-    // So many are refused that the rest of their batch is given up.
+    // Enough are refused that the run gives up the rest of their batch.
     let server = Scripted::for_members(|_| Act::message("400 Bad Request", "user_ids are not valid"));
     let run = mixed(Run::upload()).set("endpoint", server.endpoint()).rows(changes(COUNT)).set("thread_count", "1");
     let run = run.arg("--json").exits(75).says(&["so none are added"]);

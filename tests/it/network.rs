@@ -1,5 +1,4 @@
-//! Connections that break, answers that are none, names that nobody knows: nothing is lost, and nothing counts that was not
-//! acknowledged.
+//! Broken connections, invalid answers, unknown host names: nothing is lost, and only acknowledged identifiers count.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -16,7 +15,7 @@ use crate::support::{Run, braze, user_ids};
 
 const ROWS: usize = 6500;
 
-/// Asserts that it holds `u0` to `u6499` and nothing else.
+/// Asserts that it has `u0` to `u6499` and nothing else.
 #[track_caller]
 fn assert_holds_everything(braze: &Sandbox) {
     let mut expected: Vec<String> = (0..ROWS).map(|number| format!("u{number}")).collect();
@@ -172,7 +171,7 @@ fn a_kept_connection_that_is_gone_is_replaced_at_once(#[values(false, true)] is_
     let run = Run::upload().set("endpoint", &endpoint).set("thread_count", "1").env("RUST_LOG", "debug");
     let run = run.file("ca.pem", ca.pem()).set("ca_file", "ca.pem");
     let run = run.rows(user_ids(ROWS)).arg("--json").exits(0);
-    // Every request but the first finds its connection gone once, which is no failure that is waited for.
+    // Every request except the first finds its connection closed once. That causes no pause.
     run.report().has(&[("/delivered", 6500), ("/requests", 15), ("/retries", 7)]);
     run.hides(&["again in"]);
     assert_holds_everything(&braze);
@@ -189,13 +188,13 @@ fn in_an_outage_one_request_at_a_time_is_tried_and_then_everything_goes_on() {
     let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "8").rows(user_ids(20_000));
     run.arg("--json").exits(0).report().has(&[("/delivered", 20_000), ("/undelivered", 0)]);
     let failed = server.seen().iter().filter(|seen| !seen.accepted).count();
-    // Those that were in flight when it began, and a probe or two: 8 workers for themselves would have tried 24 times.
+    // The requests in flight when it began, and a probe or two. 8 independent workers would have tried 24 times.
     assert!((1..=14).contains(&failed), "{failed} requests failed");
 }
 
 #[test]
 fn an_outage_is_over_when_braze_is_back() {
-    // The seventh to the ninth request fail, whoever sends them: three in a row are an outage.
+    // The seventh to the ninth request fail, from any worker: three failures in a row are an outage.
     let server = Faulty::start(&["unavailable:7", "reset_before:8", "half_answer:9"]);
     let report = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).report();
     report.has(&[("/delivered", 6500), ("/undelivered", 0)]);

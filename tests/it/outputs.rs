@@ -1,4 +1,4 @@
-//! Standard output and error that take nothing: the upload goes on, and its exit code is the same. Where they block, a signal ends it.
+//! Standard output and error that cannot be written: the upload goes on, with the same exit code. If they block, a signal ends it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -42,13 +42,13 @@ fn an_upload_whose_reader_has_gone_delivers_everything() {
     assert_eq!(server.accepted_user_ids().len(), 2500);
 }
 
-/// The pipe of standard error is full from the start, or that of standard output. Nobody reads them.
+/// The pipe of standard error, or that of standard output, is full from the start and never read.
 const ERROR_FULL: &str = r#"head -c 65536 /dev/zero >&2; exec "$0" "$@""#;
 const OUTPUT_FULL: &str = r#"head -c 65536 /dev/zero; exec "$0" "$@""#;
 const ERROR_ON_TERMINAL: &str = r#"exec "$0" "$@" 2>"$TERMINAL""#;
 
-/// A run that waits for the end of a pause, after its first request with members. Its first log line beyond the start is that of
-/// the pause, so it does not stand still before it has begun.
+/// A run that waits for the end of a pause, after its first request with members. Its first log line after the start is about the
+/// pause, so it does not block earlier.
 fn pausing(run: Run) -> (Scripted, Child, TempDir) {
     let server =
         Scripted::for_members(|_| Act::answer("429 Too Many Requests", "text/plain", "Retry-After: 60\r\n", ""));

@@ -26,7 +26,7 @@ use crate::support::user_ids;
 
 const BATCHES: usize = 100;
 
-/// Takes everything, but panics in one call. Whatever is called after that one is answered when the run has been stopped.
+/// Accepts everything, but panics in one call. Calls after that one are answered when the run has been stopped.
 struct Panicking {
     limiter: Arc<RateLimiter<Stop>>,
     in_call: usize,

@@ -18,10 +18,10 @@ const PASSWORD: &str = "hush-zqx%40proxy-4713";
 /// `me:hush-zqx@proxy-4713`
 const CREDENTIALS: &str = "bWU6aHVzaC16cXhAcHJveHktNDcxMw==";
 
-/// What the proxy does once it has been asked.
+/// What the proxy does after the CONNECT request.
 #[derive(Clone)]
 enum Way {
-    /// Connects to this address, whatever host was asked for.
+    /// Connects to this address, for any requested host.
     To(SocketAddr),
     /// Answers this and closes.
     Answer(&'static str),
@@ -42,7 +42,7 @@ impl Proxy {
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let (way, seen) = (way.clone(), Arc::clone(&seen));
-                // An error here is the client's leaving, which is its right.
+                // The client may leave, so an error is not a failure.
                 thread::spawn(move || lead(connection, &way, &seen).ok());
             }
         });
@@ -88,7 +88,7 @@ fn upload() -> Run {
     Run::upload().set("endpoint", &format!("https://{HOST}")).set("max_outage", "500ms").env("RUST_LOG", "trace")
 }
 
-/// Neither the password nor any form of it may be seen.
+/// The password must not appear in any form.
 fn hidden(outcome: crate::support::Outcome) -> crate::support::Outcome {
     outcome.hides(&["hush-zqx", "proxy-4713", CREDENTIALS])
 }

@@ -1,4 +1,4 @@
-//! What is sent again, and that nothing is lost by it.
+//! What is sent again, without losing anything.
 
 use std::num::NonZeroU64;
 
@@ -34,7 +34,7 @@ fn within_a_rate_limit_everything_arrives() {
     assert_eq!(braze.cohort("vip").unwrap().user_ids, sorted_ids(8500));
 }
 
-/// The first request with members goes wrong in this way, once.
+/// The first request with members fails in this way, once.
 #[rstest]
 #[case::reset(|| Act::Reset)]
 #[case::closed(|| Act::Close)]

@@ -38,7 +38,7 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // Where a test failed it still runs.
+        // If a test failed, it is still running.
         self.child.kill().ok();
         self.child.wait().ok();
     }
@@ -184,7 +184,7 @@ fn what_the_sandbox_holds_can_be_asked_for_in_parts_and_searched() {
     started.ends();
 }
 
-/// A browser that keeps the address that it is given, and the keys that it could see.
+/// A browser that records the address that it opens, and the keys in its environment.
 const BROWSER: &str = r#"printf '#!/bin/sh\necho "$1 [$BRAZE_CLIENT_SECRET]" >opened.part && mv opened.part opened\n' >xdg-open
 chmod +x xdg-open
 PATH="$PWD:$PATH" exec "$0" "$@""#;
@@ -231,7 +231,7 @@ fn without_a_person_to_look_an_upload_opens_nothing_and_ends(#[case] script: &st
 fn an_upload_to_its_own_sandbox_shows_nobody_its_members() {
     let run = Run::upload().arg("--sandbox").arg("--input").arg("-");
     let (mut child, _directory) = run.spawn_with(Stdio::piped());
-    // The log of the tests says where it listens.
+    // The log has the address.
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains("the sandbox listens on ") {

@@ -1,4 +1,4 @@
-//! A run that is asked to stop begins nothing more, counts what was in flight, and says what it did.
+//! A run that is asked to stop begins no more requests, counts those in flight, and reports what it did.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -29,7 +29,7 @@ use crate::support::{Run, braze, braze_with, ends, signal, terminate, user_ids, 
 /// Far beyond "at once" on a busy machine, and far below every deadline and pause of a run.
 const AT_ONCE: Duration = Duration::from_secs(8);
 
-/// Standard error goes where it can be read while the run goes on.
+/// Standard error is written to a file, which can be read during the run.
 const WITH_LOG: &str = r#"exec "$0" "$@" 2>log"#;
 
 fn log_of(directory: &TempDir) -> String {
@@ -239,7 +239,7 @@ fn a_run_that_waits_for_the_header_can_be_stopped(#[case] max_duration: &str, #[
     drop(open);
 }
 
-/// Bytes that come when they are sent; its end is told.
+/// Bytes that arrive when they are sent. The test notices when the reader is dropped.
 struct Late {
     from: mpsc::Receiver<Vec<u8>>,
     rest: Vec<u8>,

@@ -25,7 +25,7 @@ fn expected(count: usize) -> BTreeSet<String> {
     (0..count).map(|number| format!("u{number}")).collect()
 }
 
-/// Rows whose numbers, nulls and texts all stand in columns that are used.
+/// Rows whose numbers, nulls and texts are all in columns that are used.
 fn typed_rows(count: usize) -> Vec<u8> {
     let row = |number: usize| {
         let time = [&[0xce], 1_700_000_000_u32.to_be_bytes().as_slice()].concat();
@@ -207,7 +207,7 @@ fn a_server_that_is_not_treasure_datas_is_refused(#[case] server: &str, #[case] 
 
 #[test]
 fn one_list_allows_hosts_of_both_kinds() {
-    // Neither is ever reached: a dry run of a job asks Treasure Data, whose name nobody knows here.
+    // Neither is reached: a dry run of a job asks Treasure Data, and its name does not exist here.
     let run = |allowed: &str| {
         let run = Run::upload().unset("input").set("job_id", JOB).set("endpoint", "https://braze.invalid");
         let run = run.set("allow_endpoint", allowed).set("max_outage", "1s").env("TD_API_KEY", TD_KEY);

@@ -1,4 +1,4 @@
-//! Certificates: whom the binary trusts with its keys.
+//! Certificates: which servers the binary sends its keys to.
 
 use rcgen::IsCa;
 use rstest::rstest;

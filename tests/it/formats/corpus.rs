@@ -1,4 +1,4 @@
-//! Hostile inputs, kept as files: what becomes of each.
+//! Hostile inputs, kept as files, and the result of each.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
 }
 
-/// A dry run of the file under its own name. `columns` are set where the format names none.
+/// A dry run of the file under its own name. `columns` is set if the format has no column names.
 fn run(file: &str) -> Run {
     let run = Run::upload().without_credentials().set("input", file).set("max_rejected", "100%");
     let run = run.file(file, fs::read(folder().join(file)).unwrap()).arg("--dry-run").arg("--json");
@@ -26,7 +26,7 @@ fn run(file: &str) -> Run {
     }
 }
 
-/// Rows read, used, without identifier, rejected; and further numbers of the report.
+/// Rows read, used, without identifier, rejected; and other numbers of the report.
 #[rstest]
 #[case("bom.csv", [1, 1, 0, 0], &[])]
 #[case("bom_in_gzip.csv.gz", [1, 1, 0, 0], &[])]
@@ -121,7 +121,7 @@ fn is_refused_before_anything_is_read_from_it(#[case] file: &str, #[case] messag
 #[case("wrong_checksum.csv.gz", 200, "the gzip data is damaged")]
 fn breaks_off(#[case] file: &str, #[case] rows_read: u64, #[case] message: &str) {
     let run = run(file).exits(3).says(&[message]);
-    // The identifiers of all these files; as a word, as names of temporary folders may hold anything.
+    // The identifiers of all these files, as whole words, because names of temporary folders may contain anything.
     let shown = Regex::new(r"\bu[0-9]+\b").unwrap();
     assert!(!shown.is_match(&run.stdout) && !shown.is_match(&run.stderr), "an identifier was printed{run}");
     let report = run.report().has(&[("/rows_read", rows_read)]);

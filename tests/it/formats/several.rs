@@ -12,7 +12,7 @@ use super::gzip;
 use crate::report::Report;
 use crate::support::{Run, assert_untouched, braze, braze_with, user_ids};
 
-/// Files of one result each of which has the columns in its own order.
+/// The files of one result. Each has the columns in its own order.
 fn parts(run: Run) -> Run {
     run.file("part-1.csv", "user_ids,device_ids\nu1,d1\n")
         .file("part-10.csv.gz", gzip(b"x,device_ids,user_ids\n,d3,u3\n"))

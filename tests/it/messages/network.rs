@@ -1,4 +1,4 @@
-//! What is said where the way to Braze, or Braze itself, ends a run.
+//! Messages when the connection to Braze, or Braze itself, ends a run.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ fn configuration() -> Vec<Stop> {
     refusals.map(refused).collect()
 }
 
-/// What Braze's, or another's, answers become.
+/// The errors for answers of Braze and of servers in between.
 fn answers() -> Vec<Stop> {
     let said = |status: u16, message: &str| (status, format!(r#"{{"message":"{message}"}}"#), "application/json");
     let answers = [

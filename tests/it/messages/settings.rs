@@ -1,4 +1,4 @@
-//! What is said of settings, credentials, usage, and the files and addresses that settings name.
+//! Messages about settings, credentials, usage, and the files and addresses that settings name.
 
 use std::path::Path;
 
@@ -78,7 +78,7 @@ fn files() -> Vec<String> {
     messages
 }
 
-/// What these settings, each in line 3, are answered with.
+/// The messages about these settings, each in line 3.
 fn refused(settings: &Value) -> String {
     let written = |value| Located { raw: RawValue::from(value), origin: line(3) };
     let settings = settings.as_object().unwrap().iter();
