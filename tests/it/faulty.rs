@@ -32,7 +32,7 @@ pub struct Faulty {
 impl Faulty {
     /// With rules such as `reset_before` or, for every third request, `reset_before:3`; the first that is due counts.
     ///
-    /// The sandbox does not apply these: `unavailable` (503), `reset_before` and `reset_in_body`, `early_answer` (503 before the body is read),
+    /// The sandbox does not apply `unavailable` (503), `reset_before`, `reset_in_body`, `early_answer` (503 before the body is read),
     /// `redirect`, `html`. It applies all others, whatever answer the client gets: `reset_after_body`, `reset_in_answer`,
     /// `half_answer` and `half_chunk` (closed within it), `no_answer`, `garbage_status`, `garbage_length`, `endless_body`,
     /// `endless_headers`, `close_after` (a kept connection); and good answers: `drip`, `http_1_0`, `chunked`, `interim`.
