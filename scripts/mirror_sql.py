@@ -164,7 +164,7 @@ def empty_tables(tables, sql):
     expect("status", status(tables, sql), [("committed", "0"), ("wanted", "0"), ("to_remove", "0"), ("to_add", "0")])
 
 
-def nobody_is_wanted(tables, sql):
+def no_member_is_wanted(tables, sql):
     tables.members()
     tables.before(("user_ids", "1", 7, LONG_AGO, 1), ("phone", "gone", 7, LONG_AGO, 0))
     found, changes = changes_of(tables, sql)
@@ -289,7 +289,7 @@ def unicode_literal(text):
 CASES = [
     first_run,
     empty_tables,
-    nobody_is_wanted,
+    no_member_is_wanted,
     a_changed_identifier,
     a_run_that_was_killed,
     refused_identifiers,

@@ -113,7 +113,8 @@ fn warehouse<'a>(
 ) -> Result<(TreasureData<'a, Stop>, Vec<NearMiss>), CommandError> {
     let endpoint = config.required_endpoint()?;
     let limiter = &times.limiter;
-    let stop = |LimiterStopped| limiter.take_stop().unwrap_or_else(|| Stop::Defect("nobody said why".to_owned()));
+    let stop =
+        |LimiterStopped| limiter.take_stop().unwrap_or_else(|| Stop::Defect("a stop without a reason".to_owned()));
     let columns = table::columns(&access.api(limiter), &options.table, &config.input.names).map_err(stop)?;
     if !columns.near.is_empty() {
         warn!("ignored columns: {}; to use one, write SELECT ... AS with that name", listed(&columns.near));

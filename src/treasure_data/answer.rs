@@ -45,7 +45,7 @@ pub fn of_answer(job: &Job, answer: &Answer) -> Failure<JobError> {
         429 => Failure::Limited { pause: hints().pause },
         status if answer.is_html() => not_ours(&format!("status {status} with a web page")),
         404 if !job.id.is_empty() => Failure::Final(JobError::Unknown { id: job.id.clone(), server: server() }),
-        status @ 200..=299 => unintelligible(job, format!("status {status}, where 200 was due")),
+        status @ 200..=299 => unintelligible(job, format!("status {status} instead of 200")),
         status => {
             Failure::Final(JobError::Refused { server: server(), said: format!("status {status}: {}", said(answer)) })
         }

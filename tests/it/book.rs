@@ -18,7 +18,7 @@ mod shell;
 use page::{Block, Page, pages, top};
 use shell::{Shell, steady};
 
-/// Commands that are shown but not run here, and where each is tried instead.
+/// Commands that are shown but not run here, each with the reason, or where it runs instead.
 const ELSEWHERE: &str = "
 cargo build --locked                             # builds what this test runs
 cargo test --locked                              # runs this test
@@ -225,7 +225,7 @@ fn check_task(task: &Map<String, Value>) -> Result<(), String> {
         }
         let known = ["py>", "python", "docker", "braze_cohort"];
         if let Some(key) = task.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
-            return Err(format!("{key} stands outside of the map braze_cohort"));
+            return Err(format!("{key} is outside of the map braze_cohort"));
         }
     }
     task.values().filter_map(Value::as_object).try_for_each(check_task)

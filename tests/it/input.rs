@@ -51,7 +51,7 @@ fn a_header_alone_is_a_success_that_sends_no_member() {
     let run = Run::upload().to(&braze).rows("user_ids\r\n").arg("--json").exits(0);
     run.report().has(&[("/rows_read", 0), ("/identifiers/total", 0), ("/delivered", 0)]);
     assert_eq!(braze.stats().users_requests, 0);
-    assert!(!run.stderr.trim().is_empty(), "an empty result has to be said clearly");
+    assert!(!run.stderr.trim().is_empty(), "an empty result needs a clear message");
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn a_locked_cohort_is_asked_by_one_call_at_a_time_until_one_succeeds() {
     let seen = server.seen();
     // Those that were under way when the first was refused are let be; the next one comes a second later, and alone.
     let alone =
-        seen.iter().position(|request| request.arrived >= seen[1].arrived + PAUSE).expect("nobody waited a second");
+        seen.iter().position(|request| request.arrived >= seen[1].arrived + PAUSE).expect("no request waited a second");
     assert!(alone <= 5, "{alone} requests before the lock was heeded");
     assert!(gap_before(&seen, alone + 1) >= Duration::from_millis(100), "another one came while it was under way");
 }

@@ -30,7 +30,7 @@ fn table() -> Vec<(String, Vec<(PathBuf, String)>)> {
 fn every_fault_is_named_once_and_in_words() {
     let table = table();
     let faults: BTreeSet<_> = table.iter().map(|(fault, _)| fault).collect();
-    assert_eq!(faults.len(), table.len(), "a fault stands there twice");
+    assert_eq!(faults.len(), table.len(), "a fault is listed twice");
     assert!(faults.iter().all(|fault| fault.contains(char::is_alphabetic)), "{faults:?}");
 }
 

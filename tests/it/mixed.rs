@@ -121,7 +121,7 @@ fn the_expected_rows_are_those_of_both_operations() {
         .rows(rows)
         .exits(3)
         .says(&["2 rows instead of 3 (expected_rows"]);
-    assert!(short.cohort("vip").is_none_or(|cohort| cohort.members == 0), "nobody is added");
+    assert!(short.cohort("vip").is_none_or(|cohort| cohort.members == 0), "no member is added");
 }
 
 /// Usable removals, and then these rows.
@@ -192,7 +192,7 @@ fn a_signal_ends_the_wait() {
     terminate(&child);
     let (code, ended) = ends(child);
     assert_eq!((code, ended.took < Duration::from_secs(12)), (Some(143), true));
-    assert!(server.seen().iter().filter(|seen| seen.has_members()).count() == 2, "nobody is added");
+    assert!(server.seen().iter().filter(|seen| seen.has_members()).count() == 2, "no member is added");
 }
 
 #[test]

@@ -191,7 +191,7 @@ impl Line<'_> {
         }
         if braze.locked.is_some_and(|since| now > since) && braze.in_flight > 0 {
             let in_flight = braze.in_flight;
-            braze.broken_rules.push(format!("a request beside {in_flight} others while the cohort is locked"));
+            braze.broken_rules.push(format!("a request next to {in_flight} others while the cohort is locked"));
         }
         braze.requests += 1;
         braze.in_flight += 1;
