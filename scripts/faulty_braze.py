@@ -27,7 +27,7 @@ class Braze:
         self.lock, self.timers = threading.RLock(), []
         # Rows of known users, {kind: value}, and to which user each identifier leads.
         self.users, self.known = [], {}
-        # What became of a request next, the refused identifiers, and what was applied: (operation, identifier, the user or None).
+        # The results of the next requests, the refused identifiers, and the applied changes: (operation, identifier, the user or None).
         self.fate, self.chance, self.refused, self.log, self.counts = lambda: "good", lambda: 1, set(), [], {}
         self.process = None
         self.start()
@@ -53,7 +53,7 @@ class Braze:
         self.process.wait()
 
     def learn(self, users, known):
-        """Knows these users from now on; who is in the cohort stays in it."""
+        """From now on these users are known; the members of the cohort stay in it."""
         with self.lock:
             view = self.view()
             self.process.kill()
@@ -82,7 +82,7 @@ class Braze:
         return json.loads(body) if status == 200 else None
 
     def members(self):
-        """The users in the cohort, when everything that is late has come."""
+        """The users in the cohort, after all late requests have arrived."""
         while any(timer.is_alive() for timer in self.timers):
             time.sleep(0.05)
         with self.lock:
@@ -164,7 +164,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def handle(self):
-        # Whoever is killed hangs up.
+        # A killed run closes its connections.
         try:
             super().handle()
         except OSError:

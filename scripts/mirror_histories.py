@@ -5,8 +5,8 @@ and a Braze that removes users and not identifiers.
 usage: mirror_histories.py [HISTORIES [SEED]]    (25 from seed 1 by default)
 
 In a history members enter, leave and change their identifiers, and Braze learns of users. Runs are killed, stopped, or meet each
-other; either API loses answers, is away, or does late what it was asked for; Braze refuses identifiers. Then one run without any of
-that has to make Braze equal to the table, and a second one sends nothing.
+other; either API loses answers, is away, or acts late; Braze refuses identifiers. Then one run without any of
+that must make Braze equal to the table, and a second one must send nothing.
 
 Equal means, for each user that Braze knows: without a wanted identifier it is not in the cohort; with one that Braze knew when it was
 sent last, it is. Everything else may be either, until a run with `refresh: all`.
@@ -39,7 +39,7 @@ KINDS = [USER_ID, DEVICE_ID, *LABELS]
 REQUEST_TIMEOUT, GRACE = 1, 1
 # Longer than any run, in seconds.
 HANGS = 240
-# They wait more than they work.
+# A run waits more than it works.
 AT_ONCE = 8
 PEOPLE = 12
 # What a text of an identifier may look like.
@@ -48,9 +48,9 @@ FORMS = [
     "u-{n}", "o'Neil {n}", *COMPOSITIONS, 'say "hi" {n}', " padded {n} ", "100%{n}", "%41{n}%", "日本{n}😀", "\\{n}\\", "a,b;{n}",
     "${{n{n}}}", "-- {n}", "null {n}", "{n:0>1024}", "é" * 500 + "{n:0>24}", "U&'{n}'", "+4912{n}", "{n}.5", "[{n}",
 ]  # fmt: skip
-# Cells that are nobody, or are rejected.
+# Cells that are blank or are rejected.
 BLANK = [None, "", " ", "\u00a0\u200b", "null", "\\N", "NaN"]
-NOBODY = [*BLANK, "1.5E7", "12.0", "[1]", '{"a": 1}', "a\tb", "x" * 1025, "é" * 513]
+UNUSABLE = [*BLANK, "1.5E7", "12.0", "[1]", '{"a": 1}', "a\tb", "x" * 1025, "é" * 513]
 APIS = {
     "list": "GET /v3/table/list/", "schema": "GET /v3/table/show/", "issue": "POST /v3/job/issue/", "key": "GET /v3/job/status_by_",
     "show": "GET /v3/job/show/", "result": "GET /v3/job/result/", "rename": "POST /v3/table/rename/", "delete": "POST /v3/table/delete/",
@@ -91,7 +91,7 @@ class Person:
         return row
 
     def change(self):
-        """Enters, leaves, or has other identifiers; rarely two rows."""
+        """Enters the table, leaves it, or gets other identifiers; rarely two rows."""
         choice = self.chance.random()
         if not self.rows or choice > 0.3:
             self.rows = [self.row() for _ in range(self.chance.choice([1, 1, 1, 2]))]
@@ -139,7 +139,7 @@ class History:
                 super().serve(method)
 
             def handle(self):
-                # Whoever is killed hangs up.
+                # A killed run closes its connections.
                 try:
                     super().handle()
                 except OSError:
@@ -172,9 +172,9 @@ class History:
         self.wanted = {identifier for row in rows for identifier in row.items()}
         rows += self.chance.sample(rows, len(rows) // 4)
         kinds = KINDS[1:] if self.has_numbers else KINDS
-        # A table of which each cell is rejected ends a run in another way than one with nobody in it.
-        nobody = NOBODY if rows else BLANK
-        rows += [{self.chance.choice(kinds): self.chance.choice(nobody)} for _ in range(self.chance.randint(0, 4))]
+        # A table with only rejected cells ends a run in another way than an empty one.
+        unusable = UNUSABLE if rows else BLANK
+        rows += [{self.chance.choice(kinds): self.chance.choice(unusable)} for _ in range(self.chance.randint(0, 4))]
         self.chance.shuffle(rows)
         types = {kind: "BIGINT" if kind == USER_ID and self.has_numbers else "VARCHAR" for kind in KINDS}
         values = [", ".join(f"CAST({literal(row.get(kind))} AS {types[kind]})" for kind in KINDS) for row in rows or [{}]]
@@ -205,7 +205,7 @@ class History:
     # Runs.
 
     def tick(self):
-        """Somebody is asked for something."""
+        """Asks Braze or Treasure Data for something."""
         with self.lock:
             self.seen += 1
             for event in self.events.pop(self.seen, []):
@@ -242,7 +242,7 @@ class History:
         return process
 
     def wait(self):
-        """Waits until no run is alive; gives back the exit codes in the order in which they began."""
+        """Waits until no run is alive; returns the exit codes in the order in which the runs began."""
         ended = []
         while self.alive:
             with self.lock:
@@ -307,7 +307,7 @@ class History:
             self.alive[0].send_signal(signal.SIGTERM)
 
     def meet(self):
-        """A second run begins; before it the table may change."""
+        """A second run begins; the table may change before it."""
         if self.chance.random() < 0.5 and self.td.jobs and all(job.ended.is_set() for job in self.td.jobs):
             self.change_table()
         self.begin()
@@ -320,7 +320,7 @@ class History:
         self.td.faults = [fault, *self.td.faults]
         threading.Timer(2 + 2 * self.chance.random(), lambda: setattr(fault, "at", "(?!)")).start()
 
-    # What has to be so.
+    # What must hold.
 
     def check(self, when, is_all_sent=False):
         members = self.braze.members()
@@ -357,7 +357,7 @@ class History:
         names = [(re.search(r"_[0-9a-f]{8}_(\d+)$", name), number) for name, number in self.databases.list(self.name)]
         return sorted((int(name[1]), number) for name, number in names if name)
 
-    def nobody(self):
+    def emptied(self):
         """The table is empty, by mistake and then by intent."""
         rows = [person.rows for person in self.people]
         for person in self.people:
@@ -375,7 +375,7 @@ class History:
         self.write_table()
 
     def run(self):
-        """What was met, by name."""
+        """The events that happened, by name."""
         met = Counter()
         self.learn(0.6)
         for person in self.people:
@@ -385,7 +385,7 @@ class History:
         for step in range(self.chance.randint(4, 7)):
             choice = self.chance.random()
             if choice < 0.1 and self.exits:
-                self.nobody()
+                self.emptied()
             elif choice < 0.2:
                 self.changes_nothing(0, "--dry-run")
             for _ in range(self.chance.randint(0, 2)):
@@ -395,7 +395,7 @@ class History:
             ended = self.wait()
             met.update(f"exit {status}" for status in ended)
             met["met another"] += len(ended) > 1
-            # A first run that is disturbed may take the account for one on which a mirror cannot work.
+            # A disturbed first run may decide that a mirror cannot work on this Treasure Data account.
             unexpected = set(ended) - {0, 3, 5, 75, 143, -signal.SIGKILL} - ({2} if not self.versions() else set())
             self.must(not unexpected, f"step {step}: a run ends with {unexpected}")
             if ended == [0]:
@@ -417,7 +417,7 @@ class History:
 
 
 def history(number, program, on, scratch, begun):
-    """What was met, or None if it went wrong."""
+    """The events that happened, or None if the history failed."""
     folder = scratch / f"h{number}"
     folder.mkdir()
     began, it = time.monotonic(), History(number, program, on, folder)

@@ -3,7 +3,7 @@
 
 usage: mirror_sql.py [VERSION...]    (435 and 350 by default)
 
-The statements are those that the program makes: a test writes them to a file.
+A test of the program writes its statements to a file, and they are read from there.
 """
 
 import json
@@ -66,7 +66,7 @@ class Tables:
         self.make("before", list(zip(STATE, types)), lines)
 
     def run(self, statement):
-        """Makes the table that a statement makes, anew, and gives back its rows."""
+        """Makes the table of a statement again, and returns its rows."""
         for table in ["work", "next"]:
             if f"CREATE TABLE {self.name(table)} AS" in statement:
                 self.drop(table)
@@ -164,7 +164,7 @@ def empty_tables(tables, sql):
     expect("status", status(tables, sql), [("committed", "0"), ("wanted", "0"), ("to_remove", "0"), ("to_add", "0")])
 
 
-def nobody_is_wanted(tables, sql):
+def no_member_is_wanted(tables, sql):
     tables.members()
     tables.before(("user_ids", "1", 7, LONG_AGO, 1), ("phone", "gone", 7, LONG_AGO, 0))
     found, changes = changes_of(tables, sql)
@@ -190,7 +190,7 @@ def a_changed_identifier(tables, sql):
 
 
 def a_run_that_was_killed(tables, sql):
-    """The version before is odd: what it was to remove and add is still to be done, and counts as known."""
+    """The version before is odd: its changes are still pending, and count as known."""
     tables.members((1, None, "new", None), (4, None, None, None))
     tables.before(("user_ids", "1", 11, LONG_AGO, 1), ("e'mail", "old", 11, LONG_AGO, 1))
     tables.run(sql["build"])
@@ -236,7 +236,7 @@ def refresh(tables, sql):
 
 
 def an_unchanged_table(tables, sql):
-    """Twice the same: nothing is sent, and the same rows are the same rows."""
+    """Nothing changes between two runs: nothing is sent, and the rows stay the same."""
     rows = [(1, "d", "a", None), (2, None, None, "p"), (1, "d", "a", None)]
     committed(tables, sql, *rows)
     tables.members(*reversed(rows))
@@ -281,7 +281,7 @@ def the_rule_for_text(tables, sql):
 
 
 def unicode_literal(text):
-    """Control characters in a statement's text are for others to try."""
+    """Leaves out control characters in a statement's text, which other tests try."""
     escape = lambda letter: "\\\\" if letter == "\\" else letter.replace("'", "''") if " " <= letter <= "~" else f"\\+{ord(letter):06X}"
     return "U&'" + "".join(map(escape, text)) + "'"
 
@@ -289,7 +289,7 @@ def unicode_literal(text):
 CASES = [
     first_run,
     empty_tables,
-    nobody_is_wanted,
+    no_member_is_wanted,
     a_changed_identifier,
     a_run_that_was_killed,
     refused_identifiers,
@@ -303,7 +303,7 @@ CASES = [
 
 
 def main():
-    # So that the engine ends too.
+    # This also ends the engine.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     versions = sys.argv[1:] or ["435", "350"]
     failed, sql = 0, None

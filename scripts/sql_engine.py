@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The engine that Treasure Data runs queries on: starts it, and asks it. Standard library only.
 
-usage: sql_engine.py VERSION [HEAP]    starts it, prints its address as the first line, and ends it when it is ended itself; exits
-                                       with 77 and says why if it cannot run here
+usage: sql_engine.py VERSION [HEAP]    starts it, and prints its address as the first line. It ends when this script ends. If it cannot
+                                       run here, exits with 77 and prints the reason
 
-It comes from ../shared/trino beside the repository, which needs Java 17 and, for the first time, Maven. ENGINE_PORT_435 (or
+It comes from ../shared/trino next to the repository, which needs Java 17 and, the first time, Maven. ENGINE_PORT_435 (or
 ENGINE_PORT_350) names the port of one that runs already.
 """
 
@@ -27,7 +27,7 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "trino"
 
 
 class LeftOut(Exception):
-    """The engine cannot run here; says why."""
+    """The engine cannot run here, with the reason."""
 
 
 class SqlError(Exception):
@@ -90,7 +90,7 @@ class Engine:
 
 
 def statements(text):
-    """What ; separates outside of quotes and comments, without what is empty but for comments."""
+    """The parts between semicolons outside of quotes and comments, without parts that have only comments."""
     parts, part, is_empty, at = [], "", True, 0
     while at < len(text):
         if text.startswith("--", at):
@@ -114,7 +114,7 @@ def statements(text):
 
 
 def free_port():
-    """Not one that the system gives to others while the engine starts, which takes seconds."""
+    """A port that the system gives to no other program while the engine starts, which takes seconds."""
     while True:
         port = random.randrange(15000, 32000)
         with socket.socket() as listener, suppress(OSError):
@@ -143,7 +143,7 @@ def fetched(version):
 
 @contextmanager
 def engine(version, heap="448m"):
-    """An engine of this version, which ends with the block unless it ran before. Several run beside each other."""
+    """An engine of this version, which ends with the block unless it ran before. Several can run at once."""
     if port := os.environ.get(f"ENGINE_PORT_{version}"):
         yield Engine(f"127.0.0.1:{port}")
         return
@@ -153,7 +153,7 @@ def engine(version, heap="448m"):
             (Path(home) / part).symlink_to(cache(version) / part)
         port, environment = free_port(), os.environ | {"HEAP": heap, "TRINO_HOME": home}
         command = [SHARED / "start", str(version), str(port)]
-        # It ends before the engine does, which stays in its group.
+        # The script ends before the engine, which stays in its group.
         start = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
         try:
             if start.wait() != 0:

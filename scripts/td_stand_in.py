@@ -3,15 +3,15 @@
 
 usage: td_stand_in.py ENGINE DIRECTORY API_KEY
 
-Jobs run on the SQL engine at the address ENGINE (sql_engine.py), in tables that this alone may change: each DIRECTORY/NAME.sql makes
-the database NAME anew. Listens on a free port of 127.0.0.1 and prints `127.0.0.1:PORT` as its first line.
+Jobs run on the SQL engine at the address ENGINE (sql_engine.py). Only this program may change its tables: each DIRECTORY/NAME.sql makes
+the database NAME again. Listens on a free port of 127.0.0.1 and prints `127.0.0.1:PORT` as its first line.
 
 For tests, without a key:
 GET /control/jobs           all jobs, with the text of their queries
 POST /control/sql/DATABASE  executes statements, answers the rows of the last one
-POST /control/faults        a list of faults, in the place of those before. Each has
+POST /control/faults        a list of faults, which replaces the list before. Each has
   at        matches "METHOD /path" from its beginning, a regular expression; `agent` does that to the User-Agent
-  skip      so many such requests go well first; `times` is how many then do not: 1, or 0 for all. With `each`, of each path
+  skip      this many such requests succeed first; then `times` of them fail: 1, or 0 for all. With `each`, of each path
   do        refuse      is not done, and answered with `status` (503) and `headers`
             drop        is not done, and the connection is closed
             late        the connection is closed, and it is done `seconds` later
@@ -40,7 +40,7 @@ from sql_engine import Engine, SqlError, quoted, statements
 
 WHEN = "2026-01-01 00:00:00 UTC"
 API_TYPES = {"varchar": "string", "bigint": "long", "integer": "int", "real": "float"}
-# An answer about a job comes when the job has ended, but not later than that, in seconds.
+# An answer about a job comes when the job has ended, but not later than this, in seconds.
 PATIENCE = 0.5
 
 
@@ -62,7 +62,7 @@ def msgpack(row):
 
 
 def unbounded(sql_type):
-    """Treasure Data knows no length of text."""
+    """Treasure Data has no length of text in its types."""
     return re.sub(r"varchar\(\d+\)", "varchar", sql_type)
 
 
@@ -108,7 +108,7 @@ class Databases:
                     self.engine.execute(database, f"CREATE TABLE {quoted(table)} ({columns})")
 
     def look(self, database):
-        """Notices which tables have come and gone."""
+        """Records which tables were made and deleted."""
         with self.lock:
             known, there = self.ids[database], self.engine.tables(database)
             for name in known.keys() - set(there):
@@ -295,7 +295,7 @@ class Handler(BaseHTTPRequestHandler):
         return {name: values[-1] for name, values in parse_qs(address.query + "&" + body).items()}
 
     def answer(self, method, parts, parameters, fault):
-        """Does what is asked for: the status, and the body."""
+        """Handles a request: returns the status and the body."""
         # The client of 2019 that Digdag still uses sends the key alone.
         if (self.headers.get("Authorization") or "").removeprefix("TD1 ") != self.api_key:
             return 401, {"error": "authentication failed", "severity": "error"}

@@ -15,7 +15,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-# What zip can say at the earliest.
+# The earliest date that zip can store.
 EARLIEST = 315532800
 
 

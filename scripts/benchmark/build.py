@@ -80,7 +80,7 @@ class Built:
         return python
 
     def input(self, shape, kind, rows):
-        """The path of an input, and what has to arrive; written once."""
+        """The path of an input, and the identifiers that must arrive; written once."""
         path = self.input_folder / f"{shape}-{rows}.{kind}"
         told = path.with_suffix(path.suffix + ".json")
         # A writer that was changed may write something else.

@@ -35,7 +35,7 @@ class Case:
 
 @dataclass
 class Run:
-    """What one client's turn cost, and what arrived."""
+    """The cost of one client's turn, and what arrived."""
 
     case: str
     client: str
@@ -103,7 +103,7 @@ def measure(built, case):
 
 
 def judge(case, client, told, seen):
-    """A run in which something else arrived says nothing about its cost."""
+    """Refuses a run with other results: its cost means nothing."""
     requests = math.ceil(told["identifiers"] / CAPACITY)
     first_calls = 1 if client.startswith("ours") else 0
     wrong = []

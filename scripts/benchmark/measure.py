@@ -1,4 +1,4 @@
-"""Runs one client against one sink, and says what it cost."""
+"""Runs one client against one sink, and measures the cost."""
 
 import ctypes
 import json
@@ -18,7 +18,7 @@ LAUNCHER = 'read -r _; "$@" >/dev/null & echo $!'
 
 
 class Failed(Exception):
-    """A run that is worth nothing."""
+    """A run with a result that cannot be used."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ def adopt_orphans():
 
 
 def plain_environment():
-    """Ours, without what would send requests elsewhere."""
+    """Our environment, without what would send requests elsewhere."""
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 
@@ -60,7 +60,7 @@ def run(argv, extra, folder):
 
 
 def run_directly(argv, extra, folder):
-    """The same without the shell, for how long it takes; the peak is too high."""
+    """The same without the shell, to measure the time; the peak is too high."""
     argv = [str(word) for word in argv]
     with open(folder / "stderr.txt", "w+b") as errors, open(os.devnull, "wb") as nowhere:
         actions = [(os.POSIX_SPAWN_DUP2, nowhere.fileno(), 1), (os.POSIX_SPAWN_DUP2, errors.fileno(), 2)]
@@ -108,7 +108,7 @@ class Sink:
         self.process.wait()
 
     def seen(self):
-        """What it saw since the last question."""
+        """What it received since the last question."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())

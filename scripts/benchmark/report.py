@@ -1,4 +1,4 @@
-"""What is written: Markdown, the chart, raw figures, and the part of docs/performance.md between its markers."""
+"""Writes the Markdown, the chart, raw figures, and the part of docs/performance.md between its markers."""
 
 import json
 from dataclasses import asdict
@@ -26,7 +26,7 @@ def costs(figures):
     ]
     for case, client in dict.fromkeys((run.case, run.client) for run in figures.runs):
         cpu = figures.cpu_per_million(case, client)
-        # Without the shell in between, what is told is the peak of the process that started it.
+        # Without the shell in between, the peak would be that of the process that started it.
         peak = "–" if case == "header" else f"{figures.peak(case, client):.1f}"
         shown = "–" if cpu is None else f"{cpu:.3f}"
         wall = figures.median(case, client, "wall")
@@ -35,7 +35,7 @@ def costs(figures):
 
 
 def markdown(figures, machine, missing, started):
-    """The tables, and where they come from."""
+    """The tables, and their source."""
     told = [f"- {name}: {value}" for name, value in machine.items()]
     left_out = [f"- **without {name}**: {reason}" for name, reason in missing.items()]
     heading = f"Measured on {started}, medians, in brackets the least and the most of all rounds:"
@@ -44,7 +44,7 @@ def markdown(figures, machine, missing, started):
 
 
 def write(built, figures, text, machine, is_for_docs):
-    """Files below target/bench, and those of the documentation where that is wanted."""
+    """Writes the files below target/bench, and those of the documentation if asked for."""
     picture = chart.svg(figures)
     (built.folder / "report.md").write_text(text, encoding="utf-8")
     raw = {"machine": machine, "missing": built.missing, "runs": [asdict(run) for run in figures.runs]}

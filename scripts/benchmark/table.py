@@ -1,4 +1,4 @@
-"""The goals, held against what was measured. Pure."""
+"""The goals, compared with the measurements. Pure."""
 
 import math
 from statistics import median
@@ -90,7 +90,7 @@ def requests_row(figures):
 
 
 def rows(figures):
-    """What, goal, measured, met: as the table has it."""
+    """The columns of the table: what, goal, measured, met."""
     start = figures.median("header", "ours", "wall")
     job = [
         whole.cpu / csv.cpu

@@ -126,7 +126,7 @@ fn classify_answer(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Fai
     Err(match status {
         200..=202 => return acknowledgement(answer, part),
         300..=399 => {
-            Failure::Final(Refusal::NotBraze(format!("it is a redirect ({status}), which is never followed")))
+            Failure::Final(Refusal::NotBraze(format!("it is a redirect ({status}), and redirects are not followed")))
         }
         400 => return bad_request(answer, part),
         401 => Failure::Final(credentials()),

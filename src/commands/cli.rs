@@ -23,7 +23,7 @@ pub struct Cli {
         long,
         global = true,
         value_name = "FORMAT",
-        help = "The format of log lines and errors on standard error [default: TD_BRAZE_COHORT_LOG_FORMAT, or text]"
+        help = "The format of log lines and errors on standard error [default: the value of TD_BRAZE_COHORT_LOG_FORMAT, or else text]"
     )]
     pub log_format: Option<LogFormat>,
     /// What to do.
@@ -40,10 +40,10 @@ pub enum Command {
         Values that are not given become placeholders to fill in. DIR must not exist."
     )]
     Init(InitArgs),
-    /// Add the members in a query result to a cohort, remove them, or keep the cohort equal to a table
+    /// Add or remove the members in a query result, or keep a cohort equal to a table
     #[command(after_help = "Example: td-braze-cohort upload cohort.yml --input members.csv\n\
         Credentials: BRAZE_CLIENT_SECRET and BRAZE_PARTNER_API_KEY in the environment; endpoint: in CONFIG or BRAZE_ENDPOINT.\n\
-        With table or job_id: TD_API_KEY, and TD_API_SERVER unless it is https://api.treasuredata.com.\n\
+        With table or job_id: TD_API_KEY. Also TD_API_SERVER, if your site is not https://api.treasuredata.com.\n\
         To try it without Braze: td-braze-cohort upload cohort.yml --sandbox")]
     Upload(UploadArgs),
     /// Check settings, the input's header and the credentials, without sending any member
@@ -94,8 +94,8 @@ Exit codes:
   2         invalid settings or command line, or a certificate or proxy failure
   3         the input cannot be used
   4         Braze or Treasure Data refused the credentials
-  5         Braze, Treasure Data or a firewall refused the data or the call; the report counts what was delivered
-  6         a mirror would change too much, or Braze knows too few (min_match); nothing was sent
+  5         Braze, Treasure Data or a firewall refused data or a request; the report counts what was delivered
+  6         a mirror would change too much, or Braze knows too few identifiers (min_match); nothing was sent
   73        a file cannot be written
   75        not everything was delivered; try again later
   130, 143  stopped by SIGINT or SIGTERM";
@@ -168,10 +168,10 @@ pub struct UploadArgs {
     /// Upload to a stand-in for Braze in this process; needs no Braze credentials
     #[arg(long)]
     pub sandbox: bool,
-    /// The users that the sandbox knows: CSV with `external_id`, `device_id`, other columns are aliases
+    /// A CSV file with the sandbox's users: `external_id`, `device_id`; every other column is an alias
     #[arg(long, value_name = "PATH", requires = "sandbox")]
     pub users: Option<PathBuf>,
-    /// Show the sandbox in a browser, until Ctrl-C; ignored in CI and without a terminal
+    /// Show the sandbox in a browser until you press Ctrl-C; has no effect in CI or without a terminal
     #[arg(long, requires = "sandbox")]
     pub open: bool,
 }
@@ -184,7 +184,7 @@ pub struct CheckArgs {
     /// The file or pattern whose columns are checked; overrides input and `job_id`
     #[arg(long, value_name = "PATH|PATTERN")]
     pub input: Option<String>,
-    /// Only print the state of a mirror: last commit, whether a run is in progress, members, pending changes
+    /// Print only the state of a mirror: its last commit, members, pending changes, and whether a run is in progress
     #[arg(long)]
     pub status: bool,
     /// Print the findings as one JSON object
@@ -212,7 +212,7 @@ pub struct MatchArgs {
     /// Ask a stand-in for Braze in this process; needs no credentials
     #[arg(long)]
     pub sandbox: bool,
-    /// The users that the sandbox knows: CSV with `external_id`, `device_id`, other columns are aliases
+    /// A CSV file with the sandbox's users: `external_id`, `device_id`; every other column is an alias
     #[arg(long, value_name = "PATH", requires = "sandbox")]
     pub users: Option<PathBuf>,
 }
@@ -231,7 +231,7 @@ pub struct SandboxArgs {
     /// A loopback address; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
-    /// The known users: CSV with `external_id`, `device_id`, other columns are aliases; without it, all users are known
+    /// A CSV file with the users: `external_id`, `device_id`; every other column is an alias; without it, every identifier is a user
     #[arg(long, value_name = "PATH")]
     pub users: Option<PathBuf>,
     /// Delay each answer by this long, such as 50ms

@@ -61,7 +61,7 @@ const PROJECTS: &[Project] = projects! {
     "many_cohorts" true [
         "README.md" "many_cohorts.dig" "config/gold.yml" "config/silver.yml" "config/free.yml"
         "queries/gold.sql" "queries/silver.sql" "queries/free.sql"
-        "queries/accounts.sql" "queries/account.sql" "queries/summary.sql"
+        "queries/reports.sql" "queries/report.sql" "queries/summary.sql"
         "queries/uploaded.sql" "queries/failed.sql" "queries/last_30_days.sql"
     ]
     "local" false [
@@ -142,7 +142,10 @@ fn glibc(bytes: &[u8]) -> Option<(u32, u32)> {
 fn write(project: &Project, args: &InitArgs, binary: Option<&[u8]>, name: &str) -> Result<Vec<String>, CommandError> {
     let failed = |error| CommandError::CannotWrite { what: args.dir.display().to_string(), error };
     if fs::symlink_metadata(&args.dir).is_ok() {
-        return Err(wrong(format!("{} exists; nothing in it is changed", args.dir.display())));
+        return Err(wrong(format!(
+            "{} exists, and was not changed: name a folder that does not exist",
+            args.dir.display()
+        )));
     }
     let parent = args.dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = tempfile::Builder::new().prefix(".init-").tempdir_in(parent).map_err(failed)?;

@@ -42,8 +42,8 @@ mod sender;
 
 use sender::{BrazeSender, Stopped};
 
-/// How a request is sent has so many phases, each with a deadline of its own: looking its name up and connecting; head, body, the
-/// answer's head and body.
+/// A request has this many phases, each with its own deadline: looking up the name and connecting; head; body; the answer's head; the
+/// answer's body.
 const PHASES: [u32; 2] = [2, 4];
 
 /// Carries out a mirror's run, or counts what it would do.
@@ -76,7 +76,7 @@ pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome
             mirror(&mut context, &mut warehouse, &recipient, &rules)
         };
         if let Some(job) = warehouse.running() {
-            // The way that the run had is cut.
+            // The run's own connections are cut.
             Access::new(&context.config)?.api(&limiter).kill(job);
         }
         let (mut outcome, record) = ended?;
@@ -93,7 +93,7 @@ pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome
     }
 }
 
-/// What a run keeps to.
+/// The limits and rules of a run.
 fn rules(config: &Config, options: &mirror::Options) -> Rules {
     let (request_timeout, grace) = (config.delivery.request_timeout, config.delivery.grace);
     let connecting = Deadlines::default().connect.min(request_timeout);
@@ -102,8 +102,8 @@ fn rules(config: &Config, options: &mirror::Options) -> Rules {
     Rules { limits: options.limits, max_rejected: config.input.max_rejected, times }
 }
 
-/// The table of a mirror and its state. What is asked goes by the columns that the table has; also those that are ignored, and nearly
-/// have the name of one that is not.
+/// The table of a mirror and its state. The columns that the table has decide what is asked for. Also the columns that are ignored, if
+/// their name is close to a column that is read.
 fn warehouse<'a>(
     access: &'a Access,
     times: &'a LimiterClock,
@@ -113,7 +113,8 @@ fn warehouse<'a>(
 ) -> Result<(TreasureData<'a, Stop>, Vec<NearMiss>), CommandError> {
     let endpoint = config.required_endpoint()?;
     let limiter = &times.limiter;
-    let stop = |LimiterStopped| limiter.take_stop().unwrap_or_else(|| Stop::Defect("nobody said why".to_owned()));
+    let stop =
+        |LimiterStopped| limiter.take_stop().unwrap_or_else(|| Stop::Defect("a stop without a reason".to_owned()));
     let columns = table::columns(&access.api(limiter), &options.table, &config.input.names).map_err(stop)?;
     if !columns.near.is_empty() {
         warn!("ignored columns: {}; to use one, write SELECT ... AS with that name", listed(&columns.near));
@@ -139,7 +140,7 @@ fn seconds_since_1970() -> u64 {
     jiff::Timestamp::now().as_second().try_into().unwrap_or_default()
 }
 
-/// The limiter's time.
+/// The time of the rate limiter.
 struct LimiterClock {
     limiter: Arc<RateLimiter<Stop>>,
 }
@@ -167,7 +168,7 @@ struct Recipient<'a> {
     plan: &'a dyn Fn(&Config) -> Plan,
     /// For messages.
     name: &'a str,
-    /// Asks first whom it knows.
+    /// Asks Braze first which identifiers it knows.
     matching: Option<&'a Matching>,
 }
 

@@ -63,7 +63,7 @@ pub enum Stop {
     #[error(
         "no request to {address} succeeded for {} s (last: {last}); {}", .lasted.as_secs(),
         if *.answered { format!("{} may be down: see its status page, and run it again later", .server.names().0) }
-        else { format!("it never answered: check {}, DNS, the proxy and the firewall, then run it again", .server.names().1) }
+        else { format!("the server never answered: check {}, DNS, the proxy and the firewall, then run it again", .server.names().1) }
     )]
     Outage {
         /// The API.
@@ -85,8 +85,8 @@ pub enum Stop {
     },
     /// Braze asks for a pause beyond `max_duration`.
     #[error(
-        "the server asks for a pause of {} s, until {}, which is longer than max_duration allows; run it again after that",
-        .pause.as_secs_f64().ceil(), .until
+        "the server asks for a pause of {} s, until {}. This is longer than max_duration allows; run it again after that time",
+        HumanCount(.pause.as_secs() + u64::from(.pause.subsec_nanos() > 0)), .until
     )]
     PauseTooLong {
         /// How long.
@@ -231,16 +231,20 @@ fn mirror_text(conclusion: &Conclusion) -> String {
             );
         }
         Conclusion::Faster => {
-            "another run of the same cohort started at the same time and goes on; this one changed nothing"
+            "another run of the same cohort started at the same time. It continues, and this one changed nothing. You need not do \
+             anything"
         }
-        Conclusion::TakenOver => "a newer run of the same cohort has taken over and finishes the work",
+        Conclusion::TakenOver => {
+            "a newer run of the same cohort has taken over and finishes the work. You need not do anything. If this happens often, set \
+             skip_on_overtime: true on the schedule"
+        }
         Conclusion::Undelivered => "not everything was delivered; the next run continues from there",
         Conclusion::TooManyRefused => {
-            "Braze refused more than 1,000 identifiers, the most that a mirror can set aside, so its state was not updated. The log has \
+            "Braze refused more than 1,000 identifiers. A mirror can remember only 1,000, so its state was not updated. The log has \
              Braze's message: fix the table, or leave out the kind of identifier that Braze refuses"
         }
         Conclusion::Unknown => {
-            "Treasure Data did not confirm that the state's table was renamed; run it again, the next run finds out"
+            "Treasure Data did not confirm that the state's table was renamed; run it again: the next run checks whether it was"
         }
     };
     text.to_owned()
@@ -271,16 +275,16 @@ fn refusal_text(refusal: &Refusal, address: &str) -> String {
         Refusal::Credentials(said) => format!(
             "Braze refused the credentials ({said}): {}",
             if said.contains("artner") {
-                "ask Braze whether this partner key is valid for this cluster and enabled for your data import key \
-                 (BRAZE_PARTNER_API_KEY, and the setting partner)"
+                "check BRAZE_PARTNER_API_KEY and the setting partner. If they are right, ask Braze whether the partner key is valid \
+                 for this cluster and enabled for your data import key"
             } else {
                 "check BRAZE_CLIENT_SECRET (the data import key, in the dashboard under Partner Integrations), and that endpoint is \
                  the instance that the key belongs to"
             }
         ),
         Refusal::Request(said) => format!(
-            "Braze refused the call to {address} ({said}): fix the setting that it names, such as cohort_id; if it names none, ask \
-             Braze support"
+            "Braze refused the call to {address} ({said}): fix the setting in Braze's message, such as cohort_id. If the message \
+             names no setting, ask Braze support"
         ),
         Refusal::NotFound => match partner(address) {
             Some((endpoint, partner)) => format!(

@@ -90,7 +90,7 @@ pub fn as_text(outcome: &Outcome) -> String {
         None => report,
         Some(view) => format!(
             "{report}\nthe sandbox holds cohort {} ({}): {} members (by external ID {}, by device {}, by alias {}); \
-             identifiers that it knows nobody by: {}",
+             unmatched identifiers: {}",
             view.cohort_id,
             view.name.as_deref().unwrap_or("unnamed"),
             view.members,

@@ -49,7 +49,7 @@ pub fn answered(label: &str, status: u16) -> HttpError {
         408 | 429 | 500.. => return unreachable(label, &format!("it answered {status} to CONNECT")),
         407 => "it requires credentials: set them in the variable, as http://user:password@host:port",
         401 | 403 => "allow the endpoint's host in the proxy, or bypass the proxy with NO_PROXY",
-        _ => "is it a proxy that supports CONNECT?",
+        _ => "check that it is an HTTP proxy that supports CONNECT",
     };
     HttpError::Proxy(format!("{label} answered {status}: {way_out}"))
 }

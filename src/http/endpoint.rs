@@ -60,7 +60,7 @@ pub enum EndpointError {
     NotRest,
     /// An unknown host.
     #[error(
-        "is not a Braze host (such as rest.iad-01.braze.com). If it is meant, such as your own proxy, set \
+        "is not a Braze host (such as rest.iad-01.braze.com). If you want to use it, for example as your own proxy, set \
          allow_endpoint: {host}"
     )]
     ForeignHost {
@@ -72,14 +72,14 @@ pub enum EndpointError {
     NotAServer,
     /// A variable of other tools.
     #[error(
-        "is not read from this variable, and without TD_API_SERVER your key would be sent to the US site: set TD_API_SERVER, \
-         such as https://api.eu01.treasuredata.com"
+        "is read from TD_API_SERVER, not from this variable. TD_API_SERVER is not set, so your key would be sent to the US site: set \
+         TD_API_SERVER, such as https://api.eu01.treasuredata.com"
     )]
     NotRead,
     /// A host that is not Treasure Data's.
     #[error(
-        "is not a Treasure Data host (such as api.treasuredata.com or api.eu01.treasuredata.com). If it is meant, such as \
-         your own proxy, set allow_endpoint: {host}"
+        "is not a Treasure Data host (such as api.treasuredata.com or api.eu01.treasuredata.com). If you want to use it, \
+         for example as your own proxy, set allow_endpoint: {host}"
     )]
     ForeignServer {
         /// The host, which is no secret.

@@ -139,7 +139,7 @@ pub enum HttpError {
     #[error("cannot be reached: {0}")]
     Unreachable(String),
     /// A phase after connecting took too long, so the server may have read the request.
-    #[error("took too long ({0})")]
+    #[error("timed out ({0})")]
     Timeout(String),
     /// The connection broke before the answer was complete.
     #[error("the connection broke: {0}")]
@@ -301,7 +301,7 @@ impl From<ureq::Error> for HttpError {
         match error {
             Error::Other(other) => other.downcast().map_or_else(|other| Self::Broken(other.to_string()), |ours| *ours),
             Error::Timeout(phase @ (ureq::Timeout::Resolve | ureq::Timeout::Connect)) => {
-                Self::Unreachable(format!("took too long ({phase})"))
+                Self::Unreachable(format!("timed out ({phase})"))
             }
             Error::Timeout(phase) => Self::Timeout(phase.to_string()),
             Error::Io(error) => match error.kind() {

@@ -77,7 +77,7 @@ pub enum HeaderError {
     },
     /// A column is missing. Members with only that identifier would silently be left out.
     #[error(
-        "no column {}, which the settings use: the result has {}{}; add it to the query, or remove it from the settings",
+        "no column {}, which the settings use: the result has {}{}. Add the column to the query, or remove it from the settings",
         quoted(.names), shown(.seen), hint(.nearest.as_ref())
     )]
     Missing {
@@ -96,7 +96,7 @@ pub enum HeaderError {
     },
     /// One of several files has other identifier columns than the first one.
     #[error(
-        "its identifier columns are {}, but {first} has {}: all files of an input need the same ones, in any order",
+        "its identifier columns are {}, but {first} has {}: give all files the same identifier columns, in any order",
         quoted(.found), quoted(.wanted)
     )]
     OtherColumns {

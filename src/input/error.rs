@@ -29,7 +29,7 @@ pub enum InputError {
 #[derive(Debug, Error)]
 pub enum InputProblem {
     /// An empty list of files.
-    #[error("it names no file: set at least one")]
+    #[error("it names no file: name at least one")]
     Nothing,
     /// Its bytes.
     #[error(transparent)]
@@ -83,8 +83,8 @@ pub enum InputProblem {
     },
     /// Another number of rows than expected.
     #[error(
-        "it has {} rows instead of {} (expected_rows, or the job's num_records): it is cut off, or of another query. Nothing more was \
-         sent", HumanCount(*.found), HumanCount(*.expected)
+        "it has {} rows instead of {} (expected_rows, or the job's num_records): it is cut off, or it is another query's result. \
+         Nothing more was sent", HumanCount(*.found), HumanCount(*.expected)
     )]
     ExpectedRows {
         /// The rows that are there.

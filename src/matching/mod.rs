@@ -74,7 +74,8 @@ pub struct TooFew {
 }
 
 /// What a share of 0 % may mean.
-pub const OTHER_WORKSPACE: &str = "Braze knows none of a kind: BRAZE_REST_API_KEY may be a key of another workspace. ";
+pub const OTHER_WORKSPACE: &str =
+    "Braze knows no identifier of one kind: BRAZE_REST_API_KEY may be a key of another workspace. ";
 
 /// The counts of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The conditions on which the protocol rests, by name, so that a test can take out one at a time and has to notice. In the product
-//! each of them always holds, and nothing of this is left.
+//! The conditions that the protocol relies on, by name. A test takes out one at a time, and must notice. In the product each condition
+//! always holds, and nothing of this module is compiled.
 
 /// A condition without which a cohort may become wrong, or a run stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +26,17 @@ pub enum Guard {
     GraceAfterAdditions,
     /// Runs with nothing to send take an odd number too.
     QuietRunsTakeOdd,
-    /// A run with nothing to send has something to wait for all the same if another one was at work.
+    /// A run with nothing to send still waits, if another run was at work.
     QuietOnlyOnEven,
     /// A version is ours only if it is our table, whatever its number is.
     TablesAreKnownById,
-    /// A rename that may have taken effect is not taken for done.
+    /// A rename that may have taken effect is not treated as done.
     LostRenameIsNotDone,
     /// Additions begin only if every removal was delivered or refused.
     RemovalsComplete,
     /// A version is committed only if every addition was delivered or refused.
     AdditionsComplete,
-    /// What was refused is told to the commit.
+    /// The commit learns what was refused.
     RefusedIsTold,
     /// The next number is above the highest, and odd.
     NextNumberIsOdd,
@@ -44,7 +44,7 @@ pub enum Guard {
     HighestIsKept,
 }
 
-/// Whether a condition is to be kept.
+/// Whether a condition must hold.
 #[cfg(not(test))]
 pub const fn keeps(_: Guard) -> bool {
     true
@@ -55,7 +55,7 @@ thread_local! {
     static REMOVED: std::cell::Cell<Option<Guard>> = const { std::cell::Cell::new(None) };
 }
 
-/// Whether a condition is to be kept.
+/// Whether a condition must hold.
 #[cfg(test)]
 pub fn keeps(guard: Guard) -> bool {
     REMOVED.get() != Some(guard)

@@ -64,13 +64,13 @@ pub struct Exceeded {
     pub before: u64,
     /// Those that are wanted now.
     pub wanted: u64,
-    /// So many would leave.
+    /// How many would leave.
     pub left: u64,
-    /// So many would enter.
+    /// How many would enter.
     pub entered: u64,
-    /// `max_removals` is passed.
+    /// `max_removals` is exceeded.
     pub by_removals: bool,
-    /// `max_additions` is passed.
+    /// `max_additions` is exceeded.
     pub by_additions: bool,
     /// What was allowed.
     pub limits: Limits,

@@ -20,12 +20,12 @@ mod model;
 
 use crate::input::TableName;
 
-/// What is kept equal, and within which limits.
+/// What a run keeps equal, and its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The members' table.
     pub table: TableName,
-    /// Where the state is, unless beside it: the database, and how the names of its tables begin.
+    /// Where the state is, if not next to the members' table: the database, and how the names of its tables begin.
     pub state_table: Option<TableName>,
     /// How many may change.
     pub limits: limits::Limits,

@@ -1,13 +1,13 @@
-//! What the tables of a cohort's state are called. Pure.
+//! The names of the tables of a cohort's state. Pure.
 
 use ring::{digest, hmac};
 
 use crate::mirror::warehouse::Name;
 use crate::secret::Secret;
 
-/// No run lives as long, in seconds: tasks end after a day.
+/// Longer than any run, in seconds: tasks end after a day.
 const LONGEST_RUN: u64 = 2 * 24 * 60 * 60;
-/// So much of a cohort ID is in the name, so that it can be read.
+/// This much of a cohort ID is in the name, so that a person can read it.
 const READABLE: usize = 40;
 
 /// Where the versions of one cohort's state are.
@@ -15,20 +15,20 @@ const READABLE: usize = 40;
 pub struct State {
     /// In this database.
     pub database: String,
-    /// What it is called for any data import key.
+    /// The name for any data import key.
     pub base: String,
-    /// What is the same for all runs of one data import key, which stands for a workspace of Braze's.
+    /// Equal for all runs of one data import key, and so of one Braze workspace.
     pub fingerprint: String,
 }
 
-/// What a name among all tables of a database is to a state.
+/// What a table of a database is to a state, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// One of its own: a version, or the table of an unfinished step.
     Ours(Name),
     /// A version of the same cohort with another data import key.
     OtherKey {
-        /// What stands for that key.
+        /// The hash of that key.
         fingerprint: String,
         /// Which version.
         number: u64,
@@ -58,12 +58,12 @@ impl State {
         }
     }
 
-    /// A table of one step of a run that began at `began`, in seconds since 1970; `unique` is told by no other run.
+    /// A table of one step of a run that began at `began`, in seconds since 1970. No other run has the same `unique`.
     pub fn work(&self, began: u64, unique: &str) -> String {
         format!("{}_{}_w{began}_{unique}", self.base, self.fingerprint)
     }
 
-    /// What a table is that a list shows at `now`, in seconds since 1970.
+    /// What a listed table is at `now`, in seconds since 1970.
     pub fn find(&self, table: &str, now: u64) -> Found {
         let Some(rest) = table.strip_prefix(&self.base).and_then(|rest| rest.strip_prefix('_')) else {
             return Found::Nothing;

@@ -121,7 +121,7 @@ impl Clock for Jumping {
 
     fn wait(&self, _: Wakes, until: Option<Duration>) {
         let mut now = self.0.lock().unwrap();
-        *now = now.max(until.expect("somebody waits for nothing"));
+        *now = now.max(until.expect("a sleeper without an end"));
     }
 
     fn wake(&self) {}

@@ -278,17 +278,17 @@ impl Pacing {
         }
     }
 
-    /// How many requests got through so far.
+    /// How many requests have succeeded so far.
     pub fn successes(&self) -> u64 {
         self.successes
     }
 
-    /// For how long nothing has got through, if that is too long.
+    /// The time without a successful request, if it is too long.
     pub fn outage(&self, now: Duration) -> Option<Duration> {
         now.checked_sub(self.well_until).filter(|outage| *outage >= self.patience())
     }
 
-    /// How long nothing may get through.
+    /// The longest time without a successful request.
     pub fn patience(&self) -> Duration {
         if self.answered { self.max_outage } else { self.max_outage.min(MAX_OUTAGE_UNANSWERED) }
     }

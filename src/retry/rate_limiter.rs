@@ -16,7 +16,7 @@ const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// The limits of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The longest time in which nothing may get through.
+    /// The longest time without a successful request.
     pub max_outage: Duration,
     /// Requests in any hour, at least 1.
     pub max_requests_per_hour: u64,

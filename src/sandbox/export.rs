@@ -58,7 +58,7 @@ fn asked_for(document: &Document) -> Result<Vec<Identifier<&str>>, Refusal> {
     if asked.is_empty() { Err(Refusal::NobodyAskedFor) } else { Ok(asked) }
 }
 
-/// A user of whom only this identifier is known.
+/// A user with this identifier and no other.
 fn alone(identifier: Identifier<&str>) -> Profile<'_> {
     let nothing = Profile { number: 0, external_id: None, aliases: Vec::new() };
     match identifier {

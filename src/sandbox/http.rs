@@ -41,7 +41,7 @@ pub struct Head {
     /// The target's path as it was sent, and what follows its `?`.
     pub path: String,
     pub query: String,
-    /// Whether `Host` names this machine. A page of another site can make a browser send requests here under that site's
+    /// Whether `Host` names this machine. A page of another site can make a browser send requests here with that site's
     /// name.
     pub is_loopback_host: bool,
     /// What follows `Bearer` in `Authorization`.
@@ -58,7 +58,7 @@ impl Head {
     /// Reads one from a connection. `None` is the connection's end, between requests.
     ///
     /// # Errors
-    /// The connection ended within the head, or what came is not HTTP/1, or over a limit.
+    /// The connection ended within the head, or the data is not HTTP/1, or exceeds a limit.
     pub fn read(reader: &mut impl BufRead) -> Result<Option<Self>, RequestError> {
         let mut head = Vec::new();
         loop {
@@ -92,7 +92,7 @@ impl Head {
             is_loopback_host: headers.only("host").is_some_and(is_loopback),
             bearer: headers.only("authorization").and_then(bearer),
             is_json: headers.all("content-type").any(is_json),
-            // The answer to HEAD has no body, so what is sent of one must end with the connection.
+            // The answer to HEAD must have no body. If one is sent, the connection must be closed after it.
             keep_alive: request.version == Some(1) && !headers.lists("connection", "close") && method != "HEAD",
             length: headers.length()?,
             method,
@@ -102,7 +102,7 @@ impl Head {
     /// Reads the body that follows into `body`, which is emptied first.
     ///
     /// # Errors
-    /// The connection ended within the body, or it is over the limit.
+    /// The connection ended within the body, or the body exceeds the limit.
     pub fn read_body(&self, reader: &mut impl Read, body: &mut Vec<u8>) -> Result<(), RequestError> {
         body.clear();
         if self.length > MAX_BODY {
@@ -167,7 +167,7 @@ impl<'a> Headers<'a> {
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(refused(400, "malformed Content-Length"));
         }
-        // Only digits are left, so the one way to fail is to be too big.
+        // Only digits are left, so `parse` fails only if the number is too large.
         digits.parse().map_err(|_| BODY_TOO_LARGE)
     }
 }

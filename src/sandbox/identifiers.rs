@@ -48,8 +48,8 @@ impl Identifier<String> {
     }
 }
 
-/// Values by identifier. Each list keeps the order of arrival, except that the last key takes the place of a removed one.
-/// So a page is found at once, however long the list is.
+/// Values by identifier. Each list keeps the order of arrival, except that the last key replaces a removed one.
+/// So finding a page takes the same time for a list of any length.
 #[derive(Debug, Default)]
 pub struct IdentifierMap<V> {
     pub external_ids: IndexMap<String, V>,

@@ -14,7 +14,7 @@ use super::service::lock;
 use super::stats::Recorder;
 use super::store::Store;
 
-/// The most that a limit can ask for.
+/// The largest `limit`.
 const MAX_LIMIT: usize = 1_000;
 
 /// Answers a GET. No answer may be cached, framed, or used by a page of another origin.

@@ -1,6 +1,6 @@
 //! In: requests of the cohort API. Out: what Braze would answer. It never listens beyond loopback.
 //!
-//! A stand-in for Braze's cohort API: for trials without a Braze account, smoke tests, and this project's own tests.
+//! A stand-in for Braze's cohort API, to try the program without a Braze account, and for smoke tests and this project's own tests.
 //!
 //! ```text
 //! server ──> http ──> service ──> rules ──> store          service ──> answer ──> server
@@ -86,9 +86,9 @@ pub enum Error {
     )]
     Listen { listen: SocketAddr, source: io::Error },
     /// The file is missing or not UTF-8, or the cells of a row do not match the header.
-    #[error("the known users in {} cannot be read: {source} (it must be CSV with a header line)", path.display())]
+    #[error("the sandbox's users in {} cannot be read: {source} (it must be CSV with a header line)", path.display())]
     Users { path: PathBuf, source: csv::Error },
-    /// The system gives no thread to accept connections on.
+    /// No thread can be started to accept connections.
     #[error("the sandbox's thread cannot be started: {source} (are there too many processes on this machine?)")]
     Thread { source: io::Error },
 }

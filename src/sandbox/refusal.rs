@@ -1,4 +1,4 @@
-//! Every way in which a request is refused, with the status and the message that Braze answers.
+//! Every way in which a request is refused, with the status and message of Braze's answer.
 
 use thiserror::Error;
 

@@ -11,15 +11,15 @@ use super::answer::Answer;
 use super::http::{Head, RequestError};
 use super::service::Service;
 
-/// How long a connection may be silent, between requests as within one.
+/// How long a connection may be silent, between requests or within one.
 const IDLE: Duration = Duration::from_mins(5);
 /// How long a client may leave an answer unread.
 const WRITE: Duration = Duration::from_mins(1);
 /// How long to wait if the system has no free socket.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
-/// How long a stop tries to wake the listener's thread.
+/// How long `stop` tries to wake the listener's thread.
 const STOP: Duration = Duration::from_secs(5);
-/// How long, and how many bytes, a refused client may go on sending so that it can read why.
+/// How long, and how many bytes, a refused client may go on sending, so that it can read the answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -45,7 +45,7 @@ impl Server {
     /// Starts a thread that accepts connections and owns the listener.
     ///
     /// # Errors
-    /// The system gives no address or no thread.
+    /// The address is not available, or no thread can be started.
     pub fn start(listener: TcpListener, service: Service) -> io::Result<Arc<Self>> {
         let address = listener.local_addr()?;
         let server = Arc::new(Self { address, service, open: Mutex::default(), acceptor: Mutex::new(None) });
@@ -145,7 +145,7 @@ impl Server {
         };
         self.service.count_unreadable(status, message);
         Answer::message(status, message).deliver(&mut socket, false)?;
-        // To close with bytes unread resets the connection, and the client may not get the answer.
+        // Closing a connection with unread bytes resets it, and the client may lose the answer.
         socket.shutdown(Shutdown::Write)?;
         socket.set_read_timeout(Some(LINGER))?;
         io::copy(&mut reader.take(LINGER_BYTES), &mut io::sink())?;

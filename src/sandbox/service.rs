@@ -37,7 +37,7 @@ struct Gate {
 }
 
 impl Gate {
-    /// Whether the request is let through, and what the `X-RateLimit` headers say.
+    /// Whether the request is allowed, and the values of the `X-RateLimit` headers.
     fn pass(&mut self, now: Duration) -> (Result<(), Refusal>, Option<Standing>) {
         let standing = self.window.as_mut().map(|window| window.admit(now));
         if standing.is_some_and(|standing| !standing.admitted) {
@@ -84,13 +84,13 @@ impl Service {
 
     /// Answers one request. A GET is for the page: no limit holds for it, and it is not counted.
     ///
-    /// `pause` waits for the latency. A request is applied before, so one whose client gave up takes effect too.
+    /// `pause` waits for the latency, after the request was applied. So a request takes effect even if its client gave up.
     pub fn answer(&self, head: &Head, body: &[u8], pause: impl FnOnce(Duration)) -> Answer {
         let call = call(&head.path, self.options.partner.as_deref());
         if head.method == "GET" {
             return self.look(head, call.is_some());
         }
-        // The name of another site can point here, and its page knows the default keys of `sandbox`.
+        // Another site's name can point to this machine, and its page knows the default keys of `sandbox`.
         let is_strange = self.options.page && !head.is_loopback_host;
         let call = if is_strange { Err(Refusal::Host) } else { call.ok_or(Refusal::NotFound) };
         let call = if head.method == "POST" { call } else { call.and(Err(Refusal::OnlyPost)) };

@@ -32,7 +32,7 @@ pub struct CohortView {
     pub created_at: Option<String>,
     /// The number of members.
     pub members: usize,
-    /// With known users: additions of identifiers that matched no user, repeated ones included.
+    /// With known users: how many added identifiers matched no user, repeated ones included.
     pub unknown: u64,
     /// The full length of each of the following lists.
     pub totals: Totals,

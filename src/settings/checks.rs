@@ -57,7 +57,7 @@ impl Values {
                     "maps '{from}' to '{to}', which is not user_ids, device_ids or one of aliases: add aliases: [{to}]"
                 )
             } else if outputs.contains(attribute) || operation == Some(attribute.as_str()) {
-                format!("maps '{from}', which is itself the name of a column that is read: leave it out")
+                format!("maps '{from}', but that column is read under its own name: leave it out")
             } else if !seen.insert(output) {
                 format!("maps two columns to '{to}': keep one of them")
             } else if !attributes.insert(attribute) {

@@ -106,9 +106,9 @@ fn problem(value: &str) -> Option<&'static str> {
     } else if value.contains("${") {
         Some("still contains ${...}: Digdag fills in ${secret:...} only under _env, and only if that secret is set")
     } else if value.chars().any(char::is_control) {
-        Some("contains a line break or another control character: copy it without the end of the line")
+        Some("contains a line break or another control character: copy it again, without the line break")
     } else if value.trim() != value {
-        Some("begins or ends with a space: copy it without")
+        Some("begins or ends with a space: copy it again, without the space")
     } else {
         None
     }

@@ -182,11 +182,11 @@ fn finish(origin: &Origin, key: Key) -> &'static str {
     match origin {
         _ if !key.setting().from_workflow => "which is never filled in for this setting: write the value itself",
         Origin::Map | Origin::Parameter => {
-            "which Digdag did not fill in, because the variable is a template itself: write the expression directly, or move the \
-             setting to the config file"
+            "which Digdag did not fill in, because the value of the variable contains ${...} itself: write the expression directly, \
+             or move the setting to the config file"
         }
         Origin::File { .. } => {
-            "even after its template was filled in: the variable is a template itself; give it a plain value"
+            "because the value of a variable in it contains ${...}: give that variable a plain value"
         }
         Origin::Flag(_) | Origin::Environment(_) => "which is not filled in there: write the value itself",
     }

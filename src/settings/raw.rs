@@ -29,7 +29,7 @@ impl RawValue {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "a boolean",
-            Self::Float(_) => "a number not written in plain digits",
+            Self::Float(_) => "a number such as 1.5 or 1e5",
             Self::Text(_) => "text",
             Self::List(_) => "a list",
             Self::Map(_) => "a map",

@@ -99,7 +99,7 @@ settings! {
     Mapping "mapping" {
         kind: ValueKind::Map,
         examples: &["{external_id: user_ids, mail: email}"],
-        doc: "columns with other names, and the column that each stands for",
+        doc: "renames columns of the input: each becomes user_ids, device_ids or one of aliases",
     }
     ThreadCount "thread_count" {
         kind: ValueKind::Whole(1, 256),
@@ -120,14 +120,14 @@ settings! {
     AllowEndpoint "allow_endpoint" {
         kind: ValueKind::List,
         examples: &["[braze.example.com]"],
-        doc: "other hosts that may be called, besides Braze's and Treasure Data's, such as your own proxy; cannot be set in a workflow",
+        doc: "other hosts that may be called, in addition to Braze's and Treasure Data's, such as your own proxy; cannot be set in a workflow",
         variable: Some("TD_BRAZE_COHORT_ALLOW_ENDPOINT"),
         from_workflow: false,
     }
     CaFile "ca_file" {
         kind: ValueKind::Path,
         examples: &["config/ca.pem"],
-        doc: "a PEM file of more certificates to trust: your own CA's, such as that of a decrypting proxy, or a self-signed one; cannot be set in a workflow",
+        doc: "a PEM file with more certificates to trust, such as your own CA's, a decrypting proxy's, or a self-signed one; cannot be set in a workflow",
         variable: Some("TD_BRAZE_COHORT_CA_FILE"),
         from_workflow: false,
     }
@@ -241,7 +241,7 @@ settings! {
         kind: ValueKind::Duration,
         unset: Unset::Default("15m"),
         examples: &["30m"],
-        doc: "stop after this long without a successful request; before the first one, after 1 minute at most",
+        doc: "stop after this long without a successful request; before the first success, after 1 minute at most",
     }
     MaxDuration "max_duration" {
         kind: ValueKind::Duration,
@@ -265,8 +265,8 @@ settings! {
         kind: ValueKind::Duration,
         unset: Unset::Means("twice `request_timeout`"),
         examples: &["5m"],
-        doc: "how long a request without an answer may still take effect: the run waits this long after the last one before it sends \
-              additions that follow removals, and before it ends",
+        doc: "how long a request without an answer may still take effect; the run waits this long after such a request, before it \
+              sends additions after removals, and before it ends",
     }
     MaxRequestsPerHour "max_requests_per_hour" {
         kind: ValueKind::Whole(1, u64::MAX),

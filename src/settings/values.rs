@@ -329,7 +329,7 @@ mod tests {
     #[case(json!({"operation": "ad"}), "operation must be 'add', 'remove' or 'mirror', not 'ad'")]
     #[case(json!({"thread_count": 0}), "from 1 to 256")]
     #[case(json!({"thread_count": "many"}), "thread_count must be a whole number from 1 to 256, not 'many'")]
-    #[case(json!({"thread_count": 2.5}), "not a number not written in plain digits")]
+    #[case(json!({"thread_count": 2.5}), "not a number such as 1.5 or 1e5")]
     #[case(json!({"cohort_id": true}), "put it in quotes")]
     #[case(json!({"cohort_id": ["a"]}), "not a list")]
     #[case(json!({"cohort_id": null}), "missing settings: cohort_id.")]

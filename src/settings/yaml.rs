@@ -175,7 +175,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     type Value = RawValue;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.shape.is_some() { "text as a key" } else { "text, a number or a list" })
+        formatter.write_str(if self.shape.is_some() { "a string as the key" } else { "text, a number or a list" })
     }
 
     fn visit_unit<E>(self) -> Result<RawValue, E> {
@@ -284,7 +284,7 @@ mod tests {
     #[case::input("user_ids\nhush\n", "text, expected a map of settings", "")]
     #[case::number("4711\n", "expected a map of settings", "c.yml")]
     #[case::directive("%TAG ! tag:x,2000:\n---\ncohort_id: a\n", "directive", "c.yml")]
-    #[case::key("mapping: {[a]: b}\n", "expected text as a key", "line 1")]
+    #[case::key("mapping: {[a]: b}\n", "expected a string as the key", "line 1")]
     #[case::tabs("cohort_id: a\n\toperation: add\n", "c.yml", "line 2")]
     fn says_what_is_wrong_and_where(#[case] text: &str, #[case] message: &str, #[case] location: &str) {
         let error = read(text).unwrap_err();

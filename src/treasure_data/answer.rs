@@ -30,7 +30,7 @@ pub fn of_answer(job: &Job, answer: &Answer) -> Failure<JobError> {
     let hints = || Hints::read(|name| answer.header(name));
     let credentials = || Failure::Final(JobError::Credentials { server: server(), said: said(answer) });
     match answer.status {
-        300..=399 => not_ours(&format!("it is a redirect ({}), which is never followed", answer.status)),
+        300..=399 => not_ours(&format!("it is a redirect ({}), and redirects are not followed", answer.status)),
         401 => credentials(),
         403 if answer.is_json_object() => credentials(),
         403 => not_ours("a firewall or an allow-list refused it (403): is this machine's address on the allow-list?"),
@@ -45,7 +45,7 @@ pub fn of_answer(job: &Job, answer: &Answer) -> Failure<JobError> {
         429 => Failure::Limited { pause: hints().pause },
         status if answer.is_html() => not_ours(&format!("status {status} with a web page")),
         404 if !job.id.is_empty() => Failure::Final(JobError::Unknown { id: job.id.clone(), server: server() }),
-        status @ 200..=299 => unintelligible(job, format!("status {status}, where 200 was due")),
+        status @ 200..=299 => unintelligible(job, format!("status {status} instead of 200")),
         status => {
             Failure::Final(JobError::Refused { server: server(), said: format!("status {status}: {}", said(answer)) })
         }

@@ -105,7 +105,7 @@ pub enum JobError {
     },
     /// Its columns cannot be understood.
     #[error(
-        "job {id}: its list of columns (hive_result_schema) {problem}: run the query again, or set input to its result as a file"
+        "job {id}: its hive_result_schema (the list of columns) {problem}: run the query again, or set input to its result as a file"
     )]
     Schema {
         /// The number of the job.

@@ -1,4 +1,4 @@
-//! The raw floor: what the same work costs with sockets and nothing else. No account, no retry, no TLS, no check of a cell; it
+//! The raw floor: what the same work costs with sockets and nothing else. No report, no retry, no TLS, no check of a cell; it
 //! trusts the input (no line break within quotes) and the answer. Not a program to use: a thing to divide by.
 //!
 //! `bench-floor FILE ADDRESS THREADS`

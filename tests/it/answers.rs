@@ -1,4 +1,4 @@
-//! Answers for which there is no second time.
+//! Answers after which a request is not sent again.
 
 use rstest::rstest;
 
@@ -26,8 +26,8 @@ fn credentials_that_are_withdrawn_in_the_middle_end_the_run() {
         _ => Act::message("401 Unauthorized", "Invalid client secret"),
     });
     let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "1").rows(user_ids(9000));
-    let account = run.arg("--json").exits(4).account();
-    account.has(&[("/delivered", 1000), ("/requests", 3)]);
+    let report = run.arg("--json").exits(4).report();
+    report.has(&[("/delivered", 1000), ("/requests", 3)]);
     assert_eq!(server.seen().len(), 3);
 }
 
@@ -87,8 +87,8 @@ fn a_request_that_is_too_large_is_halved_until_it_is_not() {
         }
     });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(2000)).arg("--json").exits(0);
-    // 1,000, twice 500, four times 250, for each of two batches, and the call before them.
-    run.account().has(&[("/delivered", 2000), ("/refused", 0), ("/undelivered", 0), ("/requests", 15)]);
+    // One request of 1,000, two of 500 and four of 250, for each of two batches; and the call before them.
+    run.report().has(&[("/delivered", 2000), ("/refused", 0), ("/undelivered", 0), ("/requests", 15)]);
     assert_eq!(server.accepted_user_ids().len(), 2000);
 }
 
@@ -102,7 +102,7 @@ fn html_in_the_middle_is_not_delivered() {
         }
     });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(5)).arg("--json").exits(5);
-    run.account().has(&[("/delivered", 0)]);
+    run.report().has(&[("/delivered", 0)]);
 }
 
 #[rstest]
@@ -112,7 +112,7 @@ fn html_in_the_middle_is_not_delivered() {
 fn every_form_of_success_is_delivered(#[case] status: &'static str, #[case] body: &'static str) {
     let server = Scripted::start(move |_| Act::answer(status, "application/json", "Connection: close\r\n", body));
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(5)).arg("--json").exits(0);
-    run.account().has(&[("/delivered", 5), ("/requests", 2)]);
+    run.report().has(&[("/delivered", 5), ("/requests", 2)]);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn interim_answers_without_end_are_no_answer() {
     let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n".repeat(100_000);
     let server = Scripted::start(move |_| Act::Write(interim.clone()));
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(10)).arg("--json").exits(5);
-    run.says(&["not Braze's"]).account().has(&[("/requests", 3)]);
+    run.says(&["not Braze's"]).report().has(&[("/requests", 3)]);
 }
 
 #[test]
@@ -135,5 +135,5 @@ fn an_error_whose_page_breaks_off_counts_all_the_same() {
     let head = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{\"mess";
     let server = Scripted::start(move |_| Act::Write(head.to_vec()));
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(10)).arg("--json").exits(4);
-    run.account().has(&[("/requests", 1)]);
+    run.report().has(&[("/requests", 1)]);
 }

@@ -1,4 +1,4 @@
-//! ARCHITECTURE.md's table of modules, held against the code: who imports whom.
+//! ARCHITECTURE.md's table of modules, compared with the code: which module imports which.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ type Table = Vec<(String, BTreeSet<String>)>;
 struct Imports {
     /// Top-level modules of the crate that a file names.
     used: BTreeSet<String>,
-    /// Of these, the ones that it passes on with `pub use`.
+    /// Those of them that it re-exports with `pub use`.
     passed_on: BTreeSet<String>,
 }
 
@@ -64,7 +64,7 @@ fn module_path(file: &Path) -> Vec<String> {
     parts
 }
 
-/// Every path into another module of the crate, in `use` lines and elsewhere. Text and comments are no tokens.
+/// Every path into another module of the crate, in `use` lines and elsewhere. Text and comments are not tokens.
 fn imports(tokens: TokenStream, module: &[String], found: &mut Imports) {
     let trees: Vec<TokenTree> = tokens.into_iter().collect();
     let is_path = |at: usize| is_punct(trees.get(at), ':') && is_punct(trees.get(at + 1), ':');

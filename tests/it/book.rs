@@ -1,6 +1,6 @@
-//! The book: README.md, CONTRIBUTING.md, docs/ and the pages of workflows/. What they show is run, and prints what they show.
+//! The book: README.md, CONTRIBUTING.md, docs/ and the pages of workflows/. Runs the commands that they show, and compares the output.
 //!
-//! CONTRIBUTING.md says how a page has to be written for this.
+//! CONTRIBUTING.md explains how to write a page for this.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ mod shell;
 use page::{Block, Page, pages, top};
 use shell::{Shell, steady};
 
-/// Commands that are shown and not run here, each with where it is tried instead.
+/// Commands that are shown but not run here, each with the reason, or where it runs instead.
 const ELSEWHERE: &str = "
 cargo build --locked                             # builds what this test runs
 cargo test --locked                              # runs this test
@@ -132,7 +132,7 @@ fn failure_of(text: &str) -> String {
 
 #[test]
 fn a_page_that_says_something_else_is_found_out() {
-    let right = "```sh\ncd workflows/local\ntd-braze-cohort upload cohort.yml --dry-run > account; head -n 2 account\n```\n\n\
+    let right = "```sh\ncd workflows/local\ntd-braze-cohort upload cohort.yml --dry-run > report; head -n 2 report\n```\n\n\
                  ```text\ncohort sample_members (add): dry run, nothing was sent\nrows read                            8\n```\n";
     assert_eq!(failure_of(right), "");
     for (from, to, found) in [
@@ -187,7 +187,7 @@ fn is_workflow(yaml: &Map<String, Value>) -> bool {
     yaml.keys().any(|key| key.starts_with(['+', '_']) || key.ends_with('>'))
 }
 
-/// A file of settings, or some lines of one: what is required and missing is added, what a workflow fills in is a 1.
+/// A file of settings, or some lines of one. Missing required settings are added; variables that a workflow fills in become 1.
 fn check_settings(yaml: &Map<String, Value>) -> Result<(), String> {
     let mut whole = yaml.clone();
     for (key, other, value) in [
@@ -225,7 +225,7 @@ fn check_task(task: &Map<String, Value>) -> Result<(), String> {
         }
         let known = ["py>", "python", "docker", "braze_cohort"];
         if let Some(key) = task.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
-            return Err(format!("{key} stands outside of the map braze_cohort"));
+            return Err(format!("{key} is outside of the map braze_cohort"));
         }
     }
     task.values().filter_map(Value::as_object).try_for_each(check_task)
@@ -254,7 +254,7 @@ fn every_yaml_block_is_settings_that_are_taken_or_a_workflow_whose_tasks_are() {
     assert!(settings > 3 && workflows > 3, "{settings} settings, {workflows} workflows");
 }
 
-/// Where a link of a page leads, if something is there.
+/// The target of a link, if it exists.
 fn resolved(page: &Path, target: &str) -> Option<PathBuf> {
     let page = top().join(page);
     if target.is_empty() { Some(page) } else { page.parent()?.join(target).canonicalize().ok() }

@@ -1,5 +1,5 @@
-//! Keys and identifiers that are easy to recognise, through every fault: whatever leaves the process is searched for them,
-//! in every form that they could be written in.
+//! Keys and identifiers that are easy to recognise, through every fault. Everything that leaves the process is searched for them, in
+//! every form that they could be written in.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::support::Run;
 mod answers;
 mod inputs;
 
-/// With every kind of letter that somebody escapes. The words in capitals survive most escaping, so they are searched for.
+/// With every kind of letter that may be escaped. The words in capitals survive most escaping, so they are searched for.
 const CLIENT_SECRET: &str = "k/\"ü+KEYCANARYIMPORT4711 ?>";
 const CLIENT_WORD: &str = "KEYCANARYIMPORT4711";
 const PARTNER_KEY: &str = "p\\&<KEYCANARYPARTNER4712=~";
@@ -42,7 +42,7 @@ fn forms(word: &str) -> Vec<String> {
     let mut forms = vec![word.to_lowercase(), hex(word)];
     for before in 0..3 {
         let text = [&b"xyz"[..before], word.as_bytes()].concat();
-        // Without the letters that what stands around the word decides as well.
+        // Without the letters whose encoding also depends on the text around the word.
         let (from, to) = ((before * 8).div_ceil(6), text.len() * 8 / 6);
         forms.extend(
             [BASE64_STANDARD_NO_PAD.encode(&text), BASE64_URL_SAFE_NO_PAD.encode(&text)]
@@ -62,8 +62,7 @@ fn assert_hidden(what: &str, text: &str, words: &[&str]) {
     }
 }
 
-/// Neither keys nor identifiers are in what was printed, nor in any file that the run wrote; identifiers, but no keys, are in
-/// the file of failures.
+/// The output and the files of the run have no keys and no identifiers. Only the file of failures has identifiers, but no keys.
 #[track_caller]
 fn assert_clean(stdout: &str, stderr: &str, directory: &Path) {
     let all = [CLIENT_WORD, PARTNER_WORD, IDENTIFIER_WORD];

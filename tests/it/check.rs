@@ -1,4 +1,4 @@
-//! `check`: what is found out without sending a member.
+//! `check`: finds problems without sending a member.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
@@ -90,7 +90,7 @@ fn a_check_goes_on_to_the_credentials_where_the_input_is_wrong_and_exits_with_th
 fn a_check_says_what_the_first_1000_rows_would_give_and_reads_no_more() {
     let braze = braze();
     let good = (0..997).map(|number| format!("u{number},x")).collect::<Vec<_>>().join("\n") + "\n";
-    // Behind the first 1,000 rows stands what an upload could not read.
+    // After the first 1,000 rows comes something that an upload could not read.
     let rows = format!("user_ids,name\n{good}null,x\n,x\n12345.0,x\n\"u\"tail,x\n");
     let run = Run::check().to(&braze).rows(rows).exits(0);
     run.prints(&["the first 1000 rows: 997 used, 2 without identifier, 1 rejected, identifiers: 997", "float 1"])

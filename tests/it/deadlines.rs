@@ -19,7 +19,7 @@ use crate::front::{Ca, Front};
 use crate::support::SECRET;
 
 const DEADLINE: Duration = Duration::from_millis(300);
-/// More than the buffers of a connection take, so that it cannot be sent without being read.
+/// More than the buffers of a connection hold, so that it is sent only if the server reads.
 const BIG: usize = 32 * 1024 * 1024;
 
 fn http() -> Http {
@@ -57,7 +57,7 @@ fn serve_each(
     thread::spawn(move || {
         for connection in listener.incoming().map_while(Result::ok) {
             let serve = serve.clone();
-            // An error here is the client's leaving, which is its right.
+            // The client may leave, so an error is not a failure.
             thread::spawn(move || serve(connection).ok());
         }
     });
@@ -86,7 +86,7 @@ fn drip(mut connection: TcpStream, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Asserts that a request fails no sooner than the deadline, give or take what rounding does, and not much later.
+/// Asserts that a request fails at the deadline: not earlier, except for rounding, and not much later.
 #[track_caller]
 fn fails_in_time(http: &Http, address: &str, body: &[u8]) -> HttpError {
     let started = Instant::now();
@@ -232,7 +232,7 @@ fn what_is_in_flight_can_be_cut() {
     assert!(http.post(&address, b"{}").is_err(), "nothing is sent after it");
 }
 
-/// What comes of an answer with these bytes.
+/// The result of an answer with these bytes.
 fn answered(bytes: Vec<u8>) -> Result<Answer, HttpError> {
     let address = server(move |mut connection| {
         connection.write_all(&bytes)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use td_braze_cohort::sandbox::{CohortView, Sandbox};
 
-use crate::account::Account;
+use crate::report::Report;
 use crate::support::{Run, braze, braze_with, user_ids};
 
 /// Members by kind, as sets: what was written, or what the sandbox holds.
@@ -60,7 +60,7 @@ fn identifiers(cells: &[String; 4]) -> [Option<&str>; 4] {
     cells.each_ref().map(|cell| Some(cell.as_str()).filter(|cell| !cell.trim().is_empty()))
 }
 
-/// The rows as `td>` writes them, with a column that is nobody's.
+/// The rows as `td>` writes them, with a column that the settings do not use.
 fn table(rows: impl Iterator<Item = usize>) -> String {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     writer.write_record(["email", "user_ids", "comment", "phone", "device_ids"]).unwrap();
@@ -84,15 +84,15 @@ fn expected() -> Members {
     members
 }
 
-fn upload_everything(braze: &Sandbox) -> Account {
+fn upload_everything(braze: &Sandbox) -> Report {
     let run = Run::upload().to(braze).set("aliases", "[email, phone]").set("thread_count", "3");
-    run.rows(table(0..ROWS)).arg("--json").exits(0).account()
+    run.rows(table(0..ROWS)).arg("--json").exits(0).report()
 }
 
 #[test]
 fn every_member_of_4300_rows_arrives_exactly() {
     let braze = braze();
-    let account = upload_everything(&braze);
+    let report = upload_everything(&braze);
     let expected = expected();
     assert_eq!(Members::of(&braze), expected);
 
@@ -100,7 +100,7 @@ fn every_member_of_4300_rows_arrives_exactly() {
     assert!(blank_rows >= 9);
     let blank_cells = (ROWS * 4 - expected.len()) as u64;
     let total = expected.len() as u64;
-    account.has(&[
+    report.has(&[
         ("/rows_read", ROWS as u64),
         ("/rows_used", ROWS as u64 - blank_rows),
         ("/rows_without_identifier", blank_rows),
@@ -120,11 +120,11 @@ fn every_member_of_4300_rows_arrives_exactly() {
 #[test]
 fn the_requests_are_as_few_as_possible_and_thread_count_at_once() {
     let braze = braze_with(|options| options.latency = Duration::from_millis(50));
-    let account = upload_everything(&braze);
+    let report = upload_everything(&braze);
     let identifiers = expected().len();
     let batches = identifiers.div_ceil(1000);
     let stats = braze.stats();
-    account.has(&[("/requests", batches as u64 + 1)]);
+    report.has(&[("/requests", batches as u64 + 1)]);
     assert_eq!((stats.naming_requests, stats.users_requests), (1, batches as u64));
     let mut sizes = stats.batch_sizes;
     sizes.sort_unstable();
@@ -147,8 +147,8 @@ fn a_remove_by_alias_takes_out_just_those() {
     }
     let remove = Run::upload().to(&braze).set("operation", "remove").set("aliases", "email");
     let rows = table((0..ROWS).filter(leaving)).replacen("user_ids", "user", 1).replacen("device_ids", "device", 1);
-    let account = remove.rows(rows).arg("--json").exits(0).account();
-    account.has(&[("/identifiers/total", gone), ("/identifiers/aliases/email", gone), ("/delivered", gone)]);
+    let report = remove.rows(rows).arg("--json").exits(0).report();
+    report.has(&[("/identifiers/total", gone), ("/identifiers/aliases/email", gone), ("/delivered", gone)]);
     assert_eq!(Members::of(&braze), left);
     assert_eq!(braze.stats().identifiers_removed, gone);
 }
@@ -157,12 +157,12 @@ fn a_remove_by_alias_takes_out_just_those() {
 fn a_multiple_of_a_thousand_leaves_no_empty_batch() {
     let braze = braze();
     let run = Run::upload().to(&braze).rows(user_ids(2000)).arg("--json").exits(0);
-    run.account().has(&[("/requests", 3), ("/delivered", 2000)]);
+    run.report().has(&[("/requests", 3), ("/delivered", 2000)]);
     assert_eq!(braze.stats().batch_sizes, [1000, 1000]);
 }
 
 #[test]
-fn the_account_as_text_says_the_same() {
+fn the_report_as_text_says_the_same() {
     let braze = braze();
     let run = Run::upload().to(&braze).rows("user_ids,device_ids\r\nmember-1,device-1\r\n,\r\nmember-2,\r\n").exits(0);
     for (name, number) in
@@ -182,11 +182,11 @@ fn number_behind(table: &str, label: &str) -> Option<u64> {
 }
 
 #[test]
-fn the_account_as_json_names_the_cohort_and_the_outcome() {
+fn the_report_as_json_names_the_cohort_and_the_outcome() {
     let braze = braze();
-    let account = Run::upload().to(&braze).rows(user_ids(1)).arg("--json").exits(0).account();
-    let texts = ["/cohort_id", "/operation", "/outcome"].map(|pointer| account.text(pointer));
+    let report = Run::upload().to(&braze).rows(user_ids(1)).arg("--json").exits(0).report();
+    let texts = ["/cohort_id", "/operation", "/outcome"].map(|pointer| report.text(pointer));
     assert_eq!(texts, ["vip", "add", "delivered"]);
-    assert_eq!(account.0["input_read_to_end"], true);
-    assert!(account.0["seconds"].is_number());
+    assert_eq!(report.0["input_read_to_end"], true);
+    assert!(report.0["seconds"].is_number());
 }

@@ -1,4 +1,4 @@
-//! The settings reference, docs/settings.md, held against the code.
+//! The settings reference, docs/settings.md, compared with the code.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,5 +62,5 @@ fn the_example_with_everything_is_taken() {
     let run = run.env("td", r#"{"last_job": {"num_records": 1}, "last_results": {"possible": 4, "wanted": 3}}"#);
     let run =
         run.file("part-1.csv.gz", crate::formats::gzip(b"external_id,mail,change,phone\nu1,a@example.com,add,\n"));
-    run.arg("--dry-run").arg("--json").exits(0).account().has(&[("/identifiers/total", 2)]);
+    run.arg("--dry-run").arg("--json").exits(0).report().has(&[("/identifiers/total", 2)]);
 }

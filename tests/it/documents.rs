@@ -1,4 +1,4 @@
-//! What documents and `--help` say, held against what is so.
+//! Documents and `--help`, compared with the program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ fn document(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// The lines between a heading and the next one that begins in the same way.
+/// The lines from a heading to the next line that begins with `next`.
 fn section<'a>(text: &'a str, heading: &str, next: &str) -> impl Iterator<Item = &'a str> {
     let (_, rest) = text.split_once(&format!("\n{heading}\n")).unwrap();
     rest.lines().take_while(move |line| !line.starts_with(next))

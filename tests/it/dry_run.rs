@@ -1,4 +1,4 @@
-//! Everything but requests.
+//! `--dry-run`: everything except requests.
 
 use crate::scripted::dead_endpoint;
 use crate::support::{Run, assert_untouched, braze, user_ids};
@@ -6,12 +6,12 @@ use crate::support::{Run, assert_untouched, braze, user_ids};
 #[test]
 fn a_dry_run_needs_neither_credentials_nor_braze() {
     let run = Run::upload().set("endpoint", &dead_endpoint()).without_credentials().rows(user_ids(2500));
-    let account = run.arg("--dry-run").arg("--json").exits(0).account();
-    assert_eq!(account.text("/outcome"), "dry_run");
+    let report = run.arg("--dry-run").arg("--json").exits(0).report();
+    assert_eq!(report.text("/outcome"), "dry_run");
     let numbers = [("/rows_read", 2500), ("/identifiers/total", 2500), ("/delivered", 0), ("/requests", 0)];
-    let account = account.has(&numbers).has(&[("/dry_run/batches", 3)]);
+    let report = report.has(&numbers).has(&[("/dry_run/batches", 3)]);
     let identifiers: usize = (0..2500).map(|number| format!("u{number}").len()).sum();
-    assert!(account.number("/dry_run/bytes") > identifiers as u64);
+    assert!(report.number("/dry_run/bytes") > identifiers as u64);
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn a_dry_run_sends_nothing_even_where_it_could() {
 #[test]
 fn a_dry_run_may_be_a_setting() {
     let run = || Run::upload().set("dry_run", "true").without_credentials().rows(user_ids(10));
-    assert_eq!(run().arg("--json").exits(0).account().text("/outcome"), "dry_run");
+    assert_eq!(run().arg("--json").exits(0).report().text("/outcome"), "dry_run");
     run().set("dry_run", "sometimes").exits(2).says(&["dry_run must be true or false", "cohort.yml, line 4"]);
     let braze = braze();
     run().set("dry_run", "false").to(&braze).exits(2).says(&["BRAZE_CLIENT_SECRET"]);
@@ -37,7 +37,7 @@ fn a_check_may_be_a_setting_of_an_upload_too() {
     let braze = braze();
     let run = || Run::upload().set("check_only", "true").to(&braze).rows(user_ids(10));
     run().exits(0).prints(&["credentials  ok", "check only, no member was sent"]);
-    assert_eq!(run().arg("--json").exits(0).account().text("/outcome"), "check_only");
+    assert_eq!(run().arg("--json").exits(0).report().text("/outcome"), "check_only");
     run().without_credentials().exits(2).says(&["BRAZE_CLIENT_SECRET"]);
     assert_eq!((braze.stats().naming_requests, braze.stats().identifiers_added), (0, 0));
 }

@@ -1,4 +1,4 @@
-//! What did not arrive stands in a file that the next upload takes.
+//! Identifiers that were not delivered are written to a file that the next upload can read.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 
-use crate::account::Account;
+use crate::report::Report;
 use crate::scripted::{Act, Scripted, Seen};
 use crate::support::{Run, assert_untouched, braze, braze_with, terminate, user_ids};
 
@@ -32,7 +32,7 @@ fn refused_identifiers_are_kept_with_their_reason_and_uploaded_as_they_are() {
     });
     let run = Run::upload().set("endpoint", server.endpoint()).set("failed_file", "failed.csv");
     let run = run.rows(user_ids(2000)).arg("--json").exits(5);
-    run.account().has(&[("/delivered", 1998), ("/refused", 2), ("/undelivered", 0)]);
+    run.report().has(&[("/delivered", 1998), ("/refused", 2), ("/undelivered", 0)]);
     let path = run.path().join("failed.csv");
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(identifiers(&text).into_iter().collect::<BTreeSet<_>>(), ["u617", "u1300"].map(str::to_owned).into());
@@ -40,7 +40,7 @@ fn refused_identifiers_are_kept_with_their_reason_and_uploaded_as_they_are() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
     let braze = braze();
-    Run::upload().to(&braze).rows(text).arg("--json").exits(0).account().has(&[("/delivered", 2)]);
+    Run::upload().to(&braze).rows(text).arg("--json").exits(0).report().has(&[("/delivered", 2)]);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1300", "u617"]);
 }
 
@@ -56,12 +56,12 @@ fn a_terminated_run_keeps_every_identifier_that_it_read_and_did_not_deliver() {
     terminate(&child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(143));
-    let account = Account::read(&String::from_utf8(output.stdout).unwrap());
+    let report = Report::read(&String::from_utf8(output.stdout).unwrap());
     let failed = identifiers(&fs::read_to_string(directory.path().join("failed.csv")).unwrap());
-    assert_eq!(failed.len() as u64, account.number("/undelivered"));
+    assert_eq!(failed.len() as u64, report.number("/undelivered"));
     let delivered = braze.cohort("vip").unwrap().user_ids;
     let all: BTreeSet<_> = failed.iter().chain(&delivered).cloned().collect();
-    assert_eq!(all.len() as u64, account.number("/identifiers/total"), "nothing twice, nothing missing");
+    assert_eq!(all.len() as u64, report.number("/identifiers/total"), "nothing twice, nothing missing");
 }
 
 #[rstest]
@@ -79,7 +79,7 @@ fn a_bad_end_of_the_input_keeps_what_was_read_before_it() {
     let braze = braze();
     let run = Run::upload().to(&braze).set("failed_file", "failed.csv");
     let run = run.rows("user_ids\r\nu1\r\nu2\r\n\"u3\r\n").arg("--json").exits(3);
-    run.account().has(&[("/undelivered", 2)]);
+    run.report().has(&[("/undelivered", 2)]);
     assert_eq!(identifiers(&fs::read_to_string(run.path().join("failed.csv")).unwrap()), ["u1", "u2"]);
 }
 

@@ -1,4 +1,4 @@
-//! A proxy before the sandbox: every n-th request goes wrong on its way, in one of the ways that [`Faulty::start`] lists.
+//! A proxy in front of the sandbox. Every n-th request fails in one of the ways that [`Faulty::start`] lists.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ const INTERIM: &str =
 /// A kind of fault, and that it happens to every n-th request.
 type Rule = (String, usize);
 
-/// The path of each request, and how it went wrong if it did.
+/// The path of each request, and how it failed, if it did.
 type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
 
 /// A running proxy with its sandbox; it ends with the test program.
@@ -32,8 +32,8 @@ pub struct Faulty {
 impl Faulty {
     /// With rules such as `reset_before` or, for every third request, `reset_before:3`; the first that is due counts.
     ///
-    /// Not applied: `unavailable` (503), `reset_before` and `reset_in_body`, `early_answer` (503 before the body is read),
-    /// `redirect`, `html`. All others are, whatever the client hears of it: `reset_after_body`, `reset_in_answer`,
+    /// The sandbox does not apply `unavailable` (503), `reset_before`, `reset_in_body`, `early_answer` (503 before the body is read),
+    /// `redirect`, `html`. It applies all others, whatever answer the client gets: `reset_after_body`, `reset_in_answer`,
     /// `half_answer` and `half_chunk` (closed within it), `no_answer`, `garbage_status`, `garbage_length`, `endless_body`,
     /// `endless_headers`, `close_after` (a kept connection); and good answers: `drip`, `http_1_0`, `chunked`, `interim`.
     pub fn start(rules: &[&str]) -> Self {
@@ -73,7 +73,7 @@ impl Faulty {
         self.seen.lock().unwrap().iter().filter(|(_, fault)| fault.as_deref() == Some(kind)).count()
     }
 
-    /// Requests that arrived, whatever became of them: to name the cohort, to change its members, anywhere else.
+    /// Requests that arrived, with any result: to name the cohort, to change its members, or others.
     pub fn requests(&self) -> (usize, usize, usize) {
         let seen = self.seen.lock().unwrap();
         let to = |end: &str| seen.iter().filter(|(path, _)| path.ends_with(end)).count();
@@ -94,14 +94,14 @@ pub fn serve_each(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + '
     thread::spawn(move || {
         for connection in listener.incoming().map_while(Result::ok) {
             let serve = serve.clone();
-            // An error here is the client's leaving, which is its right.
+            // The client may leave, so an error is not a failure.
             thread::spawn(move || serve(connection).ok());
         }
     });
     endpoint
 }
 
-/// A head with the empty line behind it; `None` at the end of the connection.
+/// A head with the empty line after it; `None` at the end of the connection.
 pub fn read_head(from: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -112,21 +112,21 @@ pub fn read_head(from: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok(Some(head))
 }
 
-/// How long the body behind this head is.
+/// The length of the body after this head.
 fn length(head: &str) -> usize {
     let lines = head.lines().filter_map(|line| line.split_once(": "));
     let mut lengths = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     lengths.next().map_or(0, |(_, length)| length.parse().unwrap())
 }
 
-/// The body behind this head.
+/// The body after this head.
 pub fn read_body(from: &mut impl Read, head: &str) -> io::Result<Vec<u8>> {
     let mut body = vec![0; length(head)];
     from.read_exact(&mut body)?;
     Ok(body)
 }
 
-/// Answers one request in the way of the fault. Returns whether the connection takes another request.
+/// Answers one request with the fault. Returns whether the connection accepts another request.
 fn answer(
     fault: Option<&str>,
     head: &str,
@@ -136,7 +136,7 @@ fn answer(
     let fault = fault.unwrap_or_default();
     let unavailable = format!("HTTP/1.1 503 Service Unavailable\r\n{JSON}Content-Length: 2\r\n");
     let mut body = vec![0; length(head)];
-    // Closing with something unread resets the connection, so the last byte stays where it is for now.
+    // Closing a connection with unread bytes resets it, so the last byte is left unread for now.
     let (first, last) = body.split_at_mut(length(head) - 1);
     match fault {
         "reset_before" => return client.get_ref().peek(last).map(|_| false),
@@ -175,7 +175,7 @@ fn answer(
     applied(fault, client, &head, &said)
 }
 
-/// What the client hears of a request that the sandbox has answered with this; the last byte of its body is still unread.
+/// What the client gets for a request that the sandbox has answered with this. The last byte of its body is still unread.
 fn applied(fault: &str, client: &mut BufReader<TcpStream>, head: &str, said: &str) -> io::Result<bool> {
     let whole = format!("{head}{said}");
     let (half, rest) = said.split_at(said.len() / 2);
@@ -224,7 +224,7 @@ fn forever(client: &mut TcpStream, begin: &str, more: &str) -> io::Result<bool> 
     }
 }
 
-/// What a client hears of its one request, whether a reset ends it, and whether it was applied.
+/// What a client gets for its one request, whether a reset ends it, and whether it was applied.
 fn heard(kind: &str) -> (String, bool, bool) {
     let faulty = Faulty::start(&[kind]);
     let body = format!(

@@ -1,4 +1,4 @@
-//! The ways in: formats, compression, several files.
+//! Inputs: formats, compression, several files.
 
 mod corpus;
 mod memory;
@@ -24,7 +24,7 @@ pub fn gzip(content: &[u8]) -> Vec<u8> {
 
 const COLUMNS: [&str; 4] = ["email", "user_ids", "comment", "device_ids"];
 
-/// The rows of which there are 3,000 members: some cells are NULL, some need escaping in one format or another.
+/// The rows with 3,000 members. Some cells are NULL, and some need escaping in one of the formats.
 fn rows() -> Vec<[Option<String>; 4]> {
     let row = |number: usize| {
         let email = (!number.is_multiple_of(3)).then(|| format!("\"zoë\\{number}\", 😀@例え.jp"));
@@ -121,13 +121,13 @@ fn the_same_members_arrive_through_every_format_and_compression(#[case] format: 
         let braze = braze();
         let run = run.to(&braze).set("aliases", "[email]").set("expected_rows", &rows.len().to_string()).arg("--json");
         let run = if names_columns { run } else { run.set("columns", "[email, user_ids, comment, device_ids]") };
-        // A first row with line breaks and commas in it could be anything.
+        // A first row with line breaks and commas could be of any format.
         let run = if (format, names_columns) == ("tsv", false) { run.set("format", "tsv") } else { run };
         // Its cells have several lines.
         let run = if format == "tsv" { run.set("quotes", "standard") } else { run };
         let run = run.exits(0);
         let blank = 3 * rows.len() as u64 - 3000;
-        run.account().has(&[("/delivered", 3000), ("/cells_blank", blank), ("/rows_rejected", 0)]);
+        run.report().has(&[("/delivered", 3000), ("/cells_blank", blank), ("/rows_rejected", 0)]);
         assert_eq!(held(&braze), wanted(), "input {number}");
         assert_eq!(run.stderr.contains(&format!("is read as {format}")), format != "csv", "{run}");
     }
@@ -153,7 +153,7 @@ fn a_key_that_an_object_leaves_out_is_a_null_from_the_first_row_on() {
     let braze = braze();
     let lines = "{\"user_ids\": \"u1\"}\n{\"user_ids\": null, \"email\": \"a@example.com\"}\n{\"user_ids\": \"u3\"}\n";
     let run = Run::upload().to(&braze).set("aliases", "[email, phone]").rows(lines).arg("--json").exits(0);
-    run.account().has(&[("/rows_used", 3), ("/cells_blank", 3), ("/delivered", 3), ("/identifiers/aliases/email", 1)]);
+    run.report().has(&[("/rows_used", 3), ("/cells_blank", 3), ("/delivered", 3), ("/identifiers/aliases/email", 1)]);
     let warnings: Vec<_> = run.stderr.lines().filter(|line| line.contains("no object has the key")).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("phone") && !warnings[0].contains("email"), "{run}");
 }
@@ -186,7 +186,7 @@ fn a_recognised_format_without_names_asks_for_columns() {
     assert_untouched(&braze);
 }
 
-/// What others write, is refused before anything is sent: with names for its columns, without, and by the name of the format.
+/// Other programs' formats are refused before anything is sent: with column names, without, and by the format's name.
 #[rstest]
 #[case::arrays("[\"member-zqx\",\"x\"]\n[\"u2\",\"y\"]\n", "one JSON array per line")]
 #[case::of_the_td_command("[[\"member-zqx\",\"x\"],\n[\"u2\",\"y\"]]\n", "one JSON array per line")]
@@ -247,9 +247,9 @@ fn what_was_delivered_before_the_input_broke_off_is_said() {
     let braze = braze();
     let whole = gzip(user_ids(30_000).as_bytes());
     let run = Run::upload().to(&braze).rows(&whole[..whole.len() / 2]).arg("--json").exits(3);
-    let account = run.account();
-    let delivered = account.number("/delivered");
-    assert!(delivered > 0 && delivered < 30_000 && account.0["input_read_to_end"] == false, "{account:?}");
+    let report = run.report();
+    let delivered = report.number("/delivered");
+    assert!(delivered > 0 && delivered < 30_000 && report.0["input_read_to_end"] == false, "{report:?}");
     run.says(&["the gzip data is cut off", &format!("delivered before that: {} identifiers", HumanCount(delivered))]);
     assert_eq!(braze.cohort("vip").unwrap().members as u64, delivered);
 }

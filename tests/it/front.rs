@@ -1,4 +1,4 @@
-//! TLS in front of a sandbox: a CA of the tests' own, and a server that decrypts and hands on.
+//! TLS in front of a sandbox: a CA for the tests, and a server that decrypts and forwards.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,10 +12,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use td_braze_cohort::sandbox::Sandbox;
 
-/// How long one direction is listened to before it is the other's turn.
+/// How long to read in one direction before trying the other.
 const A_TURN: Duration = Duration::from_millis(1);
 
-/// A CA that nobody knows.
+/// A CA that no system trusts.
 pub struct Ca(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate with its key.
@@ -64,13 +64,13 @@ impl Ca {
 }
 
 impl Identity {
-    /// One that nobody but itself vouches for.
+    /// A self-signed certificate.
     pub fn self_signed(host: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         Self::new(&CertificateParams::new(vec![host.to_owned()]).unwrap().self_signed(&key).unwrap(), &key)
     }
 
-    /// The certificate of a server that is no CA, in PEM, and one for the same host that it has signed all the same.
+    /// The certificate of a server that is no CA, in PEM; and one for the same host that it has signed anyway.
     pub fn signed_by_no_ca(host: &str, is_ca: IsCa) -> (String, Self) {
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "no CA");
@@ -102,17 +102,17 @@ impl Front {
         Self::before(braze.endpoint().trim_start_matches("http://"), identity)
     }
 
-    /// Decrypts for whoever listens at this address.
+    /// Decrypts for the server at this address.
     pub fn before(upstream: &str, identity: Identity) -> Self {
         let upstream = upstream.to_owned();
         Self::serving(identity, move |client| relay(client, &upstream))
     }
 
-    /// Answers this as soon as it hears something, and closes without reading on, with or without TLS's farewell.
+    /// Sends this answer as soon as something arrives, and closes without reading on, with or without TLS's closing message.
     pub fn answering(identity: Identity, answer: &'static [u8], says_farewell: bool) -> Self {
         Self::serving(identity, move |mut client| {
             client.read_exact(&mut [0])?;
-            // Closing throws away what still waits to be sent.
+            // Closing discards what is not sent yet.
             client.sock.set_nodelay(true)?;
             client.write_all(answer)?;
             if says_farewell {
@@ -135,7 +135,7 @@ impl Front {
             for connection in listener.incoming().map_while(Result::ok) {
                 counter.fetch_add(1, Ordering::SeqCst);
                 let (config, serve) = (Arc::clone(&config), serve.clone());
-                // An error here is the client's leaving, which is its right.
+                // The client may leave, so an error is not a failure.
                 thread::spawn(move || shake_hands(connection, config).and_then(serve).ok());
             }
         });
@@ -159,7 +159,7 @@ fn shake_hands(mut connection: TcpStream, config: Arc<ServerConfig>) -> io::Resu
     Ok(StreamOwned::new(session, connection))
 }
 
-/// Hands bytes on in both directions, in turn, until one side ends.
+/// Forwards bytes in both directions, in turn, until one side ends.
 fn relay(mut client: Client, upstream: &str) -> io::Result<()> {
     let mut upstream = TcpStream::connect(upstream)?;
     client.sock.set_read_timeout(Some(A_TURN))?;
@@ -168,7 +168,7 @@ fn relay(mut client: Client, upstream: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// What there is in one direction; false at its end.
+/// Forwards the bytes of one direction; false at its end.
 fn hand_on(from: &mut impl Read, to: &mut impl Write) -> io::Result<bool> {
     let mut bytes = [0; 16 * 1024];
     match from.read(&mut bytes) {

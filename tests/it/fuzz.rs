@@ -1,4 +1,4 @@
-//! The fuzz targets' corpora as plain tests, for where the toolchain of the fuzzer is not there.
+//! The fuzz targets' corpora as plain tests, for machines without the fuzzer's toolchain.
 
 #![allow(clippy::print_stdout, reason = "it is shown of a test that fails, and names the file")]
 

@@ -1,4 +1,4 @@
-//! Names, messages and files of others: nothing that acts on a terminal, no line of theirs in our log, nobody's data as a column.
+//! Names, messages and files from outside. They must not act on a terminal, add a line to the log, or show data as a column name.
 
 use std::fs;
 use std::process::Command;
@@ -96,7 +96,7 @@ fn a_file_that_appears_between_the_passes_is_not_read() {
     });
     let run = Run::upload().inside(folder).set("input", "'part-*.csv'").set("endpoint", server.endpoint());
     let run = run.unset("operation").set("operation_column", "change").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 2), ("/delivered", 2)]);
+    run.report().has(&[("/rows_read", 2), ("/delivered", 2)]);
     assert_eq!(server.seen().iter().filter(|seen: &&Seen| seen.has_members()).count(), 2);
 }
 
@@ -105,19 +105,19 @@ fn what_a_pipe_held_when_it_was_judged_is_what_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // A second writer has nobody to write to: whoever opens the pipe anew would wait for it, or read this.
+    // No reader is left for a second writer: a process that opened the pipe again would wait for one, or read this.
     let writer = thread::spawn(move || {
         fs::write(&pipe, "user_ids,change\nzqx-1,remove\nzqx-2,add\n").unwrap();
     });
     let braze = braze();
     let run = Run::upload().inside(folder).to(&braze).set("input", "pipe").set("format", "csv");
     let run = run.unset("operation").set("operation_column", "change").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 2), ("/delivered", 2)]);
+    run.report().has(&[("/rows_read", 2), ("/delivered", 2)]);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, ["zqx-2"]);
     writer.join().unwrap();
 }
 
-/// About 1 GB of address space: a file without an end is not taken in.
+/// About 1 GB of address space: a file without an end is not read into memory.
 const LITTLE_MEMORY: &str = r#"ulimit -v 1000000; exec "$0" "$@""#;
 
 #[test]

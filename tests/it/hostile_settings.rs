@@ -1,4 +1,4 @@
-//! Config files that are made to hurt, or are none at all: an error within a moment, and never more memory than a run needs.
+//! Malicious config files, and files that are not config files: a quick error, and never more memory than a run needs.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -7,9 +7,9 @@ use rstest::rstest;
 
 use crate::support::{Run, assert_untouched, braze, user_ids};
 
-/// About 1 GB of address space, which nothing here comes near to. A file that is taken in whole does.
+/// About 1 GB of address space. Nothing here needs nearly that much, except reading a whole file into memory.
 const LITTLE_MEMORY: &str = r#"ulimit -v 1000000; exec "$0" "$@""#;
-/// Each of them takes milliseconds; a bomb that goes off takes minutes.
+/// Each file takes milliseconds; a file that expands without limit takes minutes.
 const AT_ONCE: Duration = Duration::from_mins(1);
 
 #[track_caller]

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::{Run, user_ids};
 
-/// What stands for a released binary: the header and the words that are looked at.
+/// A substitute for a released binary: the header and the words that `init` looks at.
 fn program(machine: u8, glibc: &str) -> Vec<u8> {
     let mut bytes = b"\x7fELF\x02\x01".to_vec();
     bytes.resize(18, 0);
@@ -43,7 +43,7 @@ fn files(folder: &Path) -> Box<dyn Iterator<Item = PathBuf>> {
     Box::new(entries.flat_map(|path| if path.is_dir() { files(&path) } else { Box::new(std::iter::once(path)) }))
 }
 
-/// The hosted projects have each its copy, as a project is pushed alone.
+/// Each hosted project has its own copy, because a project is pushed alone.
 #[test]
 fn every_hosted_project_has_the_same_rows_of_failures_and_lists_them_in_the_same_way() {
     let read = |project: &str, file: &str| {

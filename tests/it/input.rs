@@ -1,4 +1,4 @@
-//! What comes in, and what becomes of each row and cell.
+//! Inputs, and the result of each row and cell.
 
 use rstest::rstest;
 
@@ -8,7 +8,7 @@ use crate::support::{Run, assert_untouched, braze};
 fn members_come_in_by_standard_input() {
     let braze = braze();
     let run = Run::upload().to(&braze).arg("--input").arg("-").arg("--json").stdin("user_ids\r\nu1\r\nu2\r\n");
-    run.exits(0).account().has(&[("/delivered", 2)]);
+    run.exits(0).report().has(&[("/delivered", 2)]);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1", "u2"]);
 }
 
@@ -41,7 +41,7 @@ fn a_null_in_the_only_column_is_a_row_without_identifier() {
     let braze = braze();
     let run = Run::upload().to(&braze).rows("user_ids\r\nu1\r\n\r\n\"\"\r\nu2\r\n\r\n").arg("--json").exits(0);
     let numbers = [("/rows_read", 5), ("/rows_used", 2), ("/rows_without_identifier", 3), ("/cells_blank", 3)];
-    run.account().has(&numbers);
+    run.report().has(&numbers);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1", "u2"]);
 }
 
@@ -49,16 +49,16 @@ fn a_null_in_the_only_column_is_a_row_without_identifier() {
 fn a_header_alone_is_a_success_that_sends_no_member() {
     let braze = braze();
     let run = Run::upload().to(&braze).rows("user_ids\r\n").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 0), ("/identifiers/total", 0), ("/delivered", 0)]);
+    run.report().has(&[("/rows_read", 0), ("/identifiers/total", 0), ("/delivered", 0)]);
     assert_eq!(braze.stats().users_requests, 0);
-    assert!(!run.stderr.trim().is_empty(), "an empty result has to be said clearly");
+    assert!(!run.stderr.trim().is_empty(), "an empty result needs a clear message");
 }
 
 #[test]
 fn duplicates_are_sent_as_they_are() {
     let braze = braze();
     let run = Run::upload().to(&braze).rows("user_ids\nu1\nu1\nu1\n").arg("--json").exits(0);
-    run.account().has(&[("/identifiers/total", 3), ("/delivered", 3)]);
+    run.report().has(&[("/identifiers/total", 3), ("/delivered", 3)]);
     assert_eq!((braze.stats().batch_sizes, braze.cohort("vip").unwrap().members), (vec![3], 1));
 }
 
@@ -66,7 +66,7 @@ fn duplicates_are_sent_as_they_are() {
 fn spaces_around_an_identifier_are_sent_and_warned_about_once() {
     let braze = braze();
     let run = Run::upload().to(&braze).rows("user_ids\n u1\nu2 \n").arg("--json").exits(0).says(&["space"]);
-    run.account().has(&[("/cells_with_outer_space", 2), ("/delivered", 2)]);
+    run.report().has(&[("/cells_with_outer_space", 2), ("/delivered", 2)]);
     assert_eq!(run.stderr.lines().filter(|line| line.contains("space")).count(), 1, "{run}");
     assert_eq!(braze.cohort("vip").unwrap().user_ids, [" u1", "u2 "]);
 }
@@ -82,9 +82,9 @@ fn the_words_for_null_are_blank_and_named_once_and_the_setting_sends_them(#[case
     let braze = braze();
     let run = || Run::upload().to(&braze).set("aliases", "[email]").set("input", name).file(name, rows).arg("--json");
     let blank = run().exits(0).says(&["'null'", "null_words: []"]);
-    blank.account().has(&[("/null_words", 8), ("/cells_blank", 0), ("/rows_without_identifier", 4), ("/delivered", 2)]);
+    blank.report().has(&[("/null_words", 8), ("/cells_blank", 0), ("/rows_without_identifier", 4), ("/delivered", 2)]);
     assert_eq!(blank.stderr.lines().filter(|line| line.contains("null_words")).count(), 1, "{blank}");
-    run().set("null_words", "[]").exits(0).account().has(&[("/null_words", 0), ("/delivered", 10)]);
+    run().set("null_words", "[]").exits(0).report().has(&[("/null_words", 0), ("/delivered", 10)]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn what_is_plainly_no_identifier_is_rejected_with_its_place_and_a_repeated_heade
     let braze = braze();
     let rows = "user_ids,email\n12345.0,a@example.com\n7.9155723368987034E17,\"[\"\"u1\"\"]\"\nuser_ids,email\n1.5,12345e67\ntrue,u\u{200b}2\n";
     let run = Run::upload().to(&braze).set("aliases", "[email]").rows(rows).arg("--json").exits(0);
-    run.says(&["line 4: it repeats the header", "invisible", "CAST"]).account().has(&[
+    run.says(&["line 4: it repeats the header", "invisible", "CAST"]).report().has(&[
         ("/rows_read", 4),
         ("/rows_repeating_header", 1),
         ("/cells_rejected/float", 2),
@@ -129,7 +129,7 @@ fn a_row_without_operation_is_rejected_alone() {
     let braze = braze();
     let run = Run::upload().to(&braze).unset("operation").set("operation_column", "change").arg("--json");
     let run = run.rows("user_ids,change\nu1,add\nu2,\nu3,null\n").exits(0);
-    run.account().has(&[("/rows_malformed/operation", 2), ("/delivered", 1)]);
+    run.report().has(&[("/rows_malformed/operation", 2), ("/delivered", 1)]);
 }
 
 #[rstest]
@@ -155,7 +155,7 @@ fn rows_that_all_name_nobody_are_a_success_that_says_so() {
 fn ragged_rows_are_rejected_and_the_others_are_used() {
     let braze = braze();
     let run = Run::upload().to(&braze).rows("user_ids,x\nu1,1\nu2\nu3,1,2\nu4,1\n").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 4), ("/rows_used", 2), ("/rows_rejected", 2), ("/delivered", 2)]);
+    run.report().has(&[("/rows_read", 4), ("/rows_used", 2), ("/rows_rejected", 2), ("/delivered", 2)]);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1", "u4"]);
 }
 
@@ -166,7 +166,7 @@ fn a_cell_that_is_no_identifier_is_rejected_and_the_rest_of_its_row_is_used() {
     let mut rows = format!("user_ids,device_ids\n\"a\nb\",d1\n{long},d2\nc\u{7},\n").into_bytes();
     rows.extend_from_slice(b"bad\xff,d4\nu5,d5\n");
     let run = Run::upload().to(&braze).rows(rows).arg("--json").exits(0);
-    run.account().has(&[
+    run.report().has(&[
         ("/rows_read", 5),
         ("/rows_used", 4),
         ("/rows_rejected", 1),
@@ -187,7 +187,7 @@ fn an_identifier_of_1024_bytes_is_the_longest() {
     let braze = braze();
     let longest = "é".repeat(512);
     let run = Run::upload().to(&braze).rows(format!("user_ids\n{longest}\n")).arg("--json").exits(0);
-    run.account().has(&[("/delivered", 1)]);
+    run.report().has(&[("/delivered", 1)]);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, [longest]);
 }
 
@@ -214,7 +214,7 @@ fn a_column_that_is_nearly_the_right_one_beside_one_that_is_right_is_named(#[cas
     let run = || Run::upload().to(&braze).set("aliases", "[email]").rows(rows);
     let ended = run().arg("--json").exits(0).says(&["ignored ", words]);
     assert_eq!(ended.stderr.matches("(nearly").count(), 1, "{ended}");
-    assert_eq!(ended.account().0["ignored_columns"].as_array().unwrap().len(), 1);
+    assert_eq!(ended.report().0["ignored_columns"].as_array().unwrap().len(), 1);
     run().arg("--dry-run").exits(0).says(&[words]).prints(&["ignored columns"]);
     if !rows.starts_with('{') {
         Run::check().to(&braze).set("aliases", "[email]").rows(rows).exits(0).prints(&[words]);
@@ -226,7 +226,7 @@ fn rows_over_several_lines_are_counted_and_the_longest_is_named() {
     let rows = "user_ids,note\nu1,\"12 inch\nu2,x\nu3,\"\nu4,\"a\nb\"\n";
     let run = Run::upload().to(&braze()).rows(rows).arg("--json").exits(0);
     run.says(&["2 rows span several lines; the longest begins in line 2 and has 3 lines"])
-        .account()
+        .report()
         .has(&[("/rows_over_lines", 2), ("/delivered", 2)]);
 }
 
@@ -251,7 +251,7 @@ fn in_tsv_a_quote_that_does_not_end_on_its_line_is_plain_text_unless_set_otherwi
         .set("quotes", "none")
         .rows("user_ids\nu1\n")
         .exits(3)
-        .says(&["the setting quotes is only for tsv"]);
+        .says(&["the setting quotes applies only to tsv"]);
     Run::upload().to(&braze).set("quotes", "single").rows("user_ids\nu1\n").exits(2).says(&["'standard' or 'none'"]);
     assert_eq!(braze.stats().identifiers_added, 0);
 }

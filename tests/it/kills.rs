@@ -8,7 +8,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 use tempfile::TempDir;
 
-use crate::account::Account;
+use crate::report::Report;
 use crate::scripted::{Act, Scripted, Seen};
 use crate::support::{PARTNER_KEY, Run, ends};
 
@@ -17,12 +17,12 @@ const MOMENTS: u64 = 200;
 const AT_ONCE: usize = 8;
 const IDENTIFIERS: usize = 4_500;
 const REFUSED: [&str; 3] = ["u2500", "u2501", "u7"];
-/// A little more than a run sends that is left alone.
+/// A little more than a run sends if it is not killed.
 const REQUESTS: u64 = 70;
-/// By it the server tells the run that is killed from the one after it.
+/// The server uses it to tell the killed run from the next one.
 const KILLED: &str = "hush-key-of-the-killed-4714";
 
-/// Refuses whatever has one of three identifiers in it, and fails now and then, also after it has taken the request.
+/// Refuses every request with one of three identifiers, and sometimes fails, also after it has applied the request.
 fn server() -> Scripted {
     Scripted::for_members(|seen| match seen.number % 13 {
         4 => Act::message("503 Service Unavailable", "later"),
@@ -43,7 +43,7 @@ fn upload(server: &Scripted) -> Run {
     run.arg("--json").env("RUST_LOG", "warn")
 }
 
-/// Kills an upload once it has sent so many requests, and a little later. Whether it was still at work.
+/// Kills an upload once it has sent this many requests, and a little later. Returns whether it was still running.
 fn killed(server: &Scripted, requests: u64, later: Duration) -> (bool, TempDir) {
     let (mut child, directory) = upload(server).env("BRAZE_PARTNER_API_KEY", KILLED).spawn();
     while (server.seen().len() as u64) < requests && child.try_wait().unwrap().is_none() {
@@ -53,9 +53,9 @@ fn killed(server: &Scripted, requests: u64, later: Duration) -> (bool, TempDir) 
     child.kill().unwrap();
     let (code, ended) = ends(child);
     assert!(matches!(code, None | Some(5)), "{code:?}: {}", ended.stderr);
-    // Killed between its last word and its end it has said everything.
+    // If it is killed between its last output and its exit, it has printed everything.
     if code.is_some() || !ended.stdout.is_empty() {
-        Account::read(&ended.stdout);
+        Report::read(&ended.stdout);
     }
     (code.is_none(), directory)
 }
@@ -63,7 +63,7 @@ fn killed(server: &Scripted, requests: u64, later: Duration) -> (bool, TempDir) 
 fn runs_again(server: &Scripted, directory: TempDir) {
     let again = upload(server).inside(directory).exits(5);
     let delivered = IDENTIFIERS - REFUSED.len();
-    again.account().has(&[
+    again.report().has(&[
         ("/rows_read", IDENTIFIERS as u64 + 3),
         ("/rows_used", IDENTIFIERS as u64),
         ("/rows_without_identifier", 2),

@@ -1,4 +1,4 @@
-//! Braze's limits, locks and refusals of single identifiers, as a server sees them kept.
+//! Braze's limits, locks and refusals of single identifiers, from the server's side.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::{Run, braze_with, user_ids};
 
 /// How long the pauses here are.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Where the clock of a server stands that is far off: a day in 2001.
+/// The time on a server whose clock is far off: a day in 2001.
 const WRONG_NOW: u64 = 1_000_000_000;
 
 fn date(epoch_seconds: u64) -> String {
@@ -25,7 +25,7 @@ fn limited(headers: &str) -> Act {
     Act::answer("429 Too Many Requests", "application/json", &format!("{headers}Connection: close\r\n"), "{}")
 }
 
-/// How much later than the one before it a request arrived.
+/// The time between a request and the one before it.
 fn gap_before(seen: &[Seen], number: usize) -> Duration {
     seen[number].arrived.duration_since(seen[number - 1].arrived)
 }
@@ -50,7 +50,7 @@ fn in_an_announced_pause_no_request_begins(#[case] headers: String) {
         _ => Act::success(),
     });
     let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", &THREADS.to_string());
-    run.rows(user_ids(20_000)).arg("--json").exits(0).account().has(&[("/delivered", 20_000), ("/retries", 1)]);
+    run.rows(user_ids(20_000)).arg("--json").exits(0).report().has(&[("/delivered", 20_000), ("/retries", 1)]);
     let seen = server.seen();
     let before = seen.iter().take_while(|request| request.arrived < seen[1].arrived + PAUSE / 2).count();
     assert!(before <= 1 + THREADS, "{before} requests arrived before or at the beginning of the pause");
@@ -67,7 +67,7 @@ fn in_an_announced_pause_no_request_begins(#[case] headers: String) {
 fn a_hint_that_makes_no_sense_is_a_backoff(#[case] headers: &'static str) {
     let server = Scripted::for_members(move |seen| if seen.number == 1 { limited(headers) } else { Act::success() });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(10)).arg("--json").exits(0);
-    run.account().has(&[("/delivered", 10), ("/requests", 3), ("/retries", 1)]);
+    run.report().has(&[("/delivered", 10), ("/requests", 3), ("/retries", 1)]);
 }
 
 #[rstest]
@@ -78,10 +78,10 @@ fn a_pause_beyond_the_end_of_the_run_ends_it_now_and_names_the_time(#[case] head
     let run = Run::upload().set("endpoint", server.endpoint()).set("max_duration", "1h").rows(user_ids(10));
     let run = run.arg("--json").exits(75).says(&["max_duration"]);
     assert!(
-        Regex::new("asks for a pause of [0-9]+ s, until [0-9-]+T[0-9:.]+Z, ").unwrap().is_match(&run.stderr),
+        Regex::new("asks for a pause of [0-9,]+ s, until [0-9-]+T[0-9:]+Z[.] ").unwrap().is_match(&run.stderr),
         "{run}"
     );
-    run.account().has(&[("/undelivered", 10), ("/requests", 2)]);
+    run.report().has(&[("/undelivered", 10), ("/requests", 2)]);
 }
 
 #[test]
@@ -91,11 +91,11 @@ fn a_failure_that_names_a_time_is_tried_again_then() {
         _ => Act::success(),
     });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(10)).arg("--json").exits(0);
-    run.account().has(&[("/delivered", 10), ("/retries", 1)]);
+    run.report().has(&[("/delivered", 10), ("/retries", 1)]);
     assert!(gap_before(&server.seen(), 2) >= PAUSE, "{:?}", gap_before(&server.seen(), 2));
 }
 
-/// Whatever is left of a limit near 2^64, in an hour that has just begun.
+/// The rest of a limit near 2^64, in an hour that has just begun.
 #[rstest]
 #[case::ten(10)]
 #[case::a_thousand(1_000)]
@@ -111,15 +111,15 @@ fn a_limit_that_makes_no_sense_is_no_hint(#[case] then: u64) {
         Act::answer("201 Created", "application/json", &headers, r#"{"message": "success"}"#)
     });
     let run = Run::upload().set("endpoint", server.endpoint()).set("max_duration", "1m").rows(user_ids(30_000));
-    run.arg("--json").exits(0).account().has(&[("/delivered", 30_000), ("/requests", 31), ("/retries", 0)]);
+    run.arg("--json").exits(0).report().has(&[("/delivered", 30_000), ("/requests", 31), ("/retries", 0)]);
 }
 
-/// The sandbox says what is left of its limit, as Braze does.
+/// The sandbox sends the rest of its limit in headers, like Braze.
 #[test]
 fn what_is_left_of_the_limit_is_not_exceeded() {
     let braze = braze_with(|options| options.rate_limit = Some("8/2".parse().unwrap()));
     let run = Run::upload().to(&braze).rows(user_ids(15_000)).arg("--json").exits(0);
-    run.account().has(&[("/delivered", 15_000), ("/requests", 16), ("/retries", 0)]);
+    run.report().has(&[("/delivered", 15_000), ("/requests", 16), ("/retries", 0)]);
     assert_eq!(braze.cohort("vip").unwrap().members, 15_000);
 }
 
@@ -130,11 +130,11 @@ fn a_locked_cohort_is_asked_by_one_call_at_a_time_until_one_succeeds() {
         _ => Act::Later(Duration::from_millis(100), Box::new(Act::success())),
     });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(8_000)).arg("--json").exits(0);
-    run.account().has(&[("/delivered", 8_000), ("/undelivered", 0)]);
+    run.report().has(&[("/delivered", 8_000), ("/undelivered", 0)]);
     let seen = server.seen();
     // Those that were under way when the first was refused are let be; the next one comes a second later, and alone.
     let alone =
-        seen.iter().position(|request| request.arrived >= seen[1].arrived + PAUSE).expect("nobody waited a second");
+        seen.iter().position(|request| request.arrived >= seen[1].arrived + PAUSE).expect("no request waited a second");
     assert!(alone <= 5, "{alone} requests before the lock was heeded");
     assert!(gap_before(&seen, alone + 1) >= Duration::from_millis(100), "another one came while it was under way");
 }
@@ -160,7 +160,7 @@ fn each_poison_identifier_costs_at_most_twenty_requests_and_no_other_is_lost(#[c
     let server = refusing(move |number| poison.contains(&number));
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(1_000)).arg("--json").exits(5);
     let (refused, delivered) = (poison.len() as u64, 1_000 - poison.len() as u64);
-    run.account().has(&[("/delivered", delivered), ("/refused", refused), ("/undelivered", 0)]);
+    run.report().has(&[("/delivered", delivered), ("/refused", refused), ("/undelivered", 0)]);
     let accepted: BTreeSet<_> = server.accepted_user_ids().into_iter().collect();
     assert_eq!(accepted.len() as u64, delivered);
     let extra = server.seen().len() - 2;
@@ -174,7 +174,7 @@ fn so_many_may_be_refused_as_max_refused_says(#[case] limit: &str, #[case] statu
     let server = refusing(|number| number == 7 || number == 707);
     let run = Run::upload().set("endpoint", server.endpoint()).set("max_refused", limit);
     let run = run.rows(user_ids(1_000)).arg("--json").exits(status);
-    run.account().has(&[("/delivered", 998), ("/refused", 2), ("/undelivered", 0)]);
+    run.report().has(&[("/delivered", 998), ("/refused", 2), ("/undelivered", 0)]);
     assert_eq!(run.stderr.contains("which max_refused (2) allows"), status == 0, "{}", run.stderr);
 }
 
@@ -183,10 +183,10 @@ fn a_batch_of_poison_costs_at_most_two_hundred_requests_and_the_rest_of_it_is_un
     let server = refusing(|number| number < 1_000 && number % 3 == 0);
     let run = Run::upload().set("endpoint", server.endpoint()).set("failed_file", "failed.csv");
     let run = run.rows(user_ids(2_000)).arg("--json").exits(75);
-    let account = run.account();
-    let (refused, undelivered) = (account.number("/refused"), account.number("/undelivered"));
+    let report = run.report();
+    let (refused, undelivered) = (report.number("/refused"), report.number("/undelivered"));
     assert!(refused > 0 && undelivered > 0, "{refused} refused, {undelivered} undelivered");
-    assert_eq!(account.number("/delivered"), server.accepted_user_ids().len() as u64);
+    assert_eq!(report.number("/delivered"), server.accepted_user_ids().len() as u64);
     let requests = server.seen().len();
     assert!(requests <= 3 + 200, "{requests} requests");
     let kept = std::fs::read_to_string(run.path().join("failed.csv")).unwrap().lines().count() as u64 - 1;
@@ -200,7 +200,7 @@ fn a_batch_of_poison_costs_at_most_two_hundred_requests_and_the_rest_of_it_is_un
 fn a_cohort_that_braze_refuses_ends_the_run_before_any_identifier(#[case] message: &'static str) {
     let server = Scripted::start(move |_| Act::message("400 Bad Request", message));
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(10)).arg("--json").exits(5);
-    run.says(&[message]).account().has(&[("/requests", 1)]);
+    run.says(&[message]).report().has(&[("/requests", 1)]);
     assert!(!server.seen().iter().any(Seen::has_members));
 }
 
@@ -213,12 +213,12 @@ fn a_message_that_sounds_like_the_cohort_is_about_the_changes(#[case] message: &
         if is_bad { Act::message("400 Bad Request", message) } else { Act::success() }
     });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(3_000)).arg("--json").exits(5);
-    run.account().has(&[("/delivered", 2_999), ("/refused", 1), ("/undelivered", 0)]);
+    run.report().has(&[("/delivered", 2_999), ("/refused", 1), ("/undelivered", 0)]);
 }
 
 #[test]
 fn pauses_without_end_are_an_outage() {
     let server = Scripted::for_members(|_| limited("Retry-After: 1\r\n"));
     let run = Run::upload().set("endpoint", server.endpoint()).set("max_outage", "2s").rows(user_ids(10));
-    run.arg("--json").exits(75).says(&["no request to"]).account().has(&[("/undelivered", 10)]);
+    run.arg("--json").exits(75).says(&["no request to"]).report().has(&[("/undelivered", 10)]);
 }

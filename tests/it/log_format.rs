@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::scripted::{Act, Scripted};
 use crate::support::{Outcome, PARTNER_KEY, Run, SECRET, braze, user_ids};
 
-/// Every line of standard error; asserts that each is an object with time, level and message.
+/// All lines of standard error. Asserts that each is an object with time, level and message.
 #[track_caller]
 fn lines(outcome: &Outcome) -> Vec<(String, String)> {
     let objects = outcome.stderr.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
@@ -23,7 +23,7 @@ fn lines(outcome: &Outcome) -> Vec<(String, String)> {
 #[rstest]
 #[case::flag(&["--log-format", "json"], None)]
 #[case::variable(&[], Some("json"))]
-fn an_upload_logs_lines_of_json_and_prints_the_same_account(#[case] flags: &[&str], #[case] variable: Option<&str>) {
+fn an_upload_logs_lines_of_json_and_prints_the_same_report(#[case] flags: &[&str], #[case] variable: Option<&str>) {
     let braze = braze();
     let mut run = Run::upload().to(&braze).rows(user_ids(3)).env("RUST_LOG", "info");
     run = flags.iter().fold(run, |run, flag| run.arg(flag));

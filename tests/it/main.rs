@@ -6,7 +6,6 @@
     reason = "in a test a panic is the message, and the name of the test is its documentation"
 )]
 
-mod account;
 mod answers;
 mod architecture;
 mod book;
@@ -46,6 +45,7 @@ mod parent;
 mod places;
 mod proxy;
 mod rates;
+mod report;
 mod retries;
 mod rig;
 mod sandbox_command;

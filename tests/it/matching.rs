@@ -55,13 +55,13 @@ const IDENTIFIERS: [&str; 3] = ["member-zqx-", "Member-Zqx-", "device-zqx-"];
 fn each_kind_is_told_with_its_share_and_with_what_to_change_in_the_query() {
     let braze = knowing(&users());
     let outcome = asking(&braze).exits(0).hides(&IDENTIFIERS).prints(&[
-        "Braze knows none of a kind",
+        "Braze knows no identifier of one kind",
         "user_ids        60 of 60 asked   75.0 % known (75.0 to 75.0)   about 45",
         "email           30 of 30 asked   0.0 % known (0.0 to 0.0)   about 0   25 of the 30 unknown exist in lower case",
         "device_ids       6 of  6 asked   50.0 % anonymous (50.0 to 50.0) (they match), 33.3 % belong to identified users (Braze ignores them), 16.7 % unknown",
         "write LOWER(email) in the query",
     ]);
-    assert!(outcome.stdout.starts_with("Braze knows none"), "{outcome}");
+    assert!(outcome.stdout.starts_with("Braze knows no identifier of one kind"), "{outcome}");
     // Two for external IDs, one for aliases, one for each device, and for the misses one of aliases and one of devices.
     assert_eq!(braze.stats().statuses, [(201, 2 + 1 + 6 + 1 + 1)].into());
     assert!(braze.cohort("vip").is_none());
@@ -186,8 +186,8 @@ fn an_upload_of_which_too_few_are_known_is_not_sent(#[case] input: fn(Run) -> Ru
 fn an_upload_of_which_enough_are_known_is_sent_whole(#[case] input: fn(Run) -> Run) {
     let braze = knowing(&users());
     let run = input(uploading(&braze).rows(lower_case())).set("min_match", "50 %").arg("--json");
-    let account = run.exits(0).hides(&IDENTIFIERS).account();
-    account
+    let report = run.exits(0).hides(&IDENTIFIERS).report();
+    report
         .has(&[
             ("/rows_read", 60),
             ("/rows_used", 60),
@@ -215,8 +215,8 @@ fn rows_that_say_their_operation_are_asked_about_in_the_pass_that_judges_them() 
     };
     mixed().set("min_match", "99%").exits(6).says(&["Braze knows 97.6 % of user_ids"]);
     assert_eq!(braze.stats().users_requests, 0);
-    let account = mixed().set("min_match", "90%").exits(0).account();
-    account.has(&[("/rows_read", 41), ("/delivered", 41), ("/match/kinds/user_ids/known", 40)]);
+    let report = mixed().set("min_match", "90%").exits(0).report();
+    report.has(&[("/rows_read", 41), ("/delivered", 41), ("/match/kinds/user_ids/known", 40)]);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn check_shows_the_figures_if_the_key_is_there() {
     assert!(braze.cohort("vip").is_none_or(|cohort| cohort.members == 0));
 }
 
-/// One answer for all questions about external IDs.
+/// The same answer to all questions about external IDs.
 fn saying(said: Value) -> Scripted {
     Scripted::start(move |_| Act::json("201 Created", &said))
 }

@@ -1,4 +1,4 @@
-//! The table of faults, `tests/faults.md`, held against the tests that it names.
+//! The table of faults, `tests/faults.md`, compared with the tests that it names.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The rows: what the fault is called, and the tests as file and name.
+/// The rows: the fault's name, and the tests as file and name.
 fn table() -> Vec<(String, Vec<(PathBuf, String)>)> {
     let text = fs::read_to_string(root().join("tests/faults.md")).unwrap();
     let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault "));
@@ -30,7 +30,7 @@ fn table() -> Vec<(String, Vec<(PathBuf, String)>)> {
 fn every_fault_is_named_once_and_in_words() {
     let table = table();
     let faults: BTreeSet<_> = table.iter().map(|(fault, _)| fault).collect();
-    assert_eq!(faults.len(), table.len(), "a fault stands there twice");
+    assert_eq!(faults.len(), table.len(), "a fault is listed twice");
     assert!(faults.iter().all(|fault| fault.contains(char::is_alphabetic)), "{faults:?}");
 }
 

@@ -1,4 +1,4 @@
-//! Every error that a user can meet, as it is written, in tests/messages.txt: to be read as a whole, and changed on purpose.
+//! Writes every error that a user can meet to tests/messages.txt, so that they can be read as a whole, and changed on purpose.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,7 +9,7 @@ mod network;
 mod settings;
 
 const COMMITTED: &str = "tests/messages.txt";
-/// Set, it has the file written anew.
+/// If this variable is set, the file is written again.
 const UPDATE: &str = "UPDATE_MESSAGES";
 
 /// The messages below a heading.
@@ -57,7 +57,7 @@ fn no_message_is_there_twice_or_ends_like_a_sentence_that_goes_on() {
     }
 }
 
-/// What the sandbox says to clients in Braze's name is no error of ours.
+/// The sandbox's answers in Braze's name are not errors of the program.
 const SAID_BY_THE_SANDBOX: [&str; 2] = ["src/sandbox/refusal.rs", "src/sandbox/http.rs"];
 
 #[test]
@@ -84,7 +84,7 @@ fn errors_in(source: &str) -> Vec<String> {
     let word = |line: &str| line.chars().take_while(|letter| letter.is_alphanumeric()).collect::<String>();
     while let Some(line) = lines.next() {
         owner = line.strip_prefix("pub enum ").unwrap_or(owner);
-        // What is passed through has its sample where it comes from.
+        // An error that is passed through has its sample at its source.
         if !line.starts_with("#[error(") || line == "#[error(transparent)]" {
             continue;
         }
@@ -105,12 +105,12 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] }).collect()
 }
 
-/// What the system says where a user may not do something.
+/// The system's error if the user lacks a permission.
 fn denied() -> std::io::Error {
     std::io::Error::from_raw_os_error(13)
 }
 
-/// What the system says of a full disk.
+/// The system's error if a disk is full.
 fn full() -> std::io::Error {
     std::io::Error::from_raw_os_error(28)
 }

@@ -1,4 +1,4 @@
-//! `operation: mirror`: the cohort becomes equal to the table, and stays so.
+//! `operation: mirror`: the cohort becomes equal to the table, and stays equal.
 
 use std::fs;
 
@@ -28,14 +28,10 @@ fn mirror(warehouse: &Warehouse, braze: &Sandbox) -> Run {
 fn started() -> (Warehouse, Sandbox) {
     let (warehouse, braze) = (Warehouse::start(), knowing());
     warehouse.holds(&TWO);
-    let account = mirror(&warehouse, &braze).exits(0).hides(&HIDDEN).account();
-    let account = account.has(&[
-        ("/mirror/entered", 3),
-        ("/mirror/left", 0),
-        ("/delivered", 3),
-        ("/mirror/rows_of_the_table", 2),
-    ]);
-    assert_eq!(account.at("/mirror/first_run"), &json!(true));
+    let report = mirror(&warehouse, &braze).exits(0).hides(&HIDDEN).report();
+    let report =
+        report.has(&[("/mirror/entered", 3), ("/mirror/left", 0), ("/delivered", 3), ("/mirror/rows_of_the_table", 2)]);
+    assert_eq!(report.at("/mirror/first_run"), &json!(true));
     (warehouse, braze)
 }
 
@@ -50,18 +46,18 @@ fn who_enters_leaves_or_changes_is_sent_and_nobody_else() {
     let (warehouse, braze) = started();
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-2"]);
     warehouse.holds(&[("member-zqx-1", "new@zqx.example"), ("member-zqx-3", "")]);
-    let account = mirror(&warehouse, &braze).exits(0).hides(&HIDDEN).account();
+    let report = mirror(&warehouse, &braze).exits(0).hides(&HIDDEN).report();
     // The removal of the old address takes out the user, who is sent again.
-    let account = account.has(&[
+    let report = report.has(&[
         ("/mirror/left", 2),
         ("/mirror/entered", 2),
         ("/mirror/sent_beside_a_removal", 1),
         ("/requests", 3),
     ]);
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-3"]);
-    assert_eq!(account.at("/mirror/jobs").as_array().unwrap().len(), 3);
+    assert_eq!(report.at("/mirror/jobs").as_array().unwrap().len(), 3);
     let documented = include_str!("../../docs/report.md");
-    for key in account.at("/mirror").as_object().unwrap().keys() {
+    for key in report.at("/mirror").as_object().unwrap().keys() {
         assert!(documented.contains(&format!("`mirror.{key}`")), "docs/report.md lacks mirror.{key}");
     }
     let states = warehouse.states();
@@ -72,9 +68,9 @@ fn who_enters_leaves_or_changes_is_sent_and_nobody_else() {
 fn a_quiet_run_takes_two_jobs_and_no_request_to_braze() {
     let (warehouse, braze) = started();
     let before = braze.stats().connections;
-    let account = mirror(&warehouse, &braze).exits(0).account();
-    let account = account.has(&[("/requests", 0), ("/mirror/unchanged", 3)]);
-    assert_eq!(account.at("/mirror/jobs").as_array().unwrap().len(), 2);
+    let report = mirror(&warehouse, &braze).exits(0).report();
+    let report = report.has(&[("/requests", 0), ("/mirror/unchanged", 3)]);
+    assert_eq!(report.at("/mirror/jobs").as_array().unwrap().len(), 2);
     assert_eq!(braze.stats().connections, before);
 }
 
@@ -84,10 +80,9 @@ fn a_dry_run_counts_by_one_job_and_changes_nothing() {
     let (before, states) = (braze.stats().connections, warehouse.states());
     warehouse.holds(&[("member-zqx-3", "")]);
     let asked = warehouse.asked().len();
-    let account = mirror(&warehouse, &braze).arg("--dry-run").exits(0).hides(&HIDDEN).account();
-    let account =
-        account.has(&[("/mirror/left", 3), ("/mirror/entered", 1), ("/dry_run/batches", 2), ("/requests", 0)]);
-    assert!(account.text("/summary").ends_with("dry run, nothing was sent; 3 to remove, 1 to add"));
+    let report = mirror(&warehouse, &braze).arg("--dry-run").exits(0).hides(&HIDDEN).report();
+    let report = report.has(&[("/mirror/left", 3), ("/mirror/entered", 1), ("/dry_run/batches", 2), ("/requests", 0)]);
+    assert!(report.text("/summary").ends_with("dry run, nothing was sent; 3 to remove, 1 to add"));
     assert_eq!((braze.stats().connections, warehouse.states()), (before, states));
     let changing: Vec<_> =
         warehouse.asked()[asked..].iter().filter(|asked| asked.starts_with("POST")).cloned().collect();
@@ -112,8 +107,8 @@ fn an_alias_that_is_no_longer_listed_is_removed() {
     let (warehouse, braze) = started();
     warehouse.has_columns(&[("user_ids", "string")]);
     warehouse.holds(&[("member-zqx-1", ""), ("member-zqx-2", "")]);
-    let account = mirror(&warehouse, &braze).unset("aliases").exits(0).account();
-    account.has(&[("/mirror/left", 1), ("/identifiers/aliases/email", 1), ("/undelivered", 0)]);
+    let report = mirror(&warehouse, &braze).unset("aliases").exits(0).report();
+    report.has(&[("/mirror/left", 1), ("/identifiers/aliases/email", 1), ("/undelivered", 0)]);
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-2"]);
 }
 
@@ -123,9 +118,9 @@ fn another_data_import_key_is_another_workspace_unless_it_was_rotated() {
     let rotated = || mirror(&warehouse, &braze).env("BRAZE_CLIENT_SECRET", "hush-rotated-key-4715");
     rotated().exits(2).says(&["another BRAZE_CLIENT_SECRET", "state_table", "key_rotated=true"]);
     rotated().arg("--dry-run").set("key_rotated", "true").exits(2).says(&["key_rotated=true"]);
-    let account = rotated().set("key_rotated", "true").exits(0).account();
-    let account = account.has(&[("/mirror/unchanged", 3), ("/requests", 0)]);
-    assert_eq!(account.at("/mirror/first_run"), &json!(false));
+    let report = rotated().set("key_rotated", "true").exits(0).report();
+    let report = report.has(&[("/mirror/unchanged", 3), ("/requests", 0)]);
+    assert_eq!(report.at("/mirror/first_run"), &json!(false));
     assert_eq!(warehouse.states().len(), 1);
 }
 
@@ -231,8 +226,8 @@ fn few_known_members_stop_it_before_anything_is_changed() {
     let run = || mirror(&warehouse, &braze).env("BRAZE_REST_API_KEY", REST_KEY);
     run().set("min_match", "80%").exits(6).says(&["user_ids"]).hides(&["stranger-zqx"]);
     assert_eq!(warehouse.states(), <[&str; 0]>::default());
-    let account = run().set("min_match", "10%").exits(0).account();
-    account.has(&[("/delivered", 3)]);
+    let report = run().set("min_match", "10%").exits(0).report();
+    report.has(&[("/delivered", 3)]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The uploader against a model of Braze inside the process, in ten thousand schedules of faults: answers that are lost,
-//! resets, refusals, limits, locks, outages, kills. Whatever happens, nothing is lost, nothing is invented, and the account
+//! resets, refusals, limits, locks, outages, kills. Whatever happens, nothing is lost, nothing is invented, and the report
 //! adds up. Time is virtual. A failing schedule is repeated by its seed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,18 +86,18 @@ fn owned((kind, text): (&'static str, &str)) -> Identifier {
     (kind, text.to_owned())
 }
 
-/// What goes wrong in one run.
+/// The faults of one run.
 #[derive(Clone)]
 struct Faults {
-    /// Of a hundred requests so many go wrong.
+    /// How many of a hundred requests fail.
     percent: u8,
-    /// From this request on, so many fail, whoever asks.
+    /// From this request on, this many requests of any worker fail.
     outage: Option<(u64, u64)>,
-    /// With this request the process is gone.
+    /// The process is killed at this request.
     kill: Option<u64>,
-    /// With this request it is asked to stop.
+    /// The process is asked to stop at this request.
     terminate: Option<u64>,
-    /// With this request the credentials are withdrawn.
+    /// The credentials are revoked at this request.
     withdrawn: Option<u64>,
 }
 
@@ -121,12 +121,12 @@ struct Braze {
     broken_rules: Vec<String>,
     /// No request may begin after the first time and before the second.
     pauses: Vec<(Duration, Duration)>,
-    /// Since this time one call at a time, until one that began later gets through.
+    /// One call at a time since this time, until a call that began later succeeds.
     locked: Option<Duration>,
 }
 
 impl Braze {
-    /// A request that began at this time got through.
+    /// A request that began at this time succeeded.
     fn unlock(&mut self, began: Duration) {
         self.locked = self.locked.filter(|since| began <= *since);
     }
@@ -143,7 +143,7 @@ struct Line<'a> {
     killed: Mutex<bool>,
 }
 
-/// How a request goes wrong.
+/// How a request fails.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     Reset,
@@ -182,7 +182,7 @@ fn answer(status: u16, header: Option<(&'static str, u64)>, body: &str) -> Answe
 }
 
 impl Line<'_> {
-    /// The request begins: what it breaks, and its number.
+    /// Begins a request. Returns the rules that it breaks, and its number.
     fn begin(&self) -> (u64, Duration) {
         let mut braze = self.braze.lock().unwrap();
         let now = self.clock.now();
@@ -191,7 +191,7 @@ impl Line<'_> {
         }
         if braze.locked.is_some_and(|since| now > since) && braze.in_flight > 0 {
             let in_flight = braze.in_flight;
-            braze.broken_rules.push(format!("a request beside {in_flight} others while the cohort is locked"));
+            braze.broken_rules.push(format!("a request next to {in_flight} others while the cohort is locked"));
         }
         braze.requests += 1;
         braze.in_flight += 1;
@@ -265,7 +265,7 @@ impl Line<'_> {
     }
 }
 
-/// All identifiers of a body, whose operation has to be this one.
+/// All identifiers of a body. Asserts that it has this operation.
 fn identifiers(body: &[u8], operation: Operation) -> Vec<Identifier> {
     let body: Value = serde_json::from_slice(body).unwrap();
     let mut identifiers = Vec::new();
@@ -377,7 +377,7 @@ fn counted(identifiers: impl IntoIterator<Item = Identifier>) -> BTreeMap<Identi
     counts
 }
 
-/// What has to hold after any run.
+/// What must hold after any run.
 fn check(scene: &Scene, ran: &Ran, braze: &Braze, what: &str) {
     assert!(braze.broken_rules.is_empty(), "{what}: {:?}", braze.broken_rules);
     let wanted: BTreeSet<_> = scene.rows.iter().cloned().collect();
@@ -390,7 +390,7 @@ fn check(scene: &Scene, ran: &Ran, braze: &Braze, what: &str) {
     assert_eq!(input.rows_read, rows, "{what}: rows");
     let failed = counted(ran.failed.iter().cloned());
     let in_file: u64 = failed.values().sum();
-    assert_eq!(input.identifiers() - sent.delivered, in_file, "{what}: the failed_file and the account");
+    assert_eq!(input.identifiers() - sent.delivered, in_file, "{what}: the failed_file and the report");
     if input.read_to_end {
         assert_eq!(input.identifiers(), scene.rows.len() as u64, "{what}: identifiers");
         for (identifier, count) in counted(scene.rows.iter().cloned()) {

@@ -1,4 +1,4 @@
-//! The call without identifiers that comes first.
+//! The first call, which names the cohort and has no identifiers.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
-//! Connections that break, answers that are none, names that nobody knows: nothing is lost, and nothing counts that was not
-//! acknowledged.
+//! Broken connections, invalid answers, unknown host names: nothing is lost, and only acknowledged identifiers count.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -16,7 +15,7 @@ use crate::support::{Run, braze, user_ids};
 
 const ROWS: usize = 6500;
 
-/// Asserts that it holds `u0` to `u6499` and nothing else.
+/// Asserts that it has `u0` to `u6499` and nothing else.
 #[track_caller]
 fn assert_holds_everything(braze: &Sandbox) {
     let mut expected: Vec<String> = (0..ROWS).map(|number| format!("u{number}")).collect();
@@ -40,9 +39,8 @@ fn assert_holds_everything(braze: &Sandbox) {
 #[case::closed_when_idle("close_after")]
 fn what_goes_wrong_every_third_time_loses_nothing(#[case] kind: &str) {
     let server = Faulty::start(&[&format!("{kind}:3")]);
-    let account =
-        Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).account();
-    account.has(&[("/rows_read", 6500), ("/delivered", 6500), ("/refused", 0), ("/undelivered", 0)]);
+    let report = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).report();
+    report.has(&[("/rows_read", 6500), ("/delivered", 6500), ("/refused", 0), ("/undelivered", 0)]);
     assert!(server.faults(kind) >= 2, "{:?}", server.requests());
     assert_holds_everything(&server.braze);
 }
@@ -54,9 +52,8 @@ fn what_goes_wrong_every_third_time_loses_nothing(#[case] kind: &str) {
 #[case::slow("drip")]
 fn an_unusual_but_good_answer_is_one(#[case] kind: &str) {
     let server = Faulty::start(&[kind]);
-    let account =
-        Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).account();
-    account.has(&[("/delivered", 6500), ("/requests", 8), ("/retries", 0)]);
+    let report = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).report();
+    report.has(&[("/delivered", 6500), ("/requests", 8), ("/retries", 0)]);
     assert_eq!(server.faults(kind), 8);
     assert_holds_everything(&server.braze);
 }
@@ -77,7 +74,7 @@ fn an_answer_that_may_have_lost_its_end_is_no_acknowledgement(#[case] answer: &'
         _ => Act::success(),
     });
     let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "1").rows(user_ids(3000));
-    run.arg("--json").exits(0).account().has(&[("/delivered", 3000), ("/requests", 5), ("/retries", 1)]);
+    run.arg("--json").exits(0).report().has(&[("/delivered", 3000), ("/requests", 5), ("/retries", 1)]);
     assert_eq!(server.accepted_user_ids().len(), 3000);
 }
 
@@ -88,15 +85,14 @@ fn an_answer_that_may_have_lost_its_end_is_no_acknowledgement(#[case] answer: &'
 fn an_answer_that_is_surely_whole_is_one(#[case] answer: &'static str) {
     let server = Scripted::start(move |_| Act::Write(answer.into()));
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(3000));
-    run.arg("--json").exits(0).account().has(&[("/delivered", 3000), ("/requests", 4), ("/retries", 0)]);
+    run.arg("--json").exits(0).report().has(&[("/delivered", 3000), ("/requests", 4), ("/retries", 0)]);
 }
 
 #[test]
 fn connections_that_are_never_kept_although_announced_cost_no_batch() {
     let server = Faulty::start(&["close_after"]);
-    let account =
-        Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).account();
-    account.has(&[("/delivered", 6500), ("/undelivered", 0)]);
+    let report = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).report();
+    report.has(&[("/delivered", 6500), ("/undelivered", 0)]);
     assert_holds_everything(&server.braze);
 }
 
@@ -111,7 +107,7 @@ fn what_is_not_braze_ends_the_run_wherever_it_appears(#[case] kind: &str, #[case
         .rows(user_ids(ROWS))
         .arg("--json")
         .exits(5);
-    run.says(&[word, server.endpoint()]).account().has(&[("/delivered", 1000), ("/requests", 3)]);
+    run.says(&[word, server.endpoint()]).report().has(&[("/delivered", 1000), ("/requests", 3)]);
     assert_eq!(server.requests(), (1, 2, 0));
     assert_eq!(server.braze.cohort("vip").unwrap().members, 1000);
 }
@@ -124,7 +120,7 @@ fn what_is_not_braze_ends_the_run_wherever_it_appears(#[case] kind: &str, #[case
 fn an_answer_that_is_never_usable_ends_the_run_after_three(#[case] kind: &str) {
     let server = Faulty::start(&[kind]);
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(5);
-    run.says(&["not Braze's", "is invalid"]).account().has(&[("/delivered", 0), ("/requests", 3)]);
+    run.says(&["not Braze's", "is invalid"]).report().has(&[("/delivered", 0), ("/requests", 3)]);
     assert_eq!(server.requests(), (3, 0, 0));
 }
 
@@ -141,7 +137,7 @@ fn an_outage_without_end_is_given_up_before_any_member_is_sent(#[case] kind: &st
         .rows(user_ids(ROWS))
         .arg("--json")
         .exits(75);
-    run.says(&["no request to", server.endpoint()]).account().has(&[("/delivered", 0), ("/refused", 0)]);
+    run.says(&["no request to", server.endpoint()]).report().has(&[("/delivered", 0), ("/refused", 0)]);
     let (naming, users, others) = server.requests();
     assert!(naming > 1 && users + others == 0, "{:?}", server.requests());
 }
@@ -175,8 +171,8 @@ fn a_kept_connection_that_is_gone_is_replaced_at_once(#[values(false, true)] is_
     let run = Run::upload().set("endpoint", &endpoint).set("thread_count", "1").env("RUST_LOG", "debug");
     let run = run.file("ca.pem", ca.pem()).set("ca_file", "ca.pem");
     let run = run.rows(user_ids(ROWS)).arg("--json").exits(0);
-    // Every request but the first finds its connection gone once, which is no failure that is waited for.
-    run.account().has(&[("/delivered", 6500), ("/requests", 15), ("/retries", 7)]);
+    // Every request except the first finds its connection closed once. That causes no pause.
+    run.report().has(&[("/delivered", 6500), ("/requests", 15), ("/retries", 7)]);
     run.hides(&["again in"]);
     assert_holds_everything(&braze);
 }
@@ -190,19 +186,18 @@ fn in_an_outage_one_request_at_a_time_is_tried_and_then_everything_goes_on() {
         _ => Act::success(),
     });
     let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "8").rows(user_ids(20_000));
-    run.arg("--json").exits(0).account().has(&[("/delivered", 20_000), ("/undelivered", 0)]);
+    run.arg("--json").exits(0).report().has(&[("/delivered", 20_000), ("/undelivered", 0)]);
     let failed = server.seen().iter().filter(|seen| !seen.accepted).count();
-    // Those that were in flight when it began, and a probe or two: 8 workers for themselves would have tried 24 times.
+    // The requests in flight when it began, and a probe or two. 8 independent workers would have tried 24 times.
     assert!((1..=14).contains(&failed), "{failed} requests failed");
 }
 
 #[test]
 fn an_outage_is_over_when_braze_is_back() {
-    // The seventh to the ninth request fail, whoever sends them: three in a row are an outage.
+    // The seventh to the ninth request fail, from any worker: three failures in a row are an outage.
     let server = Faulty::start(&["unavailable:7", "reset_before:8", "half_answer:9"]);
-    let account =
-        Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).account();
-    account.has(&[("/delivered", 6500), ("/undelivered", 0)]);
+    let report = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(ROWS)).arg("--json").exits(0).report();
+    report.has(&[("/delivered", 6500), ("/undelivered", 0)]);
     assert_holds_everything(&server.braze);
 }
 
@@ -212,7 +207,7 @@ fn a_name_that_nobody_knows_is_looked_up_again_and_then_given_up() {
     let run = Run::upload().set("endpoint", "https://rest.braze.invalid").set("allow_endpoint", "rest.braze.invalid");
     let run = run.set("max_outage", "2s").rows(user_ids(3000)).arg("--json").exits(75);
     let run = run.says(&["rest.braze.invalid", "looked up", "check the endpoint, DNS"]);
-    let account = run.account();
-    assert!(account.number("/requests") > 1, "{account:?}");
-    account.has(&[("/delivered", 0), ("/undelivered", 3000)]);
+    let report = run.report();
+    assert!(report.number("/requests") > 1, "{report:?}");
+    report.has(&[("/delivered", 0), ("/undelivered", 3000)]);
 }

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::account::Account;
+use crate::report::Report;
 use crate::support::{Run, assert_untouched, braze, user_ids};
 
 /// The parameters of a task, with what Digdag adds to every one; the settings are in the map of the task.
@@ -15,12 +15,12 @@ fn task(settings: &Value) -> Value {
     })
 }
 
-fn last_upload(output: &Value) -> Account {
-    Account::of(output["store_params"]["braze_cohort"]["last_upload"].clone())
+fn last_upload(output: &Value) -> Report {
+    Report::of(output["store_params"]["braze_cohort"]["last_upload"].clone())
 }
 
 #[test]
-fn the_account_is_handed_to_later_tasks() {
+fn the_report_is_handed_to_later_tasks() {
     let braze = braze();
     let settings =
         json!({"cohort_id": "vip", "operation": "add", "input": "members.csv", "endpoint": braze.endpoint()});
@@ -161,8 +161,8 @@ fn a_dry_run_may_be_a_setting(#[case] in_map: Value, #[case] flat: Value) {
         parameters["braze_cohort.dry_run"] = flat;
     }
     let run = Run::workflow(&parameters).without_credentials().rows(user_ids(2)).exits(0);
-    let account = &run.output()["store_params"]["braze_cohort"]["last_upload"];
-    assert_eq!((&account["outcome"], &account["dry_run"]["batches"]), (&json!("dry_run"), &json!(1)));
+    let report = &run.output()["store_params"]["braze_cohort"]["last_upload"];
+    assert_eq!((&report["outcome"], &report["dry_run"]["batches"]), (&json!("dry_run"), &json!(1)));
 }
 
 #[test]

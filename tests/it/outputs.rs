@@ -1,4 +1,4 @@
-//! Standard output and error that take nothing: the upload goes on, and its exit code is the same. Where they block, a signal ends it.
+//! Standard output and error that cannot be written: the upload goes on, with the same exit code. If they block, a signal ends it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -42,13 +42,13 @@ fn an_upload_whose_reader_has_gone_delivers_everything() {
     assert_eq!(server.accepted_user_ids().len(), 2500);
 }
 
-/// The pipe of standard error is full from the start, or that of standard output. Nobody reads them.
+/// The pipe of standard error, or that of standard output, is full from the start and never read.
 const ERROR_FULL: &str = r#"head -c 65536 /dev/zero >&2; exec "$0" "$@""#;
 const OUTPUT_FULL: &str = r#"head -c 65536 /dev/zero; exec "$0" "$@""#;
 const ERROR_ON_TERMINAL: &str = r#"exec "$0" "$@" 2>"$TERMINAL""#;
 
-/// A run that waits for the end of a pause, after its first request with members. Its first log line beyond the start is that of
-/// the pause, so it does not stand still before it has begun.
+/// A run that waits for the end of a pause, after its first request with members. Its first log line after the start is about the
+/// pause, so it does not block earlier.
 fn pausing(run: Run) -> (Scripted, Child, TempDir) {
     let server =
         Scripted::for_members(|_| Act::answer("429 Too Many Requests", "text/plain", "Retry-After: 60\r\n", ""));
@@ -115,7 +115,7 @@ fn a_run_whose_reader_sleeps_goes_on_when_it_wakes_up() {
 }
 
 #[test]
-fn an_operator_whose_outputs_take_nothing_still_hands_over_its_account() {
+fn an_operator_whose_outputs_take_nothing_still_hands_over_its_report() {
     let braze = braze();
     let parameters = serde_json::json!({"cohort_id": "vip", "operation": "add", "input": "members.csv"});
     let run = Run::operator(&parameters).env("BRAZE_ENDPOINT", &braze.endpoint()).rows(user_ids(3));
@@ -140,8 +140,8 @@ fn a_failure_is_the_same_where_nobody_can_be_told() {
     let server = Scripted::start(|_| Act::message("401 Unauthorized", "Invalid client secret"));
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(1));
     let (mut child, _directory) = run.in_shell(r#"exec "$0" "$@" 2>/dev/full"#).spawn();
-    let mut account = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut account).unwrap();
+    let mut report = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(4));
-    assert!(account.contains("undelivered"), "{account}");
+    assert!(report.contains("undelivered"), "{report}");
 }

@@ -1,4 +1,4 @@
-//! A panic in a worker ends the run as a defect, and the account still adds up.
+//! A panic in a worker ends the run as a defect, and the report still adds up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ use crate::support::user_ids;
 
 const BATCHES: usize = 100;
 
-/// Takes everything, but panics in one call. Whatever is called after that one is answered when the run has been stopped.
+/// Accepts everything, but panics in one call. Calls after that one are answered when the run has been stopped.
 struct Panicking {
     limiter: Arc<RateLimiter<Stop>>,
     in_call: usize,
@@ -54,7 +54,7 @@ impl Post for Panicking {
 #[case::in_the_first_call(0)]
 #[case::in_the_first_batch(1)]
 #[case::amid_the_run(7)]
-fn a_panic_stops_the_others_and_the_account_adds_up(#[case] in_call: usize) {
+fn a_panic_stops_the_others_and_the_report_adds_up(#[case] in_call: usize) {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("members.csv");
     std::fs::write(&input, user_ids(BATCHES * 1000)).unwrap();

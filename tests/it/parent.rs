@@ -1,4 +1,4 @@
-//! An operator that nobody waits for any more.
+//! An operator whose parent process is gone.
 
 use std::fs;
 use std::io::{Write, stderr};
@@ -16,18 +16,18 @@ use crate::support::{Ended, Run, braze_with, ends, signal, user_ids, wait_while_
 /// Far beyond "a few seconds" on a busy machine, and far below what the uploads here take.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A Braze that takes a batch after the other, each for so long.
+/// A Braze that accepts one batch at a time, and takes this long for each.
 fn slow(latency: u64) -> Sandbox {
     braze_with(|options| options.latency = Duration::from_millis(latency))
 }
 
-/// The operator with so many batches to send, one at a time, started by a shell.
+/// The operator with this many batches to send, one at a time, started by a shell.
 fn operator(endpoint: &str, batches: usize, shell: &str) -> Run {
     let settings = json!({"cohort_id": "vip", "operation": "add", "input": "members.csv", "thread_count": 1, "endpoint": endpoint});
     Run::operator(&settings).rows(user_ids(batches * 1000)).in_shell(shell)
 }
 
-/// Asserts that its report says so many delivered identifiers, and OUTPUT.json why it ended.
+/// Asserts that the report has this many delivered identifiers, and OUTPUT.json the reason for the end.
 #[track_caller]
 fn assert_stopped(ended: &Ended, directory: &TempDir, delivered: u64) {
     let line = ended.stdout.lines().find_map(|line| line.strip_prefix("delivered ")).expect(&ended.stderr);
@@ -54,7 +54,7 @@ fn an_upload_whose_parent_is_gone_ends_as_on_sigterm(#[case] end: &str) {
 
 #[test]
 fn a_parent_that_is_gone_is_no_second_signal() {
-    // Each answer takes longer than to notice that the parent is gone.
+    // Each answer takes longer than noticing that the parent is gone.
     let server = Scripted::for_members(|_| Act::Later(Duration::from_secs(4), Box::new(Act::success())));
     let run = operator(server.endpoint(), 20, r#""$0" "$@" & echo $! >pid; wait"#);
     let (mut parent, directory) = run.spawn();
@@ -67,11 +67,11 @@ fn a_parent_that_is_gone_is_no_second_signal() {
     assert_stopped(&ended, &directory, 1000);
 }
 
-/// Whether processes with numbers of their own can be had here, as in a container.
+/// Whether this machine can start a process namespace, as in a container.
 fn has_namespaces() -> bool {
     let can = Command::new("unshare").args(["--pid", "--fork", "true"]).output().is_ok_and(|it| it.status.success());
     if !can {
-        // Past the test harness, which would keep it for itself.
+        // Not through the test harness, which would capture it.
         let _ = writeln!(stderr(), "!!! LEFT OUT: the operator as process 1 (unshare --pid needs root)");
     }
     can

@@ -1,4 +1,4 @@
-//! The files that a run has to write: nothing of another's is damaged, and a place that cannot take them is said in time.
+//! The files that a run writes. Other files are not damaged, and a path that cannot be written is reported in time.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
@@ -12,7 +12,7 @@ use crate::scripted::{Act, Scripted};
 use crate::support::{Run, assert_untouched, braze, user_ids};
 
 const FAILED_BEFORE: &str = "user_ids,device_ids,reason\r\nu1,,refused: earlier\r\n";
-/// Writes fail from here on instead of killing the process; sizes are in blocks of 512 bytes.
+/// From here on a write fails instead of killing the process. Sizes are in blocks of 512 bytes.
 const FULL_AFTER_ONE_BLOCK: &str = r#"trap "" XFSZ; ulimit -f 1; exec "$0" "$@""#;
 const FULL: &str = r#"trap "" XFSZ; ulimit -f 0; exec "$0" "$@""#;
 
@@ -27,7 +27,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn what_is_no_regular_file_is_refused_and_stays(#[values("pipe", "link")] path: &str) {
     let braze = braze();
     let folder = tempfile::tempdir().unwrap();
-    // A pipe stands for all devices: where this fails, the machine keeps its /dev/null.
+    // A pipe instead of a device: if the test fails, the machine keeps its /dev/null.
     assert!(Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
     symlink("pipe", folder.path().join("link")).unwrap();
     let run = Run::upload().inside(folder).to(&braze).set("failed_file", path).rows(user_ids(1)).exits(73);
@@ -67,10 +67,10 @@ fn a_disk_that_is_full_for_the_failed_file_ends_the_run_and_leaves_the_earlier_o
     let run = run.in_shell(FULL_AFTER_ONE_BLOCK).exits(73);
     let run = run.says(&["failed_file failed.csv", "File too large", "No further request was sent"]);
     let with_members = server.seen().iter().filter(|seen| seen.has_members()).count() as u64;
-    // Of 60; what flies when the file is full may end in any order.
+    // Of 60. Requests in flight when the file is full may end in any order.
     assert!(with_members <= 8, "{with_members} requests: it went on");
-    let account = run.account().has(&[("/delivered", 0), ("/exit_code", 73)]);
-    assert!(account.number("/refused") <= 4000 && account.number("/refused") >= 1000);
+    let report = run.report().has(&[("/delivered", 0), ("/exit_code", 73)]);
+    assert!(report.number("/refused") <= 4000 && report.number("/refused") >= 1000);
     assert_eq!(names(run.path()), ["cohort.yml", "failed.csv", "members.csv"]);
     assert_eq!(fs::read_to_string(run.path().join("failed.csv")).unwrap(), FAILED_BEFORE);
 }
@@ -81,13 +81,13 @@ fn a_failed_file_that_cannot_be_put_in_its_place_is_told_though_something_else_e
     let failed = folder.path().join("failed.csv");
     let taken = failed.clone();
     let server = Scripted::start(move |seen| {
-        // Somebody else's file appears while the run goes on.
+        // Another program's file appears during the run.
         fs::write(&taken, "somebody's").unwrap();
         if seen.has_members() { Act::message("401 Unauthorized", "Invalid client secret") } else { Act::success() }
     });
     let run = Run::upload().set("endpoint", server.endpoint()).set("failed_file", failed.to_str().unwrap());
     let run = run.rows(user_ids(10)).arg("--json").exits(4).says(&["not overwritten", "are not saved"]);
-    run.account().has(&[("/delivered", 0), ("/undelivered", 10)]);
+    run.report().has(&[("/delivered", 0), ("/undelivered", 10)]);
     assert_eq!(fs::read_to_string(&failed).unwrap(), "somebody's");
     assert_eq!(names(folder.path()), ["failed.csv"]);
 }

@@ -18,10 +18,10 @@ const PASSWORD: &str = "hush-zqx%40proxy-4713";
 /// `me:hush-zqx@proxy-4713`
 const CREDENTIALS: &str = "bWU6aHVzaC16cXhAcHJveHktNDcxMw==";
 
-/// What the proxy does once it has been asked.
+/// What the proxy does after the CONNECT request.
 #[derive(Clone)]
 enum Way {
-    /// Connects to this address, whatever host was asked for.
+    /// Connects to this address, for any requested host.
     To(SocketAddr),
     /// Answers this and closes.
     Answer(&'static str),
@@ -42,7 +42,7 @@ impl Proxy {
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let (way, seen) = (way.clone(), Arc::clone(&seen));
-                // An error here is the client's leaving, which is its right.
+                // The client may leave, so an error is not a failure.
                 thread::spawn(move || lead(connection, &way, &seen).ok());
             }
         });
@@ -88,7 +88,7 @@ fn upload() -> Run {
     Run::upload().set("endpoint", &format!("https://{HOST}")).set("max_outage", "500ms").env("RUST_LOG", "trace")
 }
 
-/// Neither the password nor any form of it may be seen.
+/// The password must not appear in any form.
 fn hidden(outcome: crate::support::Outcome) -> crate::support::Outcome {
     outcome.hides(&["hush-zqx", "proxy-4713", CREDENTIALS])
 }
@@ -100,7 +100,7 @@ fn everything_goes_through_the_proxy(#[values("HTTPS_PROXY", "https_proxy", "ALL
     let proxy = Proxy::start(Way::To(front.address));
     let run = upload().env(variable, &proxy.url()).file("ca.pem", ca.pem()).set("ca_file", "ca.pem");
     let outcome = hidden(run.rows(user_ids(5000)).arg("--json").exits(0));
-    outcome.account().has(&[("/delivered", 5000), ("/retries", 0)]);
+    outcome.report().has(&[("/delivered", 5000), ("/retries", 0)]);
     assert_eq!(braze.cohort("vip").unwrap().members, 5000);
     let heads = proxy.heads();
     assert!((1..=4).contains(&heads.len()), "connections are kept: {heads:?}");
@@ -181,7 +181,7 @@ fn everything_goes_through_a_proxy_that_is_encrypted_itself() {
     let before = Front::before(&proxy.address.to_string(), ca.identity("127.0.0.1"));
     let run = upload().env("HTTPS_PROXY", &format!("https://me:{PASSWORD}@{}", before.address));
     let run = run.file("ca.pem", ca.pem()).set("ca_file", "ca.pem").rows(user_ids(3000)).arg("--json");
-    hidden(run.exits(0)).account().has(&[("/delivered", 3000), ("/retries", 0)]);
+    hidden(run.exits(0)).report().has(&[("/delivered", 3000), ("/retries", 0)]);
     assert_eq!(braze.cohort("vip").unwrap().members, 3000);
     assert!(proxy.heads().iter().all(|head| head.starts_with("CONNECT rest.iad-03.braze.com:443 ")));
 }
@@ -245,7 +245,7 @@ fn treasure_data_is_reached_through_the_proxy_too() {
     let proxy = Proxy::start(Way::To(front.address));
     let run = td.feeds(Run::upload()).without_env("TD_API_SERVER").env("HTTPS_PROXY", &proxy.url());
     let run = run.file("ca.pem", ca.pem()).set("ca_file", "ca.pem").arg("--dry-run").arg("--json");
-    hidden(run.exits(0)).account().has(&[("/rows_read", 10)]);
+    hidden(run.exits(0)).report().has(&[("/rows_read", 10)]);
     let heads = proxy.heads();
     assert!(!heads.is_empty());
     assert!(heads.iter().all(|head| head.starts_with("CONNECT api.treasuredata.com:443 HTTP/1.1\r\n")), "{heads:?}");

@@ -23,7 +23,7 @@ use crate::virtual_clock::VirtualClock;
 const LATENCY: Duration = Duration::from_millis(50);
 const BRAZES_LIMIT: u64 = 250_000;
 
-/// What Braze answers to a request that arrives at a time.
+/// Braze's answer to a request that arrives at this time.
 type Script = dyn Fn(Duration) -> Result<Answer, HttpError> + Send + Sync;
 
 struct Line {
@@ -64,7 +64,7 @@ impl Ran {
     }
 }
 
-/// Sends so many batches of one identifier each, and asserts that each was delivered.
+/// Sends this many batches of one identifier each, and asserts that each was delivered.
 fn send(
     batches: u64,
     threads: usize,

@@ -1,4 +1,4 @@
-//! What is sent again, and that nothing is lost by it.
+//! What is sent again, without losing anything.
 
 use std::num::NonZeroU64;
 
@@ -17,11 +17,11 @@ fn sorted_ids(count: usize) -> Vec<String> {
 #[test]
 fn a_server_that_fails_every_third_time_gets_everything_nevertheless() {
     let braze = braze_with(|options| options.fail_every = NonZeroU64::new(3));
-    let account = Run::upload().to(&braze).rows(user_ids(6500)).arg("--json").exits(0).account();
+    let report = Run::upload().to(&braze).rows(user_ids(6500)).arg("--json").exits(0).report();
     let stats = braze.stats();
     let failed = stats.statuses[&503];
-    let account = account.has(&[("/delivered", 6500), ("/undelivered", 0), ("/retries", failed)]);
-    account.has(&[("/requests", stats.naming_requests + stats.users_requests)]);
+    let report = report.has(&[("/delivered", 6500), ("/undelivered", 0), ("/retries", failed)]);
+    report.has(&[("/requests", stats.naming_requests + stats.users_requests)]);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, sorted_ids(6500));
     assert_eq!(stats.identifiers_added, 6500);
 }
@@ -30,11 +30,11 @@ fn a_server_that_fails_every_third_time_gets_everything_nevertheless() {
 fn within_a_rate_limit_everything_arrives() {
     let braze = braze_with(|options| options.rate_limit = Some("5/1".parse().unwrap()));
     let run = Run::upload().to(&braze).rows(user_ids(8500)).arg("--json").exits(0);
-    run.account().has(&[("/delivered", 8500)]);
+    run.report().has(&[("/delivered", 8500)]);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, sorted_ids(8500));
 }
 
-/// The first request with members goes wrong in this way, once.
+/// The first request with members fails in this way, once.
 #[rstest]
 #[case::reset(|| Act::Reset)]
 #[case::closed(|| Act::Close)]
@@ -54,7 +54,7 @@ fn what_goes_wrong_once_is_sent_again(#[case] trouble: fn() -> Act) {
         _ => Act::success(),
     });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(1500)).arg("--json").exits(0);
-    run.account().has(&[("/delivered", 1500), ("/refused", 0), ("/requests", 4), ("/retries", 1)]);
+    run.report().has(&[("/delivered", 1500), ("/refused", 0), ("/requests", 4), ("/retries", 1)]);
     let seen = server.seen();
     assert_eq!(seen.iter().filter(|other| other.body == seen[1].body).count(), 2, "the same is sent again");
     assert_eq!(server.accepted_user_ids(), sorted_ids(1500));
@@ -64,7 +64,7 @@ fn what_goes_wrong_once_is_sent_again(#[case] trouble: fn() -> Act) {
 fn the_first_call_is_sent_again_too() {
     let server = Scripted::start(|seen| if seen.number == 0 { Act::Reset } else { Act::success() });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(1)).arg("--json").exits(0);
-    run.account().has(&[("/delivered", 1), ("/retries", 1)]);
+    run.report().has(&[("/delivered", 1), ("/retries", 1)]);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_connection_that_the_server_closed_in_between_is_no_trouble() {
     let kept_alive = || Act::answer("201 Created", "application/json", "", r#"{"message":"success"}"#);
     let server = Scripted::start(move |_| kept_alive());
     let run = Run::upload().set("endpoint", server.endpoint()).set("thread_count", "1").rows(user_ids(3000));
-    run.arg("--json").exits(0).account().has(&[("/delivered", 3000)]);
+    run.arg("--json").exits(0).report().has(&[("/delivered", 3000)]);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_poison_identifier_is_found_and_all_others_are_delivered() {
     });
     let rows = user_ids(2000).replace("u617\r\n", "member-zqx\r\n");
     let run = Run::upload().set("endpoint", server.endpoint()).rows(rows).arg("--json").exits(5);
-    run.account().has(&[("/delivered", 1999), ("/refused", 1), ("/undelivered", 0)]);
+    run.report().has(&[("/delivered", 1999), ("/refused", 1), ("/undelivered", 0)]);
     let expected: Vec<_> = sorted_ids(2000).into_iter().filter(|id| id != "u617").collect();
     assert_eq!(server.accepted_user_ids(), expected);
     assert!(server.seen().len() <= 3 + 20, "{} requests", server.seen().len());
@@ -104,7 +104,7 @@ fn a_success_with_errors_is_sent_once_more_and_then_refused() {
         }
     });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(7)).arg("--json").exits(5);
-    run.account().has(&[("/delivered", 0), ("/refused", 7), ("/requests", 3)]);
+    run.report().has(&[("/delivered", 0), ("/refused", 7), ("/requests", 3)]);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_success_with_errors_that_goes_away_is_delivered() {
         _ => Act::json("200 OK", &json!({})),
     });
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(7)).arg("--json").exits(0);
-    run.account().has(&[("/delivered", 7), ("/refused", 0)]);
+    run.report().has(&[("/delivered", 7), ("/refused", 0)]);
 }
 
 #[test]
@@ -123,15 +123,15 @@ fn an_endpoint_that_nobody_answers_at_is_given_up_with_the_way_out() {
     let run =
         Run::upload().set("endpoint", &endpoint).set("max_outage", "1s").rows(user_ids(3)).arg("--json").exits(75);
     let run = run.says(&[endpoint.trim_start_matches("http://")]).says(&["again"]);
-    run.account().has(&[("/delivered", 0), ("/refused", 0)]);
+    run.report().has(&[("/delivered", 0), ("/refused", 0)]);
 }
 
 #[test]
-fn an_outage_in_the_middle_leaves_an_account_of_what_arrived() {
+fn an_outage_in_the_middle_leaves_a_report_of_what_arrived() {
     let server = Scripted::start(|seen| if seen.number < 3 { Act::success() } else { Act::Close });
     let run = Run::upload().set("endpoint", server.endpoint()).set("max_outage", "1s").set("thread_count", "1");
-    let account = run.rows(user_ids(5000)).arg("--json").exits(75).account();
-    assert_eq!(account.text("/outcome"), "incomplete");
-    let account = account.has(&[("/delivered", 2000), ("/refused", 0), ("/exit_code", 75)]);
-    assert!(account.number("/undelivered") > 0);
+    let report = run.rows(user_ids(5000)).arg("--json").exits(75).report();
+    assert_eq!(report.text("/outcome"), "incomplete");
+    let report = report.has(&[("/delivered", 2000), ("/refused", 0), ("/exit_code", 75)]);
+    assert!(report.number("/undelivered") > 0);
 }

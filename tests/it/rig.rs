@@ -1,4 +1,4 @@
-//! What the tests with virtual time have in common: an upload inside the process, to whatever answers for Braze.
+//! What the tests with virtual time have in common: an upload inside the process, to any stand-in for Braze.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ pub fn reader(text: &str, operation: Operation, batch_size: usize, folder: &Path
     Reader::new(sources, &Names { aliases, ..Names::default() }, limits, Pass::Every(operation)).unwrap()
 }
 
-/// Sends to nowhere in particular.
+/// Sends to any address.
 pub fn plan(threads: usize) -> Plan {
     let key = || Secret::new("not-a-real-key".to_owned());
     let credentials = Credentials { client_secret: key(), partner_api_key: key() };

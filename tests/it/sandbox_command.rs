@@ -38,7 +38,7 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // Where a test failed it still runs.
+        // If a test failed, it is still running.
         self.child.kill().ok();
         self.child.wait().ok();
     }
@@ -84,11 +84,10 @@ fn the_sandbox_takes_the_credentials_of_its_environment() {
 #[test]
 fn the_sandbox_fails_is_slow_and_limits_the_rate_when_told_to() {
     let started = Started::new(sandbox(&["--fail-every", "3", "--latency", "1ms", "--rate-limit", "100/1"]));
-    let account =
-        Run::upload().set("endpoint", &started.endpoint).rows(user_ids(3000)).arg("--json").exits(0).account();
+    let report = Run::upload().set("endpoint", &started.endpoint).rows(user_ids(3000)).arg("--json").exits(0).report();
     let failed = started.get("/stats")["statuses"]["503"].as_u64().unwrap();
     assert!(failed > 0);
-    account.has(&[("/delivered", 3000), ("/retries", failed)]);
+    report.has(&[("/delivered", 3000), ("/retries", failed)]);
     started.ends();
 }
 
@@ -98,7 +97,7 @@ fn the_sandbox_matches_known_users_only() {
     let started = Started::new(sandbox(&["--users", "users.csv"]).file("users.csv", users));
     let run = Run::upload().set("endpoint", &started.endpoint).set("aliases", "email");
     let rows = "user_ids,device_ids,email\nann,phone-1,\nbob,phone-2,ann@example.com\n";
-    run.rows(rows).arg("--json").exits(0).account().has(&[("/delivered", 5)]);
+    run.rows(rows).arg("--json").exits(0).report().has(&[("/delivered", 5)]);
     let cohort = started.get("/cohorts/vip");
     assert_eq!((&cohort["members"], &cohort["unknown"]), (&Value::from(2), &Value::from(2)));
     started.ends();
@@ -118,7 +117,7 @@ fn a_sandbox_that_cannot_be_as_told_does_not_start(#[case] args: &[&str], #[case
 fn an_upload_to_its_own_sandbox_needs_nothing_from_outside() {
     let run = Run::upload().without_credentials().set("aliases", "email").arg("--sandbox").arg("--json");
     let run = run.rows("user_ids,device_ids,email\nu1,d1,a@example.com\nu2,,\nu1,,\n").exits(0);
-    let account = run.account().has(&[
+    let report = run.report().has(&[
         ("/delivered", 5),
         ("/sandbox/members", 4),
         ("/sandbox/user_ids", 2),
@@ -126,7 +125,7 @@ fn an_upload_to_its_own_sandbox_needs_nothing_from_outside() {
         ("/sandbox/aliases", 1),
         ("/sandbox/unknown", 0),
     ]);
-    assert_eq!((account.text("/sandbox/cohort_id"), account.text("/sandbox/name")), ("vip", "vip"));
+    assert_eq!((report.text("/sandbox/cohort_id"), report.text("/sandbox/name")), ("vip", "vip"));
 }
 
 #[test]
@@ -134,14 +133,14 @@ fn an_upload_to_its_own_sandbox_goes_nowhere_else() {
     let braze = braze();
     let run = Run::upload().to(&braze).arg("--sandbox").rows(user_ids(5)).arg("--json").exits(0);
     assert_untouched(&braze);
-    run.account().has(&[("/delivered", 5), ("/sandbox/members", 5)]);
+    run.report().has(&[("/delivered", 5), ("/sandbox/members", 5)]);
 }
 
 #[test]
 fn an_upload_to_its_own_sandbox_can_be_given_the_known_users() {
     let run = Run::upload().without_credentials().file("users.csv", "external_id\nu0\n").rows(user_ids(3));
     let run = run.arg("--sandbox").arg("--users").arg("users.csv").arg("--json").exits(0);
-    run.account().has(&[("/delivered", 3), ("/sandbox/members", 1), ("/sandbox/unknown", 2)]);
+    run.report().has(&[("/delivered", 3), ("/sandbox/members", 1), ("/sandbox/unknown", 2)]);
     Run::upload()
         .rows(user_ids(3))
         .set("endpoint", "US-01")
@@ -185,7 +184,7 @@ fn what_the_sandbox_holds_can_be_asked_for_in_parts_and_searched() {
     started.ends();
 }
 
-/// A browser that keeps the address that it is given, and the keys that it could see.
+/// A browser that records the address that it opens, and the keys in its environment.
 const BROWSER: &str = r#"printf '#!/bin/sh\necho "$1 [$BRAZE_CLIENT_SECRET]" >opened.part && mv opened.part opened\n' >xdg-open
 chmod +x xdg-open
 PATH="$PWD:$PATH" exec "$0" "$@""#;
@@ -232,7 +231,7 @@ fn without_a_person_to_look_an_upload_opens_nothing_and_ends(#[case] script: &st
 fn an_upload_to_its_own_sandbox_shows_nobody_its_members() {
     let run = Run::upload().arg("--sandbox").arg("--input").arg("-");
     let (mut child, _directory) = run.spawn_with(Stdio::piped());
-    // The log of the tests says where it listens.
+    // The log has the address.
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains("the sandbox listens on ") {

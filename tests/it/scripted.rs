@@ -1,4 +1,4 @@
-//! A server for what no sandbox does: it reads a request and does with the connection what the test says.
+//! A server for behaviour that no sandbox has: it reads a request, and does what the test's script says with the connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -46,7 +46,7 @@ pub enum Act {
     Close,
     /// Nothing happens until the client goes.
     Silence,
-    /// The same, so much later.
+    /// The same, after this time.
     Later(Duration, Box<Act>),
     /// The same, once this is set.
     When(Arc<AtomicBool>, Box<Act>),
@@ -58,12 +58,12 @@ impl Act {
         Self::answer(status, "application/json", "Connection: close\r\n", &body.to_string())
     }
 
-    /// Braze's answer to what it takes.
+    /// Braze's answer to a request that it accepts.
     pub fn success() -> Self {
         Self::json("201 Created", &json!({"message": "success"}))
     }
 
-    /// Braze's answer to what it does not take.
+    /// Braze's answer to a request that it does not accept.
     pub fn message(status: &str, message: &str) -> Self {
         Self::json(status, &json!({ "message": message }))
     }
@@ -76,7 +76,7 @@ impl Act {
         Self::Write((head + body).into_bytes())
     }
 
-    /// The success of which only the beginning arrives.
+    /// A successful answer of which only the beginning arrives.
     pub fn half_a_success() -> Self {
         Self::Write(
             b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 21\r\n\r\n{\"mess".to_vec(),
@@ -101,7 +101,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Answers each request as the script says.
+    /// Answers each request with the script.
     pub fn start(script: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -111,14 +111,14 @@ impl Scripted {
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let (script, seen) = (Arc::clone(&script), Arc::clone(&shared));
-                // An error here is the client's leaving, which is its right.
+                // The client may leave, so an error is not a failure.
                 thread::spawn(move || serve(connection, &*script, &seen).ok());
             }
         });
         Self { endpoint, seen }
     }
 
-    /// Takes the call without members, and answers the others as the script says.
+    /// Accepts the call without members, and answers the others with the script.
     pub fn for_members(script: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
         Self::start(move |seen| if seen.has_members() { script(seen) } else { Act::success() })
     }
@@ -141,7 +141,7 @@ impl Scripted {
     }
 }
 
-/// An address on which nobody listens: a port of the system's own, which no test is ever given.
+/// An address where no server listens: a port of the system, which no test gets.
 pub fn dead_endpoint() -> String {
     "http://127.0.0.1:1".to_owned()
 }

@@ -1,4 +1,4 @@
-//! Credentials come from the environment alone, and never go anywhere but into a request.
+//! Credentials come only from the environment, and go only into requests.
 
 use rstest::rstest;
 

@@ -1,4 +1,4 @@
-//! Settings: where they come from, and what is said where they are wrong.
+//! Settings: their sources, and the messages about wrong ones.
 
 use rstest::rstest;
 

@@ -1,4 +1,4 @@
-//! A run that is asked to stop begins nothing more, counts what was in flight, and says what it did.
+//! A run that is asked to stop begins no more requests, counts those in flight, and reports what it did.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -21,7 +21,7 @@ use td_braze_cohort::members::operation::Operation;
 use td_braze_cohort::retry::{self, Monotonic, RateLimiter};
 use tempfile::TempDir;
 
-use crate::account::Account;
+use crate::report::Report;
 use crate::rig;
 use crate::scripted::{Act, Scripted};
 use crate::support::{Run, braze, braze_with, ends, signal, terminate, user_ids, wait_while_running};
@@ -29,7 +29,7 @@ use crate::support::{Run, braze, braze_with, ends, signal, terminate, user_ids, 
 /// Far beyond "at once" on a busy machine, and far below every deadline and pause of a run.
 const AT_ONCE: Duration = Duration::from_secs(8);
 
-/// Standard error goes where it can be read while the run goes on.
+/// Standard error is written to a file, which can be read during the run.
 const WITH_LOG: &str = r#"exec "$0" "$@" 2>log"#;
 
 fn log_of(directory: &TempDir) -> String {
@@ -52,7 +52,7 @@ fn hanging(requests: usize) -> (Scripted, Child, TempDir) {
 }
 
 #[test]
-fn a_run_that_is_terminated_accounts_for_what_it_did() {
+fn a_run_that_is_terminated_reports_what_it_did() {
     let braze = braze_with(|options| options.latency = Duration::from_millis(200));
     let run = Run::upload().to(&braze).set("thread_count", "1").rows(user_ids(20_000)).arg("--json");
     let (mut child, _directory) = run.spawn();
@@ -61,11 +61,11 @@ fn a_run_that_is_terminated_accounts_for_what_it_did() {
     let (code, ended) = ends(child);
     assert_eq!(code, Some(143), "{}", ended.stderr);
 
-    let account = Account::read(&ended.stdout);
-    assert_eq!((account.text("/outcome"), &account.0["input_read_to_end"]), ("incomplete", &false.into()));
+    let report = Report::read(&ended.stdout);
+    assert_eq!((report.text("/outcome"), &report.0["input_read_to_end"]), ("incomplete", &false.into()));
     let stats = braze.stats();
     assert!(stats.users_requests <= 3, "it went on: {stats:?}");
-    account.has(&[("/delivered", stats.identifiers_added), ("/refused", 0), ("/exit_code", 143)]);
+    report.has(&[("/delivered", stats.identifiers_added), ("/refused", 0), ("/exit_code", 143)]);
     assert_eq!(braze.cohort("vip").unwrap().members as u64, stats.identifiers_added);
 }
 
@@ -94,9 +94,9 @@ fn what_is_in_flight_at_a_signal_is_counted_and_the_rest_is_kept(#[case] name: &
     assert_eq!(server.seen().len(), 13, "those in flight were the last");
     assert_eq!(server.accepted_user_ids().len(), 12_000, "the first call carries none");
     let expected = [("/delivered", 12_000), ("/exit_code", code.unsigned_abs().into()), ("/requests", 13)];
-    let account = Account::read(&ended.stdout).has(&expected);
+    let report = Report::read(&ended.stdout).has(&expected);
     let failed = fs::read_to_string(directory.path().join("failed.csv")).unwrap();
-    assert_eq!(failed.lines().count() as u64, 1 + account.number("/undelivered"));
+    assert_eq!(failed.lines().count() as u64, 1 + report.number("/undelivered"));
     assert!(half_written(&directory).is_empty());
 }
 
@@ -114,7 +114,7 @@ fn no_request_begins_after_a_signal() {
     let latest = server.seen().iter().map(|seen| seen.arrived.saturating_duration_since(signalled)).max().unwrap();
     assert!(latest < Duration::from_millis(500), "a request arrived {latest:?} after the signal");
     let delivered = server.accepted_user_ids().len() as u64;
-    Account::read(&ended.stdout).has(&[("/delivered", delivered)]);
+    Report::read(&ended.stdout).has(&[("/delivered", delivered)]);
 }
 
 #[rstest]
@@ -158,7 +158,7 @@ fn a_run_that_is_killed_again_and_again_delivers_everything_at_last(#[case] kill
         directory = kept;
     }
     let ended = run(directory).exits(0);
-    ended.account().has(&[("/delivered", IDENTIFIERS as u64), ("/undelivered", 0)]);
+    ended.report().has(&[("/delivered", IDENTIFIERS as u64), ("/undelivered", 0)]);
     let mut expected: Vec<_> = (0..IDENTIFIERS).map(|number| format!("u{number}")).collect();
     expected.sort();
     let mut held = braze.cohort("vip").unwrap().user_ids;
@@ -181,7 +181,7 @@ fn a_run_that_waits_ends_at_once(#[case] status: &'static str, #[case] headers: 
     let (code, ended) = ends(child);
     assert_eq!(code, Some(143), "{}", ended.stderr);
     assert!(ended.took < AT_ONCE, "{:?}", ended.took);
-    Account::read(&ended.stdout).has(&[("/delivered", 0), ("/exit_code", 143)]);
+    Report::read(&ended.stdout).has(&[("/delivered", 0), ("/exit_code", 143)]);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_run_that_waits_for_standard_input_ends_when_it_is_terminated() {
     let (code, ended) = ends(child);
     assert_eq!(code, Some(143), "it still waited for standard input: {}", ended.stderr);
     assert!(ended.took < AT_ONCE, "{:?}", ended.took);
-    Account::read(&ended.stdout).has(&[("/exit_code", 143)]);
+    Report::read(&ended.stdout).has(&[("/exit_code", 143)]);
     drop(open);
 }
 
@@ -212,7 +212,7 @@ fn what_standard_input_brought_before_a_signal_is_counted_and_kept() {
     let (code, ended) = ends(child);
     assert_eq!(code, Some(143), "{}", ended.stderr);
     assert!(ended.took < AT_ONCE, "{:?}", ended.took);
-    Account::read(&ended.stdout).has(&[("/identifiers/total", 1500), ("/delivered", 1000), ("/undelivered", 500)]);
+    Report::read(&ended.stdout).has(&[("/identifiers/total", 1500), ("/delivered", 1000), ("/undelivered", 500)]);
     let kept = fs::read_to_string(directory.path().join("failed.csv")).unwrap();
     assert_eq!(kept.lines().count(), 501);
     assert!(kept.contains("u1499") && !kept.contains("cut-zqx"), "{kept}");
@@ -235,11 +235,11 @@ fn a_run_that_waits_for_the_header_can_be_stopped(#[case] max_duration: &str, #[
     let (ended_with, ended) = ends(child);
     assert_eq!(ended_with, Some(code), "{}", ended.stderr);
     assert!(ended.took < AT_ONCE, "{:?}", ended.took);
-    Account::read(&ended.stdout).has(&[("/identifiers/total", 0), ("/exit_code", u64::try_from(code).unwrap())]);
+    Report::read(&ended.stdout).has(&[("/identifiers/total", 0), ("/exit_code", u64::try_from(code).unwrap())]);
     drop(open);
 }
 
-/// Bytes that come when they are sent; its end is told.
+/// Bytes that arrive when they are sent. The test notices when the reader is dropped.
 struct Late {
     from: mpsc::Receiver<Vec<u8>>,
     rest: Vec<u8>,

@@ -12,7 +12,7 @@ use td_braze_cohort::sandbox::{self, Options, Sandbox};
 use td_braze_cohort::settings::{Config, yaml};
 use tempfile::TempDir;
 
-use crate::account::Account;
+use crate::report::Report;
 
 /// The data import key that [`braze`] accepts.
 pub const SECRET: &str = "hush-data-import-key-4711";
@@ -24,7 +24,7 @@ pub const REST_KEY: &str = "hush-rest-api-key-4714";
 pub const TD_KEY: &str = "1/hush-td-key-4713";
 
 const BINARY: &str = env!("CARGO_BIN_EXE_td-braze-cohort");
-/// Far beyond what any test takes: a run that hangs fails instead of holding everything up.
+/// Far longer than any test: a run that hangs fails instead of blocking everything.
 const HANGS: Duration = Duration::from_mins(2);
 
 /// A sandbox on a free port.
@@ -99,7 +99,7 @@ impl Run {
         Self::workflow(&serde_json::json!({ "braze_cohort": settings }))
     }
 
-    /// The same with these parameters, whatever they are.
+    /// The same with any parameters.
     pub fn workflow(parameters: &Value) -> Self {
         let input = serde_json::json!({ "params": parameters }).to_string();
         Self::command(&["operator", "runner.py", "braze_cohort", "in.json", "out.json"]).file("in.json", input)
@@ -110,11 +110,11 @@ impl Run {
         let directory = tempfile::tempdir().unwrap();
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
         let run = Self { directory, args, settings: None, environment: Vec::new(), stdin: Vec::new(), shell: None };
-        // The most talkative log, so that each test that hides something hides it there as well.
+        // The most detailed log, so that each test of hidden text also covers the log.
         run.env("BRAZE_CLIENT_SECRET", SECRET).env("BRAZE_PARTNER_API_KEY", PARTNER_KEY).env("RUST_LOG", "trace")
     }
 
-    /// In the directory of an earlier run, with what that left behind.
+    /// In the directory of an earlier run, with the files that it left.
     pub fn inside(mut self, directory: TempDir) -> Self {
         self.directory = directory;
         self
@@ -197,7 +197,7 @@ impl Run {
         self.without_env("BRAZE_CLIENT_SECRET").without_env("BRAZE_PARTNER_API_KEY")
     }
 
-    /// What comes in at standard input.
+    /// Its standard input.
     pub fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.stdin = bytes.as_ref().to_vec();
         self
@@ -225,7 +225,7 @@ impl Run {
         outcome.hides(&[SECRET, PARTNER_KEY, TD_KEY, REST_KEY])
     }
 
-    /// Starts it without waiting. The directory has to be kept as long as it runs.
+    /// Starts it without waiting. Keep the directory until it ends.
     pub fn spawn(self) -> (Child, TempDir) {
         self.spawn_with(Stdio::null())
     }
@@ -274,7 +274,7 @@ pub fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// Waits until something is so, while the process goes on.
+/// Waits until a condition holds, while the process goes on.
 #[track_caller]
 pub fn wait_while_running(child: &mut Child, what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
@@ -294,7 +294,7 @@ pub fn ends(mut child: Child) -> (Option<i32>, Ended) {
     (code, Ended { stdout: text(stdout), stderr: text(stderr), took })
 }
 
-/// The same, while nobody reads what it prints.
+/// The same, without reading its output.
 pub fn ends_unread(child: &mut Child) -> (Option<i32>, Duration) {
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() && started.elapsed() < HANGS {
@@ -313,7 +313,7 @@ fn read_beside(output: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>
     })
 }
 
-/// What a process that was waited for left.
+/// What is left of a process that has ended.
 pub struct Ended {
     pub stdout: String,
     pub stderr: String,
@@ -364,10 +364,10 @@ impl Outcome {
         self
     }
 
-    /// The account that `--json` prints; asserts that it adds up.
+    /// The report that `--json` prints; asserts that it adds up.
     #[track_caller]
-    pub fn account(&self) -> Account {
-        Account::read(&self.stdout)
+    pub fn report(&self) -> Report {
+        Report::read(&self.stdout)
     }
 
     /// What the operator wrote into OUTPUT.json; asserts that no credential is in it.

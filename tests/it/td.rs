@@ -1,4 +1,4 @@
-//! A stand-in for Treasure Data's job API: it answers each request as the test says, and remembers what was asked.
+//! A stand-in for Treasure Data's job API: it answers each request with the test's script, and records the requests.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use crate::formats::gzip;
 use crate::support::{Run, TD_KEY};
 
-/// The job that all of these tests ask for.
+/// The job in all of these tests.
 pub const JOB: &str = "4711";
 
 /// A request.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
-    /// Whether it asks how the job is; else for its result.
+    /// Whether it asks for the job's status, or for its result.
     pub is_show: bool,
     /// From 0, among those of its kind.
     pub number: usize,
@@ -30,7 +30,7 @@ pub struct Asked {
 pub enum Reply {
     /// These bytes are written.
     Bytes(Vec<u8>),
-    /// A result of which this much comes, and then nothing more until the client goes.
+    /// This much of a result, and then nothing until the client closes the connection.
     Hang(Vec<u8>),
     /// Nothing happens until the client goes.
     Silence,
@@ -45,7 +45,7 @@ pub struct Td {
 type Script = dyn Fn(&Asked) -> Reply + Send + Sync;
 
 impl Td {
-    /// Answers each request with the right key as the script says, and those with another one with 401.
+    /// Answers each request that has the right key with the script, and any other with 401.
     pub fn start(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -54,7 +54,7 @@ impl Td {
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let (script, asked) = (Arc::clone(&script), Arc::clone(&shared));
-                // An error here is the client's leaving, which is its right.
+                // The client may leave, so an error is not a failure.
                 thread::spawn(move || serve(connection, &*script, &asked).ok());
             }
         });
@@ -86,7 +86,7 @@ impl Td {
         self.asked().into_iter().filter(|asked| !asked.is_show).collect()
     }
 
-    /// This run, with the job in the place of a file.
+    /// This run, with the job instead of a file.
     pub fn feeds(&self, run: Run) -> Run {
         let run = run.unset("input").set("job_id", JOB);
         run.env("TD_API_KEY", TD_KEY).env("TD_API_SERVER", &self.endpoint)
@@ -126,7 +126,7 @@ impl Reply {
     }
 }
 
-/// What `job/show` says of a job, with an only column `user_ids`.
+/// The answer of `job/show`, with the one column `user_ids`.
 pub fn job(status: &str, rows: &Value) -> Value {
     json!({
         "job_id": JOB, "status": status, "num_records": rows, "query": "SELECT 1", "debug": {"cmdout": null},

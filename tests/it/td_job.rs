@@ -7,9 +7,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use td_braze_cohort::sandbox::Sandbox;
 
-use crate::account::Account;
 use crate::formats::gzip;
 use crate::front::{Ca, Front};
+use crate::report::Report;
 use crate::scripted::dead_endpoint;
 use crate::support::{Run, TD_KEY, assert_untouched, braze, ends, signal, wait_while_running};
 use crate::td::{JOB, Reply, Td, job, success, text, user_ids};
@@ -25,7 +25,7 @@ fn expected(count: usize) -> BTreeSet<String> {
     (0..count).map(|number| format!("u{number}")).collect()
 }
 
-/// Rows whose numbers, nulls and texts all stand in columns that are used.
+/// Rows whose numbers, nulls and texts are all in columns that are used.
 fn typed_rows(count: usize) -> Vec<u8> {
     let row = |number: usize| {
         let time = [&[0xce], 1_700_000_000_u32.to_be_bytes().as_slice()].concat();
@@ -48,7 +48,7 @@ fn the_members_of_3000_rows_arrive_exactly_whatever_their_types() {
     let td = Td::with_result(shown, move |_| Reply::whole(&bytes));
     let braze = braze();
     let run = td.feeds(Run::upload().to(&braze)).set("aliases", "email").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 3000), ("/delivered", 4000), ("/identifiers/user_ids", 2000), ("/retries", 0)]);
+    run.report().has(&[("/rows_read", 3000), ("/delivered", 4000), ("/identifiers/user_ids", 2000), ("/retries", 0)]);
     let numbers = (1..3000).step_by(3).map(|number| (u64::MAX - number).to_string());
     let texts = (2..3000).step_by(3).map(|number| format!("00-zqx-{number}"));
     assert_eq!(held(&braze), numbers.chain(texts).collect());
@@ -110,7 +110,7 @@ fn the_job_is_named_and_one_that_went_into_another_cohort_is_warned_of(#[case] c
 #[case::unknown("404 Not Found", "", 3, "has no job 4711")]
 #[case::forbidden("403 Forbidden", "", 4, "TD_API_KEY")]
 #[case::refused("400 Bad Request", "", 5, "said by TD")]
-fn a_job_without_a_result_ends_the_run_with_an_account_before_braze_is_asked(
+fn a_job_without_a_result_ends_the_run_with_a_report_before_braze_is_asked(
     #[case] answer: &'static str,
     #[case] status: &'static str,
     #[case] code: i32,
@@ -122,9 +122,8 @@ fn a_job_without_a_result_ends_the_run_with_an_account_before_braze_is_asked(
     });
     let braze = braze();
     let run = td.feeds(Run::upload().to(&braze)).arg("--json").exits(code).says(&[words]);
-    let account =
-        run.account().has(&[("/rows_read", 0), ("/delivered", 0), ("/exit_code", code.unsigned_abs().into())]);
-    assert_eq!(account.text("/outcome"), "incomplete");
+    let report = run.report().has(&[("/rows_read", 0), ("/delivered", 0), ("/exit_code", code.unsigned_abs().into())]);
+    assert_eq!(report.text("/outcome"), "incomplete");
     assert_eq!(td.asked().len(), 1);
     assert_untouched(&braze);
 }
@@ -208,7 +207,7 @@ fn a_server_that_is_not_treasure_datas_is_refused(#[case] server: &str, #[case] 
 
 #[test]
 fn one_list_allows_hosts_of_both_kinds() {
-    // Neither is ever reached: a dry run of a job asks Treasure Data, whose name nobody knows here.
+    // Neither is reached: a dry run of a job asks Treasure Data, and its name does not exist here.
     let run = |allowed: &str| {
         let run = Run::upload().unset("input").set("job_id", JOB).set("endpoint", "https://braze.invalid");
         let run = run.set("allow_endpoint", allowed).set("max_outage", "1s").env("TD_API_KEY", TD_KEY);
@@ -264,7 +263,7 @@ fn a_result_that_was_cut_before_it_was_sent_cannot_be_used() {
     let td = Td::with_result(success(30_000), move |_| Reply::whole(&half));
     let braze = braze();
     let run = td.feeds(Run::upload().to(&braze)).arg("--json").exits(3);
-    assert_eq!(run.account().0["input_read_to_end"], false);
+    assert_eq!(run.report().0["input_read_to_end"], false);
     run.says(&["job 4711", "the gzip data is cut off"]);
 }
 
@@ -305,7 +304,7 @@ fn an_empty_result_succeeds_and_sends_no_member(#[case] bytes: Vec<u8>) {
     let td = Td::with_result(success(0), move |_| Reply::whole(&bytes));
     let braze = braze();
     let run = td.feeds(Run::upload().to(&braze)).arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 0), ("/delivered", 0)]);
+    run.report().has(&[("/rows_read", 0), ("/delivered", 0)]);
     assert_eq!((braze.stats().naming_requests, braze.stats().users_requests), (1, 0));
 }
 
@@ -330,7 +329,7 @@ fn a_treasure_data_that_nobody_answers_at_is_given_up_with_the_way_out() {
     let (td, braze) = (Td::with_rows(1), braze());
     let run = td.feeds(Run::upload().to(&braze)).env("TD_API_SERVER", &dead_endpoint()).set("max_outage", "1s");
     let run = run.arg("--json").exits(75).says(&["127.0.0.1:1", "TD_API_SERVER"]);
-    run.account().has(&[("/exit_code", 75), ("/rows_read", 0)]);
+    run.report().has(&[("/exit_code", 75), ("/rows_read", 0)]);
     assert_untouched(&braze);
 }
 
@@ -385,7 +384,7 @@ fn a_run_that_waits_for_the_job_ends_at_once(#[case] name: &str, #[case] code: i
     let (ended_with, ended) = ends(child);
     assert_eq!(ended_with, Some(code), "{}", ended.stderr);
     assert!(ended.took < AT_ONCE, "{:?}", ended.took);
-    Account::read(&ended.stdout).has(&[("/delivered", 0), ("/exit_code", code.unsigned_abs().into())]);
+    Report::read(&ended.stdout).has(&[("/delivered", 0), ("/exit_code", code.unsigned_abs().into())]);
     assert_untouched(&braze);
 }
 
@@ -436,7 +435,7 @@ fn a_check_says_how_far_a_job_is(#[case] status: &'static str, #[case] code: i32
 fn a_dry_run_downloads_and_counts_without_brazes_keys() {
     let (td, braze) = (Td::with_rows(2500), braze());
     let run = td.feeds(Run::upload().to(&braze)).without_credentials().arg("--dry-run").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 2500), ("/identifiers/total", 2500), ("/dry_run/batches", 3)]);
+    run.report().has(&[("/rows_read", 2500), ("/identifiers/total", 2500), ("/dry_run/batches", 3)]);
     assert_untouched(&braze);
     let run = td.feeds(Run::upload().to(&braze)).without_credentials().without_env("TD_API_KEY");
     run.arg("--dry-run").exits(2).says(&["TD_API_KEY"]);
@@ -446,8 +445,8 @@ fn a_dry_run_downloads_and_counts_without_brazes_keys() {
 fn a_sandbox_takes_the_job_as_braze_would() {
     let td = Td::with_rows(2500);
     let run = td.feeds(Run::upload()).without_credentials().arg("--sandbox").arg("--json").exits(0);
-    let account = run.account().has(&[("/delivered", 2500), ("/sandbox/members", 2500)]);
-    assert_eq!(account.text("/outcome"), "delivered");
+    let report = run.report().has(&[("/delivered", 2500), ("/sandbox/members", 2500)]);
+    assert_eq!(report.text("/outcome"), "delivered");
 }
 
 #[test]
@@ -483,7 +482,7 @@ fn a_result_that_removes_and_adds_is_fetched_once_and_read_twice() {
     let braze = braze();
     let run = td.feeds(Run::upload().to(&braze)).unset("operation").set("operation_column", "change");
     let run = run.set("mapping", "{external_id: user_ids}").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 3000), ("/by_operation/remove/delivered", 1500), ("/delivered", 3000)]);
+    run.report().has(&[("/rows_read", 3000), ("/by_operation/remove/delivered", 1500), ("/delivered", 3000)]);
     assert_eq!(held(&braze), (0..3000).step_by(2).map(|number| format!("u{number}")).collect());
     assert_eq!(td.downloads().len(), 1);
 }
@@ -519,7 +518,7 @@ fn the_operator_takes_the_job_as_text_or_number(#[case] id: Value) {
         .env("TD_API_KEY", TD_KEY)
         .env("TD_API_SERVER", td.endpoint())
         .exits(0);
-    Account::of(run.output()["store_params"]["braze_cohort"]["last_upload"].clone()).has(&[("/delivered", 12)]);
+    Report::of(run.output()["store_params"]["braze_cohort"]["last_upload"].clone()).has(&[("/delivered", 12)]);
     assert_eq!(held(&braze), expected(12));
 }
 

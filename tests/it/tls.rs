@@ -1,4 +1,4 @@
-//! Certificates: whom the binary trusts with its keys.
+//! Certificates: which servers the binary sends its keys to.
 
 use rcgen::IsCa;
 use rstest::rstest;
@@ -46,7 +46,7 @@ fn with_its_ca_in_ca_file_an_encrypted_endpoint_gets_everything() {
     // Several certificates in one file, in any order.
     let pem = Ca::new().pem() + &ca.pem();
     let run = Run::upload().set("endpoint", &endpoint).file("ca.pem", pem).set("ca_file", "ca.pem");
-    run.rows(user_ids(6500)).arg("--json").exits(0).account().has(&[("/delivered", 6500), ("/retries", 0)]);
+    run.rows(user_ids(6500)).arg("--json").exits(0).report().has(&[("/delivered", 6500), ("/retries", 0)]);
     assert_eq!(braze.cohort("vip").unwrap().members, 6500);
     assert!(front.connections() <= 4, "{} connections for 4 threads", front.connections());
 }

@@ -1,4 +1,4 @@
-//! Time that passes only when everybody waits for it: an hour of pauses takes a moment, and nothing depends on the machine.
+//! Time that passes only when all workers wait: an hour of pauses takes a moment, and the results are the same on every machine.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub struct VirtualClock {
 struct State {
     now: Duration,
     wakes: Wakes,
-    /// Those who attend and do not wait.
+    /// The number of workers that are not waiting.
     at_work: usize,
     sleepers: Vec<Sleeper>,
     names: u64,
@@ -25,12 +25,12 @@ struct State {
 struct Sleeper {
     name: u64,
     until: Option<Duration>,
-    /// Whether a wake ends it, not its time alone.
+    /// Whether a wake can end it before its time.
     can_be_woken: bool,
 }
 
 impl VirtualClock {
-    /// Lets so much time pass for the caller.
+    /// Lets this much time pass for the caller.
     pub fn sleep(&self, time: Duration) {
         let state = self.state.lock().unwrap();
         let until = state.now + time;
@@ -51,7 +51,7 @@ impl VirtualClock {
         }
     }
 
-    /// If nobody is at work, the time is the first sleeper's.
+    /// If no worker is busy, the time jumps to the first sleeper's end.
     fn pass_time(&self, state: &mut State) {
         if state.at_work > 0 || state.sleepers.is_empty() {
             return;

@@ -1,5 +1,5 @@
-//! A stand-in for Treasure Data with tables: it does what a mirror's statements mean, without an SQL engine. What each statement
-//! does is told by its first line; `scripts/mirror_sql.py` tries the statements themselves.
+//! A stand-in for Treasure Data with tables. It has the effect of a mirror's statements, without an SQL engine. It knows a statement
+//! by its first line; `scripts/mirror_sql.py` tries the statements themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -37,7 +37,7 @@ struct Tables {
     faults: Vec<Fault>,
 }
 
-/// What does not go well, once.
+/// A fault that happens once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A job whose first line holds this fails.
@@ -48,9 +48,9 @@ pub enum Fault {
     RowIsMissing(&'static str),
     /// A rename is done, and its answer lost.
     RenameIsLost,
-    /// Renames overwrite, for ever.
+    /// Renames overwrite, from now on.
     RenamesOverwrite,
-    /// Whenever the tables are listed, a newer version is among them, once so many lists were asked for.
+    /// From this number of lists on, each list of the tables has a newer version.
     NewerVersion(usize),
 }
 
@@ -70,7 +70,7 @@ impl Warehouse {
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let tables = Arc::clone(&shared);
-                // An error here is the client's leaving, which is its right.
+                // The client may leave, so an error is not a failure.
                 thread::spawn(move || serve(connection, &tables).ok());
             }
         });
@@ -93,7 +93,7 @@ impl Warehouse {
         self.tables().columns = columns.iter().map(|(name, of)| ((*name).to_owned(), (*of).to_owned())).collect();
     }
 
-    /// From now on that goes wrong.
+    /// From now on this fault happens.
     pub fn suffers(&self, fault: Fault) {
         self.tables().faults.push(fault);
     }
@@ -153,13 +153,13 @@ fn serve(connection: TcpStream, tables: &Mutex<Tables>) -> io::Result<()> {
 }
 
 impl Tables {
-    /// Whether it is among what goes wrong; then not again.
+    /// Whether this fault is due. It happens only once.
     fn takes(&mut self, is_meant: impl Fn(&Fault) -> bool) -> bool {
         let found = self.faults.iter().position(is_meant);
         found.map(|index| self.faults.remove(index)).is_some()
     }
 
-    /// Status and body; nothing where the connection just ends.
+    /// Status and body; nothing if the connection just ends.
     fn reply(&mut self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
         self.asked.push(format!("{method} {path}"));
         let path = path.strip_prefix("/v3/").unwrap();
@@ -294,7 +294,7 @@ impl Tables {
         Vec::new()
     }
 
-    /// The next version: what is wanted, and the rows of that before of which somebody is to be removed.
+    /// The next version: the wanted members, and the rows of the version before that have a member to remove.
     fn built(&self, before: &State) -> State {
         let wanted = all(&self.members);
         let removed: Row = all(&before.rows).difference(&wanted).cloned().collect();

@@ -13,7 +13,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     in_each.filter(|path| path.extension().is_some_and(|it| it == extension)).collect()
 }
 
-/// Whether a task uploads what the `td>` before it has left, by its parameters or by its config file.
+/// Whether a task uploads the result of the `td>` before it, by its parameters or by its config file.
 fn uploads_a_job(task: &Task, folder: &Path) -> bool {
     let text = Value::Object(task.clone()).to_string();
     let is_ours = text.contains("td-braze-cohort");

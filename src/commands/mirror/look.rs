@@ -16,7 +16,7 @@ use crate::mirror::error::MirrorError;
 use crate::mirror::treasure_data::{StateStatus, TreasureData};
 use crate::settings::credentials::from_environment;
 
-/// How long a look may take that runs a job.
+/// How long a look that runs a job may take.
 const MOST: Duration = Duration::from_mins(2);
 
 /// Does something with the table and its state, within two minutes.
@@ -40,7 +40,7 @@ fn looking<T>(
     cutting(&access.http, &limiter, || {}, work)
 }
 
-/// Tries what a mirror relies on, on the account itself; what holds.
+/// Tries what a mirror relies on, on the Treasure Data account itself. Returns what holds.
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is of one lifetime only")]
 pub fn facts(context: &mut RunContext, options: &Options) -> Result<Vec<String>, CommandError> {
     let facts = looking(context, options, |warehouse| warehouse.facts())?;
@@ -50,7 +50,7 @@ pub fn facts(context: &mut RunContext, options: &Options) -> Result<Vec<String>,
     }
 }
 
-/// How far the state is, as a text and as JSON.
+/// The state's progress, as text and as JSON.
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is of one lifetime only")]
 pub fn status(context: &mut RunContext, options: &Options) -> Result<(String, Value), CommandError> {
     let found = looking(context, options, |warehouse| warehouse.status())?;

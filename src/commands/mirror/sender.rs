@@ -1,4 +1,4 @@
-//! Sends a mirror's changes with an upload's means, and looks after the state meanwhile.
+//! Sends a mirror's changes in the way of an upload, and looks at the state meanwhile.
 
 use std::sync::Arc;
 use std::thread;
@@ -22,22 +22,22 @@ use crate::mirror::treasure_data::ChangedRows;
 use crate::mirror::warehouse::{Look, Refused, Sender, Settled};
 use crate::retry::RateLimiter;
 
-/// So many looks there are in the time that one of them allows.
+/// The number of looks in the time that one of them allows.
 const LOOKS: u32 = 4;
-/// A look that shows nothing good is repeated after this.
+/// A look that shows nothing usable is repeated after this.
 const UNCLEAR_AGAIN: Duration = Duration::from_secs(1);
 
-/// Sends changes with an upload's means. Why it stopped, if it did, is what it returns.
+/// Sends changes in the way of an upload. Returns why it stopped, if it did.
 pub struct BrazeSender<'a> {
     /// The means.
     pub upload: Upload<'a>,
-    /// What the columns of the changes are called.
+    /// The names of the columns of the changes.
     pub names: &'a Names,
-    /// How long a look allows requests.
+    /// For how long a look allows requests.
     pub request_timeout: Duration,
 }
 
-/// What a run's error is: the first reason to stop.
+/// The error of a run: the first reason to stop.
 pub type Stopped = Box<Stop>;
 
 impl Sender<ChangedRows> for BrazeSender<'_> {
@@ -85,7 +85,7 @@ impl Sender<ChangedRows> for BrazeSender<'_> {
 }
 
 impl BrazeSender<'_> {
-    /// Asks Braze whom it knows of those that are to be added, if it is to be asked.
+    /// Asks Braze which of the added identifiers it knows, if the settings require that.
     pub fn ask(&mut self, rows: &ChangedRows) -> Result<(), Stopped> {
         let Some(matching) = self.upload.matching else { return Ok(()) };
         let reader = self.open(Operation::Add, &rows.input, None).map_err(|error| Box::new(Stop::Input(error)))?;
@@ -98,8 +98,8 @@ impl BrazeSender<'_> {
         too_few.map_or(Ok(()), |error| Err(Box::new(error.into())))
     }
 
-    /// The rows of one operation. What a warehouse has judged by the rules for identifiers is not rejected here: one cell would be a
-    /// defect. Rows are counted from the removals on, so `expected_rows` holds for both passes together.
+    /// The rows of one operation. The warehouse has applied the rules for identifiers, so a cell that is rejected here would be a
+    /// defect. Rows are counted from the removals on, so `expected_rows` applies to both passes together.
     fn open(
         &self,
         operation: Operation,
@@ -125,7 +125,7 @@ struct Eyes<'a> {
 }
 
 impl Eyes<'_> {
-    /// Looks once; says when to look again.
+    /// Looks once; returns when to look again.
     fn look(&mut self, look: &mut dyn FnMut() -> Result<Look, Stopped>) -> Result<Duration, Stopped> {
         match look()? {
             Look::Until(until) => self.limiter.permit_until(until),
@@ -138,7 +138,7 @@ impl Eyes<'_> {
         Ok(self.every)
     }
 
-    /// Looks until all is sent. A look that fails stops it.
+    /// Looks until everything is sent. A look that fails stops it.
     fn watch(
         &mut self,
         first: Duration,

@@ -40,7 +40,7 @@ struct Memory {
     members: Vec<Row>,
     tables: Vec<(Table, State)>,
     next_id: u64,
-    /// A newer run, as of that look.
+    /// A newer run that appears with that look.
     overtaken_at: Option<u32>,
     looks: u32,
     clock: std::time::Instant,

@@ -42,7 +42,7 @@ pub enum RowsError {
     Tar,
     /// A quote without end; everything after it is one cell.
     #[error(
-        "the quoted cell in the record that begins in line {line} has no end: the file is cut off, or a quote in it is not \
+        "a quoted cell in the record that begins in line {line} is not closed: the file is cut off, or a quote in the cell is not \
          doubled. Nothing of that record was sent"
     )]
     UnterminatedQuote {
@@ -59,7 +59,7 @@ pub enum RowsError {
         line: u64,
     },
     /// The setting is for TSV.
-    #[error("it is csv, and the setting quotes is only for tsv: leave quotes out")]
+    #[error("it is csv, but the setting quotes applies only to tsv: leave quotes out")]
     QuotesOfCsv,
     /// More text after the end of a cell.
     #[error(
@@ -83,8 +83,8 @@ pub enum RowsError {
     },
     /// The first row has the names in `columns`.
     #[error(
-        "its first row is a header with the names in columns, and would be sent as members: leave columns out, or the header \
-         if the format needs columns"
+        "its first row is a header with the names in columns, and would be sent as a member: leave columns out. If the format is \
+         msgpack, leave the header out instead"
     )]
     HeaderBesideColumns,
     /// The first row does not fit `columns`.

@@ -387,7 +387,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_account_always_adds_up(rows in prop::collection::vec(prop::collection::vec(cells(), 2..5), 0..40)) {
+        fn the_report_always_adds_up(rows in prop::collection::vec(prop::collection::vec(cells(), 2..5), 0..40)) {
             let mut writer = csv::WriterBuilder::new().flexible(true).quote_style(csv::QuoteStyle::Always).from_writer(Vec::new());
             writer.write_record(["user_ids", "x", "email"]).unwrap();
             for row in &rows {

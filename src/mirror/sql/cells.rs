@@ -3,14 +3,14 @@
 use super::{ColumnType, literal};
 use crate::members::identifier::MAX_BYTES;
 
-/// What is white space to Unicode, and what nobody sees: nobody is meant by a cell of these alone.
+/// Unicode's white space and other invisible characters. A cell with only these counts as blank.
 const BLANK: &str = r"\0009-\000D \0085\00A0\1680\2000-\200A\2028\2029\202F\205F\3000\00AD\061C\180E\200B-\200F\202A-\202E\2060-\2064\2066-\206F\FEFF";
-/// How only a DOUBLE is written: digits with `.0` behind them, or a mantissa with a point and an exponent.
+/// The text of a DOUBLE: digits followed by `.0`, or a mantissa with a point and an exponent.
 const DOUBLE: &str = "^[-+]?[0-9]+(?:[.]0|[.][0-9]+[eE](?:[-+][0-9]{1,3}|[0-9]{1,4}))$";
 
-/// An expression for what a cell is: 0 for nobody, 1 for an identifier, 2 for one that is rejected. `cell` is text.
+/// An expression for a cell's verdict: 0 for a blank one, 1 for an identifier, 2 for one that is rejected. `cell` is text.
 ///
-/// That text is UTF-8 is for the engine to keep: SQL cannot tell.
+/// SQL cannot tell whether text is UTF-8; the engine guarantees it.
 pub fn verdict(cell: &str, column_type: ColumnType, null_words: &[String]) -> String {
     let words: Vec<_> = std::iter::once("").chain(null_words.iter().map(String::as_str)).map(literal).collect();
     if column_type == ColumnType::Whole {

@@ -54,7 +54,7 @@ fn the_members_and_the_version_before_are_read_once() {
     }
 }
 
-/// Cells at each edge of the rule, and what the reader of files makes of them: as [`cells::verdict`] numbers it.
+/// Cells at each edge of the rule, and the verdict of the reader of files on them, with the numbers of [`cells::verdict`].
 fn cells_and_verdicts() -> Vec<Value> {
     let blanks = (0..0x1_0000)
         .filter_map(char::from_u32)

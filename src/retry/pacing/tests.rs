@@ -174,7 +174,7 @@ mod limit {
 
     const PERIODS: u64 = 4;
 
-    /// The server's side: so many requests in each period, which begins with its first request.
+    /// The server's side: this many requests in each period, which begins with its first request.
     struct Window {
         limit: u64,
         length: Duration,
@@ -212,7 +212,7 @@ mod limit {
         Answer(Permit),
     }
 
-    /// Runs the tasks, whose requests and answers take up to so many milliseconds, and returns what the server took and refused.
+    /// Runs the tasks, whose requests and answers take up to `latency` milliseconds. Returns what the server accepted and refused.
     fn run(tasks: usize, threads: usize, limit: u64, length: u64, latency: u64) -> (u64, u64) {
         let mut random = fastrand::Rng::with_seed(4711);
         let mut window = Window { limit, length: at(length), ends: Duration::ZERO, used: 0, refused: 0, taken: 0 };

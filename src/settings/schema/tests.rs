@@ -76,7 +76,7 @@ fn checked(settings: &Value) -> Result<Config, String> {
     Config::check(&layer, false).map_err(|error| error.to_string())
 }
 
-/// The setting together with those that every upload has to have.
+/// The setting together with those that every upload requires.
 fn with(name: &str, value: Value) -> Value {
     let mut settings = json!({"cohort_id": "c", "operation": "add", "columns": ["user_ids"], "input": "a.csv"});
     if name == "operation_column" {
@@ -194,7 +194,7 @@ fn the_committed_schema_is_this_one() {
 /// Set, it has the files written anew.
 const UPDATE: &str = "UPDATE_SETTINGS";
 
-/// Holds a file against what the table says that it has to be.
+/// Compares a file with the text that the table of settings requires.
 #[track_caller]
 fn written_anew(name: &str, change: impl Fn(&str) -> String) {
     let path = top().join(name);

@@ -11,7 +11,7 @@ pub struct Page {
     /// Where it is in the repository, such as `docs/report.md`.
     pub path: PathBuf,
     pub blocks: Vec<Block>,
-    /// Code within the text; like all that follows with the place for a message, such as `docs/report.md:7`.
+    /// Code within the text. This and the following fields have the place for a message, such as `docs/report.md:7`.
     pub code: Vec<(String, String)>,
     /// Where its links lead.
     pub links: Vec<(String, String)>,

@@ -11,11 +11,11 @@ use tempfile::TempDir;
 use super::page::top;
 use crate::support::{PARTNER_KEY, SECRET, braze};
 
-/// What the pages name as the endpoint.
+/// The endpoint in the pages.
 const SHOWN_ENDPOINT: &str = "https://rest.iad-03.braze.com";
-/// Builds nothing: `cargo run … -- ARGUMENTS` is our binary with these arguments.
+/// Builds nothing: runs our binary for `cargo run … -- ARGUMENTS`.
 const CARGO: &str = r#"cargo() { while [ "$1" != -- ]; do shift; done; shift; td-braze-cohort "$@"; }"#;
-/// What is in a clone. Digdag leaves `.digdag` where somebody ran a workflow.
+/// What is in a clone. Digdag leaves `.digdag` in a folder where a workflow was run.
 const CLONE: &str = r#"cp -R docs workflows "$0" && find "$0" -name .digdag -prune -exec rm -r {} +"#;
 const HANGS: Duration = Duration::from_mins(2);
 
@@ -30,7 +30,7 @@ pub struct Shell {
 /// How a block ended.
 pub struct Ended {
     pub code: Option<i32>,
-    /// Standard output, and what is on standard error beside the log; without what differs from run to run.
+    /// Standard output, and standard error without the log; without what differs from run to run.
     pub printed: String,
     pub log: String,
 }

@@ -71,7 +71,7 @@ fn one_line(text: &str) -> String {
 
 type Fault = fn(&Seen) -> Act;
 
-/// Runs an upload, and one as an operator, against a server that answers every call with members so.
+/// Runs an upload, and one as an operator, against a server that gives this answer to every call with members.
 #[track_caller]
 fn survives(
     fault: impl Fn(&Seen) -> Act + Copy + Send + Sync + 'static,
@@ -127,7 +127,7 @@ fn no_key_leaves_in_whatever_form_it_is_repeated(
 ) {
     let fault = move |_: &Seen| {
         let form = echoes(key).swap_remove(form);
-        // Braze's own sentence, and what a cut in the midst of it would leave.
+        // Braze's own sentence, and the rest of it after a cut in the middle.
         message(
             "401 Unauthorized",
             &format!("Partner not enabled for client with client secret: {form} {:150}{form}", ""),

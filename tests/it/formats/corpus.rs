@@ -1,4 +1,4 @@
-//! Hostile inputs, kept as files: what becomes of each.
+//! Hostile inputs, kept as files, and the result of each.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
 }
 
-/// A dry run of the file under its own name. `columns` are set where the format names none.
+/// A dry run of the file under its own name. `columns` is set if the format has no column names.
 fn run(file: &str) -> Run {
     let run = Run::upload().without_credentials().set("input", file).set("max_rejected", "100%");
     let run = run.file(file, fs::read(folder().join(file)).unwrap()).arg("--dry-run").arg("--json");
@@ -26,7 +26,7 @@ fn run(file: &str) -> Run {
     }
 }
 
-/// Rows read, used, without identifier, rejected; and further numbers of the account.
+/// Rows read, used, without identifier, rejected; and other numbers of the report.
 #[rstest]
 #[case("bom.csv", [1, 1, 0, 0], &[])]
 #[case("bom_in_gzip.csv.gz", [1, 1, 0, 0], &[])]
@@ -62,11 +62,11 @@ fn run(file: &str) -> Run {
 #[case("members.csv.gz", [200, 200, 0, 0], &[])]
 #[case("padded.csv.gz", [200, 200, 0, 0], &[])]
 fn is_read_to_its_end(#[case] file: &str, #[case] rows: [u64; 4], #[case] numbers: &[(&str, u64)]) {
-    let account = run(file).exits(0).account();
+    let report = run(file).exits(0).report();
     let keys = ["/rows_read", "/rows_used", "/rows_without_identifier", "/rows_rejected"];
-    let account = account.has(&[(keys[0], rows[0]), (keys[1], rows[1]), (keys[2], rows[2]), (keys[3], rows[3])]);
+    let report = report.has(&[(keys[0], rows[0]), (keys[1], rows[1]), (keys[2], rows[2]), (keys[3], rows[3])]);
     for (pointer, number) in numbers {
-        assert_eq!(account.number(&format!("/{pointer}")), *number, "{pointer} in {account:?}");
+        assert_eq!(report.number(&format!("/{pointer}")), *number, "{pointer} in {report:?}");
     }
 }
 
@@ -104,8 +104,8 @@ fn is_refused_before_anything_is_read_from_it(#[case] file: &str, #[case] messag
 }
 
 #[rstest]
-#[case("quote_without_end.csv", 1, "begins in line 3 has no end")]
-#[case("quote_without_end.tsv", 1, "begins in line 3 has no end")]
+#[case("quote_without_end.csv", 1, "begins in line 3 is not closed")]
+#[case("quote_without_end.tsv", 1, "begins in line 3 is not closed")]
 #[case("text_behind_a_quote.csv", 0, "begins in line 2 is invalid in line 4")]
 #[case("text_behind_a_quote.tsv", 1, "begins in line 3 is invalid in line 3")]
 #[case("text_longer_than_the_file.msgpack", 1, "in the middle of row 2")]
@@ -121,11 +121,11 @@ fn is_refused_before_anything_is_read_from_it(#[case] file: &str, #[case] messag
 #[case("wrong_checksum.csv.gz", 200, "the gzip data is damaged")]
 fn breaks_off(#[case] file: &str, #[case] rows_read: u64, #[case] message: &str) {
     let run = run(file).exits(3).says(&[message]);
-    // The identifiers of all these files; as a word, as names of temporary folders may hold anything.
+    // The identifiers of all these files, as whole words, because names of temporary folders may contain anything.
     let shown = Regex::new(r"\bu[0-9]+\b").unwrap();
     assert!(!shown.is_match(&run.stdout) && !shown.is_match(&run.stderr), "an identifier was printed{run}");
-    let account = run.account().has(&[("/rows_read", rows_read)]);
-    assert_eq!(account.0["input_read_to_end"], false);
+    let report = run.report().has(&[("/rows_read", rows_read)]);
+    assert_eq!(report.0["input_read_to_end"], false);
 }
 
 /// The names are taken from this file, so that none of the corpus is forgotten.

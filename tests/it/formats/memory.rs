@@ -1,4 +1,4 @@
-//! What is huge is read in little memory, as seen from outside.
+//! Reads huge inputs in little memory, as measured from outside.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rstest::rstest;
 
-use crate::account::Account;
+use crate::report::Report;
 use crate::scripted::{Act, Scripted, Seen};
 use crate::support::{Run, braze, wait_while_running};
 use crate::td::{Reply, Td, success};
@@ -58,8 +58,7 @@ const PLAIN_CSV: (&[u8], &[u8], &[u8]) = (b"user_ids\r\n", b"\r\n", b"u1\r\n");
 const JSON: (&[u8], &[u8], &[u8]) = (b"{\"user_ids\": 1}\n{\"user_ids\": \"", b"\"}\n", b"{\"user_ids\": 2}\n");
 const MSGPACK: (&[u8], &[u8], &[u8]) = (b"\x91\x01\x91\xdb\x06\x40\x00\x00", b"", b"\x91\x02");
 
-/// 100 MiB between what begins them and what ends them, then rows enough for a batch. Once the batch has arrived, all of the
-/// 100 MiB was read.
+/// 100 MiB between a beginning and an end, then enough rows for a batch. When the batch has arrived, all of the 100 MiB was read.
 #[rstest]
 #[case::a_csv_cell(plain, CSV, "/cells_rejected/too_long")]
 #[case::a_csv_cell_without_quotes(plain, PLAIN_CSV, "/cells_rejected/too_long")]
@@ -87,7 +86,7 @@ fn a_hundred_megabytes_are_read_in_little_memory(
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    Account::read(&String::from_utf8(output.stdout).unwrap()).has(&[(rejected, 1), ("/undelivered", 0)]);
+    Report::read(&String::from_utf8(output.stdout).unwrap()).has(&[(rejected, 1), ("/undelivered", 0)]);
 }
 
 #[test]
@@ -97,7 +96,7 @@ fn a_result_of_a_hundred_megabytes_is_fetched_in_little_memory() {
     plain(before, after, &mut bytes);
     bytes.extend_from_slice(row);
     let td = Td::with_result(success(3), move |_| Reply::whole(&bytes));
-    // Once the only batch arrives, all was fetched and read.
+    // When the only batch arrives, everything was fetched and read.
     let server = Scripted::for_members(|_| Act::Silence);
     let (mut child, _directory) = td.feeds(Run::upload().set("endpoint", server.endpoint())).spawn();
     wait_while_running(&mut child, "its members arrived", || server.seen().iter().any(Seen::has_members));

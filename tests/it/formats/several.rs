@@ -9,10 +9,10 @@ use std::time::Duration;
 use rstest::rstest;
 
 use super::gzip;
-use crate::account::Account;
+use crate::report::Report;
 use crate::support::{Run, assert_untouched, braze, braze_with, user_ids};
 
-/// Files of one result each of which has the columns in its own order.
+/// The files of one result. Each has the columns in its own order.
 fn parts(run: Run) -> Run {
     run.file("part-1.csv", "user_ids,device_ids\nu1,d1\n")
         .file("part-10.csv.gz", gzip(b"x,device_ids,user_ids\n,d3,u3\n"))
@@ -26,7 +26,7 @@ fn parts(run: Run) -> Run {
 fn files_are_read_as_one_with_their_columns_in_any_order(#[case] input: &str) {
     let braze = braze();
     let run = parts(Run::upload()).to(&braze).set("input", input).set("expected_rows", "3").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 3), ("/rows_used", 3), ("/delivered", 6)]);
+    run.report().has(&[("/rows_read", 3), ("/rows_used", 3), ("/delivered", 6)]);
     let cohort = braze.cohort("vip").unwrap();
     assert_eq!((cohort.user_ids.join(" "), cohort.device_ids.join(" ")), ("u1 u2 u3".into(), "d1 d2 d3".into()));
 }
@@ -34,7 +34,7 @@ fn files_are_read_as_one_with_their_columns_in_any_order(#[case] input: &str) {
 #[test]
 fn the_flag_takes_a_pattern() {
     let run = parts(Run::upload()).set("endpoint", "US-01").arg("--input").arg("part-*.csv").arg("--dry-run");
-    run.arg("--json").exits(0).account().has(&[("/rows_read", 2)]);
+    run.arg("--json").exits(0).report().has(&[("/rows_read", 2)]);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn rejections_of_all_files_count_together_and_name_their_file() {
             .set("input", "[a.csv, b.csv]")
     };
     let ended = run().arg("--json").exits(0).says(&["a.csv, line 2: rejected", "b.csv, line 3: a cell is rejected"]);
-    ended.account().has(&[("/rows_read", 4), ("/rows_rejected", 3), ("/rows_malformed/cell_count", 2)]);
+    ended.report().has(&[("/rows_read", 4), ("/rows_rejected", 3), ("/rows_malformed/cell_count", 2)]);
     run().set("max_rejected", "2").exits(3).says(&["max_rejected"]);
 }
 
@@ -93,7 +93,7 @@ fn a_file_that_breaks_in_the_middle_is_named() {
     let whole = gzip(rows.as_bytes());
     let run = Run::upload().set("endpoint", "US-01").arg("--dry-run").set("input", "[a.csv, b.gz]");
     let run = run.file("a.csv", rows).file("b.gz", &whole[..whole.len() - 3]).arg("--json").exits(3);
-    run.says(&["b.gz", "the gzip data is cut off"]).account().has(&[("/rows_read", 4)]);
+    run.says(&["b.gz", "the gzip data is cut off"]).report().has(&[("/rows_read", 4)]);
 }
 
 #[rstest]
@@ -113,7 +113,7 @@ fn a_file_that_is_modified_while_the_run_goes_on_ends_it(#[case] name: &str) {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(stderr.contains(&format!("{name} was modified while it was read")), "{stderr}");
-    assert!(Account::read(&String::from_utf8(output.stdout).unwrap()).number("/delivered") < 20_010);
+    assert!(Report::read(&String::from_utf8(output.stdout).unwrap()).number("/delivered") < 20_010);
 }
 
 #[test]
@@ -123,5 +123,5 @@ fn a_pipe_among_the_files_is_read_when_it_is_its_turn() {
     child.stdin.take().unwrap().write_all(b"user_ids\nu2\nu3\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    Account::read(&String::from_utf8(output.stdout).unwrap()).has(&[("/rows_read", 3)]);
+    Report::read(&String::from_utf8(output.stdout).unwrap()).has(&[("/rows_read", 3)]);
 }

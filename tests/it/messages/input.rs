@@ -1,4 +1,4 @@
-//! What is said of an input that cannot be used.
+//! Messages about an input that cannot be used.
 
 use std::io;
 use std::path::PathBuf;

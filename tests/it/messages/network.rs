@@ -1,4 +1,4 @@
-//! What is said where the way to Braze, or Braze itself, ends a run.
+//! Messages when the connection to Braze, or Braze itself, ends a run.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub fn sections() -> Vec<Section> {
         ("Braze, or something before it, ends the run", texts(answers())),
         ("The result of a job", texts(jobs())),
         ("A mirror that does not get to its end", texts(mirrors())),
-        ("Whom Braze knows", texts(matches())),
+        ("Too few identifiers that Braze knows", texts(matches())),
         ("Other ends of a run that has begun", texts(ends())),
         ("A run that went to its end, without everything delivered", incomplete()),
     ]
@@ -77,7 +77,7 @@ fn outages() -> Vec<Stop> {
         last,
     };
     let answered = [Api::Braze, Api::TreasureData].map(|server| outage("status 503".into(), true, server));
-    let last = [outage("cannot be reached: took too long (connect)".into(), false, Api::TreasureData)];
+    let last = [outage("cannot be reached: timed out (connect)".into(), false, Api::TreasureData)];
     let errors = errors.into_iter().map(|error| outage(error.to_string(), false, Api::Braze));
     errors.chain(last).chain(answered).collect()
 }
@@ -99,7 +99,7 @@ fn configuration() -> Vec<Stop> {
     refusals.map(refused).collect()
 }
 
-/// What Braze's, or another's, answers become.
+/// The errors for answers of Braze and of servers in between.
 fn answers() -> Vec<Stop> {
     let said = |status: u16, message: &str| (status, format!(r#"{{"message":"{message}"}}"#), "application/json");
     let answers = [

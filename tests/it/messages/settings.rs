@@ -1,4 +1,4 @@
-//! What is said of settings, credentials, usage, and the files and addresses that settings name.
+//! Messages about settings, credentials, usage, and the files and addresses that settings name.
 
 use std::path::Path;
 
@@ -78,7 +78,7 @@ fn files() -> Vec<String> {
     messages
 }
 
-/// What these settings, each in line 3, are answered with.
+/// The messages about these settings, each in line 3.
 fn refused(settings: &Value) -> String {
     let written = |value| Located { raw: RawValue::from(value), origin: line(3) };
     let settings = settings.as_object().unwrap().iter();
@@ -280,7 +280,10 @@ fn other() -> Vec<CommandError> {
         ConfigError::NoMirror.into(),
         ConfigError::SameFile.into(),
         ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
-        CommandError::Unusable { what: "init:".into(), problem: "braze_gold exists; nothing in it is changed".into() },
+        CommandError::Unusable {
+            what: "init:".into(),
+            problem: "braze_gold exists, and was not changed: name a folder that does not exist".into(),
+        },
         ConfigError::Placeholder {
             name: "cohort_id".into(),
             origin: Origin::File { path: "config/cohort.yml".into(), line: Some(2) },

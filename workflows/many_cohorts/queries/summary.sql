@@ -1,7 +1,7 @@
 -- A cohort has a report if its upload ended with exit code 0. failed lists the names of the others.
 WITH uploaded AS (
   SELECT cohort, MAX(outcome) AS outcome, MAX(identifiers) AS identifiers, MAX(delivered) AS delivered
-  FROM braze_accounts
+  FROM braze_reports
   GROUP BY cohort
 )
 SELECT

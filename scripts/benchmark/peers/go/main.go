@@ -60,14 +60,14 @@ func newUploader(endpoint string, threads int) *uploader {
 	}
 }
 
-// post sends a body once, and says whether another try makes sense.
+// post sends a body once, and returns whether another try makes sense.
 func (u *uploader) post(body []byte) (again bool, err error) {
 	response, err := u.client.Post(u.url, "application/json", bytes.NewReader(body))
 	if err != nil {
 		return true, err
 	}
 	defer response.Body.Close()
-	// A connection is kept only where the answer was read to its end.
+	// A connection is kept only if the answer was read to its end.
 	if _, err := io.Copy(io.Discard, response.Body); err != nil {
 		return true, err
 	}

@@ -11,13 +11,13 @@ use crate::input::formats::format::Format;
 enum Bad {
     /// A quote that never ends, in the record that begins in this line.
     Open(u64),
-    /// Text behind a closing quote: where the record begins, and where it stands.
+    /// Text after a closing quote: the line of the record, and the line of the text.
     Text(u64, u64),
 }
 
 /// Comma-separated values (RFC 4180), a letter at a time. Where the standard is silent: CR and LF alone end a line as CRLF
-/// does; a quote within a cell that does not begin with one is itself; an empty line is a row where there is one column, and
-/// nothing where there are more. Lines are counted by their LF.
+/// does; a quote within a cell that does not begin with one is plain text; an empty line is a row if there is one column,
+/// and nothing if there are more. Lines are counted by their LF.
 fn reference(content: &str, delimiter: char) -> Result<Vec<Vec<String>>, Bad> {
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
     let (mut rows, mut row, mut cell) = (Vec::<Vec<String>>::new(), Vec::new(), String::new());

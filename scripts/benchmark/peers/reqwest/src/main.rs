@@ -94,7 +94,7 @@ async fn send(client: &Client, url: &str, change: &Change) -> Result<(), AnyErro
             Err(error) => Err(error),
         };
         match answer {
-            // A connection is kept only where the answer was read to its end.
+            // A connection is kept only if the answer was read to its end.
             Ok(answer) => return Ok(answer.bytes().await.map(drop)?),
             Err(error) if tried == TRIES => return Err(error.into()),
             Err(_) => tokio::time::sleep(Duration::from_millis(250) * 2_u32.pow(tried)).await,

@@ -1,32 +1,32 @@
-//! The account that `--json` prints.
+//! The report that `--json` prints.
 
 use serde_json::Value;
 
-/// An account in JSON.
+/// A report in JSON.
 #[derive(Debug)]
-pub struct Account(pub Value);
+pub struct Report(pub Value);
 
-impl Account {
+impl Report {
     /// Reads one JSON object and nothing else, and asserts that it adds up.
     #[track_caller]
     pub fn read(text: &str) -> Self {
-        Self::of(serde_json::from_str(text).unwrap_or_else(|error| panic!("no account: {error}\n{text}")))
+        Self::of(serde_json::from_str(text).unwrap_or_else(|error| panic!("no report: {error}\n{text}")))
     }
 
     /// Takes one that was read already, and asserts that it adds up.
     #[track_caller]
     pub fn of(value: Value) -> Self {
-        let account = Self(value);
-        let sum = |pointers: &[&str]| pointers.iter().map(|pointer| account.number(pointer)).sum::<u64>();
+        let report = Self(value);
+        let sum = |pointers: &[&str]| pointers.iter().map(|pointer| report.number(pointer)).sum::<u64>();
         let rows = ["/rows_used", "/rows_without_identifier", "/rows_rejected"];
-        assert_eq!(account.number("/rows_read"), sum(&rows), "rows do not add up: {account:?}");
-        let total = account.number("/identifiers/total");
-        assert_eq!(total, sum(&["/delivered", "/refused", "/undelivered"]), "identifiers do not add up: {account:?}");
-        let aliases = account.0["identifiers"]["aliases"].as_object().expect("aliases by label");
+        assert_eq!(report.number("/rows_read"), sum(&rows), "rows do not add up: {report:?}");
+        let total = report.number("/identifiers/total");
+        assert_eq!(total, sum(&["/delivered", "/refused", "/undelivered"]), "identifiers do not add up: {report:?}");
+        let aliases = report.0["identifiers"]["aliases"].as_object().expect("aliases by label");
         let aliases: u64 = aliases.values().map(|count| count.as_u64().unwrap()).sum();
         let kinds = sum(&["/identifiers/user_ids", "/identifiers/device_ids"]) + aliases;
-        assert_eq!(total, kinds, "kinds do not add up: {account:?}");
-        account
+        assert_eq!(total, kinds, "kinds do not add up: {report:?}");
+        report
     }
 
     /// The number at this place.
