@@ -261,7 +261,7 @@ fn incomplete() -> Vec<String> {
             partner: "treasure_data".into(),
             operations: Operations::One(Operation::Add),
             labels: Vec::new(),
-            input: InputCounts { user_ids: 5000, ..InputCounts::new(0) },
+            input: InputCounts { of_kinds: vec![5000, 0], ..InputCounts::new(0) },
             sent,
             removals: None,
             matched: None,
