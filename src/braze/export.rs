@@ -109,10 +109,8 @@ impl Export {
 
     /// Whether it is in `invalid_user_ids`; none without that list.
     fn names_as_invalid(&self, kind: Kind, text: &str) -> Option<bool> {
-        let is_meant = |named: &Value| match kind {
-            Kind::Alias(_) => named == text || named["alias_name"] == text,
-            Kind::UserId | Kind::DeviceId => named == text,
-        };
+        let is_alias = matches!(kind, Kind::Alias(_));
+        let is_meant = |named: &Value| named == text || is_alias && named["alias_name"] == text;
         Some(self.invalid_user_ids.as_ref()?.iter().any(is_meant))
     }
 }
