@@ -59,6 +59,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn each_kind_has_its_place_in_all_of_them_and_its_own_column() {
@@ -68,7 +69,7 @@ mod tests {
             let name = kind.column(&labels);
             assert_eq!(Kind::is_fixed_column(name), !matches!(kind, Kind::Alias(_)), "{name}");
         }
-        let names: Vec<_> = Kind::all(labels.len()).map(|kind| kind.column(&labels)).collect();
-        assert_eq!(names, ["user_ids", "device_ids", "email", "phone"]);
+        let names: HashSet<_> = Kind::all(labels.len()).map(|kind| kind.column(&labels)).collect();
+        assert_eq!(names.len(), COLUMNS.len() + labels.len());
     }
 }
