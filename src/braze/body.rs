@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::members::batch::Batch;
-use crate::members::identifier::Kind;
+use crate::members::identifier::{COLUMNS, Kind};
 use crate::members::operation::Operation;
 use crate::secret::Secret;
 
@@ -53,10 +53,14 @@ impl BodyWriter {
         body.extend_from_slice(&self.head);
         body.push(b'{');
         let nothing = b"".as_slice();
-        let user_ids = write_list(body, "user_ids", batch, |kind| (kind == Kind::UserId).then_some((nothing, nothing)));
-        // Most batches hold only external IDs and are searched once.
-        if user_ids < batch.len() {
-            write_list(body, "device_ids", batch, |kind| (kind == Kind::DeviceId).then_some((nothing, nothing)));
+        let mut left = batch.len();
+        for (kind, name, _) in COLUMNS {
+            // Most batches hold only external IDs and are searched once.
+            if left > 0 {
+                left -= write_list(body, name, batch, |other| (other == kind).then_some((nothing, nothing)));
+            }
+        }
+        if left > 0 {
             write_list(body, "aliases", batch, |kind| match kind {
                 Kind::Alias(index) => {
                     self.alias_heads.get(usize::from(index)).map(|head| (head.as_slice(), b"}".as_slice()))

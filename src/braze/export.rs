@@ -37,9 +37,7 @@ pub fn body(batch: &Batch, labels: &[String]) -> Vec<u8> {
         let text = String::from_utf8_lossy(identifier).into_owned();
         match kind {
             Kind::UserId => external_ids.push(text),
-            Kind::Alias(index) => {
-                aliases.push(json!({"alias_label": label(labels, index), "alias_name": text}));
-            }
+            Kind::Alias(_) => aliases.push(json!({"alias_label": kind.column(labels), "alias_name": text})),
             Kind::DeviceId => device = Some(text),
         }
     }
@@ -52,10 +50,6 @@ pub fn body(batch: &Batch, labels: &[String]) -> Vec<u8> {
         None => ("user_aliases", json!(aliases)),
     };
     json!({ name: asked, "fields_to_export": fields }).to_string().into_bytes()
-}
-
-fn label(labels: &[String], index: u16) -> &str {
-    labels.get(usize::from(index)).map_or("", String::as_str)
 }
 
 /// Whether Braze knows an identifier.
@@ -100,7 +94,7 @@ impl Export {
     fn found(&self, kind: Kind, text: &str, labels: &[String]) -> Found {
         let is_there = match kind {
             Kind::UserId => self.users.iter().any(|user| user.external_id() == Some(text)),
-            Kind::Alias(index) => self.users.iter().any(|user| user.has_alias(label(labels, index), text)),
+            Kind::Alias(_) => self.users.iter().any(|user| user.has_alias(kind.column(labels), text)),
             Kind::DeviceId => !self.users.is_empty(),
         };
         match (is_there, self.names_as_invalid(kind, text)) {
@@ -115,10 +109,8 @@ impl Export {
 
     /// Whether it is in `invalid_user_ids`; none without that list.
     fn names_as_invalid(&self, kind: Kind, text: &str) -> Option<bool> {
-        let is_meant = |named: &Value| match kind {
-            Kind::Alias(_) => named == text || named["alias_name"] == text,
-            Kind::UserId | Kind::DeviceId => named == text,
-        };
+        let is_alias = matches!(kind, Kind::Alias(_));
+        let is_meant = |named: &Value| named == text || is_alias && named["alias_name"] == text;
         Some(self.invalid_user_ids.as_ref()?.iter().any(is_meant))
     }
 }

@@ -181,10 +181,10 @@ fn check_table(context: &mut RunContext, table: &TableName) -> Finding {
 }
 
 fn described(config: &Config, columns: &Columns) -> String {
+    let aliases = &config.input.names.aliases;
     let kind = |(_, kind): &(_, Kind)| match kind {
-        Kind::UserId => "user_ids".to_owned(),
-        Kind::DeviceId => "device_ids".to_owned(),
-        Kind::Alias(index) => format!("alias {}", config.input.names.aliases[usize::from(*index)]),
+        Kind::Alias(_) => kind.title(aliases),
+        kind => kind.column(aliases).to_owned(),
     };
     let kinds: Vec<_> = columns.used.iter().map(kind).collect();
     let missing = columns.missing.join(", ");

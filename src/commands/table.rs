@@ -74,9 +74,8 @@ fn usable(table: &TableName, schema: &[SchemaColumn], names: &Names) -> Result<T
     let found = names.find_all(&header);
     let name = || format!("the table {table}");
     let columns = found.map_err(|error| Stop::Header { name: name(), error: Box::new(error) })?;
-    let outputs = names.outputs();
-    let operation = columns.operation.zip(names.operation.as_ref());
-    let wanted = columns.used.iter().map(|(index, kind)| (*index, &outputs[kind.index()])).chain(operation);
+    let operation = columns.operation.zip(names.operation.as_deref());
+    let wanted = columns.used.iter().map(|(index, kind)| (*index, kind.column(&names.aliases))).chain(operation);
     let used = wanted.map(|(index, kind)| {
         let (name, found) = &schema[index];
         let column_type = match found.as_str() {
@@ -87,7 +86,7 @@ fn usable(table: &TableName, schema: &[SchemaColumn], names: &Names) -> Result<T
                 return Err(Stop::from(TableError::ColumnType { table: table.clone(), column, found }));
             }
         };
-        Ok(Column { name: name.clone(), kind: kind.clone(), column_type })
+        Ok(Column { name: name.clone(), kind: kind.to_owned(), column_type })
     });
     Ok(TableColumns { used: used.collect::<Result<_, _>>()?, near: columns.near, width: columns.width })
 }

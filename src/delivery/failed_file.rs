@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::delivery::safe_path::{folder_of, must_be_regular, resolve};
 use crate::input::columns::Names;
 use crate::members::batch::Batch;
-use crate::members::identifier::{DEVICE_IDS, USER_IDS};
+use crate::members::identifier::COLUMNS;
 
 /// The column with the reason.
 const REASON: &str = "reason";
@@ -184,7 +184,7 @@ fn must_be_free(target: &Path) -> io::Result<()> {
 /// Whether the file begins like one of ours.
 fn is_ours(path: &Path) -> bool {
     let mut first = String::new();
-    let begins = format!("{USER_IDS},{DEVICE_IDS},");
+    let begins = COLUMNS.map(|(_, name, _)| name).join(",") + ",";
     let read = File::open(path).and_then(|file| BufReader::new(io::Read::take(file, 64 * 1024)).read_line(&mut first));
     read.is_ok() && first.starts_with(&begins) && first.trim_end().ends_with(REASON)
 }

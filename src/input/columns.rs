@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::input::cells::NullWords;
 use crate::input::first_of;
 use crate::input::near_names::{NearMiss, is_long, near_misses};
-use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
+use crate::members::identifier::Kind;
 
 /// The names of the columns that are read, and the words in them that count as blank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,7 +156,7 @@ fn hint(nearest: Option<&NearMiss>) -> String {
 impl Names {
     /// `user_ids`, `device_ids` and the label of each alias, in the order of [`Kind::all`].
     pub fn outputs(&self) -> Vec<String> {
-        [USER_IDS, DEVICE_IDS].into_iter().map(str::to_owned).chain(self.aliases.iter().cloned()).collect()
+        Kind::all(self.aliases.len()).map(|kind| kind.column(&self.aliases).to_owned()).collect()
     }
 
     /// The names that are read, and for each its column among [`Self::of_objects`]. A mapped name is the same column as its output, so a

@@ -64,12 +64,8 @@ pub struct InputCounts {
     pub ignored_columns: Vec<NearMiss>,
     /// The first places of each reason for a rejection.
     pub first_rejections: Vec<Rejection>,
-    /// External IDs.
-    pub user_ids: u64,
-    /// Device IDs.
-    pub device_ids: u64,
-    /// Aliases, for each label.
-    pub aliases: Vec<u64>,
+    /// Identifiers of each kind, in the order of [`Kind::all`].
+    pub of_kinds: Vec<u64>,
     /// The end of the input was reached, and nothing was wrong.
     pub read_to_end: bool,
 }
@@ -77,12 +73,12 @@ pub struct InputCounts {
 impl InputCounts {
     /// Nothing read yet; `aliases` is the number of labels.
     pub fn new(aliases: usize) -> Self {
-        Self { aliases: vec![0; aliases], ..Self::default() }
+        Self { of_kinds: Kind::all(aliases).map(|_| 0).collect(), ..Self::default() }
     }
 
     /// All identifiers.
     pub fn identifiers(&self) -> u64 {
-        self.user_ids + self.device_ids + self.aliases.iter().sum::<u64>()
+        self.of_kinds.iter().sum()
     }
 
     /// Rejected cells and malformed rows.
@@ -121,11 +117,7 @@ impl InputCounts {
 
     /// Counts an identifier.
     pub fn count_identifier(&mut self, kind: Kind) {
-        match kind {
-            Kind::UserId => self.user_ids += 1,
-            Kind::DeviceId => self.device_ids += 1,
-            Kind::Alias(index) => self.aliases[usize::from(index)] += 1,
-        }
+        self.of_kinds[kind.index()] += 1;
     }
 
     /// Counts a rejected cell, and returns how many there are for this reason.

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::braze::Refusal;
 use crate::braze::export::Found;
-use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
+use crate::members::identifier::Kind;
 
 mod asker;
 mod interval;
@@ -149,14 +149,9 @@ impl Figures {
 impl KindFigures {
     fn new(sample: &Sample, labels: &[String], found: &[Found]) -> Self {
         let of = |wanted| found.iter().fold(0, |count, found| count + u32::from(*found == wanted));
-        let name = match sample.kind {
-            Kind::UserId => USER_IDS,
-            Kind::DeviceId => DEVICE_IDS,
-            Kind::Alias(index) => labels.get(usize::from(index)).map_or("", String::as_str),
-        };
         Self {
             kind: sample.kind,
-            name: name.to_owned(),
+            name: sample.kind.column(labels).to_owned(),
             seen: sample.seen,
             sampled: u32::try_from(sample.identifiers.len()).unwrap_or(u32::MAX),
             is_all: sample.is_all,

@@ -3,10 +3,10 @@
 /// The longest identifier that is sent, in bytes of UTF-8.
 pub const MAX_BYTES: usize = 1024;
 
-/// The column of external IDs.
-pub const USER_IDS: &str = "user_ids";
-/// The column of device IDs.
-pub const DEVICE_IDS: &str = "device_ids";
+/// The columns with fixed names, in the order of [`Kind::all`]: the kind, the name, which is also that of the list in a request
+/// and of the key in the report, and the words in the report's text.
+pub const COLUMNS: [(Kind, &str, &str); 2] =
+    [(Kind::UserId, "user_ids", "external IDs"), (Kind::DeviceId, "device_ids", "device IDs")];
 
 /// What an identifier is to Braze.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,7 +22,28 @@ pub enum Kind {
 impl Kind {
     /// All kinds with this many aliases, in the order of [`crate::input::columns::Names::outputs`].
     pub fn all(aliases: usize) -> impl Iterator<Item = Self> {
-        [Self::UserId, Self::DeviceId].into_iter().chain((0_u16..).take(aliases).map(Self::Alias))
+        COLUMNS.into_iter().map(|(kind, ..)| kind).chain((0_u16..).take(aliases).map(Self::Alias))
+    }
+
+    /// Whether this is the name of a column that is always read.
+    pub fn is_fixed_column(name: &str) -> bool {
+        COLUMNS.iter().any(|(_, fixed, _)| *fixed == name)
+    }
+
+    /// The name of its column: a fixed one, or its label, of these.
+    pub fn column(self, labels: &[String]) -> &str {
+        match self {
+            Self::Alias(index) => labels.get(usize::from(index)).map_or("", String::as_str),
+            kind => COLUMNS[kind.index()].1,
+        }
+    }
+
+    /// What it is called in the report's text.
+    pub fn title(self, labels: &[String]) -> String {
+        match self {
+            Self::Alias(_) => format!("alias {}", self.column(labels)),
+            kind => COLUMNS[kind.index()].2.to_owned(),
+        }
     }
 
     /// Its index in [`Kind::all`].
@@ -30,7 +51,25 @@ impl Kind {
         match self {
             Self::UserId => 0,
             Self::DeviceId => 1,
-            Self::Alias(index) => 2 + usize::from(index),
+            Self::Alias(index) => COLUMNS.len() + usize::from(index),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn each_kind_has_its_place_in_all_of_them_and_its_own_column() {
+        let labels = ["email", "phone"].map(str::to_owned);
+        for (index, kind) in Kind::all(labels.len()).enumerate() {
+            assert_eq!(kind.index(), index);
+            let name = kind.column(&labels);
+            assert_eq!(Kind::is_fixed_column(name), !matches!(kind, Kind::Alias(_)), "{name}");
+        }
+        let names: HashSet<_> = Kind::all(labels.len()).map(|kind| kind.column(&labels)).collect();
+        assert_eq!(names.len(), COLUMNS.len() + labels.len());
     }
 }

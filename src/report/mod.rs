@@ -17,6 +17,7 @@ use crate::input::counters::InputCounts;
 use crate::input::formats::Fault;
 use crate::input::near_names::listed;
 use crate::matching::Figures;
+use crate::members::identifier::{COLUMNS, Kind};
 use crate::members::operation::Operations;
 use crate::mirror::treasure_data::JobRun;
 use crate::mirror::warehouse::Counts;
@@ -166,12 +167,7 @@ impl Report {
             "cells_rejected": map(occurred(Reason::KEYS, input.cells_rejected)),
             "cells_with_outer_space": input.cells_with_outer_space,
             "cells_with_invisible_characters": input.cells_with_invisible_characters,
-            "identifiers": {
-                "total": input.identifiers(),
-                "user_ids": input.user_ids,
-                "device_ids": input.device_ids,
-                "aliases": map(self.labels.iter().zip(input.aliases.iter().copied())),
-            },
+            "identifiers": self.identifiers(),
             "delivered": self.sent.delivered,
             "refused": self.sent.refused,
             "undelivered": self.undelivered(),
@@ -238,10 +234,8 @@ impl Report {
         }
         let identifiers = if self.mirror.is_some() { "identifiers to send" } else { "identifiers" };
         lines.push(line((identifiers, input.identifiers())));
-        let kinds = [("  external IDs", input.user_ids), ("  device IDs", input.device_ids)];
-        lines.extend(kinds.into_iter().filter(is_some).map(line));
-        let aliases = self.labels.iter().zip(input.aliases.iter().copied()).filter(is_some);
-        lines.extend(aliases.map(|(label, count)| line((format!("  alias {label}"), count))));
+        let kinds = self.kinds().filter(is_some);
+        lines.extend(kinds.map(|(kind, count)| line((format!("  {}", kind.title(&self.labels)), count))));
         lines.push(line(("delivered", sent.delivered)));
         let parts = self.parts().into_iter().flatten();
         lines.extend(parts.map(|(name, part)| line((format!("  {name}"), part.sent.delivered))));
@@ -261,6 +255,19 @@ impl Report {
         lines.extend(rare.into_iter().filter(is_some).map(line));
         lines.extend([("requests", sent.requests), ("retries", sent.retries)].map(line));
         lines
+    }
+
+    /// How many identifiers there are of each kind.
+    fn kinds(&self) -> impl Iterator<Item = (Kind, u64)> {
+        Kind::all(self.labels.len()).zip(self.input.of_kinds.iter().copied())
+    }
+
+    fn identifiers(&self) -> Value {
+        let mut kinds = self.kinds().map(|(kind, count)| (kind.column(&self.labels), count));
+        let total = std::iter::once(("total", self.input.identifiers()));
+        let mut identifiers = map(total.chain(kinds.by_ref().take(COLUMNS.len())));
+        identifiers["aliases"] = map(kinds);
+        identifiers
     }
 
     /// The run in one line, for a log, a mail or a table.

@@ -15,7 +15,7 @@ use crate::input::formats::format::{Format, FormatHint};
 use crate::input::formats::splitter::Quotes;
 use crate::input::source::Input;
 use crate::input::{Location, MaxRejected};
-use crate::members::identifier::{DEVICE_IDS, USER_IDS};
+use crate::members::identifier::{COLUMNS, Kind};
 use crate::members::operation::{MIRROR, Operation, Operations};
 use crate::mirror;
 use crate::mirror::limits::{Limit, Limits};
@@ -54,7 +54,8 @@ impl Values {
             let (from, to) = (shortened(attribute), shortened(output));
             let wrong = if !outputs.contains(output) {
                 format!(
-                    "maps '{from}' to '{to}', which is not user_ids, device_ids or one of aliases: add aliases: [{to}]"
+                    "maps '{from}' to '{to}', which is not {} or one of aliases: add aliases: [{to}]",
+                    COLUMNS.map(|(_, name, _)| name).join(", ")
                 )
             } else if outputs.contains(attribute) || operation == Some(attribute.as_str()) {
                 format!("maps '{from}', but that column is read under its own name: leave it out")
@@ -78,7 +79,7 @@ impl Values {
         }
         let mut seen = HashSet::new();
         for label in &labels {
-            if label == USER_IDS || label == DEVICE_IDS {
+            if Kind::is_fixed_column(label) {
                 return Err(wrong(&format!("names '{label}', which is always read and not an alias: leave it out")));
             }
             if !seen.insert(label) {

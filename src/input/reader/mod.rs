@@ -346,10 +346,10 @@ impl Reader {
                 over_lines.rows, over_lines.longest_at, over_lines.longest
             );
         }
-        let kinds = Kind::all(self.names.aliases.len()).skip(2).zip(&self.names.aliases);
-        let missing = kinds.filter(|(kind, _)| !self.counter.is_shown(*kind)).map(|(_, label)| label.as_str());
-        let missing: Vec<_> = missing.filter(|_| self.source.layout.format == Format::Jsonl).collect();
-        if !missing.is_empty() {
+        let aliases = &self.names.aliases;
+        let is_missing = |kind: &Kind| matches!(kind, Kind::Alias(_)) && !self.counter.is_shown(*kind);
+        let missing: Vec<_> = Kind::all(aliases.len()).filter(is_missing).map(|kind| kind.column(aliases)).collect();
+        if self.source.layout.format == Format::Jsonl && !missing.is_empty() {
             let near = ignored_columns.iter().find(|miss| missing.contains(&miss.wanted.as_str()));
             let near = near.map_or_else(String::new, |miss| format!("; there is {:?}", miss.seen));
             warn!("no object has the key {}, which the settings use{near}", missing.join(", "));

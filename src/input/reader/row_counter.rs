@@ -65,7 +65,7 @@ impl RowCounter {
             counts: InputCounts::new(aliases),
             removals: 0,
             pass,
-            rows_without: vec![Some(0); 2 + aliases],
+            rows_without: Kind::all(aliases).map(|_| Some(0)).collect(),
             null_words: names.null_words.clone(),
             unknown_operations: 0,
             unknown_words: Vec::new(),

@@ -14,7 +14,7 @@ use crate::input::formats::format::{Format, FormatHint};
 use crate::input::source::Input;
 use crate::input::source::fetched::Fetched;
 use crate::input::{ReadableInput, TableName};
-use crate::members::identifier::{DEVICE_IDS, Kind, USER_IDS};
+use crate::members::identifier::Kind;
 use crate::mirror::error::MirrorError;
 use crate::mirror::sql::Statements;
 use crate::mirror::state::State;
@@ -262,14 +262,6 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         })
     }
 
-    fn kind_of(&self, kind: Kind) -> &str {
-        match kind {
-            Kind::UserId => USER_IDS,
-            Kind::DeviceId => DEVICE_IDS,
-            Kind::Alias(index) => &self.aliases[usize::from(index)],
-        }
-    }
-
     fn fetch_changes(&mut self, work: &Table) -> Result<Changes<ChangedRows>, Stopped> {
         let statement = self.statements.changes(&self.place(&work.name));
         let nothing = self.api.job("");
@@ -281,7 +273,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
             if kind.is_empty() {
                 return Ok(());
             }
-            if ![USER_IDS, DEVICE_IDS].contains(&kind) && this.aliases.iter().all(|alias| alias != kind) {
+            if !Kind::is_fixed_column(kind) && this.aliases.iter().all(|alias| alias != kind) {
                 this.aliases.push(kind.to_owned());
             }
             let operation = if change == "remove" { "remove" } else { "add" };
@@ -365,7 +357,7 @@ impl<S: From<JobError> + From<MirrorError>> Warehouse for TreasureData<'_, S> {
     fn commit(&mut self, ours: &Table, refused: &[Refused]) -> Result<Option<Table>, Self::Error> {
         let result = self.make("the new state", Some(ours), |this, next| {
             let refused: Vec<_> =
-                refused.iter().map(|one| (one.operation, this.kind_of(one.kind), one.value.as_str())).collect();
+                refused.iter().map(|one| (one.operation, one.kind.column(&this.aliases), one.value.as_str())).collect();
             this.statements.commit(&this.place(&ours.name), &refused, next)
         });
         self.told(result)

@@ -25,9 +25,9 @@ use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputProblem;
 use td_braze_cohort::matching::TooFew;
 use td_braze_cohort::members::operation::{Operation, Operations};
+use td_braze_cohort::mirror::error::{Fact, MirrorError};
 use td_braze_cohort::mirror::limits::{Exceeded, Limit, Limits};
 use td_braze_cohort::mirror::run::Conclusion;
-use td_braze_cohort::mirror::error::{Fact, MirrorError};
 use td_braze_cohort::report::Report;
 use td_braze_cohort::retry::Failure;
 use td_braze_cohort::treasure_data::answer::of_answer;
@@ -261,7 +261,7 @@ fn incomplete() -> Vec<String> {
             partner: "treasure_data".into(),
             operations: Operations::One(Operation::Add),
             labels: Vec::new(),
-            input: InputCounts { user_ids: 5000, ..InputCounts::new(0) },
+            input: InputCounts { of_kinds: vec![5000, 0], ..InputCounts::new(0) },
             sent,
             removals: None,
             matched: None,
