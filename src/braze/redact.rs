@@ -169,12 +169,14 @@ mod tests {
     }
 
     #[rstest]
-    #[case::usual(36)]
-    #[case::longest(1024)]
-    fn a_message_that_repeats_the_batch_costs_milliseconds(#[case] length: usize) {
+    #[case::usual(36, ", ")]
+    #[case::longest(1024, ", ")]
+    #[case::one_after_the_other(36, "")]
+    #[case::longest_one_after_the_other(1024, "")]
+    fn a_message_that_repeats_the_batch_costs_milliseconds(#[case] length: usize, #[case] between: &str) {
         let identifiers: Vec<_> = (0..1000).map(|number| format!("{number:0>length$}")).collect();
         let part = batch(&identifiers.iter().map(String::as_str).collect::<Vec<_>>());
-        let said = identifiers.join(", ").chars().take(60_000).collect::<String>();
+        let said = identifiers.join(between).chars().take(60_000).collect::<String>();
         let began = Instant::now();
         let shown = without_identifiers(&said, Some(&part));
         // Hours, before; a busy machine is allowed much.

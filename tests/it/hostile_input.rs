@@ -1,6 +1,7 @@
 //! Names, messages and files from outside. They must not act on a terminal, add a line to the log, or show data as a column name.
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 use std::thread;
 
@@ -98,6 +99,26 @@ fn a_file_that_appears_between_the_passes_is_not_read() {
     let run = run.unset("operation").set("operation_column", "change").arg("--json").exits(0);
     run.report().has(&[("/rows_read", 2), ("/delivered", 2)]);
     assert_eq!(server.seen().iter().filter(|seen: &&Seen| seen.has_members()).count(), 2);
+}
+
+/// The pattern matches a pipe, so the test knows when the input is being judged.
+#[test]
+fn a_file_that_appears_while_the_input_is_judged_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, late) = (folder.path().join("part-1.csv"), folder.path().join("part-2.csv"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = thread::spawn(move || {
+        let mut pipe = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        pipe.write_all(b"user_ids,change\nzqx-1,remove\n").unwrap();
+        fs::write(&late, "user_ids,change\nzqx-3,remove\nzqx-4,add\n").unwrap();
+        pipe.write_all(b"zqx-2,add\n").unwrap();
+    });
+    let braze = braze();
+    let run = Run::upload().inside(folder).to(&braze).set("input", "'part-*.csv'");
+    let run = run.unset("operation").set("operation_column", "change").arg("--json").exits(0);
+    run.account().has(&[("/rows_read", 2), ("/delivered", 2)]);
+    assert_eq!(braze.cohort("vip").unwrap().user_ids, ["zqx-2"]);
+    writer.join().unwrap();
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn nested_laughs() -> String {
 #[case::one_number_many_times(format!("cohort_id: &a {}\naliases: [{}]\n", "1".repeat(1000), vec!["*a"; 100_000].join(",")))]
 #[case::one_long_key_many_times(format!("mapping: {{&a {}: b, {}}}\n", "x".repeat(900), vec!["*a : b"; 100_000].join(",")))]
 #[case::directives("%TAG ! tag:example.com,2000:\n".repeat(35_000))]
+#[case::different_directives((0..45_000).map(|number| format!("%TAG !{number:x}! t:\n")).collect::<Vec<_>>().concat())]
 #[case::directives_of_another_line_break("%TAG ! tag:example.com,2000:\r".repeat(35_000))]
 #[case::an_anchor_in_itself("aliases: &a [*a]\n".to_owned())]
 #[case::a_nameless_anchor("aliases: *nobody\n".to_owned())]

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
@@ -24,7 +25,7 @@ use tempfile::TempDir;
 use crate::report::Report;
 use crate::rig;
 use crate::scripted::{Act, Scripted};
-use crate::support::{Run, braze, braze_with, ends, signal, terminate, user_ids, wait_while_running};
+use crate::support::{Run, assert_untouched, braze, braze_with, ends, signal, terminate, user_ids, wait_while_running};
 
 /// Far beyond "at once" on a busy machine, and far below every deadline and pause of a run.
 const AT_ONCE: Duration = Duration::from_secs(8);
@@ -237,6 +238,43 @@ fn a_run_that_waits_for_the_header_can_be_stopped(#[case] max_duration: &str, #[
     assert!(ended.took < AT_ONCE, "{:?}", ended.took);
     Report::read(&ended.stdout).has(&[("/identifiers/total", 0), ("/exit_code", u64::try_from(code).unwrap())]);
     drop(open);
+}
+
+#[rstest]
+#[case::header("", "x", &[])]
+#[case::header_in_a_dry_run("", "x", &["--dry-run"])]
+#[case::rows_in_a_dry_run("user_ids\n", "u1\n", &["--dry-run"])]
+#[case::rows_that_are_judged("user_ids,change\n", "u1,remove\n", &[])]
+fn an_input_that_never_ends_can_be_stopped(
+    #[case] header: &str,
+    #[case] again: &str,
+    #[case] flags: &[&str],
+    #[values(("23h", 143), ("1s", 75))] (max_duration, code): (&str, i32),
+) {
+    let braze = braze();
+    let run = Run::upload().to(&braze).set("input", "\"-\"").set("format", "csv").set("max_duration", max_duration);
+    let run = if header.contains("change") { run.unset("operation").set("operation_column", "change") } else { run };
+    let run = flags.iter().fold(run.arg("--json"), |run, flag| run.arg(flag));
+    let (mut child, directory) = run.in_shell(WITH_LOG).spawn_with(Stdio::piped());
+    let mut open = child.stdin.take().unwrap();
+    let (header, again) = (header.to_owned(), again.repeat(1000));
+    let writer = thread::spawn(move || {
+        let begun = open.write_all(header.as_bytes());
+        // Slow, as what is judged is kept on the disk; it ends with the reader.
+        while begun.is_ok() && open.write_all(again.as_bytes()).is_ok() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    if code == 143 {
+        wait_while_running(&mut child, "it listened", || log_of(&directory).contains("reading the columns of"));
+        terminate(&child);
+    }
+    let (ended_with, ended) = ends(child);
+    assert_eq!(ended_with, Some(code), "{}", log_of(&directory));
+    assert!(ended.took < AT_ONCE, "{:?}", ended.took);
+    Report::read(&ended.stdout).has(&[("/delivered", 0), ("/exit_code", u64::try_from(code).unwrap())]);
+    assert_untouched(&braze);
+    writer.join().unwrap();
 }
 
 /// Bytes that arrive when they are sent. The test notices when the reader is dropped.

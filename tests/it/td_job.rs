@@ -1,6 +1,8 @@
 //! A Treasure Data job as the input: the program fetches its result itself.
 
 use std::collections::BTreeSet;
+use std::io::{Write, stderr};
+use std::process::Command;
 use std::time::Duration;
 
 use rstest::rstest;
@@ -402,6 +404,30 @@ fn a_download_that_hangs_ends_at_once_and_leaves_nothing_behind() {
     let (code, ended) = ends(child);
     assert_eq!(code, Some(143), "{}", ended.stderr);
     assert!(ended.took < AT_ONCE, "{:?}", ended.took);
+}
+
+/// A disk of 100 MB, which only this run sees.
+const SMALL_DISK: &str =
+    r#"exec unshare --mount /bin/sh -c 'mount -t tmpfs -o size=100m small "$TMPDIR" && exec "$0" "$@"' "$0" "$@""#;
+
+#[test]
+fn a_result_that_grows_is_given_up_before_the_disk_is_full() {
+    let can = Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|it| it.status.success());
+    if !can {
+        // Past the test harness, which would keep it for itself.
+        let _ = writeln!(stderr(), "!!! LEFT OUT: a result that fills the disk (unshare --mount needs root)");
+        return;
+    }
+    let td = Td::with_result(success(1000), |_| {
+        let rows = vec![0; 150_000_000];
+        let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", rows.len());
+        Reply::Bytes([head.as_bytes(), &rows, b"\r\n0\r\n\r\n"].concat())
+    });
+    let (braze, temporary) = (braze(), tempfile::tempdir().unwrap());
+    let run = td.feeds(Run::upload().to(&braze)).env("TMPDIR", temporary.path().to_str().unwrap());
+    // On a full disk the system itself would say so, with a number.
+    run.in_shell(SMALL_DISK).exits(73).says(&["no storage space", "set TMPDIR"]).hides(&["os error"]);
+    assert_untouched(&braze);
 }
 
 #[test]

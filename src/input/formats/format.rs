@@ -172,12 +172,27 @@ mod tests {
     use super::super::bytes::tests::Dribble;
     use super::*;
     use rstest::rstest;
+    use std::time::{Duration, Instant};
 
     fn recognised(content: &[u8], name: &str, columns: Option<&[String]>) -> Format {
         let formats =
             [1, 3, 1_000_000].map(|step| recognise(&mut Bytes::new(Dribble(content, step)), name, columns).unwrap());
         assert!(formats.iter().all(|format| *format == formats[0]), "{formats:?}");
         formats[0]
+    }
+
+    #[rstest]
+    #[case::line_feeds(&b"\n".repeat(WINDOW), Format::Csv)]
+    #[case::letters(&b"x".repeat(WINDOW), Format::Csv)]
+    #[case::tabs(&b"x\t".repeat(WINDOW / 2), Format::Tsv)]
+    #[case::object(&[b"{\"a\": \"".as_slice(), &b"x".repeat(WINDOW)].concat(), Format::Jsonl)]
+    #[case::msgpack(&[b"\xdc\x27\x10".as_slice(), &b"\xacxxxxxxxxxxxx".repeat(10_000)].concat(), Format::Msgpack)]
+    fn bytes_that_come_one_by_one_are_looked_at_once(#[case] content: &[u8], #[case] expected: Format) {
+        let began = Instant::now();
+        let found = recognise(&mut Bytes::new(Dribble(content, 1)), "standard input", None).unwrap();
+        // Milliseconds; seconds if each byte begins the search anew.
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert_eq!(found, expected);
     }
 
     #[rstest]
