@@ -116,7 +116,7 @@ fn a_file_that_appears_while_the_input_is_judged_is_not_read() {
     let braze = braze();
     let run = Run::upload().inside(folder).to(&braze).set("input", "'part-*.csv'");
     let run = run.unset("operation").set("operation_column", "change").arg("--json").exits(0);
-    run.account().has(&[("/rows_read", 2), ("/delivered", 2)]);
+    run.report().has(&[("/rows_read", 2), ("/delivered", 2)]);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, ["zqx-2"]);
     writer.join().unwrap();
 }
