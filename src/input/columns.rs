@@ -119,10 +119,11 @@ fn shown(names: &[String]) -> String {
         return format!("the columns {}", quoted(names));
     }
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
-    let count = if names.len() == 1 { "1 column".to_owned() } else { format!("{} columns", names.len()) };
-    format!(
-        "{count} that look like data, so they are not shown (the longest has {longest} letters; is the header missing?)"
-    )
+    let count = match names.len() {
+        1 => "1 column that looks like data, so it is not shown".to_owned(),
+        count => format!("{count} columns that look like data, so they are not shown"),
+    };
+    format!("{count} (the longest has {longest} letters; is the header missing?)")
 }
 
 /// A date has eight; a telephone number, a UUID or an identifier has more.

@@ -17,15 +17,18 @@ pub enum MirrorError {
         table: String,
     },
     /// There is more than one that could be meant.
-    #[error("this cohort has states of several other BRAZE_CLIENT_SECRETs: delete the tables of keys that are no longer used ({})", .tables.join(", "))]
+    #[error(
+        "the state tables of this cohort were made with several other BRAZE_CLIENT_SECRETs. Delete those of keys that are no longer \
+         used: {}", .tables.join(", ")
+    )]
     OtherKeys {
         /// A table of each.
         tables: Vec<String>,
     },
     /// The account does not do what the protocol relies on.
     #[error(
-        "a mirror does not work with this Treasure Data account, because this does not hold: {fact}. Nothing was changed; \
-         td-braze-cohort check shows all that was tried"
+        "this Treasure Data account does not meet a condition of a mirror: {fact}. Nothing was changed. td-braze-cohort check shows \
+         all conditions"
     )]
     Fact {
         /// What.
@@ -70,11 +73,11 @@ pub enum Fact {
 impl fmt::Display for Fact {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Tables => "a table is made, and deleted",
-            Self::Rename => "a rename onto a table that is there is refused",
-            Self::List => "the list of tables shows a new one within 5 s",
-            Self::DomainKey => "a domain_key that is issued twice names the first job",
-            Self::ToBase => "the engine has to_base",
+            Self::Tables => "tables can be made and deleted",
+            Self::Rename => "a rename onto an existing table is refused",
+            Self::List => "a new table is listed within 5 s",
+            Self::DomainKey => "a domain_key used twice returns the first job",
+            Self::ToBase => "the function to_base exists",
         })
     }
 }

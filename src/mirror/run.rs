@@ -20,7 +20,7 @@ use crate::mirror::warehouse::{
     Times, Warehouse,
 };
 
-/// So often a run begins anew when the version that it reads is deleted by a newer one, and a rename is tried that is not answered.
+/// How often a run begins anew if a newer run deletes the version that it reads, and how often an unanswered rename is tried.
 const TRIES: u32 = 3;
 
 /// What a run is to keep to.
@@ -48,7 +48,7 @@ impl Rules {
 /// What a run has found out so far, however it ends.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// The highest version when it began; none on a first run. Odd where another run was at work.
+    /// The highest version when it began; none on a first run. Odd if another run was at work.
     pub top: Option<u64>,
     /// What there was to do, once it is known.
     pub counts: Option<Counts>,
@@ -63,9 +63,9 @@ pub enum Conclusion {
     Committed,
     /// More cells of the table are rejected than may be. Nothing was changed.
     Rejected {
-        /// So many.
+        /// How many.
         cells: u64,
-        /// Of so many rows.
+        /// Of how many rows.
         rows: u64,
     },
     /// More would enter or leave than is allowed. Nothing was changed.
@@ -313,7 +313,7 @@ impl Watch {
         let listing = warehouse.tables()?;
         let is_above = listing.highest().and_then(Table::number) > self.ours.number();
         let is_shown = listing.versions.iter().any(|found| is_same(found, &self.ours)) || !keeps(Guard::LookShowsOurs);
-        // A version that a list has to show by now, and does not, was deleted.
+        // A version that a list must show by now, and does not, was deleted.
         let is_gone = !is_shown && listing.asked > self.since + self.times.stale;
         Ok(if is_above && keeps(Guard::NewerVersionStops) || is_gone {
             Look::TakenOver

@@ -29,7 +29,7 @@ fn qualified(name: &TableName) -> String {
 /// What the values of a column are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
-    /// Text, taken as it stands.
+    /// Text, taken as it is.
     Text,
     /// Whole numbers, whose digits are taken.
     Whole,
@@ -63,7 +63,7 @@ pub enum Refresh {
     Off,
     /// Everything, now.
     All,
-    /// Within so many seconds, more than none.
+    /// Within this many seconds, at least 1.
     Every(u64),
 }
 

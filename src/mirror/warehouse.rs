@@ -27,7 +27,7 @@ pub trait Warehouse {
     /// Before the first version is made: tries what the protocol relies on, on the account itself.
     fn try_facts(&mut self) -> Result<(), Self::Error>;
 
-    /// Job 1: reads the members' table, once, joined with `top`, into a table under a name that nobody else uses: the next odd
+    /// Job 1: reads the members' table, once, joined with `top`, into a table under a name that no other run uses: the next odd
     /// version, and the counts. `None` if it failed because `top` is not there any more.
     ///
     /// In it, a row of `top` that the table does not have now stays with all its lines. Its identifiers are unconfirmed, as are
@@ -45,7 +45,7 @@ pub trait Warehouse {
     /// Gives a table the number of a version, without overwriting. Tried once: after a lost answer it may take effect even later.
     fn rename(&mut self, table: &Table, number: u64) -> Result<Renamed, Self::Error>;
 
-    /// Job 3: the next even version from our odd one, under a name that nobody else uses: what is wanted, confirmed now, except
+    /// Job 3: the next even version from our odd one, under a name that no other run uses: what is wanted, confirmed now, except
     /// what was refused; a refused removal stays, unwanted, in its row. `None` if it failed because `ours` is not there any more.
     fn commit(&mut self, ours: &Table, refused: &[Refused]) -> Result<Option<Table>, Self::Error>;
 
@@ -235,7 +235,7 @@ pub struct Settled {
     pub is_taken_over: bool,
 }
 
-/// So many refused identifiers fit into the statement of job 3...
+/// The most refused identifiers that fit into the statement of job 3...
 pub const MAX_REFUSED: usize = 1000;
 /// ... if they have no more bytes together: a statement of a million letters is refused, and a quote in one is doubled.
 pub const MAX_REFUSED_BYTES: usize = 300_000;

@@ -1,4 +1,4 @@
-//! The one place where callers wait. [`Pacing`] decides for how long; here are the lock, the stop, and the waiting on a
+//! The one place in which callers wait. [`Pacing`] decides for how long; here are the lock, the stop, and the waiting on a
 //! [`Clock`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -187,7 +187,7 @@ fn an_account_that_does_not_do_what_is_relied_on_is_refused_before_anything_is_s
     let (warehouse, braze) = (Warehouse::start(), knowing());
     warehouse.holds(&TWO);
     warehouse.suffers(Fault::RenamesOverwrite);
-    let said = "a rename onto a table that is there is refused";
+    let said = "a rename onto an existing table is refused";
     mirror(&warehouse, &braze).exits(2).says(&[said]);
     assert_untouched(&braze);
     assert_eq!(warehouse.states(), <[&str; 0]>::default());
@@ -200,7 +200,7 @@ fn check_tries_the_account_and_says_how_far_the_state_is() {
     let states = warehouse.states();
     warehouse.mirrors(Run::check()).to(&braze).exits(0).prints(&[
         "the table marketing.gold has 2 columns, of which these are read: user_ids, email",
-        "relied on    ok: a domain_key that is issued twice names the first job",
+        "relied on    ok: a domain_key used twice returns the first job",
     ]);
     let asking = warehouse.mirrors(Run::check()).to(&braze).arg("--status");
     asking.exits(0).prints(&["version 2 of its state: no run is in progress", "identifiers: 3 wanted, 0 to remove"]);

@@ -23,7 +23,7 @@ pub enum Call {
     Delete(Key),
     /// Until a tick.
     Wait(u32),
-    /// Until the end of a tick: just before a time is that time, where time is so coarse.
+    /// Until the end of a tick: time is too coarse for a moment just before a tick.
     Request {
         is_add: bool,
         id: Ids,

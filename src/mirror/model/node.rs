@@ -26,7 +26,7 @@ pub enum Event {
 pub enum Way {
     /// As it should be.
     Well,
-    /// With a list that was old so many changes ago.
+    /// With the list of that many changes ago.
     Old(usize),
     /// The answer is lost; it is done now, later, or never.
     Late,
@@ -48,7 +48,7 @@ pub struct Node {
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     pub users: [Option<u8>; 3],
-    /// The state and the cohort, where there is one.
+    /// The state and the cohort, if there are any.
     pub before: Option<Rows>,
     /// The members' table, before and after it changes.
     pub tables: [Rows; 2],

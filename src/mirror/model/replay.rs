@@ -14,7 +14,7 @@ use crate::mirror::warehouse::{
 
 pub struct Replay<'a> {
     pub actor: &'a mut Actor,
-    /// So many answers were used again.
+    /// The number of answers that were used again.
     pub at: usize,
     /// The answer within a phase.
     pub live: Option<(Answer, u32)>,

@@ -18,7 +18,7 @@ pub struct Found {
     pub wrong: Option<(String, Vec<Event>)>,
 }
 
-/// A hash for numbers that nobody chose to collide, much faster than the standard one.
+/// A hash for numbers that are not chosen to collide, much faster than the standard one.
 #[derive(Default)]
 struct Mix(u64);
 

@@ -1,4 +1,4 @@
-//! What is searched, and what a search has to notice.
+//! What is searched, and what a search must notice.
 
 use rstest::rstest;
 
@@ -16,7 +16,7 @@ const TICKS: Ticks = Ticks { request_timeout: 1, longest_try: 1, stale: 1, grace
 
 #[derive(Clone, Copy, Debug)]
 enum Story {
-    /// Somebody enters, somebody leaves, and it is all a mistake.
+    /// A user enters, another leaves, and the next table takes both back.
     BackAndForth,
     /// There was no run before.
     First,
@@ -74,7 +74,7 @@ fn a_run_that_is_known_to_be_dead_is_cleaned_up_after() {
     assert_eq!(found.wrong, None);
 }
 
-/// Each guard, with a story that shows it, and with how much has to fail in it.
+/// Each guard, with a story that shows it, and how many faults it needs.
 const GUARDS: [(Guard, Story, u8); 19] = [
     (Guard::NewerVersionStops, Story::First, 0),
     (Guard::LookShowsOurs, Story::First, 0),

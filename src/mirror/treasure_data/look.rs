@@ -10,7 +10,7 @@ use crate::treasure_data::tables::{ListedTable, RenameOutcome};
 /// How far a state is, in identifiers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateStatus {
-    /// The highest version: odd while a run is at work, or where it did not get to its end.
+    /// The highest version: odd while a run is at work, or if it did not finish.
     pub version: u64,
     /// When changes were committed last, in seconds since 1970; 0 for never.
     pub committed: u64,

@@ -28,18 +28,18 @@ use crate::treasure_data::{Job, JobError, ResultFormat};
 pub use look::StateStatus;
 use versions::number_of;
 
-/// So often a job that failed is tried under a new name, and a list is asked for a table that was just made.
+/// How often a job that failed is tried under a new name, and how often a list is asked for a table that was just made.
 const TRIES: u32 = 3;
 /// How long lists may be stale.
 pub const STALE: Duration = Duration::from_secs(5);
 
 /// How a run tells and spends time.
 pub trait RunClock {
-    /// The time since the start of the run; a machine that slept has to find out.
+    /// The time since the start of the run, including the time that the machine slept.
     fn now(&self) -> Duration;
-    /// Waits; an error where the run is stopped meanwhile.
+    /// Waits. Fails if the run is stopped meanwhile.
     fn wait(&self, time: Duration) -> Result<(), Stopped>;
-    /// What is done from now on, for whoever watches.
+    /// Shows the step that begins.
     fn begin(&self, step: &str);
 }
 
@@ -215,7 +215,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
     }
 
     fn number(&self, text: &str) -> Result<u64, Stopped> {
-        text.parse().map_err(|_| self.cannot("a count is not a number"))
+        text.parse().map_err(|_| self.cannot("Treasure Data returned a count that is not a number"))
     }
 
     /// Counts a row of [`Statements::changes`].
