@@ -118,7 +118,11 @@ fn shown(names: &[String]) -> String {
     if names.iter().all(|name| is_plausible(name)) {
         return format!("the columns {}", quoted(names));
     }
-    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    // A cell of a file is kept in part if it is very long.
+    let longest = match names.iter().map(|name| name.chars().count()).max().unwrap_or_default() {
+        longest @ ..=1024 => longest.to_string(),
+        _ => "more than 1,024".to_owned(),
+    };
     let count = match names.len() {
         1 => "1 column that looks like data, so it is not shown".to_owned(),
         count => format!("{count} columns that look like data, so they are not shown"),
