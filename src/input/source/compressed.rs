@@ -1,6 +1,7 @@
 //! Bytes that may be compressed with gzip, recognised by its magic number: any number of members.
 //!
-//! A member is checked against its checksum. Zeros after the last one are padding; anything else there is an error.
+//! A member is checked against its checksum. Zeros after the last one are padding (an error for `MultiGzDecoder`); anything else there
+//! is an error.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::mem;
