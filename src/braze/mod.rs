@@ -320,7 +320,7 @@ mod tests {
     #[case::errors(r#"{"errors":["x"]}"#, false)]
     #[case::whole("{}", true)]
     #[case::success(r#"{"message":"success"}"#, true)]
-    fn a_body_that_ends_with_its_connection_has_to_acknowledge(#[case] body: &str, #[case] is_delivered: bool) {
+    fn a_body_that_ends_with_its_connection_must_acknowledge(#[case] body: &str, #[case] is_delivered: bool) {
         match framed(201, &[], body) {
             Ok(Verdict::Delivered) => assert!(is_delivered),
             verdict => assert!(!is_delivered && matches!(verdict, Err(Failure::Again { .. })), "{verdict:?}"),

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_shown_where_an_identifier_may_go_on_behind_what_is_looked_at() {
+    fn nothing_is_shown_if_an_identifier_may_go_on_after_the_searched_bytes() {
         let identifier = "é".repeat(512);
         let said = format!("bad: {}{}", "\\u00e9".repeat(500), "x".repeat(100));
         assert_eq!(without_identifiers(&said, Some(&batch(&[&identifier]))), " …");

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_map_holds_settings_and_what_stands_outside_is_named() {
+    fn only_the_map_holds_settings_and_others_are_named() {
         let parameters = sorted(&json!({
             "session_time": "2026-11-23T00:00:00+00:00", "task_name": "+main+upload", "cohort_id": 7, "input": null,
             "config": "other.yml", "cohort_nmae": "x", "td": {"operation": "remove"},
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_decides_where_the_keys_go_is_refused_wherever_a_workflow_has_it() {
+    fn what_decides_where_the_keys_go_is_refused_anywhere_in_a_workflow() {
         for name in ["allow_endpoint", "ca_file"] {
             let error = sorted(&json!({ name: "evil.example" })).unwrap_err();
             assert!(error.contains(name) && error.contains("config file"), "{error}");

@@ -120,7 +120,7 @@ mod tests {
     #[case::list(&[("user_ids", "array<string>"), ("email", "string")], "is array<string>")]
     #[case::renamed(&[("user_ids", "string"), ("emial", "string")], "SELECT \"emial\" AS email")]
     #[case::none(&[("user_id", "string"), ("email", "string")], "")]
-    #[case::nobody(&[("user_id", "string")], "did you mean 'user_ids'")]
+    #[case::no_identifier(&[("user_id", "string")], "did you mean 'user_ids'")]
     fn a_column_that_cannot_be_read_is_named(#[case] columns: &[(&str, &str)], #[case] said: &str) {
         match found(columns, &Names { mapping: Vec::new(), ..names() }) {
             Ok(_) => assert!(said.is_empty()),

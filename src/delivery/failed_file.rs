@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn each_identifier_stands_in_its_own_column_with_the_reason() {
+    fn each_identifier_is_in_its_own_column_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("failed.csv");
         let failures = Failures::begin(Some(&path), &names()).unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_failures_takes_an_earlier_file_away_but_nobody_elses() {
+    fn a_run_without_failures_removes_an_earlier_file_but_not_a_foreign_one() {
         let folder = tempfile::tempdir().unwrap();
         let (ours, other) = (folder.path().join("failed.csv"), folder.path().join("other.csv"));
         std::fs::write(&ours, "user_ids,device_ids,reason\r\nu1,,x\r\n").unwrap();

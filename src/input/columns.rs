@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_column_twice_is_an_error_only_where_it_is_used() {
+    fn the_same_column_twice_is_an_error_only_if_it_is_used() {
         let twice = with_aliases(&[]).find(&names(&["user_ids", "user_ids"]));
         assert_eq!(twice, Err(HeaderError::Duplicate { name: "user_ids".to_owned() }));
         assert!(with_aliases(&[]).find(&names(&["user_ids", "x", "x"])).is_ok());
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_column_stands_for_its_output_and_the_output_for_itself() {
+    fn a_mapped_column_is_read_as_its_output_and_the_output_as_itself() {
         let columns = mapped().find(&names(&["change", "mail", "user_ids", "device_ids"])).unwrap();
         assert_eq!(columns.used, [(1, Kind::Alias(0)), (2, Kind::UserId), (3, Kind::DeviceId)]);
         assert_eq!((columns.operation, columns.width), (Some(0), 4));
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_column_beside_its_output_is_an_error_and_so_is_a_missing_operation() {
+    fn a_mapped_column_next_to_its_output_is_an_error_and_so_is_a_missing_operation() {
         let both = mapped().find(&names(&["change", "external_id", "user_ids"])).unwrap_err();
         assert!(matches!(both, HeaderError::Both { .. }), "{both}");
         let missing = mapped().find(&names(&["Change", "external_id"])).unwrap_err();

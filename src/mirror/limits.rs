@@ -162,7 +162,7 @@ mod tests {
     #[case::a_high_limit_that_stays_set(Limit::Count(1_000_000), false)]
     #[case::all(Limit::Percent(100), false)]
     #[case::exactly_the_number(Limit::Count(3), true)]
-    fn nobody_is_wanted_only_by_the_exact_number(#[case] removals: Limit, #[case] may: bool) {
+    fn an_empty_table_passes_only_with_the_exact_number(#[case] removals: Limit, #[case] may: bool) {
         assert_eq!(Limits { removals, ..Limits::default() }.judge(counts(3, 3, 0), false).is_ok(), may);
     }
 

@@ -294,7 +294,7 @@ mod tests {
 
     #[rstest]
     #[case::others_get_through(1, Some(10))]
-    #[case::nobody_does(0, None)]
+    #[case::no_others_do(0, None)]
     fn a_call_is_given_up_after_ten_failures_while_others_get_through(
         #[case] others: u64,
         #[case] expected: Option<u64>,

@@ -50,7 +50,7 @@ fn again() -> Try {
 }
 
 fn unintelligible() -> Try {
-    Err(Failure::Unintelligible { said: "no HTTP".to_owned(), error: "this is nobody" })
+    Err(Failure::Unintelligible { said: "no HTTP".to_owned(), error: "this is not HTTP" })
 }
 
 #[rstest]
@@ -70,8 +70,8 @@ fn a_call_is_made_again_until_it_has_its_value(#[case] tries: Vec<Try>, #[case] 
 
 #[rstest]
 #[case::a_refusal(vec![Err(Failure::Final("refused"))], "refused", 1)]
-#[case::nothing_intelligible(vec![unintelligible()], "this is nobody", 3)]
-#[case::three_in_a_row(vec![unintelligible(), again(), unintelligible(), unintelligible(), unintelligible()], "this is nobody", 5)]
+#[case::nothing_intelligible(vec![unintelligible()], "this is not HTTP", 3)]
+#[case::three_in_a_row(vec![unintelligible(), again(), unintelligible(), unintelligible(), unintelligible()], "this is not HTTP", 5)]
 fn what_is_final_stops_everybody(#[case] tries: Vec<Try>, #[case] said: &'static str, #[case] count: usize) {
     let ran = run(tries);
     assert_eq!(ran.value, Err(CallError::Stopped));

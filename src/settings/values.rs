@@ -20,7 +20,7 @@ const MAX_TEXT_BYTES: usize = 4096;
 pub struct Values(SettingsLayer);
 
 impl Values {
-    /// Takes what is set.
+    /// The settings that are set.
     pub fn new(layer: &SettingsLayer) -> Result<Self, ConfigError> {
         let is_set = |(_, written): &(&Key, &Located)| written.raw != RawValue::Null;
         let usable = layer.iter().filter(is_set).map(|(key, Located { raw, origin })| {
@@ -367,7 +367,7 @@ mod tests {
     #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "refresh": "soon"}), "or off or all, not 'soon'")]
     #[case(json!({"operation": "mirror", "input": null, "table": "a.b", "refresh": "5ms"}), "not '5ms'")]
     #[case(json!({"max_removals": 5}), "is only for operation: mirror")]
-    fn a_wrong_value_is_said_with_what_it_has_to_be(#[case] values: Value, #[case] message: &str) {
+    fn a_wrong_value_is_named_with_what_it_must_be(#[case] values: Value, #[case] message: &str) {
         let error = checked(values).unwrap_err();
         assert!(error.contains(message), "{error}");
     }

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn values_keep_what_they_are_and_where_they_stand() {
+    fn values_keep_their_type_and_their_line() {
         let layer = read("cohort_id: 4711\n\noperation: add\naliases: [a, 1]\ncohort_name:\n").unwrap();
         let cohort_id = &layer[&Key::CohortId];
         assert_eq!(cohort_id.raw, RawValue::Text("4711".to_owned()));

@@ -22,7 +22,7 @@ const DEVICES: &[u8] = br#"],"device_ids":["#;
 const ALIASES: &[u8] = br#"],"aliases":["#;
 const TAIL: &[u8] = br#"],"should_remove":false}]}"#;
 
-/// What stands around an identifier, and in which of the three lists.
+/// What is around an identifier, and in which of the three lists.
 #[derive(Clone, Copy)]
 struct Column {
     list: usize,

@@ -48,7 +48,7 @@ fn a_check_finds_a_wrong_setting() {
 }
 
 #[test]
-fn a_check_finds_an_endpoint_that_nobody_answers_at() {
+fn a_check_finds_an_endpoint_that_does_not_answer() {
     let run = Run::check().set("endpoint", &dead_endpoint()).set("max_outage", "1s").rows(user_ids(1));
     run.exits(75).says(&["127.0.0.1"]);
 }
@@ -80,7 +80,7 @@ fn the_first_failure_is_said_at_once_with_what_follows() {
 }
 
 #[test]
-fn a_check_goes_on_to_the_credentials_where_the_input_is_wrong_and_exits_with_the_first_failure() {
+fn a_check_goes_on_to_the_credentials_if_the_input_is_wrong_and_exits_with_the_first_failure() {
     let braze = braze();
     let run = Run::check().to(&braze).env("BRAZE_CLIENT_SECRET", "hush-wrong-one").exits(3);
     run.prints(&["input        FAILED", "credentials  FAILED"]).says(&["members.csv", "BRAZE_CLIENT_SECRET"]);
@@ -99,7 +99,7 @@ fn a_check_says_what_the_first_1000_rows_would_give_and_reads_no_more() {
 }
 
 #[test]
-fn a_check_says_so_where_the_rows_have_no_identifier() {
+fn a_check_says_so_if_the_rows_have_no_identifier() {
     let braze = braze();
     Run::check()
         .to(&braze)
@@ -112,7 +112,7 @@ fn a_check_says_so_where_the_rows_have_no_identifier() {
 #[case::every_row_broken("user_ids,change\nu1\n", "has a valid identifier")]
 #[case::a_word("user_ids,change\nu1,add\nu2,insert\n", "\"insert\"")]
 #[case::one_operation("user_ids,change\nu1,add\n2.0,remove\n", "every row with the operation remove was rejected")]
-fn a_check_fails_where_an_upload_of_these_rows_would(#[case] rows: &str, #[case] words: &str) {
+fn a_check_fails_if_an_upload_of_these_rows_would(#[case] rows: &str, #[case] words: &str) {
     let braze = braze();
     let run = Run::check().to(&braze).unset("operation").set("operation_column", "change").rows(rows).exits(3);
     run.prints(&["input        FAILED"]).says(&[words]);

@@ -15,7 +15,7 @@ fn a_dry_run_needs_neither_credentials_nor_braze() {
 }
 
 #[test]
-fn a_dry_run_sends_nothing_even_where_it_could() {
+fn a_dry_run_sends_nothing_even_if_it_could() {
     let braze = braze();
     Run::upload().to(&braze).rows(user_ids(10)).arg("--dry-run").exits(0);
     assert_untouched(&braze);

@@ -142,7 +142,7 @@ fn ten_rejections_or_one_in_a_hundred_are_fine(#[case] bad: usize, #[case] exit:
 }
 
 #[test]
-fn rows_that_all_name_nobody_are_a_success_that_says_so() {
+fn rows_without_any_identifier_are_a_success_that_says_so() {
     let braze = braze();
     let run = || Run::upload().to(&braze).rows(format!("user_ids\n{}", "\n".repeat(1000)));
     let said = run().exits(0);
@@ -209,7 +209,7 @@ fn an_alias_that_the_header_lacks_ends_the_run_before_any_request() {
     "{\"email\": \"a@zqx\"}\n{\"userIds\": \"u1\", \"email\": \"b@zqx\"}\n",
     "\"userIds\" (nearly user_ids)"
 )]
-fn a_column_that_is_nearly_the_right_one_beside_one_that_is_right_is_named(#[case] rows: &str, #[case] words: &str) {
+fn a_nearly_right_column_next_to_a_right_one_is_named(#[case] rows: &str, #[case] words: &str) {
     let braze = braze();
     let run = || Run::upload().to(&braze).set("aliases", "[email]").rows(rows);
     let ended = run().arg("--json").exits(0).says(&["ignored ", words]);
@@ -307,7 +307,7 @@ fn of_a_quote_that_never_ends_nothing_is_sent() {
 #[case::a_tail("user_ids,note,change\nu1,x,add\n\"u2\"zqx-tail,y,add\n", 3, 3)]
 #[case::twice_quoted("user_ids,note,change\n\"\"u1\"\",y,add\n", 2, 2)]
 #[case::in_the_header("user_ids,\"note,change\nu1,\"x,add\nu2,y,add\n", 1, 2)]
-fn text_behind_a_closing_quote_ends_the_run_and_nothing_of_its_record_is_sent(
+fn text_after_a_closing_quote_ends_the_run_and_nothing_of_its_record_is_sent(
     #[case] rows: &str,
     #[case] begins: u64,
     #[case] breaks: u64,

@@ -170,7 +170,7 @@ fn each_poison_identifier_costs_at_most_twenty_requests_and_no_other_is_lost(#[c
 #[rstest]
 #[case::fewer("1", 5)]
 #[case::as_many("2", 0)]
-fn so_many_may_be_refused_as_max_refused_says(#[case] limit: &str, #[case] status: i32) {
+fn at_most_max_refused_identifiers_may_be_refused(#[case] limit: &str, #[case] status: i32) {
     let server = refusing(|number| number == 7 || number == 707);
     let run = Run::upload().set("endpoint", server.endpoint()).set("max_refused", limit);
     let run = run.rows(user_ids(1_000)).arg("--json").exits(status);

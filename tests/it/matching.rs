@@ -220,7 +220,7 @@ fn rows_that_say_their_operation_are_asked_about_in_the_pass_that_judges_them() 
 }
 
 #[test]
-fn a_dry_run_asks_nobody() {
+fn a_dry_run_asks_braze_nothing() {
     let braze = knowing(&users());
     uploading(&braze).set("min_match", "80%").arg("--dry-run").without_env("BRAZE_REST_API_KEY").exits(0);
     assert_untouched(&braze);

@@ -8,19 +8,31 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The file and the name of a test of the library or of `tests/it`, from the name that cargo gives it.
+fn found(test: &str) -> (PathBuf, String) {
+    let (modules, name) = test.rsplit_once("::").unwrap_or_else(|| panic!("{test} has no module"));
+    let modules: Vec<_> = modules.split("::").collect();
+    for folder in ["src", "tests/it"].map(|folder| root().join(folder)) {
+        // Inline modules have no file.
+        for length in (1..=modules.len()).rev() {
+            let path = folder.join(modules[..length].join("/"));
+            for file in [path.with_extension("rs"), path.join("mod.rs")] {
+                if fs::read_to_string(&file).is_ok_and(|text| text.contains(&format!("fn {name}("))) {
+                    return (file, name.to_owned());
+                }
+            }
+        }
+    }
+    panic!("there is no test {test}")
+}
+
 /// The rows: the fault's name, and the tests as file and name.
 fn table() -> Vec<(String, Vec<(PathBuf, String)>)> {
     let text = fs::read_to_string(root().join("tests/faults.md")).unwrap();
-    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault "));
+    let rows = text.lines().filter_map(|line| line.strip_prefix("- "));
     rows.map(|row| {
-        let [_, fault, tests, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
-            panic!("a row with another number of cells: {row}")
-        };
-        let tests = tests.split(';').map(|test| {
-            let (file, name) = test.trim().trim_matches('`').split_once(": ").expect(row);
-            let folder = if file.starts_with("src/") { "" } else { "tests/" };
-            (root().join(format!("{folder}{file}")), name.to_owned())
-        });
+        let (fault, tests) = row.split_once(": `").expect(row);
+        let tests = tests.split(", ").map(|test| found(test.trim_matches('`')));
         (fault.to_owned(), tests.collect())
     })
     .collect()
@@ -39,8 +51,8 @@ fn every_test_of_the_table_is_there_and_runs() {
     for (fault, tests) in table() {
         assert!(!tests.is_empty(), "{fault} has no test");
         for (file, name) in tests {
-            let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{fault}: {}: {error}", file.display()));
-            let declared = text.find(&format!("fn {name}(")).unwrap_or_else(|| panic!("{fault}: there is no {name}"));
+            let text = fs::read_to_string(&file).unwrap();
+            let declared = text.find(&format!("fn {name}(")).unwrap();
             let above = text[..declared].rfind("\n\n").map_or(&text[..declared], |start| &text[start..declared]);
             let is_test = ["#[test]", "#[rstest]", "proptest!"].iter().any(|mark| above.contains(mark));
             assert!(is_test && !above.contains("#[ignore"), "{fault}: {name} is no test that runs");

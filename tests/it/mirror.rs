@@ -42,7 +42,7 @@ fn members(braze: &Sandbox) -> Vec<String> {
 }
 
 #[test]
-fn who_enters_leaves_or_changes_is_sent_and_nobody_else() {
+fn who_enters_leaves_or_changes_is_sent_and_no_one_else() {
     let (warehouse, braze) = started();
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-2"]);
     warehouse.holds(&[("member-zqx-1", "new@zqx.example"), ("member-zqx-3", "")]);
@@ -90,7 +90,7 @@ fn a_dry_run_counts_by_one_job_and_changes_nothing() {
 }
 
 #[test]
-fn an_empty_table_changes_nothing_until_exactly_so_many_removals_are_meant() {
+fn an_empty_table_changes_nothing_without_the_exact_number_of_removals() {
     let (warehouse, braze) = started();
     warehouse.holds(&[]);
     let states = warehouse.states();
@@ -160,7 +160,7 @@ fn a_result_that_lacks_a_row_ends_the_run_before_anything_is_changed() {
 }
 
 #[test]
-fn a_run_that_a_newer_one_has_taken_over_sends_nobody() {
+fn a_run_that_a_newer_one_has_taken_over_sends_no_member() {
     let (warehouse, braze) = started();
     warehouse.holds(&[("member-zqx-3", "")]);
     let lists = warehouse.asked().iter().filter(|asked| asked.contains("/table/list/")).count();

@@ -53,7 +53,7 @@ fn all_removals_are_settled_before_the_first_addition(#[case] input: fn(Run) -> 
 }
 
 #[test]
-fn whoever_is_in_both_ends_up_in_the_cohort() {
+fn an_identifier_in_both_ends_up_in_the_cohort() {
     let braze = braze();
     mixed(Run::upload()).to(&braze).rows(changes(COUNT)).exits(0).prints(&["mixed", "remove", "add"]);
     assert_eq!(braze.cohort("vip").unwrap().user_ids, wanted(COUNT));
@@ -102,7 +102,7 @@ fn what_did_not_arrive_is_kept_with_its_operation_and_taken_as_it_is() {
 }
 
 #[test]
-fn a_run_that_is_stopped_in_its_removals_adds_nobody() {
+fn a_run_that_is_stopped_in_its_removals_adds_no_member() {
     let server = Scripted::for_members(|_| Act::message("401 Unauthorized", "Invalid client secret"));
     let rows = "user_ids,change\nu1,remove\nu2,add\n";
     let run = mixed(Run::upload()).set("endpoint", server.endpoint()).rows(rows).arg("--json").exits(4);
@@ -213,7 +213,7 @@ fn removals_that_no_addition_follows_are_not_waited_for() {
 }
 
 #[test]
-fn nobody_is_added_where_removals_are_given_up() {
+fn no_member_is_added_if_removals_are_given_up() {
     // Enough are refused that the run gives up the rest of their batch.
     let server = Scripted::for_members(|_| Act::message("400 Bad Request", "user_ids are not valid"));
     let run = mixed(Run::upload()).set("endpoint", server.endpoint()).rows(changes(COUNT)).set("thread_count", "1");

@@ -202,7 +202,7 @@ fn an_outage_is_over_when_braze_is_back() {
 }
 
 #[test]
-fn a_name_that_nobody_knows_is_looked_up_again_and_then_given_up() {
+fn an_unknown_name_is_looked_up_again_and_then_given_up() {
     // A name of a kind that never exists; one of Braze's might, some day.
     let run = Run::upload().set("endpoint", "https://rest.braze.invalid").set("allow_endpoint", "rest.braze.invalid");
     let run = run.set("max_outage", "2s").rows(user_ids(3000)).arg("--json").exits(75);

@@ -61,7 +61,7 @@ fn the_map_beats_the_file_and_the_log_says_what_it_changed() {
 }
 
 #[test]
-fn a_job_in_the_map_takes_the_place_of_the_files_input_and_that_is_said() {
+fn a_job_in_the_map_replaces_the_files_input_and_that_is_said() {
     let settings = json!({"config": "cohort.yml", "job_id": 7, "endpoint": "http://127.0.0.1:1"});
     let run = Run::workflow(&task(&settings)).file("cohort.yml", "cohort_id: a\noperation: add\ninput: a.csv\n");
     run.exits(2).says(&["changes what cohort.yml says: input\n", "TD_API_KEY"]);

@@ -128,7 +128,7 @@ fn an_operator_whose_outputs_take_nothing_still_hands_over_its_report() {
 #[case::unknown_flag(&["upload", "--jsno"], 2)]
 #[case::help(&["--help"], 0)]
 #[case::version(&["--version"], 0)]
-fn the_exit_code_is_the_same_where_nobody_can_be_told(#[case] args: &[&str], #[case] code: i32) {
+fn the_exit_code_is_the_same_if_no_output_can_be_written(#[case] args: &[&str], #[case] code: i32) {
     for script in [r#"exec "$0" "$@" >&- 2>&-"#, r#"exec "$0" "$@" >/dev/full 2>/dev/full"#] {
         let (child, _directory) = Run::command(args).in_shell(script).spawn();
         assert_eq!(ends(child).0, Some(code), "{script}");
@@ -136,7 +136,7 @@ fn the_exit_code_is_the_same_where_nobody_can_be_told(#[case] args: &[&str], #[c
 }
 
 #[test]
-fn a_failure_is_the_same_where_nobody_can_be_told() {
+fn a_failure_is_the_same_if_no_output_can_be_written() {
     let server = Scripted::start(|_| Act::message("401 Unauthorized", "Invalid client secret"));
     let run = Run::upload().set("endpoint", server.endpoint()).rows(user_ids(1));
     let (mut child, _directory) = run.in_shell(r#"exec "$0" "$@" 2>/dev/full"#).spawn();

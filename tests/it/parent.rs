@@ -82,7 +82,7 @@ fn has_namespaces() -> bool {
 #[case::below_a_shell_that_is_process_1(r#"exec unshare --pid --fork /bin/sh -c '"$0" "$@"; exit $?' "$0" "$@""#)]
 #[case::below_a_shell(r#""$0" "$@"; exit $?"#)]
 #[case::below_shells_in_a_pipe(r#"("$0" "$@") 2>&1 | cat >&2; exit 0"#)]
-fn an_upload_that_somebody_waits_for_is_never_stopped(#[case] shell: &str) {
+fn an_upload_whose_parent_waits_is_never_stopped(#[case] shell: &str) {
     if shell.contains("unshare") && !has_namespaces() {
         return;
     }

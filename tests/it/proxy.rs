@@ -212,7 +212,7 @@ fn a_proxy_may_be_encrypted_itself_and_its_certificate_is_checked_too() {
 }
 
 #[test]
-fn a_proxy_that_nobody_listens_at_is_named() {
+fn a_proxy_that_does_not_listen_is_named() {
     let address = dead_endpoint().trim_start_matches("http://").to_owned();
     let url = format!("http://me:{PASSWORD}@{address}");
     let outcome = hidden(upload().env("HTTPS_PROXY", &url).rows(user_ids(3000)).exits(75));

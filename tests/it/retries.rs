@@ -118,7 +118,7 @@ fn a_success_with_errors_that_goes_away_is_delivered() {
 }
 
 #[test]
-fn an_endpoint_that_nobody_answers_at_is_given_up_with_the_way_out() {
+fn an_endpoint_that_does_not_answer_is_given_up_with_advice() {
     let endpoint = dead_endpoint();
     let run =
         Run::upload().set("endpoint", &endpoint).set("max_outage", "1s").rows(user_ids(3)).arg("--json").exits(75);

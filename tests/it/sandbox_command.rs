@@ -228,7 +228,7 @@ fn without_a_person_to_look_an_upload_opens_nothing_and_ends(#[case] script: &st
 }
 
 #[test]
-fn an_upload_to_its_own_sandbox_shows_nobody_its_members() {
+fn an_uploads_own_sandbox_does_not_show_its_members() {
     let run = Run::upload().arg("--sandbox").arg("--input").arg("-");
     let (mut child, _directory) = run.spawn_with(Stdio::piped());
     // The log has the address.

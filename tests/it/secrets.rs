@@ -22,7 +22,7 @@ fn a_credential_that_cannot_be_one_is_named_before_any_request(
 }
 
 #[test]
-fn a_missing_credential_is_said_where_to_get() {
+fn a_missing_credential_is_named_with_where_to_get_it() {
     let run = || Run::upload().set("endpoint", "US-01").rows(user_ids(1));
     run().without_env("BRAZE_CLIENT_SECRET").exits(2).says(&["Partner Integrations"]);
     run().without_env("BRAZE_PARTNER_API_KEY").exits(2).says(&["Braze"]);

@@ -288,7 +288,7 @@ pub fn wait_while_running(child: &mut Child, what: &str, mut is_so: impl FnMut()
 /// Waits for the end of a process that is to end at once: its exit code and what it printed, and how long it took.
 #[track_caller]
 pub fn ends(mut child: Child) -> (Option<i32>, Ended) {
-    let (stdout, stderr) = (read_beside(child.stdout.take()), read_beside(child.stderr.take()));
+    let (stdout, stderr) = (read_in_a_thread(child.stdout.take()), read_in_a_thread(child.stderr.take()));
     let (code, took) = ends_unread(&mut child);
     let text = |reader: JoinHandle<Vec<u8>>| String::from_utf8(reader.join().unwrap()).unwrap();
     (code, Ended { stdout: text(stdout), stderr: text(stderr), took })
@@ -305,7 +305,7 @@ pub fn ends_unread(child: &mut Child) -> (Option<i32>, Duration) {
     (child.wait().unwrap().code(), took)
 }
 
-fn read_beside(output: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+fn read_in_a_thread(output: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         output.map(|mut output| output.read_to_end(&mut bytes).unwrap());

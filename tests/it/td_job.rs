@@ -327,7 +327,7 @@ fn failures_and_pauses_in_between_are_waited_out() {
 }
 
 #[test]
-fn a_treasure_data_that_nobody_answers_at_is_given_up_with_the_way_out() {
+fn a_treasure_data_that_does_not_answer_is_given_up_with_advice() {
     let (td, braze) = (Td::with_rows(1), braze());
     let run = td.feeds(Run::upload().to(&braze)).env("TD_API_SERVER", &dead_endpoint()).set("max_outage", "1s");
     let run = run.arg("--json").exits(75).says(&["127.0.0.1:1", "TD_API_SERVER"]);
@@ -476,7 +476,7 @@ fn a_sandbox_takes_the_job_as_braze_would() {
 }
 
 #[test]
-fn the_flag_takes_the_place_of_the_job() {
+fn the_flag_replaces_the_job() {
     let (td, braze) = (Td::with_rows(3), braze());
     let run = td.feeds(Run::upload().to(&braze)).without_env("TD_API_KEY").rows("user_ids\nfrom-file\n");
     run.arg("--input").arg("members.csv").exits(0);
@@ -486,7 +486,7 @@ fn the_flag_takes_the_place_of_the_job() {
 }
 
 #[test]
-fn what_the_flag_takes_the_place_of_needs_nobody_to_fill_it_in() {
+fn what_the_flag_replaces_need_not_be_filled_in() {
     for key in ["job_id", "input"] {
         let braze = braze();
         let run = Run::upload().to(&braze).unset("input").set(key, "${td.last_job_id}").rows("user_ids\nx\n");

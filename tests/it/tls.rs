@@ -52,7 +52,7 @@ fn with_its_ca_in_ca_file_an_encrypted_endpoint_gets_everything() {
 }
 
 #[test]
-fn a_self_signed_certificate_is_trusted_where_ca_file_names_it() {
+fn a_self_signed_certificate_is_trusted_if_ca_file_names_it() {
     let braze = braze();
     let identity = Identity::self_signed("127.0.0.1");
     let pem = identity.pem.clone();
@@ -115,7 +115,7 @@ fn a_ca_file_that_adds_no_ca_is_named(#[case] path: &str, #[case] pem: &str, #[c
 }
 
 #[test]
-fn plain_http_where_tls_is_expected_is_no_matter_of_certificates() {
+fn plain_http_instead_of_tls_is_no_matter_of_certificates() {
     let braze = braze();
     let endpoint = braze.endpoint().replace("http://", "https://");
     let run = Run::upload().set("endpoint", &endpoint).set("max_outage", "500ms").rows(user_ids(1)).exits(75);

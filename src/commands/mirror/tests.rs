@@ -261,7 +261,7 @@ fn an_empty_table_changes_nothing_and_says_how_to_mean_it() {
 }
 
 #[test]
-fn a_run_that_is_taken_over_sends_nobody_and_ends_with_75() {
+fn a_run_that_is_taken_over_sends_no_member_and_ends_with_75() {
     let mut memory = Memory::new();
     let braze = Braze::start(memory.folder.path());
     memory.members = vec![row(&["u1"])];

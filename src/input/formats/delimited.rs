@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_quoted_cell_of_tsv_is_taken_as_it_stands_in_little_memory() {
+    fn a_long_quoted_cell_of_tsv_is_taken_unchanged_in_little_memory() {
         let text = format!("a\tb\n\"{}\"\t1\n2\t3\n", "x".repeat(5_000_000));
         let mut input = Delimited::new(Bytes::new(Dribble(text.as_bytes(), 100_000)), b'\t', Quotes::OnOneLine);
         input.header().unwrap();

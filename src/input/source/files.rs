@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_the_same_size_and_time_in_the_place_of_another_is_noticed_before_the_second_pass() {
+    fn a_file_that_replaces_one_of_the_same_size_and_time_is_noticed_before_the_second_pass() {
         let folder = tempfile::tempdir().unwrap();
         let [path, other] = ["a.csv", "b.csv"].map(|name| folder.path().join(name));
         std::fs::write(&path, "user_ids\nu1\n").unwrap();

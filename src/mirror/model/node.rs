@@ -16,7 +16,7 @@ pub enum Event {
     Crash(usize),
     Tick,
     Late(Late),
-    /// What was late never happens.
+    /// A late request never takes effect.
     Never(Late),
     TableChanges,
 }
@@ -40,7 +40,7 @@ pub enum Way {
 pub struct Node {
     pub world: World,
     pub actors: Vec<Rc<Actor>>,
-    /// Whether a run that goes no further may be known to be dead.
+    /// Whether it can be known that a run has crashed.
     pub crashes: bool,
 }
 
@@ -205,7 +205,7 @@ impl Node {
                 self.make(index, state)
             }
             Call::Changes(key) => {
-                let (_, state) = world.find(key).expect("nobody deletes the table of a run at work");
+                let (_, state) = world.find(key).expect("the table of a run at work is never deleted");
                 let State { additions, is_changed, .. } = state;
                 Answer::Changes { removals: state.removals(), additions, is_changed }
             }

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn at_least_97_percent_of_every_hour_is_used_where_there_is_work() {
+    fn at_least_97_percent_of_every_hour_is_used_if_there_is_work() {
         let (limit, mut hour, mut now, mut begun) = (2_000, Hour::new(2_000), Duration::ZERO, 0_u32);
         while now < at(10 * 3600) {
             hour.count(now);

@@ -35,7 +35,7 @@ fn all_send_while_all_is_well_and_a_batch_keeps_to_its_own_delay() {
 }
 
 #[test]
-fn nobody_sends_in_an_announced_pause_and_a_shorter_hint_does_not_shorten_it() {
+fn no_request_begins_in_an_announced_pause_and_a_shorter_hint_does_not_shorten_it() {
     let mut pacing = pacing();
     ended(&mut pacing, 1, RequestOutcome::Limited { until: at(31), announced: true });
     ended(&mut pacing, 2, RequestOutcome::Limited { until: at(5), announced: true });
@@ -97,7 +97,7 @@ fn a_locked_cohort_is_asked_one_call_at_a_time_until_a_later_call_succeeds() {
 }
 
 #[test]
-fn an_outage_ends_the_run_after_its_limit_and_sooner_where_nobody_ever_answered() {
+fn an_outage_ends_the_run_after_its_limit_and_sooner_if_no_answer_ever_came() {
     let mut pacing = pacing();
     assert_eq!((pacing.outage(at(59)), pacing.outage(at(60))), (None, Some(at(60))));
     ended(&mut pacing, 10, RequestOutcome::Through);
@@ -275,7 +275,7 @@ mod limit {
     #[case::two_tasks(2, 4, 60, 3, 2)]
     #[case::five_tasks(5, 4, 2_000, 60, 50)]
     #[case::thirty_tasks(30, 4, 25_000, 360, 50)]
-    fn whoever_shares_a_limit_pauses_after_one_429_in_each_request_in_flight(
+    fn processes_that_share_a_limit_pause_after_one_429_in_each_request_in_flight(
         #[case] tasks: usize,
         #[case] threads: usize,
         #[case] limit: u64,

@@ -33,7 +33,7 @@ fn requests_follow_each_other() {
 }
 
 #[test]
-fn what_is_broken_is_answered_where_someone_listens() {
+fn a_broken_request_is_answered_if_the_client_listens() {
     const GONE: u16 = 0;
     let post = |rest: &str| format!("POST / HTTP/1.1\r\n{rest}").into_bytes();
     for (input, status) in [

@@ -202,7 +202,7 @@ fn the_page_carries_its_policy() {
 }
 
 #[test]
-fn a_look_inside_is_for_this_machine_and_only_where_there_is_a_page() {
+fn a_look_inside_is_for_this_machine_and_only_with_a_page() {
     let mut service = service(9, None);
     add(&service, "a");
     for (page, is_loopback_host, expected) in
@@ -220,7 +220,7 @@ fn a_look_inside_is_for_this_machine_and_only_where_there_is_a_page() {
 }
 
 #[test]
-fn a_call_under_a_strange_name_changes_nothing_where_there_is_a_page() {
+fn a_call_under_a_strange_name_changes_nothing_with_a_page() {
     let naming = json!({
         "partner_api_key": "partner-key", "client_secret": "import-key", "cohort_id": "c", "name": "C", "created_at": "2026-11-23T00:00:00Z",
     });

@@ -140,7 +140,7 @@ fn a_download_that_breaks_begins_anew(#[case] first: Reply) {
 }
 
 #[test]
-fn a_part_that_nobody_asked_for_is_no_result() {
+fn an_unrequested_part_is_no_result() {
     let part = Reply::Answer(206, headers(&[("content-range", "bytes 3-7/8")]), b"defgh".to_vec());
     let whole = Reply::Answer(200, HeaderMap::new(), b"abcdefgh".to_vec());
     assert_eq!(body(&fetch(vec![show("success"), part, whole])), "abcdefgh");
@@ -166,7 +166,7 @@ fn the_word_of_the_latest_try_is_what_is_shown_of_a_download() {
 }
 
 #[test]
-fn nobody_who_answers_is_an_outage_after_a_minute() {
+fn no_answer_at_all_is_an_outage_after_a_minute() {
     let ran = fetch(vec![Reply::Unreachable]);
     assert!(
         matches!(ran.stop, Some(Stop::LimitReached(LimitReached::Outage { answered: false, .. }))),
@@ -197,7 +197,7 @@ fn an_announced_pause_is_kept() {
 #[rstest]
 #[case::garbage(b"oops".to_vec())]
 #[case::endless(vec![b' '; MAX_SHOW_BYTES + 1])]
-fn what_nobody_can_understand_is_asked_for_three_times(#[case] bytes: Vec<u8>) {
+fn an_unintelligible_answer_is_asked_for_three_times(#[case] bytes: Vec<u8>) {
     let ran = fetch(vec![Reply::Answer(200, HeaderMap::new(), bytes)]);
     let Some(Stop::Job(error @ JobError::NotTreasureData { .. })) = ran.stop else { panic!("{:?}", ran.stop) };
     assert_eq!(ran.asked.len(), 3);

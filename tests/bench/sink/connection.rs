@@ -84,7 +84,7 @@ pub fn serve(mut stream: impl Read + Write, sink: &Sink) -> io::Result<()> {
     }
 }
 
-/// Reads head and body; none where the client has gone.
+/// Reads head and body; none if the client has gone.
 fn read_request(stream: &mut impl Read, buffer: &mut Vec<u8>, filled: &mut usize) -> io::Result<Option<Head>> {
     let mut head: Option<Head> = None;
     loop {

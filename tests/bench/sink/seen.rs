@@ -118,7 +118,7 @@ struct Alias {
     alias_name: String,
 }
 
-/// How many identifiers a body holds, and what their digests add up to. None where Braze would not take it.
+/// How many identifiers a body holds, and what their digests add up to. None if Braze would not take it.
 pub fn look_into(body: &[u8]) -> Option<(u64, u64)> {
     let body: Body = serde_json::from_slice(body).ok()?;
     let (mut count, mut sum) = (0, 0_u64);

@@ -36,7 +36,7 @@ fn no_identifier_that_is_too_long_or_too_much_leaves() {
 }
 
 #[test]
-fn an_input_in_the_place_of_the_config_is_not_shown() {
+fn an_input_given_as_the_config_is_not_shown() {
     for text in [
         "user_ids\nIDCANARY1\nIDCANARY2\n",
         "user_ids,email\nIDCANARY1,idcanary@example.com\n",

@@ -132,14 +132,14 @@ fn numbers_keep_their_digits_and_need_not_fit_into_anything() {
 #[case::in_a_nested_key("{\"\\ud83d\\ud83d\": 1}", true)]
 #[case::an_escaped_backslash("[\"\\\\ud83d\"]", false)]
 #[case::a_whole_pair("[\"\\ud83d\\ude00\"]", false)]
-fn half_a_surrogate_pair_is_no_json_wherever_it_stands(#[case] value: &str, #[case] is_bad: bool) {
+fn half_a_surrogate_pair_is_no_json_anywhere(#[case] value: &str, #[case] is_bad: bool) {
     let content = format!("{{\"id\": 1}}\n{{\"id\": 2, \"x\": {value}}}\n{value}\n{{\"id\": {value}}}\n");
     let rows = read(content.as_bytes(), 1000, Format::Jsonl, None).unwrap();
     assert_eq!(rows[1..].iter().map(|row| *row == Err(Fault::NotJson)).collect::<Vec<_>>(), [is_bad; 3], "{rows:?}");
 }
 
 #[test]
-fn what_is_not_utf_8_harms_the_cell_it_stands_in_alone() {
+fn invalid_utf_8_harms_only_its_own_cell() {
     let content =
         b"{\"id\": 1, \"x\": \"\xff\"}\n{\"id\": \"a\xff\", \"\xc3\xa9\": \"b\"}\n{\"id\": \"\xef\xbf\xbd\"}\n";
     let rows = read(content, 3, Format::Jsonl, None).unwrap();
