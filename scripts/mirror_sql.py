@@ -182,7 +182,7 @@ def a_changed_identifier(tables, sql):
     expect("changes", changes, sorted(sent))
     lines = tables.lines("work")
     expect("the removed is unconfirmed", (lines["e'mail", "old"], lines["device_ids", "d3"]), ([(False, 0)], [(False, 0)]))
-    expect("its mates are unconfirmed", (lines["user_ids", "1"], lines["user_ids", "3"]), ([(False, 0), (False, 1)], [(False, 0), (False, 1), (True, 1)]))
+    expect("the other identifiers of its row are unconfirmed", (lines["user_ids", "1"], lines["user_ids", "3"]), ([(False, 0), (False, 1)], [(False, 0), (False, 1), (True, 1)]))
     expect("the others are confirmed", [lines[key] for key in [("user_ids", "2"), ("e'mail", "same"), ("phone", "p")]], [[(True, 1)]] * 3)
     tables.run(sql["commit"])
     wanted = [("user_ids", "1"), ("e'mail", "new"), ("user_ids", "2"), ("e'mail", "same"), ("phone", "p")]
@@ -277,7 +277,7 @@ def the_rule_for_text(tables, sql):
         values = ", ".join(f"({number}, {unicode_literal(cell)})" for number, (cell, _) in enumerate(part))
         found = dict(tables.on.rows(f"SELECT n, {sql['verdict']} FROM (VALUES {values}) AS t (n, \"cell\")"))
         wrong += [(cell, verdict, found[number]) for number, (cell, verdict) in enumerate(part) if found[number] != verdict]
-    expect("cells that are judged otherwise: (cell, by the reader of files, by SQL)", wrong, [])
+    expect("cells that are judged differently: (cell, by the reader of files, by SQL)", wrong, [])
 
 
 def unicode_literal(text):
