@@ -71,7 +71,7 @@ settings! {
     CohortId "cohort_id" {
         unset: Unset::Required { or: &[], hint: "cohort_id: gold_members (the cohort's ID at Braze)" },
         examples: &["gold_members"],
-        doc: "the cohort's identifier at Braze",
+        doc: "the cohort's ID at Braze",
     }
     CohortName "cohort_name" {
         unset: Unset::Means("`cohort_id`"),
@@ -89,17 +89,17 @@ settings! {
     }
     OperationColumn "operation_column" {
         examples: &["change"],
-        doc: "the column that holds `add`, `remove` or `delete` for each row; all removals are sent before the additions",
+        doc: "the column with `add`, `remove` or `delete` for each row",
     }
     Aliases "aliases" {
         kind: ValueKind::List,
         examples: &["[email]", "email, phone"],
-        doc: "columns that hold user aliases; a column's name is the alias label",
+        doc: "columns of user aliases; a column's name is the alias label",
     }
     Mapping "mapping" {
         kind: ValueKind::Map,
         examples: &["{external_id: user_ids, mail: email}"],
-        doc: "renames columns of the input: each becomes user_ids, device_ids or one of aliases",
+        doc: "renames columns to user_ids, device_ids or one of aliases",
     }
     ThreadCount "thread_count" {
         kind: ValueKind::Whole(1, 256),
@@ -120,14 +120,14 @@ settings! {
     AllowEndpoint "allow_endpoint" {
         kind: ValueKind::List,
         examples: &["[braze.example.com]"],
-        doc: "other hosts that may be called, in addition to Braze's and Treasure Data's, such as your own proxy; cannot be set in a workflow",
+        doc: "more hosts that may be called, such as your own proxy; cannot be set in a workflow",
         variable: Some("TD_BRAZE_COHORT_ALLOW_ENDPOINT"),
         from_workflow: false,
     }
     CaFile "ca_file" {
         kind: ValueKind::Path,
         examples: &["config/ca.pem"],
-        doc: "a PEM file with more certificates to trust, such as your own CA's, a decrypting proxy's, or a self-signed one; cannot be set in a workflow",
+        doc: "more certificates to trust, in PEM; cannot be set in a workflow",
         variable: Some("TD_BRAZE_COHORT_CA_FILE"),
         from_workflow: false,
     }
@@ -135,7 +135,7 @@ settings! {
         kind: ValueKind::Segment,
         unset: Unset::Default("treasure_data"),
         examples: &["treasure_data"],
-        doc: "the partner name in Braze's URLs, which Braze gives you with the partner key",
+        doc: "the partner name, which Braze gives you with the partner key",
     }
     Input "input" {
         kind: ValueKind::Paths,
@@ -145,17 +145,17 @@ settings! {
                    input: members.csv (a file, or - for standard input), or --input PATH",
         },
         examples: &["members.csv", "part-*.csv.gz"],
-        doc: "the file with the members; several files are read as one, and `-` is standard input",
+        doc: "files with the members, read as one; `-` is standard input",
     }
     Table "table" {
         kind: ValueKind::Table,
         examples: &["marketing.gold_members"],
-        doc: "the table of members in Treasure Data, instead of `input`; needs `TD_API_KEY`",
+        doc: "the Treasure Data table of members, instead of `input`",
     }
     JobId "job_id" {
         kind: ValueKind::JobNumber,
         examples: &["${td.last_job_id}"],
-        doc: "the Treasure Data job whose result is downloaded, instead of `input`; needs `TD_API_KEY`",
+        doc: "the Treasure Data job whose result is read, instead of `input`",
     }
     Format "format" {
         kind: ValueKind::OneOf(|| Format::ALL.map(Format::name).to_vec()),
@@ -167,8 +167,7 @@ settings! {
         kind: ValueKind::OneOf(|| Quotes::NAMED.map(|(name, _)| name).to_vec()),
         unset: Unset::Means("quoted on one line"),
         examples: &["standard"],
-        doc: "TSV only: whether a cell that begins with a quote is quoted. Unset: if it ends with a quote on the same line. `standard`: always, \
-              also over several lines. `none`: never",
+        doc: "TSV only: a cell that begins with a quote is quoted (`standard`, also over several lines) or text (`none`)",
     }
     Columns "columns" {
         kind: ValueKind::List,
@@ -180,7 +179,7 @@ settings! {
         kind: ValueKind::List,
         unset: Unset::Default(NULL_WORDS),
         examples: &["[]", "[\"null\", n/a]"],
-        doc: "words that count as blank, with exactly this spelling; `[]` for none",
+        doc: "words that count as blank, in exactly this spelling",
     }
     ExpectedRows "expected_rows" {
         kind: ValueKind::Whole(0, u64::MAX),
@@ -192,50 +191,48 @@ settings! {
         kind: ValueKind::Share,
         unset: Unset::Means("1 %, at least 10"),
         examples: &["0", "5%"],
-        doc: "the run stops if more rows and cells are rejected",
+        doc: "stop if more cells and rows are rejected",
     }
     StateTable "state_table" {
         kind: ValueKind::Table,
         unset: Unset::Means("next to `table`"),
         examples: &["marketing.state_of_gold_members"],
-        doc: "mirror only: the database and the name prefix of the tables that record what was sent; they hold identifiers",
+        doc: "mirror: the database and name prefix of its state, which holds identifiers",
     }
     MaxRemovals "max_removals" {
         kind: ValueKind::Share,
         unset: Unset::Means("20 %, at least 1,000"),
         examples: &["500", "5%"],
-        doc: "mirror only: if more identifiers would be removed, nothing is changed",
+        doc: "mirror: change nothing if more identifiers would be removed",
     }
     MaxAdditions "max_additions" {
         kind: ValueKind::Share,
         unset: Unset::Means("100 %, at least 1,000"),
         examples: &["100000", "50%"],
-        doc: "mirror only: if more identifiers would be added, nothing is changed; the first run has no such limit",
+        doc: "mirror: change nothing if more identifiers would be added, except in the first run",
     }
     Refresh "refresh" {
         kind: ValueKind::DurationOr(&["off", "all"]),
         unset: Unset::Default("30d"),
         examples: &["90d", "off"],
-        doc: "mirror only: how often each member is sent again, because Braze drops identifiers that it does not know yet; `all` sends \
-              all members now",
+        doc: "mirror: how often each member is sent again; `all` sends all now",
     }
     KeyRotated "key_rotated" {
         kind: ValueKind::Flag,
         unset: Unset::Default("false"),
         examples: &["true"],
-        doc: "mirror only, for one run: `BRAZE_CLIENT_SECRET` was replaced by another key of the same workspace",
+        doc: "mirror, for one run: `BRAZE_CLIENT_SECRET` is a new key of the same workspace",
     }
     MinMatch "min_match" {
         kind: ValueKind::Percent,
         unset: Unset::Means("unchecked"),
         examples: &["80%"],
-        doc: "ask Braze first about a sample of each kind of identifier, and send nothing if it knows fewer than this; needs \
-              `BRAZE_REST_API_KEY`",
+        doc: "send nothing if Braze knows fewer of a sample than this; needs `BRAZE_REST_API_KEY`",
     }
     FailedFile "failed_file" {
         kind: ValueKind::Path,
         examples: &["failed.csv"],
-        doc: "a file for identifiers that were refused or not delivered, with the reason; `upload --input` reads it",
+        doc: "a file for refused and undelivered identifiers, with the reason; `upload --input` reads it",
     }
     MaxOutage "max_outage" {
         kind: ValueKind::Duration,
@@ -253,38 +250,37 @@ settings! {
         kind: ValueKind::Whole(0, u64::MAX),
         unset: Unset::Default("0"),
         examples: &["10"],
-        doc: "how many identifiers Braze may refuse in a run that still ends with exit code 0; with more, it ends with 5",
+        doc: "how many identifiers Braze may refuse before the exit code is 5 instead of 0",
     }
     RequestTimeout "request_timeout" {
         kind: ValueKind::Duration,
         unset: Unset::Default("60s"),
         examples: &["30s"],
-        doc: "the timeout for sending a request, and for its answer; for connecting it is 10 s",
+        doc: "the timeout for sending a request, and for its answer; connecting has 10 s",
     }
     Grace "grace" {
         kind: ValueKind::Duration,
         unset: Unset::Means("twice `request_timeout`"),
         examples: &["5m"],
-        doc: "how long a request without an answer may still take effect; the run waits this long after such a request, before it \
-              sends additions after removals, and before it ends",
+        doc: "how long a request without an answer may still take effect; the run waits for it before additions after removals, and before it ends",
     }
     MaxRequestsPerHour "max_requests_per_hour" {
         kind: ValueKind::Whole(1, u64::MAX),
         unset: Unset::Default("250000"),
         examples: &["100000"],
-        doc: "the most requests in any hour; Braze's limit is 250,000, so set less if other tools upload to the same workspace",
+        doc: "the most requests in any hour; set less if other tools upload to the same workspace",
     }
     DryRun "dry_run" {
         kind: ValueKind::Flag,
         unset: Unset::Default("false"),
         examples: &["true"],
-        doc: "do everything except sending requests to Braze, like `--dry-run`; needs no Braze credentials",
+        doc: "send no request to Braze, like `--dry-run`; needs no keys of Braze",
     }
     CheckOnly "check_only" {
         kind: ValueKind::Flag,
         unset: Unset::Default("false"),
         examples: &["true"],
-        doc: "only check settings, input and credentials, like the command `check`, and send no member; overrides `dry_run`",
+        doc: "check settings, input and keys, like the command `check`; overrides `dry_run`",
     }
 }
 

@@ -191,7 +191,7 @@ fn the_committed_schema_is_this_one() {
     written_anew(COMMITTED, |_| serde_json::to_string_pretty(&schema()).unwrap() + "\n");
 }
 
-/// Set, it has the files written anew.
+/// If it is set, the files are written again.
 const UPDATE: &str = "UPDATE_SETTINGS";
 
 /// Compares a file with the text that the table of settings requires.
@@ -207,27 +207,27 @@ fn written_anew(name: &str, change: impl Fn(&str) -> String) {
     }
 }
 
-/// A setting's line in docs/settings.md: values with examples, what holds if it is not set, what it is for.
+/// A setting's line in docs/settings.md: values or examples, what holds if it is not set, what it is for.
 fn documentation(setting: &Setting) -> String {
     let quoted = |texts: &[&str]| one_of(&texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>());
-    let such_as = |what: &str| format!("{what}, such as {}", quoted(setting.examples));
+    let examples = quoted(setting.examples);
     let values = match setting.kind {
-        ValueKind::Text => such_as("text"),
-        ValueKind::Path => such_as("a path"),
         ValueKind::Segment => "letters, digits, `_` and `-`".to_owned(),
-        ValueKind::JobNumber => such_as("the number of a job"),
         ValueKind::OneOf(names) => quoted(&names()),
-        ValueKind::List => such_as("a list"),
-        ValueKind::Paths => such_as("a path, a pattern, or a list of them"),
-        ValueKind::Map => such_as("a map"),
-        ValueKind::Whole(from, u64::MAX) => such_as(&whole(from, u64::MAX)),
+        ValueKind::Whole(from, u64::MAX) => format!("{}, such as {examples}", whole(from, u64::MAX)),
         ValueKind::Whole(from, to) => format!("{from} to {to}"),
-        ValueKind::Share => such_as("a number or percentage"),
-        ValueKind::Percent => such_as("a percentage"),
-        ValueKind::Table => such_as("`database.table`"),
-        ValueKind::Duration => such_as("a duration"),
-        ValueKind::DurationOr(words) => format!("{}, or {}", such_as("a duration"), quoted(words)),
+        ValueKind::Duration => "a duration".to_owned(),
+        ValueKind::DurationOr(words) => format!("a duration, or {}", quoted(words)),
         ValueKind::Flag => "`true` or `false`".to_owned(),
+        ValueKind::Text
+        | ValueKind::Path
+        | ValueKind::JobNumber
+        | ValueKind::List
+        | ValueKind::Paths
+        | ValueKind::Map
+        | ValueKind::Share
+        | ValueKind::Percent
+        | ValueKind::Table => examples,
     };
     let unset = match setting.unset {
         Unset::Default(value) => format!("`{value}`"),
@@ -244,7 +244,7 @@ fn documentation(setting: &Setting) -> String {
 
 #[test]
 fn the_reference_is_the_table_of_settings() {
-    const HEADING: &str = "| key | values; default | meaning |\n|---|---|---|\n";
+    const HEADING: &str = "| key | values or examples; default | meaning |\n|---|---|---|\n";
     written_anew("docs/settings.md", |text| {
         let (before, rest) = text.split_once(HEADING).unwrap();
         let after = rest.lines().skip_while(|line| line.starts_with('|'));
