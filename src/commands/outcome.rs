@@ -138,7 +138,7 @@ pub enum Stop {
         said: String,
     },
     /// One question failed again and again, while others did not.
-    #[error("Braze did not answer which identifiers it knows ({said}). Nothing was sent; run it again later")]
+    #[error("asking Braze which identifiers it knows failed ({said}). No member was sent; run it again later")]
     NoAnswer {
         /// The last failure.
         said: String,
@@ -238,13 +238,13 @@ fn mirror_text(conclusion: &Conclusion) -> String {
             "a newer run of the same cohort has taken over and finishes the work. You need not do anything. If this happens often, set \
              skip_on_overtime: true on the schedule"
         }
-        Conclusion::Undelivered => "not everything was delivered; the next run continues from there",
+        Conclusion::Undelivered => "the mirror did not deliver all changes; the next run sends the rest",
         Conclusion::TooManyRefused => {
             "Braze refused more than 1,000 identifiers. A mirror can remember only 1,000, so its state was not updated. The log has \
              Braze's message: fix the table, or leave out the kind of identifier that Braze refuses"
         }
         Conclusion::Unknown => {
-            "Treasure Data did not confirm that the state's table was renamed; run it again: the next run checks whether it was"
+            "Treasure Data did not confirm the rename of the state's table. Run it again: the next run checks whether it happened"
         }
     };
     text.to_owned()

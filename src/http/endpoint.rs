@@ -73,7 +73,7 @@ pub enum EndpointError {
     /// A variable of other tools.
     #[error(
         "is read from TD_API_SERVER, not from this variable. TD_API_SERVER is not set, so your key would be sent to the US site: set \
-         TD_API_SERVER, such as https://api.eu01.treasuredata.com"
+         TD_API_SERVER to your site, such as https://api.eu01.treasuredata.com"
     )]
     NotRead,
     /// A host that is not Treasure Data's.

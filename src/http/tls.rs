@@ -128,23 +128,23 @@ pub fn untrusted(host: &str, problem: &CertificateError) -> HttpError {
                 .to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired: have it renewed, and check this machine's clock (ca_file does not help)"
+            "it has expired. Have it renewed, or correct this machine's clock (ca_file does not help)"
                 .to_owned()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet: check this machine's clock (ca_file does not help)".to_owned()
+            "it is not valid yet. Correct this machine's clock (ca_file does not help)".to_owned()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it belongs to another host: check endpoint (ca_file does not help)".to_owned()
+            "it belongs to another host. Correct the endpoint (ca_file does not help)".to_owned()
         }
         other if other.to_string().contains("CaUsedAsEndEntity") => {
-            "it is a CA's own certificate, not a server's: have the CA sign one for the server, and set ca_file to the \
+            "it is a CA's own certificate, not a server's. Have the CA sign one for the server, and set ca_file to the \
              CA's (a self-signed one must have CA:FALSE)"
                 .to_owned()
         }
         other => format!("{other} (to trust your own CA, set ca_file)"),
     };
-    HttpError::Certificate(format!("{host} shows a certificate that is not trusted: {reason}"))
+    HttpError::Certificate(format!("the certificate of {host} is not trusted: {reason}"))
 }
 
 #[cfg(test)]

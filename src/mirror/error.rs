@@ -18,8 +18,8 @@ pub enum MirrorError {
     },
     /// There is more than one that could be meant.
     #[error(
-        "the state tables of this cohort were made with several other BRAZE_CLIENT_SECRETs. Delete those of keys that are no longer \
-         used: {}", .tables.join(", ")
+        "the state tables of this cohort were made with more than one other BRAZE_CLIENT_SECRET. Delete those of keys that are no \
+         longer used: {}", .tables.join(", ")
     )]
     OtherKeys {
         /// A table of each.
@@ -27,8 +27,8 @@ pub enum MirrorError {
     },
     /// The account does not do what the protocol relies on.
     #[error(
-        "this Treasure Data account does not meet a condition of a mirror: {fact}. Nothing was changed. td-braze-cohort check shows \
-         all conditions"
+        "a mirror cannot work in this Treasure Data account, because this is not true of it: {fact}. Nothing was changed. \
+         td-braze-cohort check lists all that a mirror needs"
     )]
     Fact {
         /// What.
@@ -47,7 +47,7 @@ pub enum MirrorError {
         /// What for.
         step: &'static str,
     },
-    /// What Treasure Data says cannot be.
+    /// An impossible answer of Treasure Data.
     #[error("{said}; run it again, and report it if it happens again")]
     Unexpected {
         /// What is wrong.
@@ -66,7 +66,7 @@ pub enum Fact {
     List,
     /// Issued twice it is one job.
     DomainKey,
-    /// The function that takes whole numbers alone.
+    /// The function that takes only whole numbers.
     ToBase,
 }
 

@@ -96,7 +96,7 @@ impl Values {
             (None, Some(id)) => (Location::Job(id), Key::JobId),
             (None, None) => return self.input().map(Location::Here),
         };
-        let one_source = "the members come from a table, a job or a file: set one of them";
+        let one_source = "set only one of table, job_id and input";
         let excluded = [
             (Key::JobId, one_source),
             (Key::Input, one_source),

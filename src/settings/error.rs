@@ -186,7 +186,7 @@ fn finish(origin: &Origin, key: Key) -> &'static str {
              or move the setting to the config file"
         }
         Origin::File { .. } => {
-            "because the value of a variable in it contains ${...}: give that variable a plain value"
+            "because a variable in it has a value that contains ${...} itself: give that variable a plain value"
         }
         Origin::Flag(_) | Origin::Environment(_) => "which is not filled in there: write the value itself",
     }

@@ -86,7 +86,7 @@ pub enum JobError {
     },
     /// 404.
     #[error(
-        "{server} has no job {id}, or no result of it (404): check job_id, that TD_API_SERVER is the job's site, and that the user \
+        "{server} has no job {id}, or no result of it, or it has expired (404): check job_id, that TD_API_SERVER is the job's site, and that the user \
          of TD_API_KEY may read the job"
     )]
     Unknown {

@@ -262,7 +262,7 @@ fn parameters() -> Vec<String> {
         ConfigError::Value {
             key: Key::Operation,
             origin: origin.clone(),
-            expected: "must be 'add' or 'remove'".into(),
+            expected: "must be 'add', 'remove' or 'mirror', not a list".into(),
         },
         ConfigError::Unfilled { key: Key::CohortId, origin: origin.clone() },
         ConfigError::Misplaced { key: Key::AllowEndpoint, origin },
