@@ -137,7 +137,7 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// Writes what is held, and this part of the output.
+    /// Writes the bytes that were held back, then this part of the output.
     fn write(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let (timeout, since, held) = (timeout.for_write(), Instant::now(), mem::take(&mut self.held));
         let mut parts = [IoSlice::new(&held), IoSlice::new(&self.buffers.output()[..amount])];

@@ -8,7 +8,7 @@ pub enum Guard {
     NewerVersionStops,
     /// A look is good only if it shows our own version.
     LookShowsOurs,
-    /// What a look allows ends, `request_timeout` after it was begun.
+    /// What a look allows ends `request_timeout` after the look began.
     PermissionEnds,
     /// A run at work is given the time that its last look allows...
     TakeoverWaitsForLook,
@@ -40,7 +40,7 @@ pub enum Guard {
     RefusedIsTold,
     /// The next number is above the highest, and odd.
     NextNumberIsOdd,
-    /// Only what is below the highest version is deleted.
+    /// Only versions below the highest are deleted.
     HighestIsKept,
 }
 

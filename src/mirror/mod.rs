@@ -29,7 +29,7 @@ pub struct Options {
     pub state_table: Option<TableName>,
     /// How many may change.
     pub limits: limits::Limits,
-    /// When what was confirmed is sent again.
+    /// When confirmed identifiers are sent again.
     pub refresh: sql::Refresh,
     /// The state of another data import key is of the same workspace.
     pub key_rotated: bool,

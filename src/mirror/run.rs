@@ -206,7 +206,7 @@ fn begin<W: Warehouse>(warehouse: &mut W, record: &mut Record) -> Result<Option<
     Ok(None)
 }
 
-/// Sends what is to be removed, or added, and waits until none of it can take effect any more. Why the run ends with it, if it does.
+/// Sends the removals or the additions, and waits until none of it can take effect any more. Returns why the run must end, if it must.
 fn phase<W, S>(
     warehouse: &mut W,
     sender: &mut S,
@@ -347,7 +347,7 @@ fn takeover(times: Times) -> Duration {
         + part(Guard::TakeoverWaitsForGrace, times.grace)
 }
 
-/// A number is free again when its table was deleted, so a name alone says nothing.
+/// A number is free again when its table was deleted, so a name alone proves nothing.
 fn is_same(found: &Table, ours: &Table) -> bool {
     found.name == ours.name && (found.id == ours.id || !keeps(Guard::TablesAreKnownById))
 }

@@ -111,7 +111,7 @@ impl Listing {
 pub struct Table {
     /// What it is called.
     pub name: Name,
-    /// The same whatever it is called; no two tables ever have the same.
+    /// Stays the same when the table is renamed; no two tables ever have the same.
     pub id: u64,
 }
 

@@ -22,7 +22,7 @@ use crate::mirror::treasure_data::ChangedRows;
 use crate::mirror::warehouse::{Look, Refused, Sender, Settled};
 use crate::retry::RateLimiter;
 
-/// The number of looks in the time that one of them allows.
+/// How many looks are made in the time that one of them allows.
 const LOOKS: u32 = 4;
 /// A look that shows nothing usable is repeated after this.
 const UNCLEAR_AGAIN: Duration = Duration::from_secs(1);

@@ -336,7 +336,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Warns of what is only suspected, and of what only shows after all objects were read.
+    /// Warns of probable mistakes, and of those that only show after all objects were read.
     fn warn_at_end(&self) {
         let InputCounts { over_lines, ignored_columns, .. } = &self.counter.counts;
         if over_lines.rows > 0 {

@@ -19,7 +19,7 @@ use crate::members::operation::Operation;
 const KEPT: usize = 3;
 /// A longer word is hardly meant as an operation.
 const MAX_WORD: usize = 12;
-/// Said of what is told once.
+/// Ends a warning that is logged only once.
 const ONCE: &str = "further ones are only counted";
 
 /// What happens to the members of a row; none if another pass reads it.

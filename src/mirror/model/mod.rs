@@ -29,7 +29,7 @@ pub enum Contract {
     NoneBeginsTooLate,
     /// None lasts longer.
     NoneLastsTooLong,
-    /// What was not answered is said.
+    /// Unanswered requests are reported.
     UnansweredIsSaid,
 }
 

@@ -14,7 +14,7 @@ use crate::mirror::run::Conclusion;
 pub struct Found {
     pub states: usize,
     pub ends: usize,
-    /// What is wrong, and how it came to it.
+    /// What is wrong, and the events that led to it.
     pub wrong: Option<(String, Vec<Event>)>,
 }
 

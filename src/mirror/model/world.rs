@@ -120,7 +120,7 @@ pub enum Late {
     Delete(Key),
 }
 
-/// Who knows what, and what is underway.
+/// What Braze and the warehouse hold, and the requests in flight.
 #[derive(Clone, Debug)]
 pub struct World {
     /// The user of each identifier that Braze knows.
