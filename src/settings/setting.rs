@@ -120,14 +120,14 @@ settings! {
     AllowEndpoint "allow_endpoint" {
         kind: ValueKind::List,
         examples: &["[braze.example.com]"],
-        doc: "more hosts that may be called, such as your own proxy; cannot be set in a workflow",
+        doc: "more hosts that may be called, such as your own proxy; not from a workflow",
         variable: Some("TD_BRAZE_COHORT_ALLOW_ENDPOINT"),
         from_workflow: false,
     }
     CaFile "ca_file" {
         kind: ValueKind::Path,
         examples: &["config/ca.pem"],
-        doc: "more certificates to trust, in PEM; cannot be set in a workflow",
+        doc: "more certificates to trust, in PEM; not from a workflow",
         variable: Some("TD_BRAZE_COHORT_CA_FILE"),
         from_workflow: false,
     }
@@ -135,7 +135,7 @@ settings! {
         kind: ValueKind::Segment,
         unset: Unset::Default("treasure_data"),
         examples: &["treasure_data"],
-        doc: "the partner name, which Braze gives you with the partner key",
+        doc: "the partner name of your partner key",
     }
     Input "input" {
         kind: ValueKind::Paths,
@@ -232,13 +232,13 @@ settings! {
     FailedFile "failed_file" {
         kind: ValueKind::Path,
         examples: &["failed.csv"],
-        doc: "a file for refused and undelivered identifiers, with the reason; `upload --input` reads it",
+        doc: "gets refused and undelivered identifiers, with the reason; `upload --input` reads it",
     }
     MaxOutage "max_outage" {
         kind: ValueKind::Duration,
         unset: Unset::Default("15m"),
         examples: &["30m"],
-        doc: "stop after this long without a successful request; before the first success, after 1 minute at most",
+        doc: "stop after this long without a successful request; after 1 minute at most if there was none yet",
     }
     MaxDuration "max_duration" {
         kind: ValueKind::Duration,
@@ -250,7 +250,7 @@ settings! {
         kind: ValueKind::Whole(0, u64::MAX),
         unset: Unset::Default("0"),
         examples: &["10"],
-        doc: "how many identifiers Braze may refuse before the exit code is 5 instead of 0",
+        doc: "how many refused identifiers are still exit code 0, not 5",
     }
     RequestTimeout "request_timeout" {
         kind: ValueKind::Duration,
@@ -262,7 +262,7 @@ settings! {
         kind: ValueKind::Duration,
         unset: Unset::Means("twice `request_timeout`"),
         examples: &["5m"],
-        doc: "how long a request without an answer may still take effect; the run waits for it before additions after removals, and before it ends",
+        doc: "how long a request without an answer may still take effect: the wait between removals and additions, and before the end",
     }
     MaxRequestsPerHour "max_requests_per_hour" {
         kind: ValueKind::Whole(1, u64::MAX),
