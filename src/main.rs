@@ -11,7 +11,6 @@ use td_braze_cohort::secret;
 use td_braze_cohort::settings::ConfigError;
 use td_braze_cohort::settings::credentials::{self, names_a_credential};
 use td_braze_cohort::terminal;
-use td_braze_cohort::terminal::log_format::{self, LogFormat};
 
 fn main() -> ExitCode {
     terminal::tell_panics();
@@ -24,8 +23,6 @@ fn run() -> Exit {
     secret::remember_variables(&credentials::ALL);
     secret::remember_passwords_in_addresses(&PROXY_VARIABLES);
     let arguments: Vec<_> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
-    let format = LogFormat::wanted(arguments.iter().map(String::as_str), std::env::var(log_format::VARIABLE).ok());
-    terminal::set_log_format(*format.as_ref().unwrap_or(&LogFormat::Text));
     // Before clap, whose messages repeat the argument.
     let names_one = |argument: &String| {
         let is_flag = argument.starts_with("--") && names_a_credential(argument.split('=').next().unwrap_or_default());
@@ -34,9 +31,6 @@ fn run() -> Exit {
     };
     if arguments.iter().any(names_one) {
         return finish(Err(ConfigError::CredentialOnCommandLine.into()));
-    }
-    if let Err(value) = format {
-        return finish(Err(ConfigError::LogFormat { variable: log_format::VARIABLE, value }.into()));
     }
     match Cli::try_parse() {
         Ok(cli) => finish(run_command(cli.command)),

@@ -11,21 +11,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::commands::init::workflows;
 use crate::sandbox::RateLimit;
 use crate::settings::parse_duration;
-use crate::terminal::log_format::LogFormat;
 
 /// Uploads a Treasure Data query result or table to a Braze cohort.
 #[derive(Debug, Parser)]
 #[command(version, about, arg_required_else_help = true, after_help = "Example: td-braze-cohort upload cohort.yml --dry-run", after_long_help = MORE)]
 pub struct Cli {
-    /// The format of log lines and errors on standard error; text by default.
-    // `LogFormat::wanted` reads it before clap does, so that it also applies to clap's errors.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FORMAT",
-        help = "The format of log lines and errors on standard error [default: the value of TD_BRAZE_COHORT_LOG_FORMAT, or else text]"
-    )]
-    pub log_format: Option<LogFormat>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -85,8 +75,6 @@ Environment:
   TD_BRAZE_COHORT_ALLOW_ENDPOINT, TD_BRAZE_COHORT_CA_FILE
                            allow_endpoint and ca_file, if the config file has none
   RUST_LOG                 the log level: error, warn, info, debug or trace
-  TD_BRAZE_COHORT_LOG_FORMAT
-                           text or json, if --log-format is not given
 
 Exit codes:
   0         everything was delivered

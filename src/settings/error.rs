@@ -9,7 +9,6 @@ use super::credentials;
 use super::raw::Origin;
 use super::setting::{Key, Unset, names};
 use super::template::TemplateError;
-use super::values;
 use crate::http::endpoint::EndpointError;
 use crate::http::proxy::ProxyError;
 use crate::http::tls::TrustError;
@@ -122,14 +121,6 @@ pub enum ConfigError {
         whose: &'static str,
         /// A name for it among the workflow's secrets.
         secret: &'static str,
-    },
-    /// The variable with the format of log lines.
-    #[error("the environment variable {} must be text or json, not '{}'", .variable, values::shortened(.value))]
-    LogFormat {
-        /// Its name.
-        variable: &'static str,
-        /// What it holds.
-        value: String,
     },
     /// `check --status` without a mirror.
     #[error("--status needs operation: mirror; no other operation keeps a state")]

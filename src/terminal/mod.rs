@@ -4,35 +4,20 @@
 //! Only this module writes to the terminal, and only it escapes: names and messages from files and servers arrive unescaped.
 
 mod escape;
-pub mod log_format;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use env_logger::{Target, WriteStyle};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
-use log::{Level, LevelFilter, warn};
+use log::{LevelFilter, warn};
 
 use crate::secret::redacted;
-use crate::terminal::log_format::{LogFormat, json_line};
 
 /// The current bar: log lines go above it.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
-
-/// Whether standard error gets JSON.
-static JSON: AtomicBool = AtomicBool::new(false);
-
-/// Sets the format of log lines and errors from here on.
-pub fn set_log_format(format: LogFormat) {
-    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
-}
-
-fn is_json() -> bool {
-    JSON.load(Ordering::Relaxed)
-}
 
 /// Starts the logger with the filter in `RUST_LOG`, or `default_filter`. Libraries never log below info: their lines can hold bodies.
 pub fn start_logger(default_filter: &str) {
@@ -44,9 +29,6 @@ pub fn start_logger(default_filter: &str) {
             }
             let line = line(&record.args().to_string());
             let (time, level) = (now(), record.level());
-            if is_json() {
-                return writeln!(out, "{}", json_line(time, level, &line));
-            }
             let style = out.default_level_style(level);
             writeln!(out, "{time} {style}{level:<5}{style:#} {line}")
         })
@@ -115,20 +97,12 @@ pub fn print(text: &str) {
 
 /// Writes an error to standard error, as one line.
 pub fn say_error(text: &str) {
-    say(&format!("{ERROR}{}\n", line(text)));
+    say(&format!("error: {}\n", line(text)));
 }
-
-const ERROR: &str = "error: ";
 
 /// Writes a text to standard error.
 pub fn say(text: &str) {
-    let text = escape::lines(&redacted(text));
-    let text = if is_json() {
-        json_line(now(), Level::Error, text.strip_prefix(ERROR).unwrap_or(&text).trim_end()) + "\n"
-    } else {
-        text
-    };
-    write_error(text.as_bytes());
+    write_error(escape::lines(&redacted(text)).as_bytes());
 }
 
 /// To the second.
@@ -139,7 +113,7 @@ fn now() -> Timestamp {
 
 /// Whether standard error is a terminal for a bar.
 pub fn has_bar() -> bool {
-    io::stderr().is_terminal() && !is_json()
+    io::stderr().is_terminal()
 }
 
 /// Whether both outputs are terminals.

@@ -28,7 +28,6 @@ mod init;
 mod input;
 mod kills;
 mod limits;
-mod log_format;
 mod matching;
 mod matrix;
 mod messages;

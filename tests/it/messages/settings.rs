@@ -18,7 +18,6 @@ use td_braze_cohort::settings::raw::{Located, Origin, RawValue, SettingsLayer};
 use td_braze_cohort::settings::setting::Key;
 use td_braze_cohort::settings::template::TemplateError;
 use td_braze_cohort::settings::{Config, ConfigError, read_file, yaml};
-use td_braze_cohort::terminal::log_format;
 
 pub fn sections() -> Vec<Section> {
     vec![
@@ -279,7 +278,6 @@ fn other() -> Vec<CommandError> {
         ConfigError::MirrorInSandbox.into(),
         ConfigError::NoMirror.into(),
         ConfigError::SameFile.into(),
-        ConfigError::LogFormat { variable: log_format::VARIABLE, value: "xml".into() }.into(),
         CommandError::Unusable {
             what: "init:".into(),
             problem: "braze_gold exists, and was not changed: name a folder that does not exist".into(),
