@@ -15,6 +15,7 @@ use crate::input::source::Input;
 use crate::input::{Location, ReadableInput, TableName};
 use crate::matching::sample::SampleSize;
 use crate::members::identifier::Kind;
+use crate::report::Report;
 use crate::report::matching::to_text;
 use crate::settings::credentials::{REST_API_KEY, from_environment, rest_api_key};
 use crate::settings::{Config, ConfigError};
@@ -73,9 +74,8 @@ pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, Comm
         }
         return Err(first);
     }
-    let mut outcome = context.outcome(context.nothing(None), None);
-    outcome.report.is_check = true;
-    Ok(outcome)
+    let report = Report { is_check: true, dry_run: None, ..context.report() };
+    Ok(context.outcome(report, None))
 }
 
 /// Takes all steps. `tell` gets the lines of each as soon as it has ended.

@@ -11,7 +11,7 @@ use super::job::Access;
 use super::matching::Matching;
 use super::network::network;
 use super::phases::Upload;
-use super::pipeline::{Ended, Outcome, finish_failures, plan};
+use super::pipeline::{Outcome, finish_failures, plan};
 use super::table;
 use super::watch::cutting;
 use super::{CommandError, variable};
@@ -32,7 +32,7 @@ use crate::mirror::state::State;
 use crate::mirror::treasure_data::{self, ChangedRows, STALE, TreasureData};
 use crate::mirror::warehouse::{self, OPERATION, Warehouse};
 use crate::report::progress::{self, Progress, show_step};
-use crate::report::{DryRun, MirrorReport};
+use crate::report::{MirrorReport, Report};
 use crate::retry::{RateLimiter, Stopped as LimiterStopped};
 use crate::settings::credentials::{from_environment, rest_api_key};
 use crate::settings::{Config, ConfigError};
@@ -88,7 +88,7 @@ pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome
     let outcome = cutting(&access.http, &limiter, || {}, work);
     progress::finish();
     match outcome {
-        Err(CommandError::Stopped(stop)) => Ok(context.outcome(context.nothing(Some(*stop)), None)),
+        Err(CommandError::Stopped(stop)) => Ok(context.outcome(context.report(), Some(*stop))),
         other => other,
     }
 }
@@ -181,8 +181,8 @@ where
     let conclusion = run::preview(warehouse, rules, &mut record).map_err(CommandError::Stopped)?;
     let counts = record.counts.unwrap_or_default();
     let batches = counts.removals.div_ceil(CAPACITY as u64) + counts.additions.div_ceil(CAPACITY as u64);
-    let ended = context.nothing(conclusion.map(Stop::Mirror));
-    Ok((context.outcome(ended, Some(DryRun { batches, bytes: None })), record))
+    let report = Report { dry_run: Some(batches), ..context.report() };
+    Ok((context.outcome(report, conclusion.map(Stop::Mirror)), record))
 }
 
 /// Makes the changes that `warehouse` names.
@@ -199,9 +199,9 @@ where
     let planned = match run::plan(warehouse, rules, &mut record) {
         Ok(ControlFlow::Continue(planned)) => planned,
         Ok(ControlFlow::Break(conclusion)) => {
-            return Ok((context.outcome(context.nothing(Some(Stop::Mirror(conclusion))), None), record));
+            return Ok((context.outcome(context.report(), Some(Stop::Mirror(conclusion))), record));
         }
-        Err(stop) => return Ok((context.outcome(context.nothing(Some(*stop)), None), record)),
+        Err(stop) => return Ok((context.outcome(context.report(), Some(*stop)), record)),
     };
     // Those of the state, too, that the settings no longer list.
     context.config.input.names.aliases.clone_from(&planned.changes.rows.labels);
@@ -238,8 +238,8 @@ where
     };
     finish_failures(&failures, &limiter, &config.operations);
     let (input, sent, matched) = (shared.input().clone(), shared.sent(), sender.upload.matched);
-    let ended = Ended { input, sent, removals: None, matched, stop: stop.or(limiter.take_stop()) };
-    Ok((context.outcome(ended, None), record))
+    let report = Report { input, sent, matched, ..context.report() };
+    Ok((context.outcome(report, stop.or(limiter.take_stop())), record))
 }
 
 #[cfg(test)]

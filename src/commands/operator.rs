@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 
 use super::context::RunContext;
 use super::pipeline;
-use super::upload::as_text;
 use super::{CommandError, check, parent, variable};
 use crate::commands::cli::OperatorArgs;
 use crate::commands::digdag;
@@ -69,7 +68,7 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
         pipeline::run(RunContext { uploaded: sorted.uploaded, ..RunContext::new(config, session_time) })?
     };
     outcome.report.ignored_parameters = sorted.outside;
-    terminal::print(&as_text(&outcome));
+    terminal::print(&outcome.report.to_text());
     Ok((outcome.exit, outcome.problem(), outcome.report.to_json()))
 }
 

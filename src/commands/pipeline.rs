@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use indicatif::HumanCount;
 use log::{error, info, warn};
+use serde_json::{Value, json};
 
 use super::context::RunContext;
 use super::dry_run::Nowhere;
@@ -31,12 +32,11 @@ use crate::input::reader::passes::{self, LaterPasses};
 use crate::input::reader::{Limits, Pass, Reader};
 use crate::input::source::Sources;
 use crate::input::source::interrupt::IsStopped;
-use crate::matching::Figures;
 use crate::matching::sample::SampleSize;
 use crate::members::batch::CAPACITY;
 use crate::members::operation::{Operation, Operations};
 use crate::report::progress::{self, Progress};
-use crate::report::{DryRun, PhaseReport, Report};
+use crate::report::{PhaseReport, Report};
 use crate::retry::{Ending, RateLimiter};
 use crate::sandbox::CohortView;
 use crate::secret::Secret;
@@ -51,8 +51,6 @@ pub struct Outcome {
     pub stop: Option<Stop>,
     /// The exit code.
     pub exit: Exit,
-    /// The cohort in the sandbox, if there was one.
-    pub sandbox: Option<CohortView>,
 }
 
 impl Outcome {
@@ -85,13 +83,11 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
         return mirror::run(context, &options);
     }
     if context.config.dry_run {
-        let nowhere = Nowhere::default();
         let nothing = || Secret::new(String::new());
         let no_keys = Credentials { client_secret: nothing(), partner_api_key: nothing() };
         let plan = plan(&context.config, &Endpoint::of_sandbox(String::new()), &no_keys, None);
         let plan = Plan { first_call: None, ..plan };
-        let ended = read_and_send(&mut context, &nowhere, plan, "no server (dry run)", None);
-        return Ok(context.outcome(context.or_stopped(ended)?, Some(nowhere.counted())));
+        return read_and_send(&mut context, &Nowhere, plan, "no server (dry run)", None);
     }
     let (endpoint, credentials, key) = match context.sandbox.as_deref() {
         Some(Embedded { sandbox, credentials, rest_api_key }) => {
@@ -103,18 +99,22 @@ pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
     let matching = key.map(|key| Matching::new(&context, &endpoint, key, SampleSize::default())).transpose()?;
     let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
     let plan = plan(&context.config, &endpoint, &credentials, context.session_time.as_deref());
-    let ended = read_and_send(&mut context, &post, plan, endpoint.as_str(), matching.as_ref());
-    let sandbox = context.sandbox.as_ref().and_then(|it| it.sandbox.cohort(&context.config.braze.cohort_id));
-    Ok(Outcome { sandbox, ..context.outcome(context.or_stopped(ended)?, None) })
+    let mut outcome = read_and_send(&mut context, &post, plan, endpoint.as_str(), matching.as_ref())?;
+    let view = context.sandbox.as_ref().and_then(|it| it.sandbox.cohort(&context.config.braze.cohort_id));
+    outcome.report.sandbox = view.as_ref().map(in_report);
+    Ok(outcome)
 }
 
-/// What is counted when a run has ended.
-pub(super) struct Ended {
-    pub input: InputCounts,
-    pub sent: DeliveryCounts,
-    pub removals: Option<PhaseReport>,
-    pub matched: Option<Figures>,
-    pub stop: Option<Stop>,
+fn in_report(view: &CohortView) -> Value {
+    json!({
+        "cohort_id": view.cohort_id,
+        "name": view.name,
+        "members": view.members,
+        "user_ids": view.user_ids.len(),
+        "device_ids": view.device_ids.len(),
+        "aliases": view.aliases.len(),
+        "unknown": view.unknown,
+    })
 }
 
 /// Finds the input, reads it and sends it to `name`.
@@ -124,7 +124,21 @@ fn read_and_send(
     plan: Plan,
     name: &str,
     matching: Option<&Matching>,
-) -> Result<Ended, CommandError> {
+) -> Result<Outcome, CommandError> {
+    match try_to_send(context, post, plan, name, matching) {
+        // A stop before anything is counted ends in a report, too.
+        Err(CommandError::Stopped(stop)) => Ok(context.outcome(context.report(), Some(*stop))),
+        ended => ended,
+    }
+}
+
+fn try_to_send(
+    context: &mut RunContext,
+    post: &dyn Post,
+    plan: Plan,
+    name: &str,
+    matching: Option<&Matching>,
+) -> Result<Outcome, CommandError> {
     context.config.check_files()?;
     let readable = job::locate(context)?;
     let is_dry = context.config.dry_run;
@@ -163,8 +177,15 @@ fn read_and_send(
     upload.settle(Ending::Run);
     progress::finish();
     finish_failures(failures, limiter, &config.operations);
-    let input = shared.input().clone();
-    Ok(Ended { input, sent: shared.sent(), removals, matched: upload.matched, stop: limiter.take_stop() })
+    let mut report = Report { input: shared.input().clone(), matched: upload.matched, ..context.report() };
+    if is_dry {
+        // It delivers nothing.
+        report.dry_run = Some(shared.sent().requests);
+        report.removals = removals.map(|phase| PhaseReport { sent: DeliveryCounts::default(), ..phase });
+    } else {
+        (report.sent, report.removals) = (shared.sent(), removals);
+    }
+    Ok(context.outcome(report, limiter.take_stop()))
 }
 
 fn sources(readable: &ReadableInput, limiter: &Arc<RateLimiter<Stop>>) -> Result<Sources, InputError> {
@@ -249,47 +270,34 @@ fn created_at(session_time: Option<&str>) -> String {
 }
 
 impl RunContext {
-    /// The end of a run in which nothing was read or sent.
-    pub(super) fn nothing(&self, stop: Option<Stop>) -> Ended {
-        let input = InputCounts::new(self.config.input.names.aliases.len());
-        Ended { input, sent: DeliveryCounts::default(), removals: None, matched: None, stop }
-    }
-
-    /// A stop before anything is counted ends in a report, too.
-    fn or_stopped(&self, ended: Result<Ended, CommandError>) -> Result<Ended, CommandError> {
-        match ended {
-            Err(CommandError::Stopped(stop)) => Ok(self.nothing(Some(*stop))),
-            ended => ended,
-        }
-    }
-
-    pub(super) fn outcome(&self, ended: Ended, dry_run: Option<DryRun>) -> Outcome {
-        let Ended { input, sent, removals, matched, stop } = ended;
-        // A dry run delivers nothing.
-        let is_dry = dry_run.is_some();
-        let sent = if is_dry { DeliveryCounts::default() } else { sent };
-        let removals =
-            removals.map(|phase| if is_dry { PhaseReport { sent: DeliveryCounts::default(), ..phase } } else { phase });
-        let mut report = Report {
-            cohort_id: self.config.braze.cohort_id.clone(),
-            partner: self.config.braze.partner.clone(),
-            operations: self.config.operations.clone(),
-            labels: self.config.input.names.aliases.clone(),
-            input,
-            sent,
-            removals,
-            matched,
+    /// The report of a run in which nothing was read or sent.
+    pub(super) fn report(&self) -> Report {
+        let Config { braze, input, operations, dry_run, .. } = &self.config;
+        Report {
+            cohort_id: braze.cohort_id.clone(),
+            partner: braze.partner.clone(),
+            operations: operations.clone(),
+            labels: input.names.aliases.clone(),
+            input: InputCounts::new(input.names.aliases.len()),
+            sent: DeliveryCounts::default(),
+            removals: None,
+            matched: None,
             seconds: self.clock.now().as_secs_f64(),
             exit_code: 0,
             mirror: None,
-            dry_run,
+            dry_run: dry_run.then_some(0),
             is_check: false,
             ignored_parameters: Vec::new(),
             job: self.job.clone(),
-        };
+            sandbox: None,
+        }
+    }
+
+    /// The end of a run with this report.
+    pub(super) fn outcome(&self, mut report: Report, stop: Option<Stop>) -> Outcome {
         let exit = match &stop {
             Some(stop) => stop.exit(),
-            None if is_dry => Exit::Success,
+            None if report.dry_run.is_some() => Exit::Success,
             None if report.undelivered() > 0 => Exit::TryAgain,
             None if report.sent.refused > self.config.delivery.max_refused => Exit::Refused,
             None => Exit::Success,
@@ -299,6 +307,6 @@ impl RunContext {
             warn!("Braze refused {refused} identifiers, which max_refused ({limit}) allows");
         }
         report.exit_code = exit.code();
-        Outcome { report, stop, exit, sandbox: None }
+        Outcome { report, stop, exit }
     }
 }

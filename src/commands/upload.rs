@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use super::check;
 use super::context::RunContext;
 use super::pipeline::{self, Outcome};
@@ -28,7 +26,8 @@ pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
         log::info!("--open is ignored in CI and without a terminal");
     }
     let print = |outcome: &Outcome| {
-        terminal::print(&if args.json { as_json(outcome).to_string() } else { as_text(outcome) });
+        let report = &outcome.report;
+        terminal::print(&if args.json { report.to_json().to_string() } else { report.to_text() });
     };
     if config.check_only {
         let outcome = check::instead_of_upload(config, if args.json { |_| () } else { terminal::print })?;
@@ -65,39 +64,4 @@ pub fn load(
     let flags = flags.map(|(key, raw, flag)| (key, Located { raw, origin: Origin::Flag(flag) })).collect();
     let merged = settings::merge(Some(config), &Environment(variable), flags, variable)?;
     Config::check(&merged, needs_endpoint)
-}
-
-fn as_json(outcome: &Outcome) -> Value {
-    let mut report = outcome.report.to_json();
-    if let Some(view) = &outcome.sandbox {
-        report["sandbox"] = json!({
-            "cohort_id": view.cohort_id,
-            "name": view.name,
-            "members": view.members,
-            "user_ids": view.user_ids.len(),
-            "device_ids": view.device_ids.len(),
-            "aliases": view.aliases.len(),
-            "unknown": view.unknown,
-        });
-    }
-    report
-}
-
-/// The report, and below it the cohort in the sandbox.
-pub fn as_text(outcome: &Outcome) -> String {
-    let report = outcome.report.to_text();
-    match &outcome.sandbox {
-        None => report,
-        Some(view) => format!(
-            "{report}\nthe sandbox holds cohort {} ({}): {} members (by external ID {}, by device {}, by alias {}); \
-             unmatched identifiers: {}",
-            view.cohort_id,
-            view.name.as_deref().unwrap_or("unnamed"),
-            view.members,
-            view.user_ids.len(),
-            view.device_ids.len(),
-            view.aliases.len(),
-            view.unknown
-        ),
-    }
 }

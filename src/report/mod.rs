@@ -6,8 +6,6 @@
 pub mod matching;
 pub mod progress;
 
-use std::fmt::Display;
-
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
@@ -15,7 +13,6 @@ use crate::delivery::counts::DeliveryCounts;
 use crate::input::cells::Reason;
 use crate::input::counters::InputCounts;
 use crate::input::formats::Fault;
-use crate::input::near_names::listed;
 use crate::matching::Figures;
 use crate::members::identifier::{COLUMNS, Kind};
 use crate::members::operation::Operations;
@@ -46,15 +43,6 @@ impl PhaseReport {
             "undelivered": self.undelivered(),
         })
     }
-}
-
-/// What a dry run would send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DryRun {
-    /// Requests with identifiers.
-    pub batches: u64,
-    /// Bytes of their bodies, without the two keys; unknown for a mirror, which makes none.
-    pub bytes: Option<u64>,
 }
 
 /// What a mirror found and did.
@@ -104,14 +92,16 @@ pub struct Report {
     pub exit_code: u8,
     /// Of a mirror.
     pub mirror: Option<MirrorReport>,
-    /// Of a dry run.
-    pub dry_run: Option<DryRun>,
+    /// The batches that a dry run would send.
+    pub dry_run: Option<u64>,
     /// Whether it was a check, which counts nothing.
     pub is_check: bool,
     /// Names of settings that are in the workflow, but outside of the map that is read.
     pub ignored_parameters: Vec<String>,
     /// The job whose result was read.
     pub job: Option<JobSummary>,
+    /// The cohort in the sandbox.
+    pub sandbox: Option<Value>,
 }
 
 impl Report {
@@ -175,7 +165,7 @@ impl Report {
             "retries": self.sent.retries,
             "seconds": rounded(self.seconds),
         });
-        let dry_run = self.dry_run.map(|dry_run| json!({"batches": dry_run.batches, "bytes": dry_run.bytes}));
+        let dry_run = self.dry_run.map(|batches| json!({"batches": batches}));
         let by_operation = self.parts().map(|parts| map(parts.map(|(name, part)| (name, part.to_json()))));
         let parts = [
             ("dry_run", dry_run),
@@ -184,6 +174,7 @@ impl Report {
             ("mirror", self.mirror.as_ref().map(MirrorReport::to_json)),
             ("ignored_parameters", (!self.ignored_parameters.is_empty()).then(|| json!(self.ignored_parameters))),
             ("by_operation", by_operation),
+            ("sandbox", self.sandbox.clone()),
         ];
         for (name, part) in parts.into_iter().filter_map(|(name, part)| Some((name, part?))) {
             report[name] = part;
@@ -191,70 +182,16 @@ impl Report {
         report
     }
 
-    /// The same for people, a line for each number. What is zero and rare is left out.
+    /// The same for people: the summary, and below it a line for each other value. What is 0 or unknown is left out.
     pub fn to_text(&self) -> String {
-        let mut lines = vec![self.first_line()];
-        if self.is_check {
-            return lines.concat();
+        let mut lines = vec![self.summary()];
+        if let (false, Value::Object(values)) = (self.is_check, self.to_json()) {
+            values.iter().filter(|(name, _)| !UNLISTED.contains(&name.as_str())).for_each(|(name, value)| {
+                list(name, value, &mut lines);
+            });
+            lines.extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
         }
-        lines.extend(self.counts());
-        let jobs = self.mirror.iter().flat_map(|mirror| &mirror.jobs);
-        lines.extend(
-            jobs.map(|job| {
-                format!("{:<26}{:>12.3} s: {}", format!("job {}", job.id), job.time.as_secs_f64(), job.step)
-            }),
-        );
-        if let Some(DryRun { batches, bytes }) = self.dry_run {
-            lines.push(line(("batches to send", batches)));
-            lines.extend(bytes.map(|bytes| line(("bytes to send", bytes))));
-        }
-        lines.push(format!("{:<26}{:>12.3}", "seconds", self.seconds));
-        lines.push(format!("{:<26}{}", "partner", self.partner));
-        lines.extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
-        lines.extend(self.job.as_ref().map(|job| format!("{:<26}{job}", "job")));
-        let ignored = [
-            ("ignored columns", listed(&self.input.ignored_columns)),
-            ("ignored parameters", self.ignored_parameters.join(", ")),
-        ];
-        let ignored = ignored.into_iter().filter(|(_, names)| !names.is_empty());
-        lines.extend(ignored.map(|(what, names)| format!("{what:<26}{names}")));
         lines.join("\n")
-    }
-
-    fn counts(&self) -> Vec<String> {
-        let (input, sent, mut lines) = (&self.input, self.sent, Vec::new());
-        match &self.mirror {
-            Some(mirror) => lines.extend(mirror.counts.into_iter().flat_map(mirror_counts).map(line)),
-            None => lines.extend([
-                line(("rows read", input.rows_read)),
-                line(("  used", input.rows_used)),
-                line(("  without identifier", input.rows_without_identifier)),
-                line(("  rejected", input.rows_rejected)),
-            ]),
-        }
-        let identifiers = if self.mirror.is_some() { "identifiers to send" } else { "identifiers" };
-        lines.push(line((identifiers, input.identifiers())));
-        let kinds = self.kinds().filter(is_some);
-        lines.extend(kinds.map(|(kind, count)| line((format!("  {}", kind.title(&self.labels)), count))));
-        lines.push(line(("delivered", sent.delivered)));
-        let parts = self.parts().into_iter().flatten();
-        lines.extend(parts.map(|(name, part)| line((format!("  {name}"), part.sent.delivered))));
-        lines.extend([("refused", sent.refused), ("undelivered", self.undelivered())].map(line));
-        lines.extend(self.mirror.is_none().then(|| line(("cells blank", input.cells_blank))));
-        let malformed = occurred(Fault::KEYS, input.rows_malformed);
-        lines.extend(malformed.map(|(key, count)| line((format!("rows malformed: {key}"), count))));
-        let rejected = occurred(Reason::KEYS, input.cells_rejected);
-        lines.extend(rejected.map(|(key, count)| line((format!("cells rejected: {key}"), count))));
-        let rare = [
-            ("cells blank (null_words)", input.null_words),
-            ("cells with outer space", input.cells_with_outer_space),
-            ("cells with invisible chars", input.cells_with_invisible_characters),
-            ("rows repeating the header", input.rows_repeating_header),
-            ("rows spanning lines", input.over_lines.rows),
-        ];
-        lines.extend(rare.into_iter().filter(is_some).map(line));
-        lines.extend([("requests", sent.requests), ("retries", sent.retries)].map(line));
-        lines
     }
 
     /// How many identifiers there are of each kind.
@@ -287,11 +224,7 @@ impl Report {
                 grouped(sent.refused)
             ),
         };
-        self.first_line() + &counts
-    }
-
-    fn first_line(&self) -> String {
-        format!("cohort {} ({}): {}", self.cohort_id, self.operations.as_str(), self.headline())
+        format!("cohort {} ({}): {}{counts}", self.cohort_id, self.operations.as_str(), self.headline())
     }
 
     fn headline(&self) -> String {
@@ -349,17 +282,38 @@ fn grouped(number: u64) -> String {
 
 /// Those that are not 0.
 fn occurred<const N: usize>(keys: [&'static str; N], counts: [u64; N]) -> impl Iterator<Item = (&'static str, u64)> {
-    keys.into_iter().zip(counts).filter(is_some)
+    keys.into_iter().zip(counts).filter(|(_, count)| *count > 0)
 }
 
 fn map(entries: impl IntoIterator<Item = (impl ToString, impl Into<Value>)>) -> Value {
     entries.into_iter().map(|(name, value)| (name.to_string(), value.into())).collect()
 }
 
-fn line((name, count): (impl Display, u64)) -> String {
-    format!("{name:<26}{count:>12}")
+/// Values that the summary has already, or that have a table.
+const UNLISTED: [&str; 5] = ["summary", "cohort_id", "operation", "outcome", "match"];
+/// Counts that are shown even if they are 0.
+const ALWAYS: [&str; 3] = ["delivered", "refused", "undelivered"];
+
+/// A line for each value.
+fn list(name: &str, value: &Value, lines: &mut Vec<String>) {
+    match value {
+        Value::Object(values) => values.iter().for_each(|(key, value)| list(&format!("{name}.{key}"), value, lines)),
+        Value::Array(values) => lines.extend(values.iter().map(|value| format!("{name:<32}{}", shown(value)))),
+        Value::Number(number) if number.as_f64() != Some(0.0) || ALWAYS.contains(&name) => {
+            lines.push(format!("{name:<32}{:>12}", number.to_string()));
+        }
+        Value::Null | Value::Number(_) => {}
+        value => lines.push(format!("{name:<32}{}", shown(value))),
+    }
 }
 
-fn is_some<T>((_, count): &(T, u64)) -> bool {
-    *count > 0
+/// A value in one line.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(values) => {
+            values.iter().map(|(key, value)| format!("{key} {}", shown(value))).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
 }

@@ -133,13 +133,13 @@ fn failure_of(text: &str) -> String {
 #[test]
 fn a_page_that_says_something_else_is_found_out() {
     let right = "```sh\ncd workflows/local\ntd-braze-cohort upload cohort.yml --dry-run > report; head -n 2 report\n```\n\n\
-                 ```text\ncohort sample_members (add): dry run, nothing was sent\nrows read                            8\n```\n";
+                 ```text\ncohort sample_members (add): dry run, nothing was sent; 8 identifiers\npartner                         treasure_data\n```\n";
     assert_eq!(failure_of(right), "");
     for (from, to, found) in [
         ("upload", "uplaod", "docs/mutant.md:1: ended with Some(2), not 0:\nerror: unrecognized subcommand 'uplaod'"),
         ("--dry-run", "--dryrun", "unexpected argument '--dryrun'"),
         ("cohort.yml", "cohorts.yml", "the config file cohorts.yml cannot be read"),
-        ("  8", "  9", "docs/mutant.md:6: shown is"),
+        ("; 8", "; 9", "docs/mutant.md:6: shown is"),
         ("dry run,", "dry run:", "docs/mutant.md:6: shown is"),
         ("```sh\n", "```sh exit=3\n", "ended with Some(0), not 3"),
         ("```sh", "```bash", "docs/mutant.md:1: \"bash\" is no language that is tried"),

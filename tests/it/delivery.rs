@@ -166,7 +166,7 @@ fn the_report_as_text_says_the_same() {
     let braze = braze();
     let run = Run::upload().to(&braze).rows("user_ids,device_ids\r\nmember-1,device-1\r\n,\r\nmember-2,\r\n").exits(0);
     for (name, number) in
-        [("rows read", 3), ("without identifier", 1), ("delivered", 3), ("refused", 0), ("undelivered", 0)]
+        [("rows_read", 3), ("rows_without_identifier", 1), ("delivered", 3), ("refused", 0), ("undelivered", 0)]
     {
         assert_eq!(number_behind(&run.stdout, name), Some(number), "{name}{run}");
     }

@@ -9,9 +9,7 @@ fn a_dry_run_needs_neither_credentials_nor_braze() {
     let report = run.arg("--dry-run").arg("--json").exits(0).report();
     assert_eq!(report.text("/outcome"), "dry_run");
     let numbers = [("/rows_read", 2500), ("/identifiers/total", 2500), ("/delivered", 0), ("/requests", 0)];
-    let report = report.has(&numbers).has(&[("/dry_run/batches", 3)]);
-    let identifiers: usize = (0..2500).map(|number| format!("u{number}").len()).sum();
-    assert!(report.number("/dry_run/bytes") > identifiers as u64);
+    report.has(&numbers).has(&[("/dry_run/batches", 3)]);
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn a_cohort_follows_its_table_and_keeps_a_user_whose_address_changes() {
     assert_eq!(record.counts.unwrap().removals, 2);
     let report = outcome.report.to_json();
     assert_eq!((&report["mirror"]["left"], &report["mirror"]["wanted_now"]), (&2.into(), &2.into()), "{report}");
-    assert!(outcome.report.to_text().lines().any(|line| line.starts_with("left") && line.ends_with(" 2")));
+    assert!(outcome.report.to_text().lines().any(|line| line.starts_with("mirror.left ") && line.ends_with(" 2")));
     let cohort = braze.cohort().unwrap();
     assert_eq!((cohort.members, cohort.user_ids), (1, vec!["u1".to_owned()]));
     assert_eq!(memory.tables.iter().map(|(table, _)| table.name.clone()).collect::<Vec<_>>(), [Name::Version(4)]);

@@ -272,8 +272,9 @@ fn incomplete() -> Vec<String> {
             is_check: false,
             job: None,
             ignored_parameters: Vec::new(),
+            sandbox: None,
         };
-        Outcome { report, stop, exit, sandbox: None }.problem().unwrap()
+        Outcome { report, stop, exit }.problem().unwrap()
     };
     let sent = |delivered, refused| DeliveryCounts { delivered, refused, requests: 6, retries: 0 };
     let input = InputProblem::ExpectedRows { found: 5000, expected: 6000 }.of("members.csv");
