@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::commands::exit::Exit;
-use crate::settings::raw::{Located, Origin, RawValue, SettingsLayer};
+use crate::settings::raw::{Located, Origin, SettingsLayer, what};
 use crate::settings::setting::Key;
 use crate::settings::template::is_template;
 use crate::settings::yaml::unknown_key;
@@ -40,7 +40,7 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
         None | Some(Value::Null) => &nothing,
         Some(Value::Object(map)) => map,
         Some(other) => {
-            let message = format!("{MAP} must be a map of settings, not {}", RawValue::from(other).what());
+            let message = format!("{MAP} must be a map of settings, not {}", what(other));
             return Err(ConfigError::Malformed { origin: Origin::Parameter, message });
         }
     };
@@ -55,7 +55,7 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
         match (name, Key::from_name(name)) {
             (CONFIG, _) => sorted.config = Some(config_path(value, origin)?),
             (_, Some(key)) => {
-                sorted.settings.insert(key, Located { raw: RawValue::from(value), origin });
+                sorted.settings.insert(key, Located { raw: value.clone(), origin });
             }
             _ if name == LAST_UPLOAD || name.starts_with("last_upload.") => {}
             _ => return Err(ConfigError::Malformed { origin, message: unknown_key(name) }),
@@ -142,10 +142,7 @@ mod tests {
             "braze_cohort.last_upload.delivered": 1, "braze_cohort": {"cohort_id": "strong", "operation": null},
         }))
         .unwrap();
-        let text = |key| match &parameters.settings[&key].raw {
-            RawValue::Text(text) => text.clone(),
-            other => panic!("{other:?}"),
-        };
+        let text = |key| parameters.settings[&key].raw.as_str().unwrap();
         assert_eq!([Key::CohortId, Key::Operation].map(text), ["strong", "add"]);
         assert_eq!(parameters.config, Some(PathBuf::from("cohort.yml")));
         assert!(parameters.outside.is_empty());

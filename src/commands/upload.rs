@@ -11,7 +11,7 @@ use super::signals;
 use super::{CommandError, variable};
 use crate::commands::cli::UploadArgs;
 use crate::commands::exit::Exit;
-use crate::settings::raw::{Located, Origin, RawValue};
+use crate::settings::raw::{Located, Origin};
 use crate::settings::setting::Key;
 use crate::settings::template::Environment;
 use crate::settings::{self, Config, ConfigError};
@@ -58,8 +58,8 @@ pub fn load(
     dry_run: Option<bool>,
     needs_endpoint: bool,
 ) -> Result<Config, ConfigError> {
-    let input = input.map(|path| (Key::Input, RawValue::Text(path), "--input"));
-    let dry_run = dry_run.map(|on| (Key::DryRun, RawValue::Bool(on), "--dry-run"));
+    let input = input.map(|path| (Key::Input, path.into(), "--input"));
+    let dry_run = dry_run.map(|on| (Key::DryRun, on.into(), "--dry-run"));
     let flags = input.into_iter().chain(dry_run);
     let flags = flags.map(|(key, raw, flag)| (key, Located { raw, origin: Origin::Flag(flag) })).collect();
     let merged = settings::merge(Some(config), &Environment(variable), flags, variable)?;

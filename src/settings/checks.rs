@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::ConfigError;
-use super::raw::{Located, Origin, RawValue};
+use super::raw::{Located, Origin};
 use super::setting::Key;
 use super::values::{Values, missing, parse_duration, shortened};
 use crate::http::endpoint::{self, Endpoint};
@@ -49,7 +49,7 @@ impl Values {
                 self.bad(Key::OperationColumn, "names an identifier column: name the column that holds add or remove")
             );
         }
-        let (mut seen, mut attributes) = (HashSet::new(), HashSet::new());
+        let mut seen = HashSet::new();
         for (attribute, output) in &names.mapping {
             let (from, to) = (shortened(attribute), shortened(output));
             let wrong = if !outputs.contains(output) {
@@ -61,8 +61,6 @@ impl Values {
                 format!("maps '{from}', but that column is read under its own name: leave it out")
             } else if !seen.insert(output) {
                 format!("maps two columns to '{to}': keep one of them")
-            } else if !attributes.insert(attribute) {
-                format!("maps '{from}' twice: keep one of them")
             } else {
                 continue;
             };
@@ -150,7 +148,7 @@ impl Values {
 
     fn input(&self) -> Result<Input, ConfigError> {
         let wrong = |expected: &str| Err(self.bad(Key::Input, expected));
-        let is_list = self.written(Key::Input).is_some_and(|written| matches!(written.raw, RawValue::List(_)));
+        let is_list = self.written(Key::Input).is_some_and(|written| written.raw.is_array());
         match self.list(Key::Input)?.as_slice() {
             [] if is_list => wrong("is an empty list: name at least one file"),
             [] => Err(missing(Key::Input)),

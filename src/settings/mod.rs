@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use log::info;
+use serde_json::Value;
 
 mod checks;
 pub mod credentials;
@@ -26,7 +27,7 @@ use crate::http::endpoint::Endpoint;
 use crate::members::operation::{MIRROR, Operations};
 use crate::{braze, delivery, input, matching, mirror};
 pub use error::ConfigError;
-use raw::{Located, Origin, RawValue, SettingsLayer};
+use raw::{Located, Origin, SettingsLayer};
 use setting::{Key, SETTINGS, names};
 use template::Lookup;
 use values::Values;
@@ -69,7 +70,7 @@ pub fn merge(
     for setting in SETTINGS {
         let Some(name) = setting.variable else { continue };
         if let Some(text) = variable(name).filter(|text| !text.trim().is_empty()) {
-            merged.insert(setting.key, Located { raw: RawValue::Text(text), origin: Origin::Environment(name) });
+            merged.insert(setting.key, Located { raw: text.into(), origin: Origin::Environment(name) });
         }
     }
     if let Some(path) = file {
@@ -97,11 +98,13 @@ pub fn read_file(path: &Path) -> Result<SettingsLayer, ConfigError> {
 
 /// Drops what `above` replaces, because its templates may have no values. Returns the settings that had another value.
 fn drop_overridden(layer: &mut SettingsLayer, above: &SettingsLayer) -> Vec<Key> {
+    // A number may be text.
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut changed = Vec::new();
     layer.retain(|key, written| {
-        let over = above.get(key).map(|over| &over.raw);
+        let over = above.get(key).map(|over| text(&over.raw));
         let is_replaced = over.is_some() || counterparts(*key).any(|other| above.contains_key(&other));
-        if is_replaced && written.raw != RawValue::Null && over != Some(&written.raw) {
+        if is_replaced && !written.raw.is_null() && over != Some(text(&written.raw)) {
             changed.push(*key);
         }
         !is_replaced
@@ -123,7 +126,7 @@ fn fill_in(layer: SettingsLayer, lookup: &dyn Lookup) -> Result<SettingsLayer, C
 
 /// Puts a later layer over an earlier one, key by key. A null in the later one changes nothing.
 fn overlay(below: &mut SettingsLayer, mut above: SettingsLayer) {
-    above.retain(|_, written| written.raw != RawValue::Null);
+    above.retain(|_, written| !written.raw.is_null());
     below.retain(|key, _| !counterparts(*key).any(|other| above.contains_key(&other)));
     below.extend(above);
 }

@@ -4,63 +4,29 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use super::setting::Key;
 
-/// A value of YAML or of a Digdag parameter. A number is text as it is written, because `007` is an ID.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RawValue {
-    /// As if the key were not there.
-    Null,
-    /// A boolean.
-    Bool(bool),
-    /// A number of JSON that is not whole: its text in the workflow is lost.
-    Float(String),
-    /// Text.
-    Text(String),
-    /// A list.
-    List(Vec<RawValue>),
-    /// A map, in the order in which it is written.
-    Map(Vec<(String, RawValue)>),
-}
-
-impl RawValue {
-    /// Its type, for a message. Never the value, which may be a key.
-    pub fn what(&self) -> &'static str {
-        match self {
-            Self::Null => "nothing",
-            Self::Bool(_) => "a boolean",
-            Self::Float(_) => "a number such as 1.5 or 1e5",
-            Self::Text(_) => "text",
-            Self::List(_) => "a list",
-            Self::Map(_) => "a map",
-        }
-    }
-
-    /// Whether `is_meant` holds for a text or a name in it.
-    pub fn has_text(&self, is_meant: &impl Fn(&str) -> bool) -> bool {
-        match self {
-            Self::Text(text) => is_meant(text),
-            Self::List(values) => values.iter().any(|value| value.has_text(is_meant)),
-            Self::Map(entries) => entries.iter().any(|(key, value)| is_meant(key) || value.has_text(is_meant)),
-            Self::Null | Self::Bool(_) | Self::Float(_) => false,
-        }
+/// The type of a value, for a message. Never the value, which may be a key.
+pub fn what(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number such as 1.5 or 1e5",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
     }
 }
 
-impl From<&serde_json::Value> for RawValue {
-    fn from(value: &serde_json::Value) -> Self {
-        use serde_json::Value;
-        match value {
-            Value::Null => Self::Null,
-            Value::Bool(value) => Self::Bool(*value),
-            Value::Number(number) if number.is_f64() => Self::Float(number.to_string()),
-            Value::Number(number) => Self::Text(number.to_string()),
-            Value::String(text) => Self::Text(text.clone()),
-            Value::Array(values) => Self::List(values.iter().map(Self::from).collect()),
-            Value::Object(entries) => {
-                Self::Map(entries.iter().map(|(key, value)| (key.clone(), Self::from(value))).collect())
-            }
-        }
+/// Whether `is_meant` holds for a text or a name in a value.
+pub fn has_text(value: &Value, is_meant: &impl Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => is_meant(text),
+        Value::Array(values) => values.iter().any(|value| has_text(value, is_meant)),
+        Value::Object(entries) => entries.iter().any(|(key, value)| is_meant(key) || has_text(value, is_meant)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -100,8 +66,8 @@ impl fmt::Display for Origin {
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// The value.
-    pub raw: RawValue,
+    /// The value. A number of YAML is text as it is written, because `007` is an ID.
+    pub raw: Value,
     /// Its place.
     pub origin: Origin,
 }

@@ -1,14 +1,15 @@
 //! `${name}` and `${a.b}` in settings. Pure.
 
+use serde_json::Value;
 use thiserror::Error;
 
 use super::credentials;
-use super::raw::RawValue;
+use super::raw::has_text;
 
 /// Finds the values for templates, by a name and a path into its value.
 pub trait Lookup {
     /// The value, or none if there is no such name.
-    fn find(&self, path: &[&str]) -> Option<serde_json::Value>;
+    fn find(&self, path: &[&str]) -> Option<Value>;
     /// The place that is searched, for a message.
     fn searched(&self) -> &'static str;
     /// Whether letters of the values may have been lost.
@@ -73,38 +74,37 @@ pub fn is_template(text: &str) -> bool {
 }
 
 /// Fills in every template of a value. A text that is one template becomes its value, so a list stays a list.
-pub fn expand(raw: RawValue, lookup: &dyn Lookup) -> Result<RawValue, TemplateError> {
+pub fn expand(raw: Value, lookup: &dyn Lookup) -> Result<Value, TemplateError> {
     match raw {
-        RawValue::Text(text) => expand_text(&text, lookup),
-        RawValue::List(values) => {
-            values.into_iter().map(|value| expand(value, lookup)).collect::<Result<_, _>>().map(RawValue::List)
-        }
-        RawValue::Map(entries) => {
-            let expanded = entries.into_iter().map(|(key, value)| Ok((key, expand(value, lookup)?)));
-            expanded.collect::<Result<_, _>>().map(RawValue::Map)
-        }
+        Value::String(text) => expand_text(&text, lookup),
+        Value::Array(values) => values.into_iter().map(|value| expand(value, lookup)).collect(),
+        Value::Object(entries) => entries
+            .into_iter()
+            .map(|(key, value)| Ok((key, expand(value, lookup)?)))
+            .collect::<Result<_, _>>()
+            .map(Value::Object),
         other => Ok(other),
     }
 }
 
-fn expand_text(text: &str, lookup: &dyn Lookup) -> Result<RawValue, TemplateError> {
+fn expand_text(text: &str, lookup: &dyn Lookup) -> Result<Value, TemplateError> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("${") {
         let (name, after) = behind.split_once('}').ok_or(TemplateError::Unclosed)?;
         let value = value_of(name.trim(), lookup)?;
         if before.is_empty() && after.is_empty() && filled.is_empty() {
-            return Ok(RawValue::from(&value));
+            return Ok(value);
         }
         filled.push_str(before);
         filled.push_str(&plain_text(name, &value)?);
         rest = after;
     }
     filled.push_str(rest);
-    Ok(RawValue::Text(filled))
+    Ok(Value::from(filled))
 }
 
-fn value_of(name: &str, lookup: &dyn Lookup) -> Result<serde_json::Value, TemplateError> {
+fn value_of(name: &str, lookup: &dyn Lookup) -> Result<Value, TemplateError> {
     if name.starts_with("secret:") {
         return Err(TemplateError::DigdagSecret);
     }
@@ -119,7 +119,7 @@ fn value_of(name: &str, lookup: &dyn Lookup) -> Result<serde_json::Value, Templa
         .find(&path)
         .ok_or_else(|| TemplateError::Unknown { name: name.to_owned(), searched: lookup.searched() })?;
     let is_replaced = |text: &str| text.contains(['?', char::REPLACEMENT_CHARACTER]);
-    if lookup.may_be_garbled() && RawValue::from(&value).has_text(&is_replaced) {
+    if lookup.may_be_garbled() && has_text(&value, &is_replaced) {
         return Err(TemplateError::Garbled { name: name.to_owned() });
     }
     Ok(value)
@@ -138,8 +138,7 @@ fn is_name(part: &str) -> bool {
         && part.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
-fn plain_text(name: &str, value: &serde_json::Value) -> Result<String, TemplateError> {
-    use serde_json::Value;
+fn plain_text(name: &str, value: &Value) -> Result<String, TemplateError> {
     match value {
         Value::Null => Ok(String::new()),
         Value::String(text) => Ok(text.clone()),
@@ -152,11 +151,11 @@ fn plain_text(name: &str, value: &serde_json::Value) -> Result<String, TemplateE
 pub struct Environment<F>(pub F);
 
 impl<F: Fn(&str) -> Option<String>> Lookup for Environment<F> {
-    fn find(&self, path: &[&str]) -> Option<serde_json::Value> {
+    fn find(&self, path: &[&str]) -> Option<Value> {
         let (name, fields) = path.split_first()?;
         let text = (self.0)(name)?;
         let structured = text.starts_with(['{', '[']).then(|| serde_json::from_str(&text).ok()).flatten();
-        let value = structured.unwrap_or(serde_json::Value::String(text));
+        let value = structured.unwrap_or(Value::String(text));
         descend(&value, fields).cloned()
     }
 
@@ -172,10 +171,10 @@ impl<F: Fn(&str) -> Option<String>> Lookup for Environment<F> {
 }
 
 /// The parameters that Digdag passes to an operator.
-pub struct Parameters<'a>(pub &'a serde_json::Value);
+pub struct Parameters<'a>(pub &'a Value);
 
 impl Lookup for Parameters<'_> {
-    fn find(&self, path: &[&str]) -> Option<serde_json::Value> {
+    fn find(&self, path: &[&str]) -> Option<Value> {
         descend(self.0, path).cloned()
     }
 
@@ -184,7 +183,7 @@ impl Lookup for Parameters<'_> {
     }
 }
 
-fn descend<'a>(value: &'a serde_json::Value, path: &[&str]) -> Option<&'a serde_json::Value> {
+fn descend<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, field| value.get(field))
 }
 
@@ -209,8 +208,8 @@ mod tests {
         Some(value.to_owned())
     }
 
-    fn expanded(text: &str) -> Result<RawValue, TemplateError> {
-        expand(RawValue::Text(text.to_owned()), &Environment(environment))
+    fn expanded(text: &str) -> Result<Value, TemplateError> {
+        expand(Value::from(text), &Environment(environment))
     }
 
     #[rstest]
@@ -222,15 +221,14 @@ mod tests {
     #[case("$cohort $ {x} }", "$cohort $ {x} }")]
     #[case("${empty}", "")]
     fn fills_in(#[case] text: &str, #[case] expected: &str) {
-        assert_eq!(expanded(text), Ok(RawValue::Text(expected.to_owned())));
+        assert_eq!(expanded(text), Ok(Value::from(expected)));
     }
 
     #[test]
     fn one_template_alone_keeps_its_type() {
-        assert_eq!(expanded("${td.last_job.num_records}"), Ok(RawValue::Text("42".to_owned())));
-        let labels = RawValue::List(vec![RawValue::Text("email".to_owned()), RawValue::Text("phone".to_owned())]);
-        assert_eq!(expanded("${labels}"), Ok(labels));
-        assert!(matches!(expanded("${td}"), Ok(RawValue::Map(entries)) if !entries.is_empty()));
+        assert_eq!(expanded("${td.last_job.num_records}"), Ok(json!(42)));
+        assert_eq!(expanded("${labels}"), Ok(json!(["email", "phone"])));
+        assert!(matches!(expanded("${td}"), Ok(Value::Object(entries)) if !entries.is_empty()));
     }
 
     #[rstest]
@@ -264,7 +262,7 @@ mod tests {
             let set = locale.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
             set.or_else(|| environment(name))
         };
-        let expanded = |text: &str| expand(RawValue::Text(text.to_owned()), &Environment(variable));
+        let expanded = |text: &str| expand(Value::from(text), &Environment(variable));
         assert_eq!(expanded("is it ${question}").is_ok(), taken);
         assert!(expanded("is it ${cohort}?").is_ok(), "what the file itself holds is UTF-8");
     }
@@ -272,7 +270,7 @@ mod tests {
     #[test]
     fn an_operator_looks_into_its_parameters() {
         let parameters = json!({"cohort": "vip", "td": {"last_job_id": 815}});
-        let raw = expand(RawValue::Text("${cohort}/${td.last_job_id}".to_owned()), &Parameters(&parameters));
-        assert_eq!(raw, Ok(RawValue::Text("vip/815".to_owned())));
+        let raw = expand(Value::from("${cohort}/${td.last_job_id}"), &Parameters(&parameters));
+        assert_eq!(raw, Ok(Value::from("vip/815")));
     }
 }

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::ConfigError;
 use super::kind::{JOB_DIGITS, ValueKind};
 use super::placeholder;
-use super::raw::{Located, Origin, RawValue, SettingsLayer};
+use super::raw::{Located, Origin, SettingsLayer, has_text, what};
 use super::setting::{Key, SETTINGS, Setting, Unset};
 use super::template::is_template;
 use crate::input::TableName;
@@ -22,16 +24,16 @@ pub struct Values(SettingsLayer);
 impl Values {
     /// The settings that are set.
     pub fn new(layer: &SettingsLayer) -> Result<Self, ConfigError> {
-        let is_set = |(_, written): &(&Key, &Located)| written.raw != RawValue::Null;
+        let is_set = |(_, written): &(&Key, &Located)| !written.raw.is_null();
         let usable = layer.iter().filter(is_set).map(|(key, Located { raw, origin })| {
             let is_owners = matches!(origin, Origin::File { .. } | Origin::Environment(_));
             if !is_owners && !key.setting().from_workflow {
                 return Err(ConfigError::Misplaced { key: *key, origin: origin.clone() });
             }
-            if raw.has_text(&placeholder::is) {
+            if has_text(raw, &placeholder::is) {
                 return Err(ConfigError::Placeholder { name: key.name().to_owned(), origin: origin.clone() });
             }
-            if raw.has_text(&is_template) {
+            if has_text(raw, &is_template) {
                 return Err(ConfigError::Unfilled { key: *key, origin: origin.clone() });
             }
             Ok((*key, Located { raw: structured(raw, key.setting().kind), origin: origin.clone() }))
@@ -122,10 +124,10 @@ impl Values {
             return Ok(setting.default().map_or_else(Vec::new, names));
         };
         let texts = match raw {
-            RawValue::List(entries) => entries.iter().map(|entry| scalar(entry, "a string")).collect(),
+            Value::Array(entries) => entries.iter().map(|entry| scalar(entry, "a string")).collect(),
             // A template that came out empty.
-            RawValue::Text(text) if !is_path && text.trim().is_empty() => Ok(Vec::new()),
-            RawValue::Text(text) if !is_path && text.trim().starts_with('[') => {
+            Value::String(text) if !is_path && text.trim().is_empty() => Ok(Vec::new()),
+            Value::String(text) if !is_path && text.trim().starts_with('[') => {
                 Err("begins with [ but is not a JSON list, such as [\"email\", \"phone\"]".to_owned())
             }
             one => scalar(one, &setting.wanted()).map(|text| names(&text)),
@@ -137,10 +139,10 @@ impl Values {
     pub fn map(&self, key: Key) -> Result<Vec<(String, String)>, ConfigError> {
         let Some(Located { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
         let wrong = |expected: String| bad(key, origin, expected);
-        let RawValue::Map(entries) = raw else { return Err(wrong(not(&key.setting().wanted(), raw))) };
+        let Value::Object(entries) = raw else { return Err(wrong(not(&key.setting().wanted(), raw))) };
         let entries = entries
             .iter()
-            .map(|(from, to)| Ok((scalar(&RawValue::Text(from.clone()), "a string")?, scalar(to, "a string")?)));
+            .map(|(from, to)| Ok((scalar(&Value::from(from.as_str()), "a string")?, scalar(to, "a string")?)));
         entries.collect::<Result<_, String>>().map_err(wrong)
     }
 
@@ -165,46 +167,44 @@ fn bad(key: Key, origin: &Origin, expected: String) -> ConfigError {
 
 /// Undoes what happens to values on their way: lists and maps that became JSON text, and `off` that YAML read as false. A boolean
 /// becomes text.
-fn structured(raw: &RawValue, kind: ValueKind) -> RawValue {
-    let of_json = |text: &str| {
-        serde_json::from_str(text).map_or_else(|_| raw.clone(), |value: serde_json::Value| RawValue::from(&value))
-    };
+fn structured(raw: &Value, kind: ValueKind) -> Value {
+    let of_json = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| raw.clone());
     match (kind, raw) {
-        (ValueKind::DurationOr(_), RawValue::Bool(false)) => RawValue::Text("off".to_owned()),
-        (ValueKind::Flag, RawValue::Bool(value)) => RawValue::Text(value.to_string()),
-        (ValueKind::List | ValueKind::Paths, RawValue::Text(text)) if text.trim().starts_with('[') => of_json(text),
-        (ValueKind::Map, RawValue::Text(text)) if text.trim().starts_with('{') => of_json(text),
+        (ValueKind::DurationOr(_), Value::Bool(false)) => Value::from("off"),
+        (ValueKind::Flag, Value::Bool(value)) => Value::from(value.to_string()),
+        (ValueKind::List | ValueKind::Paths, Value::String(text)) if text.trim().starts_with('[') => of_json(text),
+        (ValueKind::Map, Value::String(text)) if text.trim().starts_with('{') => of_json(text),
         _ => raw.clone(),
     }
 }
 
-fn not(wanted: &str, raw: &RawValue) -> String {
+fn not(wanted: &str, raw: &Value) -> String {
     match raw {
-        RawValue::Text(text) => format!("must be {wanted}, not '{}'", shortened(text)),
-        other => format!("must be {wanted}, not {}", other.what()),
+        Value::String(text) => format!("must be {wanted}, not '{}'", shortened(text)),
+        other => format!("must be {wanted}, not {}", what(other)),
     }
 }
 
-fn scalar(raw: &RawValue, wanted: &str) -> Result<String, String> {
-    match raw {
-        RawValue::Text(text) if text.trim().is_empty() => Err("is empty: give it a value, or leave it out".to_owned()),
-        RawValue::Text(text) if text.len() > MAX_TEXT_BYTES => Err(format!(
-            "is longer than {} KiB: give a name or a path, not the content of a file",
-            MAX_TEXT_BYTES >> 10
-        )),
-        RawValue::Text(text) if text.chars().any(char::is_control) => {
-            Err("contains a control character, such as a line break: remove it".to_owned())
+fn scalar(raw: &Value, wanted: &str) -> Result<String, String> {
+    let wrong = match raw {
+        Value::Number(number) if !number.is_f64() => return Ok(number.to_string()),
+        Value::String(text) if text.trim().is_empty() => "is empty: give it a value, or leave it out",
+        Value::String(text) if text.len() > MAX_TEXT_BYTES => {
+            "is longer than 4 KiB: give a name or a path, not the content of a file"
         }
-        RawValue::Text(text) if holds_a_secret(text) => {
-            Err("contains a credential: credentials must not appear in settings; they come from the environment alone"
-                .to_owned())
+        Value::String(text) if text.chars().any(char::is_control) => {
+            "contains a control character, such as a line break: remove it"
         }
-        RawValue::Text(text) => Ok(text.clone()),
-        RawValue::Float(_) | RawValue::Bool(_) if wanted == "a string" => {
-            Err(format!("{}: put it in quotes", not(wanted, raw)))
+        Value::String(text) if holds_a_secret(text) => {
+            "contains a credential: credentials must not appear in settings; they come from the environment alone"
         }
-        other => Err(not(wanted, other)),
-    }
+        Value::String(text) => return Ok(text.clone()),
+        Value::Number(_) | Value::Bool(_) if wanted == "a string" => {
+            return Err(format!("{}: put it in quotes", not(wanted, raw)));
+        }
+        other => return Err(not(wanted, other)),
+    };
+    Err(wrong.to_owned())
 }
 
 fn is_of(kind: ValueKind, text: &str) -> bool {
@@ -264,7 +264,7 @@ mod tests {
             .iter()
             .map(|(name, value)| {
                 let origin = Origin::Environment("a test");
-                (Key::from_name(name).unwrap(), Located { raw: RawValue::from(value), origin })
+                (Key::from_name(name).unwrap(), Located { raw: value.clone(), origin })
             })
             .collect()
     }

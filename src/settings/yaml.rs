@@ -4,11 +4,13 @@ use std::cell::Cell;
 use std::fmt;
 use std::path::Path;
 
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
 
 use super::ConfigError;
 use super::credentials::{self, names_a_credential};
-use super::raw::{Located, Origin, RawValue, SettingsLayer};
+use super::kind::ValueKind;
+use super::raw::{Located, Origin, SettingsLayer};
 use super::setting::{Key, SETTINGS};
 use crate::input::near_names::nearest;
 
@@ -17,8 +19,6 @@ pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 /// How deep brackets, indents, and the marks of a line may be nested. Our settings need two levels; the parser's time grows with the
 /// square of the depth.
 const MAX_DEPTH: usize = 64;
-/// More digits than any ID has. The parser reads a number again for each alias of it.
-const MAX_DIGITS: usize = 1000;
 
 /// An error about a config file as a whole.
 pub fn unusable(path: &Path, message: &str) -> ConfigError {
@@ -29,15 +29,20 @@ pub fn unusable(path: &Path, message: &str) -> ConfigError {
 fn misread(path: &Path, error: &serde_yaml::Error) -> ConfigError {
     let (message, location) = (error.to_string(), error.location());
     let suffix = location.as_ref().map(|location| format!(" at line {} column {}", location.line(), location.column()));
-    let message = message.strip_suffix(suffix.as_deref().unwrap_or_default()).unwrap_or(&message).to_owned();
+    let message = message.strip_suffix(suffix.as_deref().unwrap_or_default()).unwrap_or(&message);
+    // Never the value: it may be the file with the members.
+    let message = if message.ends_with(MAP) { format!("expected {MAP}") } else { message.to_owned() };
+    let found = [("sequence", "a list"), ("map", "a map")].into_iter().find_map(|(kind, found)| {
+        let (name, expected) = message.split_once(&format!(": invalid type: {kind}, expected "))?;
+        Some(format!("{name} must be {expected}, not {found}"))
+    });
+    let message = found.unwrap_or(message);
     let origin = Origin::File { path: path.to_owned(), line: location.map(|location| location.line()) };
     ConfigError::Malformed { origin, message }
 }
 
-/// The text of a file, unless the parser would take minutes for it: for deep nesting, for endless numbers, for many directives.
+/// The text of a file, unless the parser would take minutes for it: for deep nesting, for many directives.
 fn bounded<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
-    let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'_');
-    let is_endless = |run: &[u8]| run.len() > MAX_DIGITS && is_of_number(&run[0]);
     let wrong = |what: &str| Err(unusable(path, &format!("it {what}: is this the file with the settings?")));
     if bytes.len() > MAX_FILE_BYTES {
         return wrong(&format!("is larger than {} MiB", MAX_FILE_BYTES >> 20));
@@ -48,9 +53,6 @@ fn bounded<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
     let text = text.trim_start_matches('\u{feff}');
     if depth(text) > MAX_DEPTH {
         return wrong(&format!("is nested deeper than {MAX_DEPTH} levels"));
-    }
-    if bytes.chunk_by(|one, next| is_of_number(one) == is_of_number(next)).any(is_endless) {
-        return wrong("contains a number of more than 1,000 digits");
     }
     if text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).any(|line| line.starts_with('%')) {
         return Err(unusable(path, "a line begins with %, a YAML directive: remove it"));
@@ -87,14 +89,9 @@ pub fn read(path: &Path, text: impl AsRef<[u8]>) -> Result<SettingsLayer, Config
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(layer);
     }
-    let raw = parse(text).map_err(|error| misread(path, &error))?;
-    let RawValue::Map(entries) = raw else {
-        // Never the value: it may be the file with the members.
-        let found = raw.what();
-        let message = format!("found {found}, expected a map of settings (cohort_id: ..., operation: add, ...)");
-        return Err(unusable(path, &message));
-    };
-    for (name, raw) in entries {
+    let left = Cell::new(MAX_FILE_BYTES);
+    let entries = serde_yaml::Deserializer::from_str(text).deserialize_map(Settings(&left));
+    for (name, raw) in entries.map_err(|error| misread(path, &error))? {
         let known = Key::from_name(&name);
         let is_second = known.is_some_and(|key| layer.contains_key(&key));
         let origin = Origin::File { path: path.to_owned(), line: line_of(text, &name, usize::from(is_second)) };
@@ -111,108 +108,93 @@ pub fn read(path: &Path, text: impl AsRef<[u8]>) -> Result<SettingsLayer, Config
     Ok(layer)
 }
 
-/// Reads the text twice, because the parser gives a number's text only if it is asked for text: first what kind of value each is,
-/// then the texts. Each time has its own limit; without aliases no file that is small enough exceeds it.
-fn parse(text: &str) -> Result<RawValue, serde_yaml::Error> {
-    let read = |shape| {
-        let node = Node { shape, left: &Cell::new(MAX_FILE_BYTES) };
-        node.deserialize(serde_yaml::Deserializer::from_str(text))
-    };
-    let shape = read(None)?;
-    read(Some(&shape))
-}
+/// What a file must be.
+const MAP: &str = "a map of settings (cohort_id: ..., operation: add, ...)";
 
-macro_rules! without_text {
-    ($($name:ident: $of:ty),*) => {
-        $(fn $name<E>(self, _: $of) -> Result<RawValue, E> {
-            Ok(TEXT)
-        })*
-    };
-}
+/// Reads the map of all settings. The parser must be asked for text, or it changes numbers.
+struct Settings<'a>(&'a Cell<usize>);
 
-const TEXT: RawValue = RawValue::Text(String::new());
-
-/// Reads one value.
-#[derive(Clone, Copy)]
-struct Node<'a> {
-    /// What the first reading has found; all its texts are empty.
-    shape: Option<&'a RawValue>,
-    /// How many values, or bytes of text, there may still be.
-    left: &'a Cell<usize>,
-}
-
-impl Node<'_> {
-    fn take<E: de::Error>(self, count: usize) -> Result<(), E> {
-        let left = self.left.get().checked_sub(count).ok_or_else(|| {
-            E::custom(format_args!(
-                "it is larger than {} MiB with its aliases (*name) written out: use fewer aliases",
-                MAX_FILE_BYTES >> 20
-            ))
-        })?;
-        self.left.set(left);
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Node<'_> {
-    type Value = RawValue;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawValue, D::Error> {
-        match self.shape {
-            None => {
-                self.take(1)?;
-                deserializer.deserialize_any(self)
-            }
-            Some(RawValue::List(_)) => deserializer.deserialize_seq(self),
-            Some(RawValue::Map(_)) => deserializer.deserialize_map(self),
-            Some(RawValue::Text(_)) => deserializer.deserialize_str(self),
-            Some(other) => IgnoredAny::deserialize(deserializer).map(|_| other.clone()),
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Node<'_> {
-    type Value = RawValue;
+impl<'de> Visitor<'de> for Settings<'_> {
+    type Value = Vec<(String, Value)>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.shape.is_some() { "a string as the key" } else { "text, a number or a list" })
+        formatter.write_str(MAP)
     }
 
-    fn visit_unit<E>(self) -> Result<RawValue, E> {
-        Ok(RawValue::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<RawValue, E> {
-        Ok(RawValue::Bool(value))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<RawValue, E> {
-        if self.shape.is_none() {
-            return Ok(TEXT);
-        }
-        self.take(text.len())?;
-        Ok(RawValue::Text(text.to_owned()))
-    }
-
-    without_text! { visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64 }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawValue, A::Error> {
-        let shapes: &[RawValue] = if let Some(RawValue::List(shapes)) = self.shape { shapes } else { &[] };
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element_seed(Node { shape: shapes.get(values.len()), ..self })? {
-            values.push(value);
-        }
-        Ok(RawValue::List(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawValue, A::Error> {
-        let shapes: &[(String, RawValue)] = if let Some(RawValue::Map(shapes)) = self.shape { shapes } else { &[] };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some(RawValue::Text(name)) = map.next_key_seed(Node { shape: Some(&TEXT), ..self })? {
-            let shape = shapes.get(entries.len()).map(|(_, shape)| shape);
-            entries.push((name, map.next_value_seed(Node { shape, ..self })?));
+        while let Some(name) = map.next_key::<String>()? {
+            let value = match Key::from_name(&name).map(|key| key.setting().kind) {
+                None => map.next_value::<IgnoredAny>().map(|_| Value::Null)?,
+                Some(ValueKind::List | ValueKind::Paths) => {
+                    map.next_value_seed(Several { left: self.0, expected: "a list, or text" })?
+                }
+                Some(ValueKind::Map) => map.next_value_seed(Several { left: self.0, expected: "a map, or text" })?,
+                Some(_) => text(self.0, map.next_value()?)?,
+            };
+            entries.push((name, value));
         }
-        Ok(RawValue::Map(entries))
+        Ok(entries)
+    }
+}
+
+/// A text, or nothing. `left` is how many values, and bytes of text, there may still be.
+fn text<E: de::Error>(left: &Cell<usize>, text: Option<String>) -> Result<Value, E> {
+    let size = 1 + text.as_ref().map_or(0, String::len);
+    left.set(
+        left.get().checked_sub(size).ok_or_else(|| {
+            E::custom("it is larger than 1 MiB with its aliases (*name) written out: use fewer aliases")
+        })?,
+    );
+    Ok(text.map_or(Value::Null, Value::from))
+}
+
+/// Reads a value that may have several texts.
+struct Several<'a> {
+    left: &'a Cell<usize>,
+    expected: &'static str,
+}
+
+impl<'de> DeserializeSeed<'de> for Several<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Several<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.expected)
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_str<E: de::Error>(self, one: &str) -> Result<Value, E> {
+        text(self.left, Some(one.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(one) = list.next_element()? {
+            values.push(text(self.left, one)?);
+        }
+        Ok(Value::from(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries = Map::new();
+        while let Some((name, one)) = map.next_entry::<String, _>()? {
+            text(self.left, Some(name.clone()))?;
+            if entries.insert(name, text(self.left, one)?).is_some() {
+                return Err(de::Error::custom("a name is mapped twice: keep one of them"));
+            }
+        }
+        Ok(Value::from(entries))
     }
 }
 
@@ -254,6 +236,7 @@ fn line_of(text: &str, name: &str, before: usize) -> Option<usize> {
 mod tests {
     use super::*;
     use rstest::rstest;
+    use serde_json::json;
 
     fn read(text: &str) -> Result<SettingsLayer, String> {
         super::read(Path::new("c.yml"), text).map_err(|error| error.to_string())
@@ -263,13 +246,10 @@ mod tests {
     fn values_keep_their_type_and_their_line() {
         let layer = read("cohort_id: 4711\n\noperation: add\naliases: [a, 1]\ncohort_name:\n").unwrap();
         let cohort_id = &layer[&Key::CohortId];
-        assert_eq!(cohort_id.raw, RawValue::Text("4711".to_owned()));
+        assert_eq!(cohort_id.raw, "4711");
         assert_eq!(layer[&Key::Operation].origin.to_string(), "c.yml, line 3");
-        assert_eq!(
-            layer[&Key::Aliases].raw,
-            RawValue::List(vec![RawValue::Text("a".to_owned()), RawValue::Text("1".to_owned())])
-        );
-        assert_eq!(layer[&Key::CohortName].raw, RawValue::Null);
+        assert_eq!(layer[&Key::Aliases].raw, json!(["a", "1"]));
+        assert_eq!(layer[&Key::CohortName].raw, Value::Null);
     }
 
     #[rstest]
@@ -281,10 +261,13 @@ mod tests {
     #[case::broken("cohort_id: [a\n", "c.yml", "line")]
     #[case::no_name("cohort_id: a\nhush@example.com: b\n", "not the name of a setting", "line 2")]
     #[case::too_long(&format!("cohort_id: a\n{}: b\n", "hush".repeat(17)), "not the name of a setting", "line 2")]
-    #[case::input("user_ids\nhush\n", "text, expected a map of settings", "")]
+    #[case::input("user_ids\nhush\n", "expected a map of settings", "c.yml, line 1")]
     #[case::number("4711\n", "expected a map of settings", "c.yml")]
     #[case::directive("%TAG ! tag:x,2000:\n---\ncohort_id: a\n", "directive", "c.yml")]
-    #[case::key("mapping: {[a]: b}\n", "expected a string as the key", "line 1")]
+    #[case::key("mapping: {[a]: b}\n", "must be a string", "line 1")]
+    #[case::name_twice("mapping: {a: user_ids, a: device_ids}\n", "mapped twice", "line 1")]
+    #[case::list("cohort_id: [a]\n", "cohort_id must be a string, not a list", "line 1")]
+    #[case::list_of_an_unknown_key("cohort_id: a\nxyzzy: [b]\n", "unknown key 'xyzzy'", "line 2")]
     #[case::tabs("cohort_id: a\n\toperation: add\n", "c.yml", "line 2")]
     fn says_what_is_wrong_and_where(#[case] text: &str, #[case] message: &str, #[case] location: &str) {
         let error = read(text).unwrap_err();
@@ -307,23 +290,19 @@ mod tests {
     fn a_number_is_taken_as_it_is_written(#[case] number: &str) {
         let text = format!("aliases: [&a {number}, x, *a]\nmapping:\n  {number}: {number}\ncohort_id: {number}\n");
         let layer = read(&text).unwrap();
-        let text = |text: &str| RawValue::Text(text.to_owned());
-        assert_eq!(layer[&Key::CohortId].raw, text(number));
-        assert_eq!(layer[&Key::Aliases].raw, RawValue::List(vec![text(number), text("x"), text(number)]));
-        assert_eq!(layer[&Key::Mapping].raw, RawValue::Map(vec![(number.to_owned(), text(number))]));
+        assert_eq!(layer[&Key::CohortId].raw, number);
+        assert_eq!(layer[&Key::Aliases].raw, json!([number, "x", number]));
+        assert_eq!(layer[&Key::Mapping].raw, json!({number: number}));
     }
 
     #[test]
-    fn quoted_text_stays_text_and_nothing_and_truth_stay_what_they_are() {
+    fn what_is_not_quoted_is_text_too_except_for_nothing() {
         let layer =
             read("cohort_id: 'true'\ncohort_name: \"null\"\noperation: ~\naliases: [true, null, '~']\n").unwrap();
-        assert_eq!(layer[&Key::CohortId].raw, RawValue::Text("true".to_owned()));
-        assert_eq!(layer[&Key::CohortName].raw, RawValue::Text("null".to_owned()));
-        assert_eq!(layer[&Key::Operation].raw, RawValue::Null);
-        assert_eq!(
-            layer[&Key::Aliases].raw,
-            RawValue::List(vec![RawValue::Bool(true), RawValue::Null, RawValue::Text("~".to_owned())])
-        );
+        assert_eq!(layer[&Key::CohortId].raw, "true");
+        assert_eq!(layer[&Key::CohortName].raw, "null");
+        assert_eq!(layer[&Key::Operation].raw, Value::Null);
+        assert_eq!(layer[&Key::Aliases].raw, json!(["true", null, "~"]));
     }
 
     #[test]

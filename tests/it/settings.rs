@@ -120,7 +120,7 @@ fn a_template_that_cannot_be_filled_in_is_an_error(#[case] template: &str, #[cas
 #[case::thread_count_zero("thread_count: 0", &["thread_count", "from 1 to 256", "cohort.yml", "line 4"])]
 #[case::thread_count_too_high("thread_count: 257", &["thread_count", "from 1 to 256", "line 4"])]
 #[case::thread_count_fraction("thread_count: 1.5", &["thread_count", "line 4"])]
-#[case::name_is_a_truth_value("cohort_name: true", &["cohort_name", "line 4"])]
+#[case::name_is_a_list("cohort_name: [a]", &["cohort_name", "line 4"])]
 #[case::name_is_a_map("cohort_name: {a: b}", &["cohort_name", "line 4"])]
 #[case::aliases_are_a_map("aliases: {a: b}", &["aliases", "line 4"])]
 #[case::expected_rows_is_text("expected_rows: all", &["expected_rows", "line 4"])]

@@ -17,7 +17,7 @@ use crate::mirror::warehouse::{Changes, Counts, Listing, Name, Refused, Renamed,
 use crate::sandbox::{self, CohortView, Sandbox};
 use crate::secret::Secret;
 use crate::settings::Config;
-use crate::settings::raw::{Located, Origin, RawValue, SettingsLayer};
+use crate::settings::raw::{Located, Origin, SettingsLayer};
 use crate::settings::setting::Key;
 
 /// The identifiers of a row; one with `@` is an alias.
@@ -189,7 +189,7 @@ impl Braze {
 
     fn run(&self, memory: &mut Memory, limits: ChangeLimits) -> (Outcome, Record) {
         let texts = [(Key::CohortId, "gold"), (Key::Operation, "add"), (Key::Aliases, "email"), (Key::Input, "-")];
-        let located = |text: &str| Located { raw: RawValue::Text(text.to_owned()), origin: Origin::Parameter };
+        let located = |text: &str| Located { raw: text.into(), origin: Origin::Parameter };
         let layer: SettingsLayer = texts.into_iter().map(|(key, text)| (key, located(text))).collect();
         let config = Config::check(&layer, false).unwrap();
         let endpoint = Endpoint::of_sandbox(self.sandbox.endpoint());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::settings::kind::{one_of, whole};
-use crate::settings::raw::{Located, Origin, RawValue, SettingsLayer};
+use crate::settings::raw::{Located, Origin, SettingsLayer};
 use crate::settings::setting::Unset;
 use crate::settings::{Config, yaml};
 
@@ -70,7 +70,7 @@ fn is_a(name: &str, value: &Value) -> bool {
 }
 
 fn checked(settings: &Value) -> Result<Config, String> {
-    let written = |value| Located { raw: RawValue::from(value), origin: Origin::Environment("a test") };
+    let written = |value: &Value| Located { raw: value.clone(), origin: Origin::Environment("a test") };
     let map = settings.as_object().unwrap().iter();
     let layer: SettingsLayer = map.map(|(name, value)| (Key::from_name(name).unwrap(), written(value))).collect();
     Config::check(&layer, false).map_err(|error| error.to_string())
