@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use td_braze_cohort::commands;
 use td_braze_cohort::commands::cli::{Cli, Command};
 use td_braze_cohort::commands::exit::Exit;
-use td_braze_cohort::commands::{self, CommandError};
+use td_braze_cohort::commands::outcome::Stop;
 use td_braze_cohort::http::proxy::PROXY_VARIABLES;
 use td_braze_cohort::secret;
 use td_braze_cohort::settings::ConfigError;
@@ -45,7 +46,7 @@ fn run() -> Exit {
     }
 }
 
-fn run_command(command: Command) -> Result<Exit, CommandError> {
+fn run_command(command: Command) -> Result<Exit, Stop> {
     // The sandbox logs each request, which is of no use during an upload.
     let is_sandbox = matches!(command, Command::Sandbox(_));
     terminal::start_logger(if is_sandbox { "info" } else { "info,td_braze_cohort::sandbox=warn" });
@@ -60,7 +61,7 @@ fn run_command(command: Command) -> Result<Exit, CommandError> {
     }
 }
 
-fn finish(result: Result<Exit, CommandError>) -> Exit {
+fn finish(result: Result<Exit, Stop>) -> Exit {
     result.unwrap_or_else(|error| {
         terminal::say_error(&error.to_string());
         error.exit()

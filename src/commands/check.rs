@@ -1,7 +1,6 @@
 //! `td-braze-cohort check CONFIG.yml`: everything that can be checked without sending a member.
 
 use log::info;
-use serde_json::json;
 
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit::Exit;
@@ -29,79 +28,63 @@ use super::network::network;
 use super::pipeline::{Outcome, open_once, plan, stop_or};
 use super::table;
 use super::upload::load;
+use super::variable;
 use super::watch::watched;
-use super::{CommandError, variable};
 
 /// How many rows of the input are read.
 const PREVIEW: u64 = 1_000;
 
 type Step = fn(&mut RunContext) -> Finding;
-type Finding = Result<String, CommandError>;
+type Finding = Result<String, Stop>;
 
 /// Runs the command: a line for each finding. The exit code is that of the first failure.
-pub fn run(args: CheckArgs) -> Result<Exit, CommandError> {
+pub fn run(args: CheckArgs) -> Result<Exit, Stop> {
     // The credentials are tried even if an upload would not use them.
     let mut context = RunContext::new(load(&args.config, args.input, Some(false), true)?, None);
     if args.status {
         let options = context.config.mirror.clone().ok_or(ConfigError::NoMirror)?;
-        let (said, json) = look::status(&mut context, &options)?;
-        terminal::print(&if args.json { json.to_string() } else { said });
+        terminal::print(&look::status(&mut context, &options)?);
         return Ok(Exit::Success);
     }
-    let found = take_steps(&mut context, if args.json { |_| () } else { terminal::print });
-    if args.json {
-        let finding = |(what, found): &(&str, Finding)| {
-            let said = found.as_ref().map_or_else(ToString::to_string, Clone::clone);
-            json!({"step": what, "ok": found.is_ok(), "said": said})
-        };
-        let findings: Vec<_> = found.iter().map(finding).collect();
-        terminal::print(&json!({"version": env!("CARGO_PKG_VERSION"), "findings": findings}).to_string());
-    }
-    let failures: Vec<_> = failures(found).collect();
-    for (what, error) in &failures {
-        terminal::say_error(&format!("{what}: {error}"));
-    }
+    let failures = take_steps(&mut context, terminal::print);
+    failures.iter().for_each(say);
     Ok(failures.first().map_or(Exit::Success, |(_, error)| error.exit()))
 }
 
 /// A run with `check_only`: a check, whose report counts nothing.
-pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, CommandError> {
+pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, Stop> {
     let mut context = RunContext::new(config, None);
-    let mut failures = failures(take_steps(&mut context, tell));
+    let mut failures = take_steps(&mut context, tell).into_iter();
     if let Some((_, first)) = failures.next() {
-        for (what, error) in failures {
-            terminal::say_error(&format!("{what}: {error}"));
-        }
+        failures.for_each(|other| say(&other));
         return Err(first);
     }
     let report = Report { is_check: true, dry_run: None, ..context.report() };
     Ok(context.outcome(report, None))
 }
 
-/// Takes all steps. `tell` gets the lines of each as soon as it has ended.
-fn take_steps(context: &mut RunContext, tell: fn(&str)) -> Vec<(&'static str, Finding)> {
+fn say((what, error): &(&str, Stop)) {
+    terminal::say_error(&format!("{what}: {error}"));
+}
+
+/// Takes all steps. `tell` gets the lines of each as soon as it has ended. Returns what failed.
+fn take_steps(context: &mut RunContext, tell: fn(&str)) -> Vec<(&'static str, Stop)> {
     let is_asked = std::env::var(REST_API_KEY).is_ok() || context.config.matching.min_match.is_some();
     let of_mirror = context.config.mirror.is_some().then_some(("relied on", check_facts as Step));
     let of_match = is_asked.then_some(("match", check_match as Step));
     let settings: Step = |context| Ok(described_settings(&context.config));
     let steps = [("settings", settings), ("input", check_input), ("credentials", check_credentials)];
-    let steps = steps.into_iter().chain(of_mirror).chain(of_match);
-    let take = |(what, step): (&'static str, Step)| {
-        let found = step(context);
-        match &found {
-            Ok(found) => {
-                let lines = found.lines().map(|line| format!("{what:<12} ok: {line}"));
-                tell(&lines.collect::<Vec<_>>().join("\n"));
+    let mut failures = Vec::new();
+    for (what, step) in steps.into_iter().chain(of_mirror).chain(of_match) {
+        match step(context) {
+            Ok(found) => found.lines().for_each(|line| tell(&format!("{what:<12} ok: {line}"))),
+            Err(error) => {
+                tell(&format!("{what:<12} FAILED"));
+                failures.push((what, error));
             }
-            Err(_) => tell(&format!("{what:<12} FAILED")),
         }
-        (what, found)
-    };
-    steps.map(take).collect()
-}
-
-fn failures(found: Vec<(&'static str, Finding)>) -> impl Iterator<Item = (&'static str, CommandError)> {
-    found.into_iter().filter_map(|(what, found)| Some((what, found.err()?)))
+    }
+    failures
 }
 
 fn described_settings(config: &Config) -> String {
@@ -160,10 +143,10 @@ fn previewed(counts: &InputCounts) -> String {
 fn check_job(context: &mut RunContext, id: &str) -> Finding {
     let (job, info) = job::look(context, id)?;
     let status = info.status.name();
-    if !info.is_done(&job).map_err(Stop::Job)? {
+    if !info.is_done(&job)? {
         return Ok(format!("job {id} is {status}; an upload waits until it has ended"));
     }
-    let found = context.config.input.names.find_all(&info.columns(&job).map_err(Stop::Job)?);
+    let found = context.config.input.names.find_all(&info.columns(&job)?);
     let columns = found.map_err(|error| Stop::Header { name: job.name(), error: Box::new(error) })?;
     let rows = info.rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
     Ok(format!("job {id} ({status}, rows: {rows}) {}", described(&context.config, &columns)))
@@ -228,6 +211,6 @@ fn check_match(context: &mut RunContext) -> Finding {
     let figures = matching.look_and_ask(context)?.figures;
     match context.config.matching.min_match.and_then(|min_match| figures.too_few(min_match)) {
         None => Ok(format!("{endpoint} was asked about a sample\n{}", to_text(&figures))),
-        Some(too_few) => Err(Stop::from(too_few).into()),
+        Some(too_few) => Err(too_few.into()),
     }
 }

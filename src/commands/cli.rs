@@ -175,9 +175,6 @@ pub struct CheckArgs {
     /// Print only the state of a mirror: its last commit, members, pending changes, and whether a run is in progress
     #[arg(long)]
     pub status: bool,
-    /// Print the findings as one JSON object
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Flags of `match`.

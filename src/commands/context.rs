@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::sandbox::Embedded;
-use super::{CommandError, signals};
+use super::signals;
 use crate::commands::outcome::{Api, Stop};
 use crate::delivery;
 use crate::retry::{Clock, LimitReached, Limits, Monotonic, RateLimiter};
@@ -42,7 +42,7 @@ impl RunContext {
     }
 
     /// The limiter for all requests to one server. A signal stops it.
-    pub fn limiter(&self, api: Api, address: &str) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
+    pub fn limiter(&self, api: Api, address: &str) -> Result<Arc<RateLimiter<Stop>>, Stop> {
         let delivery::Options { max_outage, max_duration, max_requests_per_hour, .. } = self.config.delivery;
         let max_requests_per_hour = match api {
             Api::TreasureData => MAX_REQUESTS_TO_TREASURE_DATA,
@@ -54,12 +54,7 @@ impl RunContext {
     }
 
     /// The limiter for one step of a check, which is given up after `most`.
-    pub fn limiter_of_step(
-        &self,
-        api: Api,
-        address: &str,
-        most: Duration,
-    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
+    pub fn limiter_of_step(&self, api: Api, address: &str, most: Duration) -> Result<Arc<RateLimiter<Stop>>, Stop> {
         let max_outage = self.config.delivery.max_outage.min(MAX_STEP_OUTAGE);
         let limits = Limits { max_outage, max_requests_per_hour: u64::MAX, max_duration: self.clock.now() + most };
         let stop_for = Stop::of_limiter(api, address.to_owned());
@@ -75,9 +70,9 @@ impl RunContext {
         &self,
         limits: Limits,
         stop_for: impl Fn(LimitReached) -> Stop + Send + Sync + 'static,
-    ) -> Result<Arc<RateLimiter<Stop>>, CommandError> {
+    ) -> Result<Arc<RateLimiter<Stop>>, Stop> {
         let limiter = Arc::new(RateLimiter::new(limits, Arc::clone(&self.clock), stop_for));
-        signals::stop_on_signal(&limiter).map_err(CommandError::Signals)?;
+        signals::stop_on_signal(&limiter).map_err(Stop::Signals)?;
         Ok(limiter)
     }
 }

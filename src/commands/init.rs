@@ -9,9 +9,9 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use super::CommandError;
 use crate::commands::cli::{InitArgs, Site};
 use crate::commands::exit::Exit;
+use crate::commands::outcome::Stop;
 use crate::settings::{placeholder, schema};
 use crate::terminal;
 
@@ -75,12 +75,12 @@ pub fn workflows() -> Vec<&'static str> {
     PROJECTS.iter().map(|project| project.name).collect()
 }
 
-fn wrong(problem: String) -> CommandError {
-    CommandError::Unusable { what: "init:".to_owned(), problem }
+fn wrong(problem: String) -> Stop {
+    Stop::Unusable { what: "init:".to_owned(), problem }
 }
 
 /// Writes the project, whole or not at all, to a new folder.
-pub fn run(args: &InitArgs) -> Result<Exit, CommandError> {
+pub fn run(args: &InitArgs) -> Result<Exit, Stop> {
     let project = PROJECTS.iter().find(|project| project.name == args.workflow).unwrap_or(&PROJECTS[0]);
     let name = args.dir.file_name().and_then(|name| name.to_str()).filter(|name| is_project_name(name));
     let name =
@@ -139,8 +139,8 @@ fn glibc(bytes: &[u8]) -> Option<(u32, u32)> {
 }
 
 /// Writes a folder next to the target and renames it, so that nothing half-made is left. Returns the lines with placeholders.
-fn write(project: &Project, args: &InitArgs, binary: Option<&[u8]>, name: &str) -> Result<Vec<String>, CommandError> {
-    let failed = |error| CommandError::CannotWrite { what: args.dir.display().to_string(), error };
+fn write(project: &Project, args: &InitArgs, binary: Option<&[u8]>, name: &str) -> Result<Vec<String>, Stop> {
+    let failed = |error| Stop::Unwritable { what: args.dir.display().to_string(), error };
     if fs::symlink_metadata(&args.dir).is_ok() {
         return Err(wrong(format!(
             "{} exists, and was not changed: name a folder that does not exist",

@@ -5,8 +5,8 @@ use log::{info, warn};
 use super::context::{MAX_STEP, RunContext};
 use super::network::network;
 use super::table;
+use super::variable;
 use super::watch::watched;
-use super::{CommandError, variable};
 use crate::commands::outcome::{Api, Stop};
 use crate::http::Http;
 use crate::http::endpoint::Endpoint;
@@ -26,7 +26,7 @@ use crate::treasure_data::tables::Api as TdApi;
 use crate::treasure_data::{Job, ResultFormat};
 
 /// The input: files, or the job's result, which is fetched.
-pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
+pub fn locate(context: &mut RunContext) -> Result<ReadableInput, Stop> {
     let input::Options { location, format_hint, expected_rows, .. } = context.config.input.clone();
     let (id, table) = match location {
         Location::Here(input) => return Ok(ReadableInput { input, format_hint, expected_rows }),
@@ -60,7 +60,7 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, CommandError> {
 }
 
 /// Asks once for the job.
-pub fn look(context: &RunContext, id: &str) -> Result<(Job, JobInfo), CommandError> {
+pub fn look(context: &RunContext, id: &str) -> Result<(Job, JobInfo), Stop> {
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
     let job = access.job(id);

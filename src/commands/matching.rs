@@ -13,8 +13,8 @@ use super::phases::look_at;
 use super::pipeline::open_once;
 use super::sandbox::Embedded;
 use super::upload::load;
+use super::variable;
 use super::watch::watched;
-use super::{CommandError, variable};
 use crate::commands::cli::MatchArgs;
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Api, Stop};
@@ -48,7 +48,7 @@ pub struct Matching {
 }
 
 /// Runs the command.
-pub fn run(args: MatchArgs) -> Result<Exit, CommandError> {
+pub fn run(args: MatchArgs) -> Result<Exit, Stop> {
     let config = load(&args.config, args.input, Some(false), !args.sandbox)?;
     let file = unknown_file(&config, args.unknown.as_deref())?;
     let (endpoint, key, _embedded) = if args.sandbox {
@@ -68,7 +68,7 @@ pub fn run(args: MatchArgs) -> Result<Exit, CommandError> {
 
 impl Matching {
     /// Asks with this key, during a run with these settings.
-    pub fn new(context: &RunContext, endpoint: &Endpoint, key: Secret, size: SampleSize) -> Result<Self, CommandError> {
+    pub fn new(context: &RunContext, endpoint: &Endpoint, key: Secret, size: SampleSize) -> Result<Self, Stop> {
         // Not the upload's limiter: each of the two addresses has its own limit.
         let limiter = context.limiter(Api::Braze, endpoint.as_str())?;
         let config = &context.config;
@@ -89,11 +89,11 @@ impl Matching {
     }
 
     /// Reads the input, and asks about it.
-    pub fn look_and_ask(&self, context: &mut RunContext) -> Result<Asked, CommandError> {
+    pub fn look_and_ask(&self, context: &mut RunContext) -> Result<Asked, Stop> {
         let readable = job::locate(context)?;
         let reader = open_once(&context.config, &readable, &self.limiter)?;
         let (_, samples) = look_at(reader, Some(self.sampler()), &self.limiter, || {})?;
-        Ok(self.ask(samples, |_| true)?)
+        self.ask(samples, |_| true)
     }
 
     /// Asks before an upload; if too few are known, also why.

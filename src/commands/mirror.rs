@@ -13,8 +13,8 @@ use super::network::network;
 use super::phases::Upload;
 use super::pipeline::{Outcome, finish_failures, plan};
 use super::table;
+use super::variable;
 use super::watch::cutting;
-use super::{CommandError, variable};
 use crate::braze::body::Credentials;
 use crate::commands::outcome::{Api, Stop};
 use crate::delivery::failed_file::Failures;
@@ -47,7 +47,7 @@ use sender::{BrazeSender, Stopped};
 const PHASES: [u32; 2] = [2, 4];
 
 /// Carries out a mirror's run, or counts what it would do.
-pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome, CommandError> {
+pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome, Stop> {
     context.config.check_files()?;
     if context.sandbox.is_some() {
         return Err(ConfigError::MirrorInSandbox.into());
@@ -85,10 +85,10 @@ pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome
         outcome.report.mirror = Some(MirrorReport { counts, is_first, jobs });
         Ok(outcome)
     };
-    let outcome = cutting(&access.http, &limiter, || {}, work);
+    let outcome: Result<Outcome, Stop> = cutting(&access.http, &limiter, || {}, work);
     progress::finish();
     match outcome {
-        Err(CommandError::Stopped(stop)) => Ok(context.outcome(context.report(), Some(*stop))),
+        Err(stop) if stop.has_report() => Ok(context.outcome(context.report(), Some(stop))),
         other => other,
     }
 }
@@ -110,7 +110,7 @@ fn warehouse<'a>(
     config: &Config,
     options: &mirror::Options,
     credentials: &Credentials,
-) -> Result<(TreasureData<'a, Stop>, Vec<NearMiss>), CommandError> {
+) -> Result<(TreasureData<'a, Stop>, Vec<NearMiss>), Stop> {
     let endpoint = config.required_endpoint()?;
     let limiter = &times.limiter;
     let stop =
@@ -173,12 +173,12 @@ struct Recipient<'a> {
 }
 
 /// Counts the changes that `warehouse` names, and makes none.
-fn preview<W>(context: &mut RunContext, warehouse: &mut W, rules: &Rules) -> Result<(Outcome, Record), CommandError>
+fn preview<W>(context: &mut RunContext, warehouse: &mut W, rules: &Rules) -> Result<(Outcome, Record), Stop>
 where
     W: Warehouse<Rows = ChangedRows, Error = Stopped>,
 {
     let mut record = Record::default();
-    let conclusion = run::preview(warehouse, rules, &mut record).map_err(CommandError::Stopped)?;
+    let conclusion = run::preview(warehouse, rules, &mut record)?;
     let counts = record.counts.unwrap_or_default();
     let batches = counts.removals.div_ceil(CAPACITY as u64) + counts.additions.div_ceil(CAPACITY as u64);
     let report = Report { dry_run: Some(batches), ..context.report() };
@@ -191,7 +191,7 @@ fn mirror<W>(
     warehouse: &mut W,
     recipient: &Recipient<'_>,
     rules: &Rules,
-) -> Result<(Outcome, Record), CommandError>
+) -> Result<(Outcome, Record), Stop>
 where
     W: Warehouse<Rows = ChangedRows, Error = Stopped>,
 {

@@ -9,10 +9,11 @@ use serde_json::{Map, Value};
 
 use super::context::RunContext;
 use super::pipeline;
-use super::{CommandError, check, parent, variable};
+use super::{check, parent, variable};
 use crate::commands::cli::OperatorArgs;
 use crate::commands::digdag;
 use crate::commands::exit::Exit;
+use crate::commands::outcome::Stop;
 use crate::settings::{self, Config, template};
 use crate::terminal;
 
@@ -20,17 +21,17 @@ use crate::terminal;
 const MAX_INPUT_BYTES: u64 = 16 << 20;
 
 /// Runs the command. A failure is written to OUTPUT.json, where Digdag looks for it, and to the log.
-pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
+pub fn run(args: &OperatorArgs) -> Result<Exit, Stop> {
     // RUNNER and NAME are of no use here.
     let [.., input, output] = args.arguments.as_slice() else {
-        return Err(CommandError::Unusable {
+        return Err(Stop::Unusable {
             what: "operator".to_owned(),
             problem: "needs RUNNER [NAME] INPUT.json OUTPUT.json, as Digdag gives them".to_owned(),
         });
     };
     let write = |result: &Value| {
         std::fs::write(output, result.to_string())
-            .map_err(|error| CommandError::CannotWrite { what: output.display().to_string(), error })
+            .map_err(|error| Stop::Unwritable { what: output.display().to_string(), error })
     };
     // Before OUTPUT.json is written, which may be the same file.
     let parameters = read_parameters(input);
@@ -51,7 +52,7 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, CommandError> {
 }
 
 /// Uploads with these parameters. Returns the exit code, the error to show if there is one, and the report.
-fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value), CommandError> {
+fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value), Stop> {
     let sorted = digdag::sort(&parameters)?;
     let session_time = parameters.get("session_time").and_then(Value::as_str).map(str::to_owned);
     let parameters = Value::Object(parameters);
@@ -72,8 +73,8 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
     Ok((outcome.exit, outcome.problem(), outcome.report.to_json()))
 }
 
-fn read_parameters(path: &Path) -> Result<Map<String, Value>, CommandError> {
-    let unusable = |problem: String| CommandError::Unusable { what: path.display().to_string(), problem };
+fn read_parameters(path: &Path) -> Result<Map<String, Value>, Stop> {
+    let unusable = |problem: String| Stop::Unusable { what: path.display().to_string(), problem };
     let mut text = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut text))

@@ -17,6 +17,7 @@ use crate::matching::{MatchError, TooFew};
 use crate::mirror::error::MirrorError;
 use crate::mirror::run::Conclusion;
 use crate::retry::LimitReached;
+use crate::settings::ConfigError;
 use crate::settings::credentials::REST_API_KEY;
 use crate::treasure_data::JobError;
 
@@ -39,9 +40,34 @@ impl Api {
     }
 }
 
-/// Why a run ended early. The first reason counts.
+/// Why a command ended early. In a run, the first reason counts.
 #[derive(Debug, Error)]
 pub enum Stop {
+    /// Settings, credentials, usage.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::Error),
+    /// A folder that `init` cannot write, or a file of Digdag's protocol that cannot be used.
+    #[error("{what} {problem}")]
+    Unusable {
+        /// The command or the file.
+        what: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A project of `init` or OUTPUT.json cannot be written.
+    #[error("{what} cannot be written: {error} (check the folder's free space and permissions)")]
+    Unwritable {
+        /// Which file.
+        what: String,
+        /// The system's error.
+        error: std::io::Error,
+    },
+    /// The handler of signals cannot be installed.
+    #[error("the handler of SIGINT and SIGTERM cannot be installed: {0}. Nothing was sent")]
+    Signals(#[source] std::io::Error),
     /// SIGINT.
     #[error("stopped by SIGINT; run it again to send the rest (sending an identifier twice does no harm)")]
     Interrupted,
@@ -151,6 +177,12 @@ pub enum Stop {
     Defect(String),
 }
 
+impl From<Box<Stop>> for Stop {
+    fn from(stop: Box<Stop>) -> Self {
+        *stop
+    }
+}
+
 impl From<DeliveryError> for Stop {
     fn from(error: DeliveryError) -> Self {
         match error {
@@ -190,7 +222,10 @@ impl Stop {
             Self::Interrupted => Exit::Interrupted,
             Self::Terminated => Exit::Terminated,
             Self::Refused { refusal: Refusal::Credentials(_), .. } | Self::RestKey { .. } => Exit::Credentials,
-            Self::Refused { refusal: Refusal::Configuration(_), .. } => Exit::Usage,
+            Self::Config(_)
+            | Self::Sandbox(_)
+            | Self::Unusable { .. }
+            | Self::Refused { refusal: Refusal::Configuration(_), .. } => Exit::Usage,
             Self::Refused { .. } => Exit::Refused,
             Self::Outage { .. }
             | Self::Deadline { .. }
@@ -202,9 +237,14 @@ impl Stop {
             Self::MirrorError(_) => Exit::Usage,
             Self::Job(error) => of_job(error),
             Self::Input(_) | Self::Table(_) | Self::Header { .. } | Self::JobRows { .. } => Exit::Input,
-            Self::CannotWrite(_) => Exit::CannotWrite,
-            Self::Defect(_) => Exit::Defect,
+            Self::CannotWrite(_) | Self::Unwritable { .. } => Exit::CannotWrite,
+            Self::Defect(_) | Self::Signals(_) => Exit::Defect,
         }
+    }
+
+    /// Whether it ends a run that has nothing to count yet with a report.
+    pub fn has_report(&self) -> bool {
+        !matches!(self, Self::Config(_) | Self::Signals(_) | Self::Input(_) | Self::CannotWrite(_))
     }
 }
 

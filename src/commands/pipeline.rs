@@ -14,7 +14,7 @@ use super::mirror;
 use super::network::network;
 use super::phases::Upload;
 use super::sandbox::Embedded;
-use super::{CommandError, variable};
+use super::variable;
 use crate::braze::Addresses;
 use crate::braze::body::{BodyWriter, Credentials};
 use crate::commands::exit::Exit;
@@ -78,7 +78,7 @@ impl Outcome {
 }
 
 /// Does the run. What ends it once it has begun is part of its outcome.
-pub fn run(mut context: RunContext) -> Result<Outcome, CommandError> {
+pub fn run(mut context: RunContext) -> Result<Outcome, Stop> {
     if let Some(options) = context.config.mirror.clone() {
         return mirror::run(context, &options);
     }
@@ -124,10 +124,10 @@ fn read_and_send(
     plan: Plan,
     name: &str,
     matching: Option<&Matching>,
-) -> Result<Outcome, CommandError> {
+) -> Result<Outcome, Stop> {
     match try_to_send(context, post, plan, name, matching) {
         // A stop before anything is counted ends in a report, too.
-        Err(CommandError::Stopped(stop)) => Ok(context.outcome(context.report(), Some(*stop))),
+        Err(stop) if stop.has_report() => Ok(context.outcome(context.report(), Some(stop))),
         ended => ended,
     }
 }
@@ -138,7 +138,7 @@ fn try_to_send(
     plan: Plan,
     name: &str,
     matching: Option<&Matching>,
-) -> Result<Outcome, CommandError> {
+) -> Result<Outcome, Stop> {
     context.config.check_files()?;
     let readable = job::locate(context)?;
     let is_dry = context.config.dry_run;
@@ -197,7 +197,7 @@ pub(super) fn open_once(
     config: &Config,
     readable: &ReadableInput,
     limiter: &Arc<RateLimiter<Stop>>,
-) -> Result<Reader, CommandError> {
+) -> Result<Reader, Stop> {
     let pass = Pass::first(&config.operations);
     let open = |sources| Reader::new(sources, &config.input.names, limits(config, readable), pass);
     sources(readable, limiter).and_then(open).map_err(|error| stop_or(limiter, error))
@@ -218,8 +218,8 @@ pub(super) fn is_stopped(limiter: &Arc<RateLimiter<Stop>>) -> IsStopped {
 }
 
 /// The reason why reading ended: the stop if there was one, as it also breaks the reading.
-pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> CommandError {
-    limiter.take_stop().map_or_else(|| error.into(), CommandError::from)
+pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> Stop {
+    limiter.take_stop().unwrap_or_else(|| error.into())
 }
 
 /// Completes `failed_file`.

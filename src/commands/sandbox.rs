@@ -5,10 +5,11 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::{CommandError, variable};
+use super::variable;
 use crate::braze::body::Credentials;
 use crate::commands::cli::SandboxArgs;
 use crate::commands::exit::Exit;
+use crate::commands::outcome::Stop;
 use crate::commands::signals;
 use crate::sandbox::{self, Options, Sandbox};
 use crate::secret::Secret;
@@ -16,7 +17,7 @@ use crate::settings::credentials::{self, CLIENT_SECRET, PARTNER_API_KEY, REST_AP
 use crate::terminal;
 
 /// Runs the command until SIGINT or SIGTERM. The first line of standard output is the address.
-pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
+pub fn run(args: SandboxArgs) -> Result<Exit, Stop> {
     let key = |name, default: &str| variable(name).filter(|value| !value.is_empty()).unwrap_or(default.to_owned());
     let keys = [
         key(CLIENT_SECRET, "sandbox-client-secret"),
@@ -26,12 +27,12 @@ pub fn run(args: SandboxArgs) -> Result<Exit, CommandError> {
     let sandbox = start(args, keys, true)?;
     terminal::print_line(&sandbox.endpoint());
     log::info!("set BRAZE_ENDPOINT={0} to upload here; open {0}/ in a browser to see what arrives", sandbox.endpoint());
-    signals::wait_for_signal().map_err(CommandError::Signals)?;
+    signals::wait_for_signal().map_err(Stop::Signals)?;
     sandbox.stop();
     Ok(Exit::Success)
 }
 
-fn start(args: SandboxArgs, keys: [String; 3], page: bool) -> Result<Sandbox, CommandError> {
+fn start(args: SandboxArgs, keys: [String; 3], page: bool) -> Result<Sandbox, Stop> {
     let SandboxArgs { listen, users, latency, fail_every, rate_limit } = args;
     let [client_secret, partner_api_key, rest_api_key] = keys;
     Ok(sandbox::start(Options {
@@ -60,7 +61,7 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts a sandbox that knows these users, or all if there is no file, with or without its page.
-    pub fn start(users: Option<PathBuf>, page: bool) -> Result<Self, CommandError> {
+    pub fn start(users: Option<PathBuf>, page: bool) -> Result<Self, Stop> {
         let keys = [(); 3].map(|()| format!("sandbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
         let [client_secret, partner_api_key, rest_api_key] = keys.clone().map(Secret::new);
         let credentials = Credentials { client_secret, partner_api_key };
@@ -89,8 +90,8 @@ impl Embedded {
     }
 
     /// Blocks until SIGINT or SIGTERM.
-    pub fn keep(&self) -> Result<(), CommandError> {
+    pub fn keep(&self) -> Result<(), Stop> {
         log::info!("{}/ stays open until Ctrl-C", self.sandbox.endpoint());
-        signals::wait_for_signal().map_err(CommandError::Signals)
+        signals::wait_for_signal().map_err(Stop::Signals)
     }
 }

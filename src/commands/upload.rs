@@ -8,9 +8,10 @@ use super::context::RunContext;
 use super::pipeline::{self, Outcome};
 use super::sandbox::Embedded;
 use super::signals;
-use super::{CommandError, variable};
+use super::variable;
 use crate::commands::cli::UploadArgs;
 use crate::commands::exit::Exit;
+use crate::commands::outcome::Stop;
 use crate::settings::raw::{Located, Origin};
 use crate::settings::setting::Key;
 use crate::settings::template::Environment;
@@ -18,7 +19,7 @@ use crate::settings::{self, Config, ConfigError};
 use crate::terminal;
 
 /// Runs the command.
-pub fn run(args: UploadArgs) -> Result<Exit, CommandError> {
+pub fn run(args: UploadArgs) -> Result<Exit, Stop> {
     let config = load(&args.config, args.input, args.dry_run.then_some(true), !args.sandbox)?;
     // A job of a CI or of a workflow must not wait for a person.
     let is_watched = args.open && terminal::is_interactive() && variable("CI").is_none_or(|value| value.is_empty());

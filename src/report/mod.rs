@@ -189,7 +189,8 @@ impl Report {
             values.iter().filter(|(name, _)| !UNLISTED.contains(&name.as_str())).for_each(|(name, value)| {
                 list(name, value, &mut lines);
             });
-            lines.extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
+            lines
+                .extend(self.matched.as_ref().map(|figures| format!("known to Braze\n{}", matching::to_text(figures))));
         }
         lines.join("\n")
     }

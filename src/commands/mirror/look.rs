@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::{LimiterClock, warehouse};
 use crate::commands::context::RunContext;
 use crate::commands::job::Access;
 use crate::commands::outcome::{Api, Stop};
+use crate::commands::variable;
 use crate::commands::watch::cutting;
-use crate::commands::{CommandError, variable};
 use crate::mirror::Options;
 use crate::mirror::error::MirrorError;
 use crate::mirror::treasure_data::{StateStatus, TreasureData};
@@ -24,59 +22,52 @@ fn looking<T>(
     context: &mut RunContext,
     options: &Options,
     look: impl FnOnce(&mut TreasureData<'_, Stop>) -> Result<T, Box<Stop>>,
-) -> Result<T, CommandError> {
+) -> Result<T, Stop> {
     let credentials = from_environment(variable)?;
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MOST)?;
     let times = LimiterClock { limiter: Arc::clone(&limiter) };
     let work = || {
         let (mut warehouse, _) = warehouse(&access, &times, &context.config, options, &credentials)?;
-        let found = look(&mut warehouse).map_err(CommandError::Stopped);
+        let found = look(&mut warehouse);
         if let Some(job) = warehouse.running() {
             Access::new(&context.config)?.api(&limiter).kill(job);
         }
-        found
+        Ok(found?)
     };
     cutting(&access.http, &limiter, || {}, work)
 }
 
 /// Tries what a mirror relies on, on the Treasure Data account itself. Returns what holds.
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is of one lifetime only")]
-pub fn facts(context: &mut RunContext, options: &Options) -> Result<Vec<String>, CommandError> {
+pub fn facts(context: &mut RunContext, options: &Options) -> Result<Vec<String>, Stop> {
     let facts = looking(context, options, |warehouse| warehouse.facts())?;
     match facts.iter().find(|(_, holds)| !holds) {
-        Some((fact, _)) => Err(Stop::from(MirrorError::Fact { fact: *fact }).into()),
+        Some((fact, _)) => Err(MirrorError::Fact { fact: *fact }.into()),
         None => Ok(facts.iter().map(|(fact, _)| fact.to_string()).collect()),
     }
 }
 
-/// The state's progress, as text and as JSON.
+/// The state's progress.
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is of one lifetime only")]
-pub fn status(context: &mut RunContext, options: &Options) -> Result<(String, Value), CommandError> {
+pub fn status(context: &mut RunContext, options: &Options) -> Result<String, Stop> {
     let found = looking(context, options, |warehouse| warehouse.status())?;
     let cohort_id = &context.config.braze.cohort_id;
     let Some(StateStatus { version, committed, wanted, to_remove, to_add }) = found else {
-        let said = format!(
+        return Ok(format!(
             "the cohort {cohort_id} has no state: no mirror has run yet, or its state is elsewhere (state_table)"
-        );
-        return Ok((said, json!({"cohort_id": cohort_id, "version": null})));
+        ));
     };
-    let is_at_work = version % 2 == 1;
     let time = i64::try_from(committed).ok().filter(|_| committed > 0);
     let time = time.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).map(|time| time.to_string());
-    let at_work = if is_at_work {
+    let at_work = if version % 2 == 1 {
         "a run is in progress or did not finish; the next one continues"
     } else {
         "no run is in progress"
     };
-    let said = format!(
+    Ok(format!(
         "the cohort {cohort_id}, version {version} of its state: {at_work}; last commit {}; identifiers: {wanted} wanted, {to_remove} to remove, \
          {to_add} to add",
         time.as_deref().unwrap_or("never")
-    );
-    let json = json!({
-        "cohort_id": cohort_id, "version": version, "at_work": is_at_work, "committed": time, "wanted": wanted, "to_remove": to_remove,
-        "to_add": to_add,
-    });
-    Ok((said, json))
+    ))
 }

@@ -7,7 +7,6 @@ use td_braze_cohort::http::{HeaderMap, HeaderValue};
 
 use super::{Section, full, texts};
 use td_braze_cohort::braze::{Refusal, classify};
-use td_braze_cohort::commands::CommandError;
 use td_braze_cohort::commands::exit::Exit;
 use td_braze_cohort::commands::outcome::{Api, Stop};
 use td_braze_cohort::commands::pipeline::Outcome;
@@ -286,10 +285,9 @@ fn incomplete() -> Vec<String> {
     ]
 }
 
-/// Both kinds of errors that end a command pass others through as they are.
+/// The errors that end a command pass others through as they are.
 #[test]
 fn an_error_that_is_passed_through_says_the_same() {
     let error = || InputProblem::Nothing.of("[]");
     assert_eq!(Stop::Input(error()).to_string(), error().to_string());
-    assert_eq!(CommandError::Input(error()).to_string(), error().to_string());
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Section, denied, full, texts};
-use td_braze_cohort::commands::CommandError;
 use td_braze_cohort::commands::digdag;
 use td_braze_cohort::commands::operator::parameters_of;
+use td_braze_cohort::commands::outcome::Stop;
 use td_braze_cohort::delivery::failed_file::FailuresError;
 use td_braze_cohort::http::endpoint::{self, EndpointError};
 use td_braze_cohort::http::proxy::{Proxy, ProxyError};
@@ -63,9 +63,8 @@ fn files() -> Vec<String> {
         "cohort_id: a\nxyzzy: b\n",
         "cohort_id: a\ncohort_id: b\n",
         "cohort_id: a\nclient_secret: b\n",
-        "- a\n- b\n",
         "user_ids\nu1\n",
-        "cohort_id: [a\n",
+        "aliases: [a\n",
         "cohort_id: a\n\toperation: add\n",
         "cohort_id: a\nmapping: {[a]: b}\n",
         "cohort_id: [a]\n",
@@ -260,18 +259,18 @@ fn parameters() -> Vec<String> {
         ConfigError::Misplaced { key: Key::AllowEndpoint, origin },
         ConfigError::Missing { keys: vec![Key::CohortId], outside: vec!["cohort_id".into(), "config".into()] },
     ]));
-    let protocol = |problem| CommandError::Unusable { what: "input.json".into(), problem };
+    let protocol = |problem| Stop::Unusable { what: "input.json".into(), problem };
     let inputs: [&[u8]; 3] = [b"cohort_id: vip", b"[]", b"{}"];
     messages.extend(texts(inputs.map(|text| protocol(parameters_of(text).unwrap_err()))));
     messages
 }
 
-fn other() -> Vec<CommandError> {
+fn other() -> Vec<Stop> {
     vec![
         ConfigError::MirrorInSandbox.into(),
         ConfigError::NoMirror.into(),
         ConfigError::SameFile.into(),
-        CommandError::Unusable {
+        Stop::Unusable {
             what: "init:".into(),
             problem: "braze_gold exists, and was not changed: name a folder that does not exist".into(),
         },
@@ -280,8 +279,8 @@ fn other() -> Vec<CommandError> {
             origin: Origin::File { path: "config/cohort.yml".into(), line: Some(2) },
         }
         .into(),
-        CommandError::CannotWrite { what: "output.json".into(), error: full() },
-        CommandError::Signals(denied()),
+        Stop::Unwritable { what: "output.json".into(), error: full() },
+        Stop::Signals(denied()),
     ]
 }
 
@@ -291,9 +290,8 @@ fn results() -> Vec<String> {
 
 fn places() -> Vec<String> {
     let device = std::io::Error::other("it is a device, pipe or socket, not a regular file");
-    let failed =
-        |path: &str, error| CommandError::Failures(FailuresError { name: "failed_file", path: path.into(), error });
-    texts([failed("failed.csv", full()), failed("run/failed.csv", denied()), failed("/dev/null", device)])
+    let failed = |path: &str, error| Stop::CannotWrite(FailuresError { name: "failed_file", path: path.into(), error });
+    texts([failed("run/failed.csv", denied()), failed("/dev/null", device)])
 }
 
 fn sandbox() -> Vec<String> {
@@ -302,10 +300,10 @@ fn sandbox() -> Vec<String> {
     let here = ([127, 0, 0, 1], 4000).into();
     let users = csv::Error::from(std::io::Error::from_raw_os_error(2));
     let mut messages = texts([
-        CommandError::Sandbox(sandbox::Error::NotLoopback { listen: anywhere }),
-        CommandError::Sandbox(sandbox::Error::Listen { listen: here, source: in_use() }),
-        CommandError::Sandbox(sandbox::Error::Users { path: "users.csv".into(), source: users }),
-        CommandError::Sandbox(sandbox::Error::Thread { source: std::io::Error::from_raw_os_error(11) }),
+        Stop::Sandbox(sandbox::Error::NotLoopback { listen: anywhere }),
+        Stop::Sandbox(sandbox::Error::Listen { listen: here, source: in_use() }),
+        Stop::Sandbox(sandbox::Error::Users { path: "users.csv".into(), source: users }),
+        Stop::Sandbox(sandbox::Error::Thread { source: std::io::Error::from_raw_os_error(11) }),
     ]);
     let limit = "many".parse::<RateLimit>().unwrap_err();
     let _: &sandbox::RateLimitError = &limit;
