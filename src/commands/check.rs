@@ -157,7 +157,7 @@ fn check_table(context: &mut RunContext, table: &TableName) -> Finding {
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
     let names = &context.config.input.names;
-    let found = watched(&access.http, &limiter, || {}, || table::columns(&access.api(&limiter), table, names))?;
+    let found = watched(&access.http, &limiter, || table::columns(&access.api(&limiter), table, names))?;
     let kinds: Vec<_> = found.used.iter().map(|column| column.kind.as_str()).collect();
     let (width, kinds, ignored) = (found.width, kinds.join(", "), ignored(&found.near));
     Ok(format!("the table {table} has {width} columns, of which these are read: {kinds}{ignored}"))
@@ -195,7 +195,7 @@ fn check_credentials(context: &mut RunContext) -> Finding {
         delivery::first_call(&plan, &post, &limiter, &Shared::new(0));
         Ok(())
     };
-    watched(&post, &limiter, || {}, call)?;
+    watched(&post, &limiter, call)?;
     Ok(format!("{endpoint} accepts both keys for the partner {}", config.braze.partner))
 }
 

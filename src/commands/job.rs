@@ -15,12 +15,10 @@ use crate::input::source::Input;
 use crate::input::source::fetched::Fetched;
 use crate::input::{self, Location, ReadableInput, TableName};
 use crate::mirror::sql::{Column, ColumnType, Refresh, Statements};
-use crate::report::progress;
 use crate::retry::{RateLimiter, Stopped};
 use crate::secret::Secret;
 use crate::settings::credentials::{td_api_key, td_server};
 use crate::settings::{Config, ConfigError};
-use crate::treasure_data::fetch::Received;
 use crate::treasure_data::show::{JobInfo, JobSummary};
 use crate::treasure_data::tables::Api as TdApi;
 use crate::treasure_data::{Job, ResultFormat};
@@ -38,18 +36,12 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, Stop> {
     let (http, config) = (&access.http, &context.config);
     let job = match &table {
         None => access.job(&id),
-        Some(table) => watched(http, &limiter, || {}, || issue(&access.api(&limiter), table, config))?,
+        Some(table) => watched(http, &limiter, || issue(&access.api(&limiter), table, config))?,
     };
     let api = access.api(&limiter);
     let before = context.uploaded.as_ref().filter(|(id, cohort)| *id == job.id && *cohort != config.braze.cohort_id);
     let uploaded_before_to = before.map(|(_, cohort)| cohort.clone());
-    let (received, mut show) = (Received::default(), progress::of_download());
-    let tick = || {
-        let (bytes, whole) = received.so_far();
-        show(bytes, whole);
-    };
-    let fetched = watched(http, &limiter, tick, || fetch(&api, &job, &config.input, uploaded_before_to, &received));
-    progress::finish();
+    let fetched = watched(http, &limiter, || fetch(&api, &job, &config.input, uploaded_before_to));
     if fetched.is_err() && table.is_some() {
         // A new connection, because the run's own are cut.
         Access::new(config)?.api(&limiter).kill(&job);
@@ -64,7 +56,7 @@ pub fn look(context: &RunContext, id: &str) -> Result<(Job, JobInfo), Stop> {
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
     let job = access.job(id);
-    let info = watched(&access.http, &limiter, || {}, || access.api(&limiter).show(&job))?;
+    let info = watched(&access.http, &limiter, || access.api(&limiter).show(&job))?;
     Ok((job, info))
 }
 
@@ -122,7 +114,6 @@ fn fetch(
     job: &Job,
     options: &input::Options,
     uploaded_before_to: Option<String>,
-    received: &Received,
 ) -> Result<(ReadableInput, JobSummary), Stopped> {
     let shown = api.wait(job)?;
     let columns = usable_columns(job, &shown, options).map_err(|stop| {
@@ -138,7 +129,7 @@ fn fetch(
             job.name()
         );
     }
-    let (file, size) = api.download(job, ResultFormat::Msgpack, received)?;
+    let (file, size) = api.download(job, ResultFormat::Msgpack)?;
     info!("fetched the result of {}: {size} bytes", job.name());
     let format_hint = FormatHint {
         format: Some(Format::Msgpack),

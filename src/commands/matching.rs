@@ -118,7 +118,7 @@ impl Matching {
             }
             Ok(asked)
         };
-        watched(&self.http, &self.limiter, || {}, work)
+        watched(&self.http, &self.limiter, work)
     }
 }
 

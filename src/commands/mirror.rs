@@ -85,7 +85,7 @@ pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome
         outcome.report.mirror = Some(MirrorReport { counts, is_first, jobs });
         Ok(outcome)
     };
-    let outcome: Result<Outcome, Stop> = cutting(&access.http, &limiter, || {}, work);
+    let outcome: Result<Outcome, Stop> = cutting(&access.http, &limiter, work);
     progress::finish();
     match outcome {
         Err(stop) if stop.has_report() => Ok(context.outcome(context.report(), Some(stop))),

@@ -17,10 +17,9 @@ const TICK: Duration = Duration::from_millis(100);
 pub fn watched<T>(
     http: &Http,
     limiter: &RateLimiter<Stop>,
-    tick: impl FnMut() + Send,
     work: impl FnOnce() -> Result<T, Stopped>,
 ) -> Result<T, Stop> {
-    let result = panic::catch_unwind(AssertUnwindSafe(|| cutting(http, limiter, tick, work)));
+    let result = panic::catch_unwind(AssertUnwindSafe(|| cutting(http, limiter, work)));
     match (limiter.take_stop(), result) {
         (Some(stop), _) => Err(stop),
         (None, Ok(Ok(done))) => Ok(done),
@@ -28,18 +27,12 @@ pub fn watched<T>(
     }
 }
 
-/// Does the work on this thread. Meanwhile another one calls `tick`, and cuts what is in flight when the limiter is stopped.
-pub fn cutting<T>(
-    http: &Http,
-    limiter: &RateLimiter<Stop>,
-    mut tick: impl FnMut() + Send,
-    work: impl FnOnce() -> T,
-) -> T {
+/// Does the work on this thread. Meanwhile another one cuts what is in flight when the limiter is stopped.
+pub fn cutting<T>(http: &Http, limiter: &RateLimiter<Stop>, work: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         let (at_work, done) = bounded::<()>(0);
         scope.spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
-                tick();
                 limiter.check_limit();
                 if limiter.is_stopped() {
                     http.cut();

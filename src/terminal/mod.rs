@@ -124,25 +124,17 @@ pub fn is_interactive() -> bool {
 /// Starts the bar, or starts it again; `length` in bytes of input, if it is known.
 pub fn start_bar(length: Option<u64>) -> &'static ProgressBar {
     let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(5)));
-    set_bar_length(bar, length);
-    bar.reset();
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
-}
-
-/// Sets the length of the bar.
-pub fn set_bar_length(bar: &ProgressBar, length: Option<u64>) {
-    if bar.length() == length && bar.position() > 0 {
-        return;
+    let template = if length.is_some() { "{bar:30} {percent:>3} %  {msg}" } else { "{spinner} {msg}" };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
     }
     match length {
         Some(length) => bar.set_length(length),
         None => bar.unset_length(),
     }
-    let template = if length.is_some() { "{bar:30} {percent:>3} %  {msg}" } else { "{spinner} {msg}" };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
+    bar.reset();
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use log::info;
@@ -24,18 +23,11 @@ const CHECK_EVERY: u64 = 16 << 20;
 /// The free space that a result longer than [`CHECK_EVERY`] leaves on the disk, in bytes.
 const LEFT_FREE: u64 = 64 << 20;
 
-/// The progress of a download, in bytes. A length of zero is unknown.
-#[derive(Debug, Default)]
-pub struct Received {
-    bytes: AtomicU64,
-    whole: AtomicU64,
-}
-
 impl<S: From<JobError>> Api<'_, S> {
     /// Downloads the whole result into a file without a name, and returns its size in bytes.
-    pub fn download(&self, job: &Job, format: ResultFormat, received: &Received) -> Result<(File, u64), Stopped> {
+    pub fn download(&self, job: &Job, format: ResultFormat) -> Result<(File, u64), Stopped> {
         let address = job.result_address(format);
-        self.call(job, Duration::ZERO, || self.keep(job, self.ask(&address, Call::Download)?, received))
+        self.call(job, Duration::ZERO, || self.keep(job, self.ask(&address, Call::Download)?))
     }
 
     /// Asks until the job has ended, also without success.
@@ -76,7 +68,7 @@ impl<S: From<JobError>> Api<'_, S> {
 
     /// Writes the whole body into a file without a name, so that only its owner can read it, and it is gone with the process.
     /// A download that breaks begins anew.
-    fn keep(&self, job: &Job, mut stream: Stream, received: &Received) -> Result<(File, u64), TryError> {
+    fn keep(&self, job: &Job, mut stream: Stream) -> Result<(File, u64), TryError> {
         if stream.status != 200 {
             return Err(answer::of_answer(job, &stream.into_answer(MAX_ANSWER_BYTES)?).into());
         }
@@ -91,7 +83,6 @@ impl<S: From<JobError>> Api<'_, S> {
         let mut next_check = CHECK_EVERY;
         has_room(&file, whole.unwrap_or_default()).map_err(cannot_keep)?;
         loop {
-            received.set(size, whole);
             if self.limiter().is_stopped() {
                 return Err(Failure::AgainAtOnce.into());
             }
@@ -136,19 +127,6 @@ fn cannot_keep(job: &Job, error: io::Error) -> TryError {
 fn has_room(file: &File, bytes: u64) -> io::Result<()> {
     let disk = rustix::fs::fstatvfs(file)?;
     if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-}
-
-impl Received {
-    fn set(&self, bytes: u64, whole: Option<u64>) {
-        self.bytes.store(bytes, Ordering::Relaxed);
-        self.whole.store(whole.unwrap_or_default(), Ordering::Relaxed);
-    }
-
-    /// How much has come, and of how much, if that is known.
-    pub fn so_far(&self) -> (u64, Option<u64>) {
-        let whole = self.whole.load(Ordering::Relaxed);
-        (self.bytes.load(Ordering::Relaxed), Some(whole).filter(|whole| *whole > 0))
-    }
 }
 
 #[cfg(test)]

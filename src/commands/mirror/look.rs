@@ -35,7 +35,7 @@ fn looking<T>(
         }
         Ok(found?)
     };
-    cutting(&access.http, &limiter, || {}, work)
+    cutting(&access.http, &limiter, work)
 }
 
 /// Tries what a mirror relies on, on the Treasure Data account itself. Returns what holds.

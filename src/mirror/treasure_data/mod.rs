@@ -20,7 +20,6 @@ use crate::mirror::sql::Statements;
 use crate::mirror::state::State;
 use crate::mirror::warehouse::{Changes, Counts, Listing, Name, OPERATION, Refused, Renamed, Table, Warehouse};
 use crate::retry::Stopped;
-use crate::treasure_data::fetch::Received;
 use crate::treasure_data::show::{JobInfo, Status};
 use crate::treasure_data::tables::{Api, RenameOutcome};
 use crate::treasure_data::{Job, JobError, ResultFormat};
@@ -194,7 +193,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         mut take: impl FnMut(&mut Self, [&str; N]) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
         let (job, expected) = self.succeed(step, statement)?;
-        let (mut file, _) = self.api.download(&job, ResultFormat::Json, &Received::default())?;
+        let (mut file, _) = self.api.download(&job, ResultFormat::Json)?;
         file.rewind().map_err(|error| self.cannot_keep(&job, error))?;
         let mut found = 0;
         for line in BufReader::new(file).lines() {

@@ -92,9 +92,7 @@ fn fetch(replies: Vec<Reply>) -> Ran {
     let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
     let key = Secret::new("7/never-to-be-seen".to_owned());
     let api = Api::new(&job.server, &key, &get, &limiter);
-    let result = api
-        .wait(&job)
-        .and_then(|shown| Ok((api.download(&job, ResultFormat::Msgpack, &Received::default())?.0, shown)));
+    let result = api.wait(&job).and_then(|shown| Ok((api.download(&job, ResultFormat::Msgpack)?.0, shown)));
     let result = result.ok().map(|(mut file, shown)| {
         file.rewind().unwrap();
         (io::read_to_string(file).unwrap(), shown)
@@ -155,14 +153,6 @@ fn a_download_that_breaks_ten_times_is_given_up() {
         "{error}"
     );
     assert_eq!(ran.asked.len(), 1 + 10);
-}
-
-#[test]
-fn the_word_of_the_latest_try_is_what_is_shown_of_a_download() {
-    let received = Received::default();
-    received.set(70, Some(100));
-    received.set(3, None);
-    assert_eq!(received.so_far(), (3, None));
 }
 
 #[test]
