@@ -138,27 +138,34 @@ impl Site {
     }
 }
 
-/// Flags of `upload`.
+/// Flags of `upload` and `match`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
-pub struct UploadArgs {
+pub struct RunArgs {
     /// The YAML file with the settings
     pub config: PathBuf,
     /// The file to read, a pattern, or - for standard input; overrides input and `job_id`
     #[arg(long, value_name = "PATH|PATTERN|-")]
     pub input: Option<String>,
-    /// Print the report as one JSON object
+    /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Do everything except sending requests to Braze; needs no Braze credentials
-    #[arg(long, conflicts_with = "sandbox")]
-    pub dry_run: bool,
-    /// Upload to a stand-in for Braze in this process; needs no Braze credentials
+    /// Call a stand-in for Braze in this process; needs no Braze credentials
     #[arg(long)]
     pub sandbox: bool,
     /// A CSV file with the sandbox's users: `external_id`, `device_id`; every other column is an alias
     #[arg(long, value_name = "PATH", requires = "sandbox")]
     pub users: Option<PathBuf>,
+}
+
+/// Flags of `upload`.
+#[derive(Debug, Args)]
+pub struct UploadArgs {
+    /// Those that `match` has too.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Do everything except sending requests to Braze; needs no Braze credentials
+    #[arg(long, conflicts_with = "sandbox")]
+    pub dry_run: bool,
     /// Show the sandbox in a browser until you press Ctrl-C; has no effect in CI or without a terminal
     #[arg(long, requires = "sandbox")]
     pub open: bool,
@@ -180,26 +187,15 @@ pub struct CheckArgs {
 /// Flags of `match`.
 #[derive(Debug, Args)]
 pub struct MatchArgs {
-    /// The YAML file with the settings
-    pub config: PathBuf,
-    /// The file to read, a pattern, or - for standard input; overrides input and `job_id`
-    #[arg(long, value_name = "PATH|PATTERN|-")]
-    pub input: Option<String>,
+    /// Those that `upload` has too.
+    #[command(flatten)]
+    pub run: RunArgs,
     /// How many identifiers of each kind to ask about [default: 400; 100 device IDs]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub sample: Option<usize>,
-    /// Print the figures as one JSON object
-    #[arg(long)]
-    pub json: bool,
     /// Write the unknown identifiers of the sample to this CSV file, readable only by its owner
     #[arg(long, value_name = "PATH")]
     pub unknown: Option<PathBuf>,
-    /// Ask a stand-in for Braze in this process; needs no credentials
-    #[arg(long)]
-    pub sandbox: bool,
-    /// A CSV file with the sandbox's users: `external_id`, `device_id`; every other column is an alias
-    #[arg(long, value_name = "PATH", requires = "sandbox")]
-    pub users: Option<PathBuf>,
 }
 
 /// The arguments that Digdag passes to an operator.

@@ -48,9 +48,9 @@ pub struct Matching {
 }
 
 /// Runs the command.
-pub fn run(args: MatchArgs) -> Result<Exit, Stop> {
+pub fn run(MatchArgs { run: args, sample, unknown }: MatchArgs) -> Result<Exit, Stop> {
     let config = load(&args.config, args.input, Some(false), !args.sandbox)?;
-    let file = unknown_file(&config, args.unknown.as_deref())?;
+    let file = unknown_file(&config, unknown.as_deref())?;
     let (endpoint, key, _embedded) = if args.sandbox {
         let embedded = Embedded::start(args.users, false)?;
         (Endpoint::of_sandbox(embedded.sandbox.endpoint()), embedded.rest_api_key.clone(), Some(embedded))
@@ -58,7 +58,7 @@ pub fn run(args: MatchArgs) -> Result<Exit, Stop> {
         (config.required_endpoint()?.clone(), rest_api_key(variable)?, None)
     };
     let mut context = RunContext::new(config, None);
-    let size = args.sample.map_or_else(SampleSize::default, |count| SampleSize { identifiers: count, devices: count });
+    let size = sample.map_or_else(SampleSize::default, |count| SampleSize { identifiers: count, devices: count });
     let matching = Matching::new(&context, &endpoint, key, size)?;
     let asked = matching.look_and_ask(&mut context)?;
     terminal::print(&if args.json { to_json(&asked.figures).to_string() } else { to_text(&asked.figures) });
