@@ -54,7 +54,7 @@ impl BodyWriter {
         body.push(b'{');
         let nothing = b"".as_slice();
         let mut left = batch.len();
-        for (kind, name, _) in COLUMNS {
+        for (kind, name) in COLUMNS {
             // Most batches hold only external IDs and are searched once.
             if left > 0 {
                 left -= write_list(body, name, batch, |other| (other == kind).then_some((nothing, nothing)));

@@ -166,7 +166,7 @@ fn check_table(context: &mut RunContext, table: &TableName) -> Finding {
 fn described(config: &Config, columns: &Columns) -> String {
     let aliases = &config.input.names.aliases;
     let kind = |(_, kind): &(_, Kind)| match kind {
-        Kind::Alias(_) => kind.title(aliases),
+        Kind::Alias(_) => format!("alias {}", kind.column(aliases)),
         kind => kind.column(aliases).to_owned(),
     };
     let kinds: Vec<_> = columns.used.iter().map(kind).collect();

@@ -184,7 +184,7 @@ fn must_be_free(target: &Path) -> io::Result<()> {
 /// Whether the file begins like one of ours.
 fn is_ours(path: &Path) -> bool {
     let mut first = String::new();
-    let begins = COLUMNS.map(|(_, name, _)| name).join(",") + ",";
+    let begins = COLUMNS.map(|(_, name)| name).join(",") + ",";
     let read = File::open(path).and_then(|file| BufReader::new(io::Read::take(file, 64 * 1024)).read_line(&mut first));
     read.is_ok() && first.starts_with(&begins) && first.trim_end().ends_with(REASON)
 }

@@ -3,10 +3,9 @@
 /// The longest identifier that is sent, in bytes of UTF-8.
 pub const MAX_BYTES: usize = 1024;
 
-/// The columns with fixed names, in the order of [`Kind::all`]: the kind, the name, which is also that of the list in a request
-/// and of the key in the report, and the words in the report's text.
-pub const COLUMNS: [(Kind, &str, &str); 2] =
-    [(Kind::UserId, "user_ids", "external IDs"), (Kind::DeviceId, "device_ids", "device IDs")];
+/// The columns with fixed names, in the order of [`Kind::all`]: the kind, and the name, which is also that of the list in a
+/// request and of the key in the report.
+pub const COLUMNS: [(Kind, &str); 2] = [(Kind::UserId, "user_ids"), (Kind::DeviceId, "device_ids")];
 
 /// What an identifier is to Braze.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,12 +21,12 @@ pub enum Kind {
 impl Kind {
     /// All kinds with this many aliases, in the order of [`crate::input::columns::Names::outputs`].
     pub fn all(aliases: usize) -> impl Iterator<Item = Self> {
-        COLUMNS.into_iter().map(|(kind, ..)| kind).chain((0_u16..).take(aliases).map(Self::Alias))
+        COLUMNS.into_iter().map(|(kind, _)| kind).chain((0_u16..).take(aliases).map(Self::Alias))
     }
 
     /// Whether this is the name of a column that is always read.
     pub fn is_fixed_column(name: &str) -> bool {
-        COLUMNS.iter().any(|(_, fixed, _)| *fixed == name)
+        COLUMNS.iter().any(|(_, fixed)| *fixed == name)
     }
 
     /// The name of its column: a fixed one, or its label, of these.
@@ -35,14 +34,6 @@ impl Kind {
         match self {
             Self::Alias(index) => labels.get(usize::from(index)).map_or("", String::as_str),
             kind => COLUMNS[kind.index()].1,
-        }
-    }
-
-    /// What it is called in the report's text.
-    pub fn title(self, labels: &[String]) -> String {
-        match self {
-            Self::Alias(_) => format!("alias {}", self.column(labels)),
-            kind => COLUMNS[kind.index()].2.to_owned(),
         }
     }
 

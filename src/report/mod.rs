@@ -58,8 +58,21 @@ pub struct MirrorReport {
 
 impl MirrorReport {
     fn to_json(&self) -> Value {
-        let counts = self.counts.into_iter().flat_map(mirror_counts);
-        let mut object = map(counts.map(|(name, count)| (name.replace(' ', "_"), count)));
+        let counted = |counts: Counts| {
+            json!({
+                "rows_of_the_table": counts.rows,
+                "rows_without_identifier": counts.without_identifier,
+                "cells_of_it_rejected": counts.rejected,
+                "wanted_before": counts.before,
+                "wanted_now": counts.wanted,
+                "entered": counts.entered,
+                "left": counts.left,
+                "refreshed": counts.refreshed,
+                "sent_beside_a_removal": counts.beside,
+                "unchanged": counts.wanted.saturating_sub(counts.additions),
+            })
+        };
+        let mut object = self.counts.map_or_else(|| json!({}), counted);
         let job = |job: &JobRun| json!({"id": job.id, "step": job.step, "seconds": rounded(job.time.as_secs_f64())});
         object["first_run"] = json!(self.is_first);
         object["jobs"] = self.jobs.iter().map(job).collect();
@@ -253,22 +266,6 @@ impl Report {
         };
         said.to_owned()
     }
-}
-
-/// What a mirror counts, in identifiers.
-fn mirror_counts(counts: Counts) -> [(&'static str, u64); 10] {
-    [
-        ("rows of the table", counts.rows),
-        ("rows without identifier", counts.without_identifier),
-        ("cells of it rejected", counts.rejected),
-        ("wanted before", counts.before),
-        ("wanted now", counts.wanted),
-        ("entered", counts.entered),
-        ("left", counts.left),
-        ("refreshed", counts.refreshed),
-        ("sent beside a removal", counts.beside),
-        ("unchanged", counts.wanted.saturating_sub(counts.additions)),
-    ]
 }
 
 /// To thousandths.

@@ -55,7 +55,7 @@ impl Values {
             let wrong = if !outputs.contains(output) {
                 format!(
                     "maps '{from}' to '{to}', which is not {} or one of aliases: add aliases: [{to}]",
-                    COLUMNS.map(|(_, name, _)| name).join(", ")
+                    COLUMNS.map(|(_, name)| name).join(", ")
                 )
             } else if outputs.contains(attribute) || operation == Some(attribute.as_str()) {
                 format!("maps '{from}', but that column is read under its own name: leave it out")
