@@ -9,7 +9,7 @@ use crate::delivery::{self, FirstCall, Plan, Shared};
 use crate::http::Http;
 use crate::input::columns::Columns;
 use crate::input::counters::InputCounts;
-use crate::input::near_names::{NearMiss, listed};
+use crate::input::near_names::listed;
 use crate::input::source::Input;
 use crate::input::{Location, ReadableInput, TableName};
 use crate::matching::sample::SampleSize;
@@ -157,10 +157,8 @@ fn check_table(context: &mut RunContext, table: &TableName) -> Finding {
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
     let names = &context.config.input.names;
-    let found = watched(&access.http, &limiter, || table::columns(&access.api(&limiter), table, names))?;
-    let kinds: Vec<_> = found.used.iter().map(|column| column.kind.as_str()).collect();
-    let (width, kinds, ignored) = (found.width, kinds.join(", "), ignored(&found.near));
-    Ok(format!("the table {table} has {width} columns, of which these are read: {kinds}{ignored}"))
+    let (columns, _) = watched(&access.http, &limiter, || table::columns(&access.api(&limiter), table, names))?;
+    Ok(format!("the table {table} {}", described(&context.config, &columns)))
 }
 
 fn described(config: &Config, columns: &Columns) -> String {
@@ -173,12 +171,9 @@ fn described(config: &Config, columns: &Columns) -> String {
     let missing = columns.missing.join(", ");
     let missing = if missing.is_empty() { missing } else { format!("; no column {missing}") };
     let operation = config.operations.column().map_or_else(String::new, |name| format!("; operation: {name}"));
-    let (width, kinds, ignored) = (columns.width, kinds.join(", "), ignored(&columns.near));
+    let (width, kinds, near) = (columns.width, kinds.join(", "), &columns.near);
+    let ignored = if near.is_empty() { String::new() } else { format!("; ignored: {}", listed(near)) };
     format!("has {width} columns, identifiers: {kinds}{operation}{missing}{ignored}")
-}
-
-fn ignored(near: &[NearMiss]) -> String {
-    if near.is_empty() { String::new() } else { format!("; ignored: {}", listed(near)) }
 }
 
 /// Sends a call without changes: Braze checks both keys and the cohort ID, and does nothing.

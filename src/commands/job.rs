@@ -90,7 +90,7 @@ impl Access {
 
 /// Starts a job that reads a table's members.
 fn issue(api: &TdApi<'_, Stop>, table: &TableName, config: &Config) -> Result<Job, Stopped> {
-    let columns = table::columns(api, table, &config.input.names)?;
+    let (columns, used) = table::columns(api, table, &config.input.names)?;
     // Selected as well, so that the reader warns of them.
     let near = columns.near.into_iter().map(|miss| Column {
         name: miss.seen.clone(),
@@ -100,7 +100,7 @@ fn issue(api: &TdApi<'_, Stop>, table: &TableName, config: &Config) -> Result<Jo
     let statements = Statements {
         cohort_id: config.braze.cohort_id.clone(),
         members: table.clone(),
-        columns: columns.used.into_iter().chain(near).collect(),
+        columns: used.into_iter().chain(near).collect(),
         null_words: Vec::new(),
         refresh: Refresh::Off,
     };

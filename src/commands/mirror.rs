@@ -115,14 +115,14 @@ fn warehouse<'a>(
     let limiter = &times.limiter;
     let stop =
         |LimiterStopped| limiter.take_stop().unwrap_or_else(|| Stop::Defect("a stop without a reason".to_owned()));
-    let columns = table::columns(&access.api(limiter), &options.table, &config.input.names).map_err(stop)?;
+    let (columns, used) = table::columns(&access.api(limiter), &options.table, &config.input.names).map_err(stop)?;
     if !columns.near.is_empty() {
         warn!("ignored columns: {}; to use one, write SELECT ... AS with that name", listed(&columns.near));
     }
     let statements = Statements {
         cohort_id: config.braze.cohort_id.clone(),
         members: options.table.clone(),
-        columns: columns.used,
+        columns: used,
         null_words: config.input.names.null_words.words().to_vec(),
         refresh: options.refresh,
     };

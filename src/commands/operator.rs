@@ -14,7 +14,8 @@ use crate::commands::cli::OperatorArgs;
 use crate::commands::digdag;
 use crate::commands::exit::Exit;
 use crate::commands::outcome::Stop;
-use crate::settings::{self, Config, template};
+use crate::settings::template::Lookup;
+use crate::settings::{self, Config};
 use crate::terminal;
 
 /// The longest INPUT.json. It holds the parameters of a workflow, which are a few kilobytes.
@@ -56,7 +57,7 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
     let sorted = digdag::sort(&parameters)?;
     let session_time = parameters.get("session_time").and_then(Value::as_str).map(str::to_owned);
     let parameters = Value::Object(parameters);
-    let (file, lookup) = (sorted.config.as_deref(), template::Parameters(&parameters));
+    let (file, lookup) = (sorted.config.as_deref(), Lookup::Parameters(&parameters));
     let merged = settings::merge(file, &lookup, sorted.settings, variable)?;
     let config = Config::check(&merged, true).map_err(|error| error.with_outside(&sorted.outside))?;
     if !sorted.outside.is_empty() {

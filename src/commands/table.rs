@@ -5,8 +5,7 @@ use thiserror::Error;
 
 use crate::commands::outcome::Stop;
 use crate::input::TableName;
-use crate::input::columns::Names;
-use crate::input::near_names::NearMiss;
+use crate::input::columns::{Columns, Names};
 use crate::mirror::sql::{Column, ColumnType};
 use crate::retry::Stopped;
 use crate::treasure_data::tables::{Api, SchemaColumn};
@@ -47,29 +46,19 @@ fn cast(column: &str, found: &str) -> String {
     format!("CAST({whole} AS VARCHAR) AS \"{column}\"")
 }
 
-/// The columns of a table.
-pub struct TableColumns {
-    /// The columns of identifiers, and the one with the operation.
-    pub used: Vec<Column>,
-    /// Ignored columns with nearly the name of one that is read.
-    pub near: Vec<NearMiss>,
-    /// How many columns there are.
-    pub width: usize,
-}
-
-/// Asks for the columns of a table. The limiter has the reason if it cannot be read.
-pub fn columns(api: &Api<'_, Stop>, table: &TableName, names: &Names) -> Result<TableColumns, Stopped> {
+/// Asks for the columns of a table, and those of them that are read as SQL has them. The limiter has the reason if it cannot be read.
+pub fn columns(api: &Api<'_, Stop>, table: &TableName, names: &Names) -> Result<(Columns, Vec<Column>), Stopped> {
     let schema = api.schema(&table.database, &table.table)?;
     let found = schema.ok_or_else(|| TableError::Unknown { table: table.clone() }.into());
-    let columns = found.and_then(|schema| usable(table, &schema, names)).map_err(|error| {
+    let (columns, used) = found.and_then(|schema| usable(table, &schema, names)).map_err(|error| {
         api.limiter().stop(error);
         Stopped
     })?;
-    info!("the table {table} has {} columns, of which {} are read", columns.width, columns.used.len());
-    Ok(columns)
+    info!("the table {table} has {} columns, of which {} are read", columns.width, used.len());
+    Ok((columns, used))
 }
 
-fn usable(table: &TableName, schema: &[SchemaColumn], names: &Names) -> Result<TableColumns, Stop> {
+fn usable(table: &TableName, schema: &[SchemaColumn], names: &Names) -> Result<(Columns, Vec<Column>), Stop> {
     let header: Vec<_> = schema.iter().map(|(name, _)| name.clone()).collect();
     let found = names.find_all(&header);
     let name = || format!("the table {table}");
@@ -88,7 +77,8 @@ fn usable(table: &TableName, schema: &[SchemaColumn], names: &Names) -> Result<T
         };
         Ok(Column { name: name.clone(), kind: kind.to_owned(), column_type })
     });
-    Ok(TableColumns { used: used.collect::<Result<_, _>>()?, near: columns.near, width: columns.width })
+    let used = used.collect::<Result<_, _>>()?;
+    Ok((columns, used))
 }
 
 #[cfg(test)]
@@ -99,8 +89,8 @@ mod tests {
     fn found(columns: &[(&str, &str)], names: &Names) -> Result<Vec<(String, ColumnType)>, String> {
         let schema: Vec<_> = columns.iter().map(|(name, of)| ((*name).to_owned(), (*of).to_owned())).collect();
         let table = TableName::parse("marketing.gold").unwrap();
-        let columns = usable(&table, &schema, names).map_err(|error| error.to_string())?;
-        Ok(columns.used.into_iter().map(|column| (column.kind, column.column_type)).collect())
+        let (_, used) = usable(&table, &schema, names).map_err(|error| error.to_string())?;
+        Ok(used.into_iter().map(|column| (column.kind, column.column_type)).collect())
     }
 
     fn names() -> Names {

@@ -14,7 +14,7 @@ use crate::commands::exit::Exit;
 use crate::commands::outcome::Stop;
 use crate::settings::raw::{Located, Origin};
 use crate::settings::setting::Key;
-use crate::settings::template::Environment;
+use crate::settings::template::Lookup;
 use crate::settings::{self, Config, ConfigError};
 use crate::terminal;
 
@@ -63,6 +63,6 @@ pub fn load(
     let dry_run = dry_run.map(|on| (Key::DryRun, on.into(), "--dry-run"));
     let flags = input.into_iter().chain(dry_run);
     let flags = flags.map(|(key, raw, flag)| (key, Located { raw, origin: Origin::Flag(flag) })).collect();
-    let merged = settings::merge(Some(config), &Environment(variable), flags, variable)?;
+    let merged = settings::merge(Some(config), &Lookup::Environment(&variable), flags, variable)?;
     Config::check(&merged, needs_endpoint)
 }

@@ -62,7 +62,7 @@ pub struct Config {
 /// workflow's changes are logged.
 pub fn merge(
     file: Option<&Path>,
-    lookup: &dyn Lookup,
+    lookup: &Lookup<'_>,
     above: SettingsLayer,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<SettingsLayer, ConfigError> {
@@ -113,7 +113,7 @@ fn drop_overridden(layer: &mut SettingsLayer, above: &SettingsLayer) -> Vec<Key>
 }
 
 /// Fills in the templates of a file.
-fn fill_in(layer: SettingsLayer, lookup: &dyn Lookup) -> Result<SettingsLayer, ConfigError> {
+fn fill_in(layer: SettingsLayer, lookup: &Lookup<'_>) -> Result<SettingsLayer, ConfigError> {
     let fill = |(key, Located { raw, origin }): (Key, Located)| {
         let filled = if key.setting().from_workflow { template::expand(raw, lookup) } else { Ok(raw) };
         match filled {

@@ -6,15 +6,43 @@ use thiserror::Error;
 use super::credentials;
 use super::raw::has_text;
 
-/// Finds the values for templates, by a name and a path into its value.
-pub trait Lookup {
-    /// The value, or none if there is no such name.
-    fn find(&self, path: &[&str]) -> Option<Value>;
+/// Where the values for templates are.
+pub enum Lookup<'a> {
+    /// The environment: `sh>` puts a workflow's parameters there, text as it is, everything else as JSON.
+    Environment(&'a dyn Fn(&str) -> Option<String>),
+    /// The parameters that Digdag passes to an operator.
+    Parameters(&'a Value),
+}
+
+impl Lookup<'_> {
+    /// The value of a name, or of a path into it. None if there is no such name.
+    fn find(&self, path: &[&str]) -> Option<Value> {
+        let (name, fields) = path.split_first()?;
+        let value = match self {
+            Self::Environment(variable) => {
+                let text = variable(name)?;
+                let structured = text.starts_with(['{', '[']).then(|| serde_json::from_str(&text).ok()).flatten();
+                structured.unwrap_or(Value::String(text))
+            }
+            Self::Parameters(parameters) => parameters.get(name)?.clone(),
+        };
+        fields.iter().try_fold(&value, |value, field| value.get(field)).cloned()
+    }
+
     /// The place that is searched, for a message.
-    fn searched(&self) -> &'static str;
+    fn searched(&self) -> &'static str {
+        match self {
+            Self::Environment(_) => "the environment (sh> puts the workflow's parameters there)",
+            Self::Parameters(_) => "the workflow's parameters",
+        }
+    }
+
     /// Whether letters of the values may have been lost.
     fn may_be_garbled(&self) -> bool {
-        false
+        let Self::Environment(variable) = self else { return false };
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| variable(name)).find(|it| !it.is_empty());
+        let locale = locale.unwrap_or_default().to_ascii_lowercase();
+        !locale.contains("utf-8") && !locale.contains("utf8")
     }
 }
 
@@ -74,7 +102,7 @@ pub fn is_template(text: &str) -> bool {
 }
 
 /// Fills in every template of a value. A text that is one template becomes its value, so a list stays a list.
-pub fn expand(raw: Value, lookup: &dyn Lookup) -> Result<Value, TemplateError> {
+pub fn expand(raw: Value, lookup: &Lookup<'_>) -> Result<Value, TemplateError> {
     match raw {
         Value::String(text) => expand_text(&text, lookup),
         Value::Array(values) => values.into_iter().map(|value| expand(value, lookup)).collect(),
@@ -87,7 +115,7 @@ pub fn expand(raw: Value, lookup: &dyn Lookup) -> Result<Value, TemplateError> {
     }
 }
 
-fn expand_text(text: &str, lookup: &dyn Lookup) -> Result<Value, TemplateError> {
+fn expand_text(text: &str, lookup: &Lookup<'_>) -> Result<Value, TemplateError> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("${") {
@@ -104,7 +132,7 @@ fn expand_text(text: &str, lookup: &dyn Lookup) -> Result<Value, TemplateError> 
     Ok(Value::from(filled))
 }
 
-fn value_of(name: &str, lookup: &dyn Lookup) -> Result<Value, TemplateError> {
+fn value_of(name: &str, lookup: &Lookup<'_>) -> Result<Value, TemplateError> {
     if name.starts_with("secret:") {
         return Err(TemplateError::DigdagSecret);
     }
@@ -147,46 +175,6 @@ fn plain_text(name: &str, value: &Value) -> Result<String, TemplateError> {
     }
 }
 
-/// The environment: `sh>` puts a workflow's parameters there, text as it is, everything else as JSON.
-pub struct Environment<F>(pub F);
-
-impl<F: Fn(&str) -> Option<String>> Lookup for Environment<F> {
-    fn find(&self, path: &[&str]) -> Option<Value> {
-        let (name, fields) = path.split_first()?;
-        let text = (self.0)(name)?;
-        let structured = text.starts_with(['{', '[']).then(|| serde_json::from_str(&text).ok()).flatten();
-        let value = structured.unwrap_or(Value::String(text));
-        descend(&value, fields).cloned()
-    }
-
-    fn searched(&self) -> &'static str {
-        "the environment (sh> puts the workflow's parameters there)"
-    }
-
-    fn may_be_garbled(&self) -> bool {
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| (self.0)(name)).find(|it| !it.is_empty());
-        let locale = locale.unwrap_or_default().to_ascii_lowercase();
-        !locale.contains("utf-8") && !locale.contains("utf8")
-    }
-}
-
-/// The parameters that Digdag passes to an operator.
-pub struct Parameters<'a>(pub &'a Value);
-
-impl Lookup for Parameters<'_> {
-    fn find(&self, path: &[&str]) -> Option<Value> {
-        descend(self.0, path).cloned()
-    }
-
-    fn searched(&self) -> &'static str {
-        "the workflow's parameters"
-    }
-}
-
-fn descend<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
-    path.iter().try_fold(value, |value, field| value.get(field))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,7 +197,7 @@ mod tests {
     }
 
     fn expanded(text: &str) -> Result<Value, TemplateError> {
-        expand(Value::from(text), &Environment(environment))
+        expand(Value::from(text), &Lookup::Environment(&environment))
     }
 
     #[rstest]
@@ -262,7 +250,7 @@ mod tests {
             let set = locale.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
             set.or_else(|| environment(name))
         };
-        let expanded = |text: &str| expand(Value::from(text), &Environment(variable));
+        let expanded = |text: &str| expand(Value::from(text), &Lookup::Environment(&variable));
         assert_eq!(expanded("is it ${question}").is_ok(), taken);
         assert!(expanded("is it ${cohort}?").is_ok(), "what the file itself holds is UTF-8");
     }
@@ -270,7 +258,7 @@ mod tests {
     #[test]
     fn an_operator_looks_into_its_parameters() {
         let parameters = json!({"cohort": "vip", "td": {"last_job_id": 815}});
-        let raw = expand(Value::from("${cohort}/${td.last_job_id}"), &Parameters(&parameters));
+        let raw = expand(Value::from("${cohort}/${td.last_job_id}"), &Lookup::Parameters(&parameters));
         assert_eq!(raw, Ok(Value::from("vip/815")));
     }
 }

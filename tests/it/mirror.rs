@@ -199,7 +199,7 @@ fn check_tries_the_account_and_says_how_far_the_state_is() {
     let (warehouse, braze) = started();
     let states = warehouse.states();
     warehouse.mirrors(Run::check()).to(&braze).exits(0).prints(&[
-        "the table marketing.gold has 2 columns, of which these are read: user_ids, email",
+        "the table marketing.gold has 2 columns, identifiers: user_ids, alias email",
         "relied on    ok: a domain_key used twice returns the first job",
     ]);
     let asking = warehouse.mirrors(Run::check()).to(&braze).arg("--status");

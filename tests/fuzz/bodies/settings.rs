@@ -27,7 +27,7 @@ fn of_file(text: &[u8]) -> Result<Config, String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text).unwrap();
     let parameters = json!({"cohort": "vip", "td": {"last_job_id": 7}, "list": ["a", "b"], "open": "${x}"});
-    let lookup = template::Parameters(&parameters);
+    let lookup = template::Lookup::Parameters(&parameters);
     let read = || {
         let merged = settings::merge(Some(file.path()), &lookup, SettingsLayer::new(), |_| None)?;
         Config::check(&merged, true)
@@ -41,7 +41,7 @@ fn of_workflow(text: &[u8]) -> Result<Config, String> {
         // The file that it may name is somebody else's matter.
         let sorted = digdag::sort(&parameters)?;
         let parameters = json!({});
-        let lookup = template::Parameters(&parameters);
+        let lookup = template::Lookup::Parameters(&parameters);
         let merged = settings::merge(None, &lookup, sorted.settings, |_| None)?;
         Config::check(&merged, true).map_err(|error| error.with_outside(&sorted.outside))
     };
