@@ -9,21 +9,19 @@ use log::{info, warn};
 use super::context::RunContext;
 use super::job::Access;
 use super::matching::Matching;
-use super::network::network;
 use super::phases::Upload;
 use super::pipeline::{Outcome, finish_failures, plan};
 use super::table;
-use super::variable;
 use super::watch::cutting;
 use crate::braze::body::Credentials;
 use crate::commands::outcome::{Api, Stop};
+use crate::delivery::Shared;
 use crate::delivery::failed_file::Failures;
-use crate::delivery::{Plan, Shared};
-use crate::http::{Deadlines, Http, Post};
+use crate::http::endpoint::Endpoint;
+use crate::http::{Deadlines, Post};
 use crate::input::cells::NullWords;
 use crate::input::columns::Names;
 use crate::input::near_names::{NearMiss, listed};
-use crate::matching::sample::SampleSize;
 use crate::members::batch::CAPACITY;
 use crate::mirror;
 use crate::mirror::run::{self, Record, Rules};
@@ -34,8 +32,7 @@ use crate::mirror::warehouse::{self, OPERATION, Warehouse};
 use crate::report::progress::{self, Progress, show_step};
 use crate::report::{MirrorReport, Report};
 use crate::retry::{RateLimiter, Stopped as LimiterStopped};
-use crate::settings::credentials::{from_environment, rest_api_key};
-use crate::settings::{Config, ConfigError};
+use crate::settings::Config;
 
 pub mod look;
 mod sender;
@@ -47,33 +44,19 @@ use sender::{BrazeSender, Stopped};
 const PHASES: [u32; 2] = [2, 4];
 
 /// Carries out a mirror's run, or counts what it would do.
-pub fn run(mut context: RunContext, options: &mirror::Options) -> Result<Outcome, Stop> {
-    context.config.check_files()?;
-    if context.sandbox.is_some() {
-        return Err(ConfigError::MirrorInSandbox.into());
-    }
+pub fn run(mut context: RunContext, options: &mirror::Options, recipient: &Recipient<'_>) -> Result<Outcome, Stop> {
     let is_dry = context.config.dry_run;
-    let endpoint = context.config.required_endpoint()?.clone();
-    let credentials = from_environment(variable)?;
-    let rest_api_key = context.config.matching.min_match.map(|_| rest_api_key(variable)).transpose()?;
-    let asks = rest_api_key.filter(|_| !is_dry);
-    let matching = asks.map(|key| Matching::new(&context, &endpoint, key, SampleSize::default())).transpose()?;
     let access = Access::new(&context.config)?;
     let limiter = context.limiter(Api::TreasureData, access.server.as_str())?;
-    let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
     let times = LimiterClock { limiter: Arc::clone(&limiter) };
     let rules = rules(&context.config, options);
     let work = || {
-        let (warehouse, near) = warehouse(&access, &times, &context.config, options, &credentials)?;
+        let (warehouse, near) = warehouse(&access, &times, &context.config, options, recipient.credentials)?;
         let mut warehouse = warehouse.adopting(options.key_rotated && !is_dry);
-        let session_time = context.session_time.clone();
-        let make_plan = |config: &Config| plan(config, &endpoint, &credentials, session_time.as_deref());
-        let recipient =
-            Recipient { post: &post, plan: &make_plan, name: endpoint.as_str(), matching: matching.as_ref() };
         let ended = if is_dry {
             preview(&mut context, &mut warehouse, &rules)
         } else {
-            mirror(&mut context, &mut warehouse, &recipient, &rules)
+            mirror(&mut context, &mut warehouse, recipient, &rules)
         };
         if let Some(job) = warehouse.running() {
             // The run's own connections are cut.
@@ -163,13 +146,15 @@ impl treasure_data::RunClock for LimiterClock {
 }
 
 /// Who gets the changes.
-struct Recipient<'a> {
-    post: &'a dyn Post,
-    plan: &'a dyn Fn(&Config) -> Plan,
-    /// For messages.
-    name: &'a str,
+pub struct Recipient<'a> {
+    /// Sends requests.
+    pub post: &'a dyn Post,
+    /// Where to.
+    pub endpoint: &'a Endpoint,
+    /// With these keys.
+    pub credentials: &'a Credentials,
     /// Asks Braze first which identifiers it knows.
-    matching: Option<&'a Matching>,
+    pub matching: Option<&'a Matching>,
 }
 
 /// Counts the changes that `warehouse` names, and makes none.
@@ -205,7 +190,7 @@ where
     };
     // Those of the state, too, that the settings no longer list.
     context.config.input.names.aliases.clone_from(&planned.changes.rows.labels);
-    let limiter = context.limiter(Api::Braze, recipient.name)?;
+    let limiter = context.limiter(Api::Braze, recipient.endpoint.as_str())?;
     let config = &context.config;
     let failures = Arc::new(Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names)?);
     let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
@@ -217,7 +202,7 @@ where
     };
     let upload = Upload {
         config,
-        plan: (recipient.plan)(config),
+        plan: plan(config, recipient.endpoint, recipient.credentials, context.session_time.as_deref()),
         post: recipient.post,
         limiter: &limiter,
         shared: &shared,

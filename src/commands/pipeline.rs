@@ -10,7 +10,7 @@ use super::context::RunContext;
 use super::dry_run::Nowhere;
 use super::job;
 use super::matching::Matching;
-use super::mirror;
+use super::mirror::{self, Recipient};
 use super::network::network;
 use super::phases::Upload;
 use super::sandbox::Embedded;
@@ -40,8 +40,8 @@ use crate::report::{PhaseReport, Report};
 use crate::retry::{Ending, RateLimiter};
 use crate::sandbox::CohortView;
 use crate::secret::Secret;
-use crate::settings::Config;
 use crate::settings::credentials::{from_environment, rest_api_key};
+use crate::settings::{Config, ConfigError};
 
 /// How a run ended.
 pub struct Outcome {
@@ -79,10 +79,12 @@ impl Outcome {
 
 /// Does the run. What ends it once it has begun is part of its outcome.
 pub fn run(mut context: RunContext) -> Result<Outcome, Stop> {
-    if let Some(options) = context.config.mirror.clone() {
-        return mirror::run(context, &options);
+    context.config.check_files()?;
+    let (mirror, is_dry) = (context.config.mirror.clone(), context.config.dry_run);
+    if mirror.is_some() && context.sandbox.is_some() {
+        return Err(ConfigError::MirrorInSandbox.into());
     }
-    if context.config.dry_run {
+    if is_dry && mirror.is_none() {
         let nothing = || Secret::new(String::new());
         let no_keys = Credentials { client_secret: nothing(), partner_api_key: nothing() };
         let plan = plan(&context.config, &Endpoint::of_sandbox(String::new()), &no_keys, None);
@@ -95,9 +97,14 @@ pub fn run(mut context: RunContext) -> Result<Outcome, Stop> {
         }
         None => (context.config.required_endpoint()?.clone(), from_environment(variable)?, rest_api_key(variable)),
     };
-    let key = context.config.matching.min_match.and(Some(key)).transpose()?;
+    let key = context.config.matching.min_match.and(Some(key)).transpose()?.filter(|_| !is_dry);
     let matching = key.map(|key| Matching::new(&context, &endpoint, key, SampleSize::default())).transpose()?;
     let post = Http::new(context.config.delivery.thread_count, network(&context.config, &endpoint)?);
+    if let Some(options) = mirror {
+        let recipient =
+            Recipient { post: &post, endpoint: &endpoint, credentials: &credentials, matching: matching.as_ref() };
+        return mirror::run(context, &options, &recipient);
+    }
     let plan = plan(&context.config, &endpoint, &credentials, context.session_time.as_deref());
     let mut outcome = read_and_send(&mut context, &post, plan, endpoint.as_str(), matching.as_ref())?;
     let view = context.sandbox.as_ref().and_then(|it| it.sandbox.cohort(&context.config.braze.cohort_id));
@@ -139,7 +146,6 @@ fn try_to_send(
     name: &str,
     matching: Option<&Matching>,
 ) -> Result<Outcome, Stop> {
-    context.config.check_files()?;
     let readable = job::locate(context)?;
     let is_dry = context.config.dry_run;
     let limiter = context.limiter(Api::Braze, name)?;

@@ -25,7 +25,7 @@ pub fn run(args: SandboxArgs) -> Result<Exit, Stop> {
         key(REST_API_KEY, "sandbox-rest-key"),
     ];
     let sandbox = start(args, keys, true)?;
-    terminal::print_line(&sandbox.endpoint());
+    terminal::print(&sandbox.endpoint());
     log::info!("set BRAZE_ENDPOINT={0} to upload here; open {0}/ in a browser to see what arrives", sandbox.endpoint());
     signals::wait_for_signal().map_err(Stop::Signals)?;
     sandbox.stop();

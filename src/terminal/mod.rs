@@ -81,11 +81,6 @@ pub fn line(text: &str) -> String {
     escape::line(&redacted(text))
 }
 
-/// Writes one line of a result to standard output.
-pub fn print_line(text: &str) {
-    print(&line(text));
-}
-
 /// Writes a result of any number of lines to standard output.
 pub fn print(text: &str) {
     let text = format!("{}\n", escape::lines(&redacted(text)));

@@ -194,12 +194,11 @@ impl Braze {
         let config = Config::check(&layer, false).unwrap();
         let endpoint = Endpoint::of_sandbox(self.sandbox.endpoint());
         let post = Http::new(2, Network::default());
-        let make_plan = |config: &Config| plan(config, &endpoint, &self.credentials, None);
         let seconds = Duration::from_secs;
         let times =
             Times { request_timeout: seconds(60), longest_try: seconds(130), grace: seconds(120), stale: seconds(5) };
         let mut context = RunContext::new(config, None);
-        let recipient = Recipient { post: &post, plan: &make_plan, name: endpoint.as_str(), matching: None };
+        let recipient = Recipient { post: &post, endpoint: &endpoint, credentials: &self.credentials, matching: None };
         let rules = Rules { limits, max_rejected: MaxRejected::Default, times };
         let (mut outcome, record) = mirror(&mut context, memory, &recipient, &rules).unwrap();
         outcome.report.mirror = Some(MirrorReport { counts: record.counts, ..MirrorReport::default() });
