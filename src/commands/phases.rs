@@ -135,7 +135,7 @@ impl Upload<'_> {
     }
 
     /// Reads all of the input, and asks Braze about it if `min_match` is set, before any of it is sent.
-    fn judge(&mut self, reader: Reader) -> Result<Judged, Stop> {
+    pub fn judge(&mut self, reader: Reader) -> Result<Judged, Stop> {
         let (shared, progress) = (self.shared, &mut self.progress);
         let tick = || progress.show(shared.sent());
         let (judged, samples) = look_at(reader, self.matching.map(Matching::sampler), self.limiter, tick)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::commands::outcome::Stop;
-use crate::commands::phases::{Upload, look_at};
+use crate::commands::phases::Upload;
 use crate::commands::pipeline::is_stopped;
 use crate::delivery::Shared;
 use crate::input::columns::Names;
@@ -56,9 +56,7 @@ impl Sender<ChangedRows> for BrazeSender<'_> {
         // Nothing is read before the first look.
         let first = eyes.look(look)?;
         if !eyes.is_taken_over {
-            let reader = self
-                .open(operation, &rows.input, rows.input.expected_rows)
-                .map_err(|error| Box::new(Stop::Input(error)))?;
+            let reader = self.open(operation, &rows.input, rows.input.expected_rows).map_err(Stop::Input)?;
             let upload = &mut self.upload;
             thread::scope(|scope| {
                 let (at_work, done) = bounded::<()>(0);
@@ -87,15 +85,11 @@ impl Sender<ChangedRows> for BrazeSender<'_> {
 impl BrazeSender<'_> {
     /// Asks Braze which of the added identifiers it knows, if the settings require that.
     pub fn ask(&mut self, rows: &ChangedRows) -> Result<(), Stopped> {
-        let Some(matching) = self.upload.matching else { return Ok(()) };
-        let reader = self.open(Operation::Add, &rows.input, None).map_err(|error| Box::new(Stop::Input(error)))?;
-        let (_, samples) = look_at(reader, Some(matching.sampler()), self.upload.limiter, || {})?;
-        if let Some(stop) = self.upload.limiter.take_stop() {
-            return Err(Box::new(stop));
+        if self.upload.matching.is_some() {
+            let reader = self.open(Operation::Add, &rows.input, None).map_err(Stop::Input)?;
+            self.upload.judge(reader)?;
         }
-        let (figures, too_few) = matching.judge(samples)?;
-        self.upload.matched = Some(figures);
-        too_few.map_or(Ok(()), |error| Err(Box::new(error.into())))
+        self.upload.limiter.take_stop().map_or(Ok(()), |stop| Err(Box::new(stop)))
     }
 
     /// The rows of one operation. The warehouse has applied the rules for identifiers, so a cell that is rejected here would be a
