@@ -1,6 +1,7 @@
 //! `td-braze-cohort check CONFIG.yml`: everything that can be checked without sending a member.
 
 use log::info;
+use serde_json::json;
 
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit::Exit;
@@ -46,7 +47,16 @@ pub fn run(args: CheckArgs) -> Result<Exit, Stop> {
         terminal::print(&look::status(&mut context, &options)?);
         return Ok(Exit::Success);
     }
-    let failures = take_steps(&mut context, terminal::print);
+    let found = take_steps(&mut context, if args.json { |_| () } else { terminal::print });
+    if args.json {
+        let finding = |(what, found): &(&str, Finding)| {
+            let said = found.as_ref().map_or_else(ToString::to_string, Clone::clone);
+            json!({"step": what, "ok": found.is_ok(), "said": said})
+        };
+        let findings: Vec<_> = found.iter().map(finding).collect();
+        terminal::print(&json!({"version": env!("CARGO_PKG_VERSION"), "findings": findings}).to_string());
+    }
+    let failures: Vec<_> = failures(found).collect();
     failures.iter().for_each(say);
     Ok(failures.first().map_or(Exit::Success, |(_, error)| error.exit()))
 }
@@ -54,7 +64,7 @@ pub fn run(args: CheckArgs) -> Result<Exit, Stop> {
 /// A run with `check_only`: a check, whose report counts nothing.
 pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, Stop> {
     let mut context = RunContext::new(config, None);
-    let mut failures = take_steps(&mut context, tell).into_iter();
+    let mut failures = failures(take_steps(&mut context, tell));
     if let Some((_, first)) = failures.next() {
         failures.for_each(|other| say(&other));
         return Err(first);
@@ -67,24 +77,26 @@ fn say((what, error): &(&str, Stop)) {
     terminal::say_error(&format!("{what}: {error}"));
 }
 
-/// Takes all steps. `tell` gets the lines of each as soon as it has ended. Returns what failed.
-fn take_steps(context: &mut RunContext, tell: fn(&str)) -> Vec<(&'static str, Stop)> {
+fn failures(found: Vec<(&'static str, Finding)>) -> impl Iterator<Item = (&'static str, Stop)> {
+    found.into_iter().filter_map(|(what, found)| Some((what, found.err()?)))
+}
+
+/// Takes all steps. `tell` gets the lines of each as soon as it has ended.
+fn take_steps(context: &mut RunContext, tell: fn(&str)) -> Vec<(&'static str, Finding)> {
     let is_asked = std::env::var(REST_API_KEY).is_ok() || context.config.matching.min_match.is_some();
     let of_mirror = context.config.mirror.is_some().then_some(("relied on", check_facts as Step));
     let of_match = is_asked.then_some(("match", check_match as Step));
     let settings: Step = |context| Ok(described_settings(&context.config));
     let steps = [("settings", settings), ("input", check_input), ("credentials", check_credentials)];
-    let mut failures = Vec::new();
-    for (what, step) in steps.into_iter().chain(of_mirror).chain(of_match) {
-        match step(context) {
+    let take = |(what, step): (&'static str, Step)| {
+        let found = step(context);
+        match &found {
             Ok(found) => found.lines().for_each(|line| tell(&format!("{what:<12} ok: {line}"))),
-            Err(error) => {
-                tell(&format!("{what:<12} FAILED"));
-                failures.push((what, error));
-            }
+            Err(_) => tell(&format!("{what:<12} FAILED")),
         }
-    }
-    failures
+        (what, found)
+    };
+    steps.into_iter().chain(of_mirror).chain(of_match).map(take).collect()
 }
 
 fn described_settings(config: &Config) -> String {

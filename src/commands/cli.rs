@@ -182,6 +182,9 @@ pub struct CheckArgs {
     /// Print only the state of a mirror: its last commit, members, pending changes, and whether a run is in progress
     #[arg(long)]
     pub status: bool,
+    /// Print the findings as one JSON object, such as for a question about an account
+    #[arg(long, conflicts_with = "status")]
+    pub json: bool,
 }
 
 /// Flags of `match`.

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use rstest::rstest;
+use serde_json::Value;
 
 use crate::scripted::{Act, Scripted, dead_endpoint};
 use crate::support::{Run, assert_untouched, braze, ends, user_ids};
@@ -16,6 +17,17 @@ fn a_check_sends_no_member_and_creates_no_name() {
     let stats = braze.stats();
     assert_eq!((stats.naming_requests, stats.users_requests, stats.batch_sizes), (0, 1, vec![0]));
     assert!(braze.cohort("vip").is_none_or(|cohort| cohort.members == 0 && cohort.name.is_none()));
+}
+
+#[test]
+fn a_check_prints_its_findings_as_one_json_object() {
+    let run = Run::check().to(&braze()).env("BRAZE_PARTNER_API_KEY", "hush-wrong-one").arg("--json").rows(user_ids(1));
+    let printed: Value = serde_json::from_str(&run.exits(4).stdout).unwrap();
+    let findings = printed["findings"].as_array().unwrap();
+    let steps: Vec<_> = findings.iter().map(|finding| (finding["step"].as_str(), finding["ok"].as_bool())).collect();
+    let expected = [("settings", true), ("input", true), ("credentials", false)];
+    assert_eq!(steps, expected.map(|(step, is_ok)| (Some(step), Some(is_ok))));
+    assert!(findings[2]["said"].as_str().unwrap().contains("401"), "{printed}");
 }
 
 #[test]
