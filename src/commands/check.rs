@@ -22,7 +22,7 @@ use crate::settings::{Config, ConfigError};
 use crate::terminal;
 
 use super::context::{MAX_STEP, RunContext};
-use super::job::{self, Access};
+use super::job::Access;
 use super::matching::Matching;
 use super::mirror::look;
 use super::network::network;
@@ -153,7 +153,10 @@ fn previewed(counts: &InputCounts) -> String {
 
 /// Asks for the job, once. An upload waits for one that has not ended.
 fn check_job(context: &mut RunContext, id: &str) -> Finding {
-    let (job, info) = job::look(context, id)?;
+    let access = Access::new(&context.config)?;
+    let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
+    let job = access.job(id);
+    let info = watched(&access.http, &limiter, || access.api(&limiter).show(&job))?;
     let status = info.status.name();
     if !info.is_done(&job)? {
         return Ok(format!("job {id} is {status}; an upload waits until it has ended"));

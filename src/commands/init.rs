@@ -213,29 +213,23 @@ fn filled(file: &str, template: &str, args: &InitArgs) -> String {
 }
 
 fn next_steps(project: &Project, args: &InitArgs, name: &str, marked: &[String]) -> String {
-    let dir = args.dir.display();
-    let mut lines = vec![format!("{dir} has the project {}.", project.name)];
+    let (dir, workflow) = (args.dir.display(), project.name);
+    let mut steps = format!("{dir} has the project {workflow}.\n");
     if !marked.is_empty() {
-        lines.push("\nTo fill in:".to_owned());
-        lines.extend(marked.iter().map(|place| format!("  {place}")));
+        steps.extend(["\nTo fill in:\n  ", &marked.join("\n  "), "\n"]);
     }
     if !project.is_hosted {
-        lines.push(format!("\nIts README.md has the next steps:\n  cd '{dir}'"));
-        return lines.join("\n");
+        return format!("{steps}\nIts README.md has the next steps:\n  cd '{dir}'");
     }
-    let workflow = project.name;
     let secrets = ["td.apikey", "braze.client_secret", "braze.partner_api_key"];
-    let td = secrets.map(|secret| format!("td wf secrets --project {name} --set {secret}"));
-    let tdx = secrets.map(|secret| format!("tdx wf secrets set {name} {secret}=..."));
-    lines.push("\nThen the columns, in queries/ or config/. No schedule is active yet.".to_owned());
-    let (td, tdx) = (td.join("\n  "), tdx.join("\n  "));
-    let blocks = [
-        ("td", format!("td wf push {name}\n  {td}\n  td wf start {name} {workflow} --session now -p")),
-        ("tdx", format!("tdx wf push\n  {tdx}\n  tdx wf run {name}.{workflow} --param")),
-    ];
-    for (tool, commands) in blocks {
-        lines.push(format!("\nWith {tool}; the last command is a dry run, which sends nothing:"));
-        lines.push(format!("  cd '{dir}'\n  {commands} braze_cohort.dry_run=true"));
-    }
-    lines.join("\n")
+    let td = secrets.map(|secret| format!("  td wf secrets --project {name} --set {secret}\n")).concat();
+    let tdx = secrets.map(|secret| format!("  tdx wf secrets set {name} {secret}=...\n")).concat();
+    let dry_run = "braze_cohort.dry_run=true";
+    format!(
+        "{steps}\nThen the columns, in queries/ or config/. No schedule is active yet.\n\n\
+         With td; the last command is a dry run, which sends nothing:\n  cd '{dir}'\n  td wf push {name}\n{td}  \
+         td wf start {name} {workflow} --session now -p {dry_run}\n\n\
+         With tdx; the last command is a dry run, which sends nothing:\n  cd '{dir}'\n  tdx wf push\n{tdx}  \
+         tdx wf run {name}.{workflow} --param {dry_run}"
+    )
 }

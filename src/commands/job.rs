@@ -2,7 +2,7 @@
 
 use log::{info, warn};
 
-use super::context::{MAX_STEP, RunContext};
+use super::context::RunContext;
 use super::network::network;
 use super::table;
 use super::variable;
@@ -51,15 +51,6 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, Stop> {
     Ok(readable)
 }
 
-/// Asks once for the job.
-pub fn look(context: &RunContext, id: &str) -> Result<(Job, JobInfo), Stop> {
-    let access = Access::new(&context.config)?;
-    let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
-    let job = access.job(id);
-    let info = watched(&access.http, &limiter, || access.api(&limiter).show(&job))?;
-    Ok((job, info))
-}
-
 /// What requests to Treasure Data need.
 pub(super) struct Access {
     /// Its API.
@@ -83,7 +74,8 @@ impl Access {
         TdApi::new(&self.server, &self.key, &self.http, limiter)
     }
 
-    fn job(&self, id: &str) -> Job {
+    /// A job of it.
+    pub fn job(&self, id: &str) -> Job {
         Job { id: id.to_owned(), server: self.server.clone() }
     }
 }
