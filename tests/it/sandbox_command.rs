@@ -191,7 +191,7 @@ PATH="$PWD:$PATH" exec "$0" "$@""#;
 
 #[test]
 fn an_upload_to_its_own_sandbox_can_keep_its_page_open() {
-    let (_other_end, terminal) = terminal();
+    let (mut other_end, terminal) = terminal();
     let script = format!("{BROWSER} >\"$TERMINAL\" 2>\"$TERMINAL\"");
     let run =
         Run::upload().in_shell(&script).env("TERMINAL", &terminal).env("DISPLAY", ":0").env("PATH", "/usr/bin:/bin");
@@ -202,9 +202,13 @@ fn an_upload_to_its_own_sandbox_can_keep_its_page_open() {
     let (link, keys) = opened.trim_end().split_once(' ').unwrap();
     assert_eq!(keys, "[]");
     let endpoint = link.strip_suffix('/').unwrap();
-    wait_while_running(&mut child, "its members are shown", || {
-        get(endpoint, "/cohorts/vip", "localhost").contains("\"u2\"")
+    let mut shown = Vec::new();
+    wait_while_running(&mut child, "the run has ended", || {
+        // There may be nothing to read yet.
+        _ = other_end.read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).contains("stays open until Ctrl-C")
     });
+    assert!(get(endpoint, "/cohorts/vip", "localhost").contains("\"u2\""));
     assert!(get(endpoint, "/cohorts/vip", "rebound.example").starts_with("HTTP/1.1 403 "));
     signal(&child, "INT");
     let (code, ended) = ends(child);
