@@ -20,7 +20,7 @@ TOP = Path(__file__).resolve().parent.parent
 TEST = "mirror::sql::tests::what_the_engine_is_to_try_is_written"
 DATABASE = "a b"
 MEMBERS = ['customer "id"', "device_ids", "e'mail", "phone"]
-STATE = ["kind", "value", "row", "confirmed", "wanted"]
+STATE = [("row", "VARCHAR"), ("confirmed", "BIGINT"), ("wanted", "BIGINT"), ("total", "BIGINT")]
 LONG_AGO = 1_000_000_000
 
 
@@ -60,10 +60,11 @@ class Tables:
         """Rows of (number, device, mail, phone)."""
         self.make("members", list(zip(MEMBERS, [whole, "VARCHAR", "VARCHAR", "VARCHAR"])), rows)
 
-    def before(self, *lines):
-        """Lines of a version: (kind, value, row, confirmed, wanted)."""
-        types = ["VARCHAR", "VARCHAR", "BIGINT", "BIGINT", "BIGINT"]
-        self.make("before", list(zip(STATE, types)), lines)
+    def before(self, *rows):
+        """Rows of a version: (row, confirmed, wanted), with a row's identifiers as [(kind, value), ...]."""
+        wanted = {identifier for row, _, is_wanted in rows for identifier in row if is_wanted}
+        texts = [("".join(f"\n{kind}\t{value}" for kind, value in row), *rest, None) for row, *rest in rows]
+        self.make("before", STATE, [*texts, ("", None, 0, len(wanted))])
 
     def run(self, statement):
         """Makes the table of a statement again, and returns its rows."""
@@ -73,25 +74,24 @@ class Tables:
         return self.on.rows(statement)
 
     def lines(self, table):
-        """{(kind, value): [(confirmed, wanted), ...]} of what has a kind."""
+        """{(kind, value): [(confirmed, wanted), ...]}, with an entry for each of its rows."""
         found = {}
-        columns = '"kind", "value", "confirmed" IS NOT NULL, "wanted"'
-        for kind, value, *rest in self.on.rows(f"SELECT {columns} FROM {self.name(table)} WHERE \"kind\" <> '' ORDER BY 1, 2, 3, 4"):
-            found.setdefault((kind, value), []).append(tuple(rest))
-        return found
+        for row, *rest in self.on.rows(f'SELECT "row", "confirmed" IS NOT NULL, "wanted" FROM {self.name(table)}'):
+            for identifier in row.split("\n")[1:]:
+                found.setdefault(tuple(identifier.split("\t")), []).append(tuple(rest))
+        return {identifier: sorted(entries) for identifier, entries in found.items()}
 
 
 def parted(rows):
     """The counts, as the program makes them of rows (change, kind, value, before, number), and what is to be sent."""
     found, sent = counts(), []
     for change, kind, value, before, number in rows:
-        if change in ["with_identifier", "without_identifier", "rejected"]:
+        if change in ["with_identifier", "without_identifier", "rejected", "before"]:
             found[change] += int(number)
             continue
         is_wanted = change != "remove"
         named = {
-            "before": before == "wanted",
-            "wanted": is_wanted,
+            "wanted": is_wanted and before != "wanted",
             "entered": is_wanted and before == "unknown",
             "left": not is_wanted and before == "wanted",
             "removals": not is_wanted,
@@ -104,6 +104,7 @@ def parted(rows):
             found[name] += int(number)
         if kind:
             sent.append((change, kind, value))
+    found["wanted"] += found["before"] - found["left"]
     return found, sorted(sent)
 
 
@@ -117,12 +118,14 @@ def counts(**named):
     return {name: 0 for name in [*names, "with_identifier", "without_identifier", "rejected"]} | named
 
 
-def changes_of(tables, sql, refresh="off", is_first=False, has_preview=True):
-    """Builds and reads the changes; a dry run must count the same."""
-    tables.run(sql["build_first" if is_first else "build"])
-    rows = tables.run(sql[f"changes_{refresh}"])
+def changes_of(tables, sql, refresh="off", is_first=False, has_preview=True, is_unfinished=False):
+    """Builds and reads the changes; a dry run must count the same, and so must a run that counts those before anew."""
+    tables.run(sql["build_first" if is_first else f"build_{refresh}"])
+    rows = tables.run(sql["changes_unfinished"])
+    if not is_unfinished:
+        expect("the counts without counting anew", parted(tables.run(sql["changes"])), parted(rows))
     if has_preview:
-        preview = tables.run(sql["preview_first" if is_first else f"preview_{refresh}"])
+        preview = tables.run(sql["preview_first" if is_first else "preview_unfinished" if is_unfinished else f"preview_{refresh}"])
         expect("the counts of the dry run", parted(preview)[0], parted(rows)[0])
     return parted(rows)
 
@@ -131,9 +134,15 @@ def status(tables, sql):
     return tables.run(sql["status"])
 
 
-def next_night(tables, sql, commit="commit"):
+def commit(tables, sql, found, name="commit"):
+    """Commits what was found."""
+    assert sql[name].count("424242") == 1, sql[name]
+    tables.run(sql[name].replace("424242", str(found["wanted"])))
+
+
+def next_night(tables, sql, found, name="commit"):
     """Commits, and what is committed is the version before from then on."""
-    tables.run(sql[commit])
+    commit(tables, sql, found, name)
     tables.drop("before")
     tables.on.rows(f"ALTER TABLE {tables.name('next')} RENAME TO {tables.name('before')}")
 
@@ -141,8 +150,8 @@ def next_night(tables, sql, commit="commit"):
 def committed(tables, sql, *rows):
     """The version before is what a run made of these members."""
     tables.members(*rows)
-    tables.run(sql["build_first"])
-    next_night(tables, sql)
+    found, _ = changes_of(tables, sql, is_first=True, has_preview=False)
+    next_night(tables, sql, found)
 
 
 def first_run(tables, sql):
@@ -151,9 +160,10 @@ def first_run(tables, sql):
     expect("counts", found, counts(wanted=4, entered=4, additions=4, with_identifier=3, without_identifier=1, rejected=2))
     added = [("user_ids", "1"), ("user_ids", "2"), ("device_ids", "d1"), ("e'mail", "o'x@example.com")]
     expect("changes", changes, sorted(("add", *identifier) for identifier in added))
-    tables.run(sql["commit"])
+    commit(tables, sql, found)
     expect("committed", tables.lines("next"), {identifier: [(True, 1)] for identifier in added})
-    expect("rows of the state", tables.on.rows(f'SELECT count(DISTINCT "row"), count(*) FROM {tables.name("next")}'), [(2, 4)])
+    numbers = tables.on.rows(f'SELECT count(DISTINCT "row"), count(*), max("total") FROM {tables.name("next")}')
+    expect("rows of the state, and the number of identifiers", numbers, [(3, 3, 4)])
 
 
 def empty_tables(tables, sql):
@@ -166,7 +176,7 @@ def empty_tables(tables, sql):
 
 def no_member_is_wanted(tables, sql):
     tables.members()
-    tables.before(("user_ids", "1", 7, LONG_AGO, 1), ("phone", "gone", 7, LONG_AGO, 0))
+    tables.before(([("user_ids", "1")], LONG_AGO, 1), ([("user_ids", "1"), ("phone", "gone")], None, 0))
     found, changes = changes_of(tables, sql)
     expect("counts", found, counts(before=1, left=1, removals=2))
     expect("changes", changes, [("remove", "phone", "gone"), ("remove", "user_ids", "1")])
@@ -184,7 +194,7 @@ def a_changed_identifier(tables, sql):
     expect("the removed is unconfirmed", (lines["e'mail", "old"], lines["device_ids", "d3"]), ([(False, 0)], [(False, 0)]))
     expect("the other identifiers of its row are unconfirmed", (lines["user_ids", "1"], lines["user_ids", "3"]), ([(False, 0), (False, 1)], [(False, 0), (False, 1), (True, 1)]))
     expect("the others are confirmed", [lines[key] for key in [("user_ids", "2"), ("e'mail", "same"), ("phone", "p")]], [[(True, 1)]] * 3)
-    tables.run(sql["commit"])
+    commit(tables, sql, found)
     wanted = [("user_ids", "1"), ("e'mail", "new"), ("user_ids", "2"), ("e'mail", "same"), ("phone", "p")]
     expect("committed", tables.lines("next"), {key: [(True, 1)] for key in wanted} | {("user_ids", "3"): [(True, 1)] * 2})
 
@@ -192,27 +202,28 @@ def a_changed_identifier(tables, sql):
 def a_run_that_was_killed(tables, sql):
     """The version before is odd: its changes are still pending, and count as known."""
     tables.members((1, None, "new", None), (4, None, None, None))
-    tables.before(("user_ids", "1", 11, LONG_AGO, 1), ("e'mail", "old", 11, LONG_AGO, 1))
-    tables.run(sql["build"])
+    tables.before(([("e'mail", "old"), ("user_ids", "1")], LONG_AGO, 1))
+    tables.run(sql["build_off"])
     tables.drop("before")
     tables.on.rows(f"ALTER TABLE {tables.name('work')} RENAME TO {tables.name('before')}")
-    found, changes = changes_of(tables, sql)
+    found, changes = changes_of(tables, sql, is_unfinished=True)
     expect("counts", found, counts(before=3, wanted=3, removals=1, additions=3, beside=1, with_identifier=2))
     expect("changes", changes, sorted([("remove", "e'mail", "old"), ("beside", "user_ids", "1"), ("add", "e'mail", "new"), ("add", "user_ids", "4")]))
     # The one that left comes back before it was removed.
     tables.members((1, None, "old", None))
-    found, changes = changes_of(tables, sql)
+    found, changes = changes_of(tables, sql, is_unfinished=True)
     expect("counts, back", (found["entered"], found["left"]), (0, 2))
     expect("changes, back", changes, sorted([("add", "e'mail", "old"), ("beside", "user_ids", "1"), ("remove", "e'mail", "new"), ("remove", "user_ids", "4")]))
 
 
 def refused_identifiers(tables, sql):
     tables.members((12, None, "o'x@example.com", None), (13, None, None, None))
-    tables.before(("phone", "gone", 5, LONG_AGO, 1), ("user_ids", "13", 5, LONG_AGO, 1), ("phone", "left", 6, LONG_AGO, 1))
-    changes_of(tables, sql)
-    next_night(tables, sql, "commit_refused")
-    expected = {("user_ids", "12"): [(False, 1)], ("e'mail", "o'x@example.com"): [(False, 1)], ("phone", "gone"): [(False, 0)]}
-    expect("committed", tables.lines("before"), expected | {("user_ids", "13"): [(False, 0), (True, 1)]})
+    tables.before(([("phone", "gone"), ("user_ids", "13")], LONG_AGO, 1), ([("phone", "left")], LONG_AGO, 1))
+    found, _ = changes_of(tables, sql)
+    next_night(tables, sql, found, "commit_refused")
+    again = {identifier: [(False, 1), (True, 1)] for identifier in [("user_ids", "12"), ("e'mail", "o'x@example.com")]}
+    expected = again | {("phone", "gone"): [(False, 0)], ("user_ids", "13"): [(False, 0), (True, 1)]}
+    expect("committed", tables.lines("before"), expected)
     expect("status", status(tables, sql)[1:], [("wanted", "3"), ("to_remove", "1"), ("to_add", "3")])
     _, changes = changes_of(tables, sql)
     again = [("add", "user_ids", "12"), ("add", "e'mail", "o'x@example.com"), ("remove", "phone", "gone"), ("beside", "user_ids", "13")]
@@ -223,10 +234,10 @@ def refresh(tables, sql):
     """Sent again once in each period, whatever the number of runs; 1,000 spread over it."""
     people = range(1000)
     committed(tables, sql, *[(number, None, None, None) for number in people])
-    rows = tables.on.rows(f'SELECT "kind", "value", "row" FROM {tables.name("before")}')
+    rows = [[("user_ids", str(number))] for number in people]
     now = int(tables.on.rows("SELECT CAST(to_unixtime(now()) AS BIGINT)")[0][0])
     for age, least, most in [(0, 0, 2), (100_000, 60, 140), (500_000, 430, 570), (1_000_010, 1000, 1000)]:
-        tables.before(*[(*row, now - age, 1) for row in rows])
+        tables.before(*[(row, now - age, 1) for row in rows])
         found, changes = changes_of(tables, sql, "every", has_preview=age not in (100_000, 500_000))
         if not (least <= found["refreshed"] <= most and found["refreshed"] == len(changes) == found["additions"]):
             raise AssertionError(f"confirmed {age} s ago: {found}")
@@ -250,7 +261,7 @@ def rows_that_are_parted(tables, sql):
     tables.members((1, None, None, None), (None, None, "a", None), (2, None, None, None))
     found, changes = changes_of(tables, sql)
     expect("counts", (found, changes), (counts(before=3, wanted=3, moved=2, with_identifier=3), []))
-    next_night(tables, sql)
+    next_night(tables, sql, found)
     expect("counts, next night", changes_of(tables, sql), (counts(before=3, wanted=3, with_identifier=3), []))
 
 

@@ -1,10 +1,14 @@
 //! The statements that a mirror has Treasure Data run, for Trino and Presto. Pure: names and values in, text out.
 //!
-//! A line of a version of the state is one identifier of one row: `kind`, `value`, `row` (a hash of the row's identifiers),
-//! `confirmed` (when, in seconds since 1970, or NULL) and `wanted` (1 if the members' table has this line). An identifier is wanted
-//! if one of its lines is, and confirmed if all of them are. A version that job 1 made has more columns: `known` and `was_wanted`
-//! (1 if the version before has the line, and if it was wanted there), `was_confirmed` (as in the version before) and `built`
-//! (when). Its lines with an empty kind count rows and cells of the members' table, in `members`.
+//! A row of a version of the state is one row of the members' table: `row` (its identifiers as text: for each a line break, its
+//! kind, a tab and its value; neither can hold a control character), `confirmed` (when, in seconds since 1970, or NULL) and `wanted`
+//! (1 if the members' table has this row). An identifier is wanted if one of its rows is, and confirmed if all of them are. The row
+//! without identifiers has `total`: how many identifiers were wanted in the last version that was done, so that a run need not
+//! count them.
+//!
+//! A version that job 1 made has more columns: `known` and `was_wanted` (1 if the version before has the row, and if it was wanted
+//! there), `was_confirmed` (as in the version before), `due` (1 if it is to be sent again), `members` and `rejected` (how many rows
+//! of the members' table are this one, and how many of their cells are rejected) and `built` (when).
 
 use crate::input::TableName;
 use crate::members::operation::Operation;
@@ -68,17 +72,17 @@ pub enum Refresh {
 }
 
 impl Refresh {
-    /// A hash of the identifier spreads what is due evenly.
+    /// A hash of the row spreads what is due evenly.
     fn is_due(self) -> String {
         let period = |moment: &str, seconds: u64| {
-            let hash = r#"abs(from_big_endian_64(xxhash64(to_utf8("kind" || ' ' || "value"))) % "#;
+            let hash = r#"abs(from_big_endian_64(xxhash64(to_utf8("row"))) % "#;
             format!("({moment} + {hash}{seconds})) / {seconds}")
         };
         match self {
             Self::Off => "false".to_owned(),
             Self::All => "true".to_owned(),
             Self::Every(seconds) => {
-                format!("{} > {}", period(NOW, seconds), period(r#""confirmed""#, seconds))
+                format!("{} > {}", period(NOW, seconds), period(r#""was_confirmed""#, seconds))
             }
         }
     }
@@ -104,51 +108,58 @@ pub struct Statements {
 impl Statements {
     /// Job 1: the next odd version out of the members' table and the highest version.
     pub fn build(&self, top: Option<&TableName>, work: &TableName) -> String {
-        let comment = self.comment("what is wanted now, beside the version before");
-        format!("{comment}CREATE TABLE {} AS\n{}", qualified(work), self.joined(top))
+        let comment = self.comment("compare the members' table with the last version");
+        format!("{comment}CREATE TABLE {} AS\n{}", qualified(work), self.compared(top))
     }
 
     /// Job 2: what is to be sent, and the counts, as `change`, `kind`, `value`, `before` and `number`. An identifier to be sent has a
-    /// row of its own, with the number 1. All others are counted together, as are rows and cells of the members' table.
-    pub fn changes(&self, work: &TableName) -> String {
-        let comment = self.comment("what is to be removed and added, and how many");
-        format!("{comment}{}", self.found(&qualified(work), "\"change\" IN ('remove', 'beside', 'add', 'refresh')"))
+    /// row of its own, with the number 1. All others are counted together. Rows and cells of the members' table are counted, and the
+    /// identifiers that were wanted before.
+    ///
+    /// `is_unfinished` says that the version before is odd: then how many were wanted in it must be counted.
+    pub fn changes(&self, is_unfinished: bool, work: &TableName) -> String {
+        let comment = self.comment("find what to remove and add");
+        format!("{comment}{}", found(is_unfinished, &qualified(work), "\"change\" IN ('remove', 'beside', 'add', 'refresh')"))
     }
 
     /// Jobs 1 and 2 as one SELECT, for the counts alone. It reads the tables more than once, so its counts are of several moments
     /// if one of them changes meanwhile.
-    pub fn preview(&self, top: Option<&TableName>) -> String {
-        let work = format!("(\n{}\n)", self.joined(top));
-        format!("{}{}", self.comment("how many would be removed and added"), self.found(&work, "false"))
+    pub fn preview(&self, is_unfinished: bool, top: Option<&TableName>) -> String {
+        let work = format!("(\n{}\n)", self.compared(top));
+        format!("{}{}", self.comment("count what would be removed and added"), found(is_unfinished, &work, "false"))
     }
 
-    /// Job 3: the next even version out of our odd one, without what was refused.
-    pub fn commit(&self, ours: &TableName, refused: &[(Operation, &str, &str)], next: &TableName) -> String {
-        let (ours, next) = (qualified(ours), qualified(next));
+    /// Job 3: the next even version out of our odd one, in which `wanted` identifiers are wanted, without what was refused. A refused
+    /// addition gets a row of its own: it alone is not confirmed.
+    pub fn commit(
+        &self,
+        ours: &TableName,
+        refused: &[(Operation, &str, &str)],
+        wanted: u64,
+        next: &TableName,
+    ) -> String {
         let listed = |operation| {
-            let pairs: Vec<_> = refused
-                .iter()
-                .filter(|(of, ..)| *of == operation)
-                .map(|(_, kind, value)| format!("({}, {})", literal(kind), literal(value)))
-                .collect();
-            if pairs.is_empty() {
-                return "false".to_owned();
-            }
-            format!("(\"kind\", \"value\") IN ({})", pairs.join(", "))
+            refused.iter().filter(move |(of, ..)| *of == operation).map(|(_, kind, value)| format!("{kind}\t{value}"))
+        };
+        let additions = listed(Operation::Add).map(|one| format!(", ({}, 1, NULL)", literal(&format!("\n{one}"))));
+        let removals: Vec<_> = listed(Operation::Remove).map(|one| literal(&one)).collect();
+        let is_kept = if removals.is_empty() {
+            "false".to_owned()
+        } else {
+            format!("arrays_overlap({}, ARRAY[{}])", identifiers(), removals.join(", "))
         };
         format!(
-            r#"{}CREATE TABLE {next} AS
-SELECT
-  "kind", "value", "row",
-  CASE WHEN "wanted" = 1 AND NOT ({}) THEN "built" END AS "confirmed",
-  "wanted"
-FROM {ours}
-WHERE "kind" <> '' AND ("wanted" = 1 OR "row" IN (
-  SELECT "row" FROM {ours} WHERE "wanted" = 0 AND ({})
-))"#,
-            self.comment("what is wanted, confirmed, except what was refused"),
-            listed(Operation::Add),
-            listed(Operation::Remove),
+            r#"{}CREATE TABLE {} AS
+WITH new ("row", "wanted", "total") AS (VALUES ('', 0, CAST({wanted} AS BIGINT)){})
+SELECT "row", CASE WHEN "wanted" = 1 THEN "built" END AS "confirmed", "wanted", CAST(NULL AS BIGINT) AS "total"
+FROM {}
+WHERE ("wanted" = 1 OR {is_kept}) AND "row" NOT IN (SELECT "row" FROM new)
+UNION ALL
+SELECT "row", NULL, "wanted", "total" FROM new"#,
+            self.comment("confirm what is wanted, except what was refused"),
+            qualified(next),
+            additions.collect::<String>(),
+            qualified(ours),
         )
     }
 
@@ -156,12 +167,11 @@ WHERE "kind" <> '' AND ("wanted" = 1 OR "row" IN (
     pub fn select(&self) -> String {
         let columns: Vec<_> =
             self.columns.iter().map(|column| format!("{} AS {}", column.text(), quoted(&column.kind))).collect();
-        let comment = self.comment("the members of the table");
+        let comment = self.comment("read the members of the table");
         format!("{comment}SELECT {} FROM {}", columns.join(", "), qualified(&self.members))
     }
 
-    /// How far the state is: when it was committed with changes last, in seconds since 1970, and counts in identifiers, as
-    /// [`Self::changes`] has them.
+    /// How far the state is: when it was committed with changes last, in seconds since 1970, and counts in identifiers.
     pub fn status(&self, top: &TableName) -> String {
         format!(
             r#"{}SELECT "name", to_base("number", 10) AS "number"
@@ -171,14 +181,16 @@ FROM (
   ] AS "numbers"
   FROM (
     SELECT
-      "kind", "value", max("wanted") = 1 AS "wanted",
-      CASE WHEN count("confirmed") = count(*) THEN min("confirmed") END AS "confirmed"
-    FROM {} WHERE "kind" <> '' GROUP BY "kind", "value"
+      "identifier", max("wanted") = 1 AS "wanted", CASE WHEN count("confirmed") = count(*) THEN min("confirmed") END AS "confirmed"
+    FROM {} AS version CROSS JOIN UNNEST({}) AS line ("identifier")
+    WHERE "row" <> ''
+    GROUP BY "identifier"
   ) AS "identifiers"
 ) AS "all"
 CROSS JOIN UNNEST(ARRAY['committed', 'wanted', 'to_remove', 'to_add'], "numbers") AS "count" ("name", "number")"#,
-            self.comment("how far the state is"),
-            qualified(top)
+            self.comment("count how far the state is"),
+            qualified(top),
+            identifiers(),
         )
     }
 
@@ -189,94 +201,38 @@ CROSS JOIN UNNEST(ARRAY['committed', 'wanted', 'to_remove', 'to_add'], "numbers"
         format!("-- td-braze-cohort, cohort {cohort}: {step}\n")
     }
 
-    /// The lines of the members' table and of the version before. Reads each once. The lines that are gone from the table stay: what
-    /// is to be removed is among them. They are unconfirmed, so that an identifier of a row that is gone is not confirmed before
-    /// the next commit.
-    fn joined(&self, top: Option<&TableName>) -> String {
-        let before = top.map_or_else(String::new, |top| {
-            format!(
-                r#"
-    UNION ALL
-    SELECT "kind", "value", "row", 0, 1, "wanted", "confirmed" FROM {} WHERE "kind" <> ''"#,
-                qualified(top)
-            )
-        });
+    /// The rows of the members' table and of the version before. Reads each once. The rows that are gone from the table stay: what is
+    /// to be removed is among them. They are unconfirmed, so that an identifier of a row that is gone is not confirmed before the
+    /// next commit.
+    fn compared(&self, top: Option<&TableName>) -> String {
+        let before = match top {
+            Some(top) => format!(r#"SELECT "row", "confirmed", "wanted", "total" FROM {}"#, qualified(top)),
+            None => r#"SELECT CAST(NULL AS VARCHAR) AS "row", CAST(NULL AS BIGINT) AS "confirmed", 0 AS "wanted", CAST(NULL AS BIGINT) AS "total" WHERE false"#.to_owned(),
+        };
         format!(
             r#"SELECT
-  "kind", "value", "row",
+  "row", "wanted", "known", "was_wanted", "was_confirmed",
   CASE WHEN "wanted" = 1 AND "known" = 1 THEN "was_confirmed" END AS "confirmed",
-  "wanted", "known", "was_wanted", "was_confirmed", "members",
-  {NOW} AS "built"
+  CASE WHEN {} THEN 1 ELSE 0 END AS "due",
+  "members", "rejected", "total", {NOW} AS "built"
 FROM (
   SELECT
-    "kind", "value", "row", max("is_new") AS "wanted", max("was_there") AS "known", max("was_wanted") AS "was_wanted",
-    min("confirmed") AS "was_confirmed", count(*) AS "members"
+    coalesce(new."row", old."row") AS "row",
+    CASE WHEN new."row" IS NULL THEN 0 ELSE 1 END AS "wanted",
+    CASE WHEN old."row" IS NULL THEN 0 ELSE 1 END AS "known",
+    coalesce(old."wanted", 0) AS "was_wanted", old."confirmed" AS "was_confirmed",
+    coalesce("members", 0) AS "members", coalesce("rejected", 0) AS "rejected", "total"
   FROM (
-{}{before}
-  ) AS "both" ("kind", "value", "row", "is_new", "was_there", "was_wanted", "confirmed")
-  GROUP BY "kind", "value", "row"
-) AS "lines""#,
+{}
+  ) AS new
+  FULL OUTER JOIN ({before}) AS old ON new."row" = old."row"
+) AS "rows""#,
+            self.refresh.is_due(),
             self.members(),
         )
     }
 
-    /// What is to be done with each identifier of a version that job 1 made. What `own` holds for has a row of its own. The lines
-    /// that are gone are few in most runs, so only they are searched for removals and their rows.
-    fn found(&self, work: &str, own: &str) -> String {
-        format!(
-            r#"WITH gone AS (
-  SELECT "kind", "value", "row" FROM {work} AS "version" WHERE "wanted" = 0
-), removed AS (
-  SELECT "kind", "value"
-  FROM {work} AS "version"
-  JOIN (SELECT DISTINCT "kind" AS "gone_kind", "value" AS "gone_value" FROM gone) AS "gone"
-    ON "kind" = "gone_kind" AND "value" = "gone_value"
-  GROUP BY "kind", "value"
-  HAVING max("wanted") = 0
-), beside AS (
-  SELECT DISTINCT "kind" AS "beside_kind", "value" AS "beside_value"
-  FROM gone
-  WHERE "row" IN (
-    SELECT gone."row" FROM gone JOIN removed ON gone."kind" = removed."kind" AND gone."value" = removed."value"
-  )
-), identifiers AS (
-  SELECT
-    "kind", "value", max("wanted") AS "wanted", max("known") AS "known", max("was_wanted") AS "was_wanted",
-    CASE WHEN count("was_confirmed") = sum("known") THEN min("was_confirmed") END AS "confirmed",
-    max(CASE WHEN "wanted" <> "known" THEN 1 ELSE 0 END) AS "moved", sum("members") AS "members"
-  FROM {work} AS "version"
-  GROUP BY "kind", "value"
-), judged AS (
-  SELECT
-    CASE
-      WHEN "kind" = '' THEN "value"
-      WHEN "wanted" = 0 THEN 'remove'
-      WHEN "beside_kind" IS NOT NULL THEN 'beside'
-      WHEN "confirmed" IS NULL THEN 'add'
-      WHEN {} THEN 'refresh'
-      WHEN "moved" = 1 THEN 'moved'
-      ELSE 'unchanged'
-    END AS "change",
-    "kind", "value",
-    CASE WHEN "known" = 0 THEN 'unknown' WHEN "was_wanted" = 1 THEN 'wanted' ELSE 'unwanted' END AS "before",
-    CASE WHEN "kind" = '' THEN "members" ELSE 1 END AS "number"
-  FROM identifiers
-  LEFT JOIN beside ON "kind" = "beside_kind" AND "value" = "beside_value"
-)
-SELECT "change", "kind", "value", "before", to_base(sum("number"), 10) AS "number"
-FROM (
-  SELECT
-    "change", CASE WHEN {own} THEN "kind" ELSE '' END AS "kind", CASE WHEN {own} THEN "value" ELSE '' END AS "value",
-    "before", "number"
-  FROM judged
-) AS "changes"
-GROUP BY "change", "kind", "value", "before""#,
-            self.refresh.is_due(),
-        )
-    }
-
-    /// The lines of the members' table: of each row one for each identifier, one for each rejected cell, and one that says
-    /// whether it has an identifier.
+    /// The different rows of the members' table, as text, with how many there are of each and how many of their cells are rejected.
     fn members(&self) -> String {
         let each = |text: &dyn Fn(usize, &Column) -> String| {
             self.columns.iter().enumerate().map(|(index, column)| text(index, column)).collect::<Vec<_>>()
@@ -285,42 +241,90 @@ GROUP BY "change", "kind", "value", "before""#,
         let verdicts = each(&|index, column| {
             let cell = format!("\"c{index}\"");
             format!("{} AS \"v{index}\"", cells::verdict(&cell, column.column_type, &self.null_words))
-        })
-        .join(",\n          ");
-        let values = each(&|index, _| format!("CASE WHEN \"v{index}\" = 1 THEN \"c{index}\" END AS \"i{index}\""));
-        let mut parts =
-            each(&|index, column| format!("coalesce({} || \"i{index}\", '')", literal(&format!("\n{} ", column.kind))));
+        });
         // A row is the same row whatever columns without a value it has, and in whatever order.
-        parts.sort();
-        let parts = parts.join(" || ");
-        let kinds =
-            each(&|index, column| format!("CASE WHEN \"v{index}\" = 2 THEN '' ELSE {} END", literal(&column.kind)));
-        let cells = each(&|index, _| format!("CASE WHEN \"v{index}\" = 2 THEN 'rejected' ELSE \"i{index}\" END"));
-        let rows = each(&|index, _| format!("CASE WHEN \"v{index}\" = 2 THEN 0 ELSE \"hash\" END"));
-        let is_somebody = each(&|index, _| format!("\"i{index}\" IS NOT NULL")).join(" OR ");
+        let mut parts = each(&|index, column| {
+            let begin = literal(&format!("\n{}\t", column.kind));
+            format!("CASE WHEN \"v{index}\" = 1 THEN {begin} || \"c{index}\" ELSE '' END")
+        });
+        parts.sort_by_cached_key(|part| part.split_once(" THEN ").map(|(_, of)| of.to_owned()));
+        let rejected = each(&|index, _| format!("CASE WHEN \"v{index}\" = 2 THEN 1 ELSE 0 END")).join(" + ");
         format!(
-            r"    SELECT line.kind, line.value, line.row_hash AS row_hash, 1, 0, 0, CAST(NULL AS BIGINT)
+            r#"    SELECT "row", count(*) AS "members", sum("rejected") AS "rejected"
     FROM (
-      SELECT *, from_big_endian_64(xxhash64(to_utf8({parts}))) AS hash
-      FROM (SELECT *, {} FROM (
+      SELECT {} AS "row", {rejected} AS "rejected"
+      FROM (
         SELECT *,
-          {verdicts}
+          {}
         FROM (SELECT {texts} FROM {}) AS texts
-      ) AS verdicts) AS cells
-    ) AS members
-    CROSS JOIN UNNEST(
-      ARRAY[{}, ''],
-      ARRAY[{}, CASE WHEN {is_somebody} THEN 'with_identifier' ELSE 'without_identifier' END],
-      ARRAY[{}, 0]
-    ) AS line (kind, value, row_hash)
-    WHERE line.value IS NOT NULL",
-            values.join(", "),
+      ) AS verdicts
+    ) AS cells
+    GROUP BY "row""#,
+            parts.join(" || "),
+            verdicts.join(",\n          "),
             qualified(&self.members),
-            kinds.join(", "),
-            cells.join(", "),
-            rows.join(", "),
         )
     }
+}
+
+/// The identifiers of a row, as an array of text.
+fn identifiers() -> String {
+    format!(r#"split(substr("row", 2), {})"#, literal("\n"))
+}
+
+/// What is to be done with the identifiers of a version that job 1 made. What `own` holds for has a row of its own. Only the
+/// identifiers of rows that changed, are not confirmed or are due are looked at, in all rows that have them.
+fn found(is_unfinished: bool, work: &str, own: &str) -> String {
+    let (identifiers, tab) = (identifiers(), literal("\t"));
+    let before = if is_unfinished {
+        format!(
+            r#"(SELECT count(DISTINCT "identifier") FROM {work} AS version CROSS JOIN UNNEST({identifiers}) AS line ("identifier") WHERE "row" <> '' AND "was_wanted" = 1)"#
+        )
+    } else {
+        r#"coalesce(max("total"), 0)"#.to_owned()
+    };
+    format!(
+        r#"WITH lines AS (
+  SELECT "row", "wanted", "known", "was_wanted", "was_confirmed", "due", "identifier"
+  FROM {work} AS version
+  CROSS JOIN UNNEST({identifiers}) AS line ("identifier")
+  WHERE "row" <> '' AND "identifier" IN (
+    SELECT "changed" FROM {work} AS version CROSS JOIN UNNEST({identifiers}) AS line ("changed")
+    WHERE "row" <> '' AND ("confirmed" IS NULL OR "due" = 1)
+  )
+), marked AS (
+  SELECT *, max(1 - "stays") OVER (PARTITION BY "row") AS "has_removed"
+  FROM (SELECT *, max("wanted") OVER (PARTITION BY "identifier") AS "stays" FROM lines) AS "staying"
+), judged AS (
+  SELECT
+    CASE
+      WHEN max("wanted") = 0 THEN 'remove'
+      WHEN max("has_removed") = 1 THEN 'beside'
+      WHEN sum("known") = 0 OR count("was_confirmed") < sum("known") THEN 'add'
+      WHEN max("due") = 1 THEN 'refresh'
+      ELSE 'moved'
+    END AS "change",
+    "identifier",
+    CASE WHEN max("known") = 0 THEN 'unknown' WHEN max("was_wanted") = 1 THEN 'wanted' ELSE 'unwanted' END AS "before"
+  FROM marked
+  GROUP BY "identifier"
+)
+SELECT
+  "change", split_part("identifier", {tab}, 1) AS "kind", substr("identifier", strpos("identifier", {tab}) + 1) AS "value", "before",
+  to_base(count(*), 10) AS "number"
+FROM (SELECT "change", CASE WHEN {own} THEN "identifier" ELSE '' END AS "identifier", "before" FROM judged) AS "changes"
+GROUP BY "change", "identifier", "before"
+UNION ALL
+SELECT "name", '', '', '', to_base("number", 10)
+FROM (
+  SELECT ARRAY[
+    coalesce(sum(CASE WHEN "row" = '' THEN 0 ELSE "members" END), 0), coalesce(sum(CASE WHEN "row" = '' THEN "members" END), 0),
+    coalesce(sum("rejected"), 0), {before}
+  ] AS "numbers"
+  FROM {work} AS version
+) AS "all"
+CROSS JOIN UNNEST(ARRAY['with_identifier', 'without_identifier', 'rejected', 'before'], "numbers") AS "count" ("name", "number")"#
+    )
 }
 
 #[cfg(test)]

@@ -37,17 +37,21 @@ pub trait Warehouse {
     /// Job 2: what is to be removed and added according to the table that job 1 made, under whatever name it has. Removed is what
     /// no row of the members' table has. Added is what it has and what was not confirmed in `top`, is due to be refreshed, or is in
     /// a row of `top` that is gone and in which something is removed.
-    fn changes(&mut self, work: &Table) -> Result<Changes<Self::Rows>, Self::Error>;
+    ///
+    /// `is_unfinished` says that `top` is odd, or was not committed.
+    fn changes(&mut self, work: &Table, is_unfinished: bool) -> Result<Changes<Self::Rows>, Self::Error>;
 
-    /// Jobs 1 and 2 as one SELECT, for a dry run; makes no table.
-    fn preview(&mut self, top: Option<&Table>) -> Result<Counts, Self::Error>;
+    /// Jobs 1 and 2 as one SELECT, for a dry run; makes no table. `is_unfinished` is as for [`Self::changes`].
+    fn preview(&mut self, top: Option<&Table>, is_unfinished: bool) -> Result<Counts, Self::Error>;
 
     /// Gives a table the number of a version, without overwriting. Tried once: after a lost answer it may take effect even later.
     fn rename(&mut self, table: &Table, number: u64) -> Result<Renamed, Self::Error>;
 
     /// Job 3: the next even version from our odd one, under a name that no other run uses: what is wanted, confirmed now, except
     /// what was refused; a refused removal stays, unwanted, in its row. `None` if it failed because `ours` is not there any more.
-    fn commit(&mut self, ours: &Table, refused: &[Refused]) -> Result<Option<Table>, Self::Error>;
+    ///
+    /// `wanted` is how many identifiers are wanted ([`Counts::wanted`]).
+    fn commit(&mut self, ours: &Table, refused: &[Refused], wanted: u64) -> Result<Option<Table>, Self::Error>;
 
     /// Deletes a table. What cannot be deleted now is left for a later run, and said in the log.
     fn delete(&mut self, table: &Table) -> Result<(), Self::Error>;
@@ -174,11 +178,11 @@ pub struct Counts {
 
 impl Counts {
     /// Adds identifiers with one change. `before` is what they were as of the version before: `unknown`, `unwanted` or `wanted`.
+    /// [`Self::wanted`] counts those that were not wanted before, until [`Self::complete`].
     pub fn identifiers(&mut self, change: &str, before: &str, number: u64) {
         let add_if = |count: &mut u64, is_so: bool| *count += if is_so { number } else { 0 };
         let is_wanted = change != "remove";
-        add_if(&mut self.before, before == "wanted");
-        add_if(&mut self.wanted, is_wanted);
+        add_if(&mut self.wanted, is_wanted && before != "wanted");
         add_if(&mut self.entered, is_wanted && before == "unknown");
         add_if(&mut self.left, !is_wanted && before == "wanted");
         add_if(&mut self.removals, !is_wanted);
@@ -186,6 +190,11 @@ impl Counts {
         add_if(&mut self.refreshed, change == "refresh");
         add_if(&mut self.beside, change == "beside");
         add_if(&mut self.moved, change == "moved");
+    }
+
+    /// The counts when all identifiers that change are added, and [`Self::before`] is known. Nothing if more left than there were.
+    pub fn complete(self) -> Option<Self> {
+        Some(Self { wanted: self.before.checked_sub(self.left)? + self.wanted, ..self })
     }
 }
 

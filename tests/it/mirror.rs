@@ -126,7 +126,7 @@ fn another_data_import_key_is_another_workspace_unless_it_was_rotated() {
 
 #[rstest]
 #[case::job_1(Fault::JobFails("beside the version before"))]
-#[case::job_2(Fault::JobFails("what is to be removed and added"))]
+#[case::job_2(Fault::JobFails("find what to remove and add"))]
 #[case::job_3(Fault::JobFails("except what was refused"))]
 #[case::a_lost_answer_to_a_rename(Fault::RenameIsLost)]
 fn what_goes_wrong_once_is_tried_again(#[case] fault: Fault) {
@@ -151,7 +151,7 @@ fn a_result_that_lacks_a_row_ends_the_run_before_anything_is_changed() {
     let (warehouse, braze) = started();
     let states = warehouse.states();
     warehouse.holds(&[("member-zqx-3", "")]);
-    warehouse.suffers(Fault::RowIsMissing("what is to be removed and added"));
+    warehouse.suffers(Fault::RowIsMissing("find what to remove and add"));
     mirror(&warehouse, &braze).exits(75).says(&["rows, and", "were downloaded"]);
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-2"]);
     // The table that job 1 made is left for a later run to delete.

@@ -263,10 +263,10 @@ impl Tables {
         let known = |name: &&str| self.states.contains_key(*name);
         let source = named.iter().copied().find(known).map(str::to_owned);
         let state = source.map(|name| self.states[&name].1.clone()).unwrap_or_default();
-        if first.contains("what is wanted now, beside the version before") {
+        if first.contains("compare the members' table with the last version") {
             let built = self.built(&state);
             self.make(named[0], built);
-        } else if first.contains("what is to be removed and added") {
+        } else if first.contains("find what to remove and add") {
             return changes(&state);
         } else if first.contains("how many would be removed and added") {
             let built = self.built(&state);
@@ -275,9 +275,9 @@ impl Tables {
                 row[1..3].fill(String::new());
             }
             return rows;
-        } else if first.contains("confirmed, except what was refused") {
+        } else if first.contains("confirm what is wanted, except what was refused") {
             let is_refused =
-                |identifier: &&Identifier| statement.contains(&format!("('{}', '{}')", identifier.0, identifier.1));
+                |identifier: &&Identifier| statement.contains(&format!("{}\t{}'", identifier.0, identifier.1));
             let confirmed = state.wanted.iter().filter(|identifier| !is_refused(identifier)).cloned().collect();
             let rows = state.rows.iter().filter(|row| row.is_subset(&state.wanted)).cloned().collect();
             self.make(named[0], State { rows, confirmed, ..state });
@@ -314,22 +314,24 @@ fn all(rows: &[Row]) -> Row {
     rows.iter().flatten().cloned().collect()
 }
 
-/// An identifier each: `change`, `kind`, `value`, `before`, and 1. What is unchanged is without kind and value.
+/// An identifier that changes each: `change`, `kind`, `value`, `before`, and 1. Then the counts.
 fn changes(state: &State) -> Vec<Vec<String>> {
     let row = |one: &Identifier| {
         let was_wanted = state.before.contains(one);
         let (is_wanted, is_confirmed) = (state.wanted.contains(one), state.confirmed.contains(one));
-        let (change, (kind, value)) = match (is_wanted, is_confirmed, was_wanted) {
-            (false, ..) => ("remove", one.clone()),
-            (true, true, _) => ("unchanged", Identifier::default()),
-            (true, false, true) => ("beside", one.clone()),
-            (true, false, false) => ("add", one.clone()),
+        let (kind, value) = one.clone();
+        let change = match (is_wanted, is_confirmed, was_wanted) {
+            (false, ..) => "remove",
+            (true, true, _) => return None,
+            (true, false, true) => "beside",
+            (true, false, false) => "add",
         };
         let before = if was_wanted { "wanted" } else { "unknown" };
-        vec![change.to_owned(), kind, value, before.to_owned(), "1".to_owned()]
+        Some(vec![change.to_owned(), kind, value, before.to_owned(), "1".to_owned()])
     };
-    let members = ["with_identifier", "", "", "unknown", &state.rows.len().to_string()].map(str::to_owned).to_vec();
-    all(&state.rows).iter().map(row).chain([members]).collect()
+    let count = |name: &str, number: usize| [name, "", "", "", &number.to_string()].map(str::to_owned).to_vec();
+    let counts = [count("with_identifier", state.rows.len()), count("before", state.before.len())];
+    all(&state.rows).iter().filter_map(row).chain(counts).collect()
 }
 
 fn decoded((name, value): (&str, &str)) -> (String, String) {

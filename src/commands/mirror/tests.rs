@@ -108,7 +108,7 @@ impl Warehouse for Memory {
         Ok(Some(self.make(State { rows, wanted, confirmed })))
     }
 
-    fn changes(&mut self, work: &Table) -> Result<Changes<ChangedRows>, Stopped> {
+    fn changes(&mut self, work: &Table, _: bool) -> Result<Changes<ChangedRows>, Stopped> {
         let state = self.state(work);
         let removals: Row = all(&state.rows).difference(&state.wanted).copied().collect();
         let additions: Row = state.wanted.difference(&state.confirmed).copied().collect();
@@ -137,7 +137,7 @@ impl Warehouse for Memory {
         Ok(Changes { counts, rows })
     }
 
-    fn preview(&mut self, _: Option<&Table>) -> Result<Counts, Stopped> {
+    fn preview(&mut self, _: Option<&Table>, _: bool) -> Result<Counts, Stopped> {
         Ok(Counts::default())
     }
 
@@ -146,7 +146,7 @@ impl Warehouse for Memory {
         Ok(Renamed::Done)
     }
 
-    fn commit(&mut self, ours: &Table, refused: &[Refused]) -> Result<Option<Table>, Stopped> {
+    fn commit(&mut self, ours: &Table, refused: &[Refused], _: u64) -> Result<Option<Table>, Stopped> {
         let state = self.state(ours);
         let is_refused = |id: &&'static str| refused.iter().any(|refused| refused.value == *id);
         let confirmed = state.wanted.iter().copied().filter(|id| !is_refused(id)).collect();

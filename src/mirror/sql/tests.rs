@@ -40,7 +40,7 @@ fn the_first_line_says_who_issues_it_and_for_which_cohort() {
     let select = statements(Refresh::Off).select();
     assert_eq!(
         select,
-        "-- td-braze-cohort, cohort gold 'members': the members of the table\n\
+        "-- td-braze-cohort, cohort gold 'members': read the members of the table\n\
          SELECT to_base(\"customer \"\"id\"\"\", 10) AS \"user_ids\", \"device_ids\" AS \"device_ids\", \"e'mail\" AS \"e'mail\", \
          \"phone\" AS \"phone\" FROM \"a b\".\"members\""
     );
@@ -141,16 +141,18 @@ fn what_the_engine_is_to_try_is_written() {
         "verdict": cells::verdict("\"cell\"", ColumnType::Text, &every.null_words),
         "cells": cells_and_verdicts(),
         "build_first": every.build(None, &place("work")),
-        "build": every.build(next.as_ref(), &place("work")),
-        "changes_every": every.changes(&place("work")),
-        "changes_all": statements(Refresh::All).changes(&place("work")),
-        "changes_off": statements(Refresh::Off).changes(&place("work")),
-        "preview_first": every.preview(None),
-        "preview_every": every.preview(next.as_ref()),
-        "preview_all": statements(Refresh::All).preview(next.as_ref()),
-        "preview_off": statements(Refresh::Off).preview(next.as_ref()),
-        "commit": every.commit(&place("work"), &[], &place("next")),
-        "commit_refused": every.commit(&place("work"), &refused, &place("next")),
+        "build_every": every.build(next.as_ref(), &place("work")),
+        "build_all": statements(Refresh::All).build(next.as_ref(), &place("work")),
+        "build_off": statements(Refresh::Off).build(next.as_ref(), &place("work")),
+        "changes": every.changes(false, &place("work")),
+        "changes_unfinished": every.changes(true, &place("work")),
+        "preview_first": every.preview(false, None),
+        "preview_every": every.preview(false, next.as_ref()),
+        "preview_unfinished": statements(Refresh::Off).preview(true, next.as_ref()),
+        "preview_all": statements(Refresh::All).preview(false, next.as_ref()),
+        "preview_off": statements(Refresh::Off).preview(false, next.as_ref()),
+        "commit": every.commit(&place("work"), &[], 424_242, &place("next")),
+        "commit_refused": every.commit(&place("work"), &refused, 424_242, &place("next")),
         "select": every.select(),
         "status": every.status(&place("before")),
     });

@@ -36,7 +36,7 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
         };
         let statement = self.statements.status(&self.place(name));
         let mut status = StateStatus { version, ..StateStatus::default() };
-        self.rows("how far the state is", &statement, |this, [name, number]| {
+        self.rows("count how far the state is", &statement, |this, [name, number]| {
             let number = this.number(number)?;
             match name {
                 "committed" => status.committed = number,
@@ -79,7 +79,7 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
         let (statement, mut tries) = ("SELECT to_base(1, 10)", 1);
         let (first, key, status) = loop {
             let key = self.domain_key(self.issued.len());
-            let (job, JobInfo { status, .. }) = self.run("trial of what is relied on", statement)?;
+            let (job, JobInfo { status, .. }) = self.run("try what a mirror needs", statement)?;
             if status == Status::Success || tries == TRIES {
                 break (job, key, status);
             }

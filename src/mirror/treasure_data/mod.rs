@@ -227,12 +227,17 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
                 counts.without_identifier += number;
             }
             "rejected" => counts.rejected += number,
-            "remove" | "add" | "refresh" | "beside" | "moved" | "unchanged" => {
+            "before" => counts.before += number,
+            "remove" | "add" | "refresh" | "beside" | "moved" => {
                 counts.identifiers(change, before, number);
             }
             other => return Err(self.cannot(&format!("unknown change '{other}'"))),
         }
         Ok(())
+    }
+
+    fn complete(&self, counts: Counts) -> Result<Counts, Stopped> {
+        counts.complete().ok_or_else(|| self.cannot("more identifiers left than the state has"))
     }
 
     fn stop(&self, error: impl Into<S>) -> Stopped {
@@ -261,12 +266,12 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         })
     }
 
-    fn fetch_changes(&mut self, work: &Table) -> Result<Changes<ChangedRows>, Stopped> {
-        let statement = self.statements.changes(&self.place(&work.name));
+    fn fetch_changes(&mut self, work: &Table, is_unfinished: bool) -> Result<Changes<ChangedRows>, Stopped> {
+        let statement = self.statements.changes(is_unfinished, &self.place(&work.name));
         let nothing = self.api.job("");
         let file = tempfile::tempfile().map_err(|error| self.cannot_keep(&nothing, error))?;
         let (mut counts, mut writer) = (Counts::default(), BufWriter::new(file));
-        self.rows("what is to be removed and added", &statement, |this, row: [&str; 5]| {
+        self.rows("find what to remove and add", &statement, |this, row: [&str; 5]| {
             let [change, kind, value, ..] = row;
             this.count(&mut counts, row)?;
             if kind.is_empty() {
@@ -279,6 +284,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
             writeln!(writer, "{}", json!({OPERATION: operation, kind: value}))
                 .map_err(|error| this.cannot_keep(&nothing, error))
         })?;
+        let counts = self.complete(counts)?;
         let written = counts.removals + counts.additions;
         let mut file = writer.into_inner().map_err(|error| self.cannot_keep(&nothing, error.into_error()))?;
         let size = file.stream_position().map_err(|error| self.cannot_keep(&nothing, error))?;
@@ -323,24 +329,24 @@ impl<S: From<JobError> + From<MirrorError>> Warehouse for TreasureData<'_, S> {
     }
 
     fn build(&mut self, top: Option<&Table>) -> Result<Option<Table>, Self::Error> {
-        let result = self.make("the members beside the state", top, |this, work| {
+        let result = self.make("compare with the last version", top, |this, work| {
             let top = top.map(|top| this.place(&top.name));
             this.statements.build(top.as_ref(), work)
         });
         self.told(result)
     }
 
-    fn changes(&mut self, work: &Table) -> Result<Changes<ChangedRows>, Self::Error> {
-        let result = self.fetch_changes(work);
+    fn changes(&mut self, work: &Table, is_unfinished: bool) -> Result<Changes<ChangedRows>, Self::Error> {
+        let result = self.fetch_changes(work, is_unfinished);
         self.told(result)
     }
 
-    fn preview(&mut self, top: Option<&Table>) -> Result<Counts, Self::Error> {
+    fn preview(&mut self, top: Option<&Table>, is_unfinished: bool) -> Result<Counts, Self::Error> {
         let top = top.map(|top| self.place(&top.name));
-        let statement = self.statements.preview(top.as_ref());
+        let statement = self.statements.preview(is_unfinished, top.as_ref());
         let mut counts = Counts::default();
-        let result = self.rows("what would be removed and added", &statement, |this, row| this.count(&mut counts, row));
-        self.told(result).map(|()| counts)
+        let result = self.rows("count what would be removed and added", &statement, |this, row| this.count(&mut counts, row));
+        self.told(result.and_then(|()| self.complete(counts)))
     }
 
     fn rename(&mut self, table: &Table, number: u64) -> Result<Renamed, Self::Error> {
@@ -353,11 +359,11 @@ impl<S: From<JobError> + From<MirrorError>> Warehouse for TreasureData<'_, S> {
         })
     }
 
-    fn commit(&mut self, ours: &Table, refused: &[Refused]) -> Result<Option<Table>, Self::Error> {
-        let result = self.make("the new state", Some(ours), |this, next| {
+    fn commit(&mut self, ours: &Table, refused: &[Refused], wanted: u64) -> Result<Option<Table>, Self::Error> {
+        let result = self.make("commit the new version", Some(ours), |this, next| {
             let refused: Vec<_> =
                 refused.iter().map(|one| (one.operation, one.kind.column(&this.aliases), one.value.as_str())).collect();
-            this.statements.commit(&this.place(&ours.name), &refused, next)
+            this.statements.commit(&this.place(&ours.name), &refused, wanted, next)
         });
         self.told(result)
     }

@@ -148,7 +148,7 @@ fn mirrors() -> Vec<Stop> {
     let errors = [
         MirrorError::OtherKey { table: table("9aa4320c") },
         MirrorError::OtherKeys { tables: vec![table("9aa4320c"), table("11111111")] },
-        MirrorError::JobFailed { id: "4711".to_owned(), status: "error", step: "the new state" },
+        MirrorError::JobFailed { id: "4711".to_owned(), status: "error", step: "commit the new version" },
         MirrorError::Unexpected { said: "a count is not a number".to_owned() },
     ];
     let errors = errors.into_iter().chain(facts.map(|fact| MirrorError::Fact { fact }));
