@@ -122,6 +122,8 @@ def changes_of(tables, sql, refresh="off", is_first=False, has_preview=True, is_
     """Builds and reads the changes; a dry run must count the same, and so must a run that counts those before anew."""
     tables.run(sql["build_first" if is_first else f"build_{refresh}"])
     rows = tables.run(sql["changes_unfinished"])
+    if is_first:
+        expect("the changes of a first run", parted(tables.run(sql["changes_first"])), parted(rows))
     if not is_unfinished:
         expect("the counts without counting anew", parted(tables.run(sql["changes"])), parted(rows))
     if has_preview:
@@ -230,6 +232,32 @@ def refused_identifiers(tables, sql):
     expect("the next run tries again", changes, sorted(again))
 
 
+def a_refused_addition_that_is_a_row_of_its_own(tables, sql):
+    """Both refused identifiers are rows of the table with nothing else; 12 is in another row too."""
+    tables.members((12, None, None, None), (12, "d", None, None), (None, None, "o'x@example.com", None))
+    found, _ = changes_of(tables, sql, is_first=True)
+    next_night(tables, sql, found, "commit_refused")
+    expected = {("user_ids", "12"): [(False, 1), (True, 1)], ("device_ids", "d"): [(True, 1)], ("e'mail", "o'x@example.com"): [(False, 1)]}
+    expect("committed", tables.lines("before"), expected)
+    found, changes = changes_of(tables, sql)
+    sent = [("add", "e'mail", "o'x@example.com"), ("add", "user_ids", "12")]
+    expect("changes", (found["before"], found["wanted"], changes), (3, 3, sent))
+    # 12 leaves before it was ever added.
+    tables.members((None, "d", None, None), (None, None, "o'x@example.com", None))
+    _, changes = changes_of(tables, sql)
+    expect("changes, gone", changes, [("add", "e'mail", "o'x@example.com"), ("beside", "device_ids", "d"), ("remove", "user_ids", "12")])
+
+
+def one_identifier_in_many_rows(tables, sql):
+    """Of 1's rows one leaves, one comes and one stays; the identifiers of the row that stays are not sent."""
+    committed(tables, sql, (1, "d1", None, None), (1, "d2", "a", None), (2, None, "b", None))
+    tables.members((1, "d2", "a", None), (1, "d3", None, None), (2, None, "b", None), (2, None, None, "p"))
+    found, changes = changes_of(tables, sql)
+    expect("counts", found, counts(before=6, wanted=7, entered=2, left=1, removals=1, additions=3, beside=1, moved=1, with_identifier=4))
+    sent = [("remove", "device_ids", "d1"), ("beside", "user_ids", "1"), ("add", "device_ids", "d3"), ("add", "phone", "p")]
+    expect("changes", changes, sorted(sent))
+
+
 def refresh(tables, sql):
     """Sent again once in each period, whatever the number of runs; 1,000 spread over it."""
     people = range(1000)
@@ -304,6 +332,8 @@ CASES = [
     a_changed_identifier,
     a_run_that_was_killed,
     refused_identifiers,
+    a_refused_addition_that_is_a_row_of_its_own,
+    one_identifier_in_many_rows,
     refresh,
     an_unchanged_table,
     rows_that_are_parted,

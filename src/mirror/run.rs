@@ -116,7 +116,7 @@ pub fn plan<W: Warehouse>(
     record: &mut Record,
 ) -> Result<ControlFlow<Conclusion, Planned<W::Rows>>, W::Error> {
     let Some((top, work)) = begin(warehouse, record)? else { return Ok(ControlFlow::Break(Conclusion::Faster)) };
-    let changes = warehouse.changes(&work, is_odd(top))?;
+    let changes = warehouse.changes(&work, top)?;
     record.counts = Some(changes.counts);
     if let Some(conclusion) = rules.judge(changes.counts, top.is_none()) {
         warehouse.delete(&work)?;
@@ -139,7 +139,7 @@ where
 {
     let Planned { changes, top, work } = planned;
     let counts = changes.counts;
-    let was_at_work = is_odd(top);
+    let was_at_work = top.is_some_and(|top| top % 2 == 1);
     let is_unfinished = was_at_work && keeps(Guard::QuietOnlyOnEven);
     let is_quiet = counts.removals + counts.additions + counts.moved == 0 && !is_unfinished;
     if is_quiet && !keeps(Guard::QuietRunsTakeOdd) {
@@ -184,7 +184,7 @@ pub fn preview<W: Warehouse>(
     let listing = warehouse.tables()?;
     let top = listing.highest();
     record.top = top.and_then(Table::number);
-    let counts = warehouse.preview(top, is_odd(record.top))?;
+    let counts = warehouse.preview(top)?;
     record.counts = Some(counts);
     Ok(rules.judge(counts, top.is_none()))
 }
@@ -350,11 +350,6 @@ fn takeover(times: Times) -> Duration {
 /// A number is free again when its table was deleted, so a name alone proves nothing.
 fn is_same(found: &Table, ours: &Table) -> bool {
     found.name == ours.name && (found.id == ours.id || !keeps(Guard::TablesAreKnownById))
-}
-
-/// Whether a run was at work on the highest version.
-fn is_odd(top: Option<u64>) -> bool {
-    top.is_some_and(|top| top % 2 == 1)
 }
 
 /// The first odd number above the highest.

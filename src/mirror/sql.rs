@@ -116,17 +116,21 @@ impl Statements {
     /// row of its own, with the number 1. All others are counted together. Rows and cells of the members' table are counted, and the
     /// identifiers that were wanted before.
     ///
-    /// `is_unfinished` says that the version before is odd: then how many were wanted in it must be counted.
-    pub fn changes(&self, is_unfinished: bool, work: &TableName) -> String {
+    /// `before` is the number of the version before. If it is odd, how many were wanted in it must be counted.
+    pub fn changes(&self, before: Option<u64>, work: &TableName) -> String {
         let comment = self.comment("find what to remove and add");
-        format!("{comment}{}", found(is_unfinished, &qualified(work), "\"change\" IN ('remove', 'beside', 'add', 'refresh')"))
+        format!("{comment}{}", found(before, &qualified(work), "\"change\" IN ('remove', 'beside', 'add', 'refresh')"))
     }
 
     /// Jobs 1 and 2 as one SELECT, for the counts alone. It reads the tables more than once, so its counts are of several moments
     /// if one of them changes meanwhile.
-    pub fn preview(&self, is_unfinished: bool, top: Option<&TableName>) -> String {
-        let work = format!("(\n{}\n)", self.compared(top));
-        format!("{}{}", self.comment("count what would be removed and added"), found(is_unfinished, &work, "false"))
+    pub fn preview(&self, top: Option<(u64, &TableName)>) -> String {
+        let work = format!("(\n{}\n)", self.compared(top.map(|(_, table)| table)));
+        format!(
+            "{}{}",
+            self.comment("count what would be removed and added"),
+            found(top.map(|(number, _)| number), &work, "false")
+        )
     }
 
     /// Job 3: the next even version out of our odd one, in which `wanted` identifiers are wanted, without what was refused. A refused
@@ -274,14 +278,22 @@ fn identifiers() -> String {
 
 /// What is to be done with the identifiers of a version that job 1 made. What `own` holds for has a row of its own. Only the
 /// identifiers of rows that changed, are not confirmed or are due are looked at, in all rows that have them.
-fn found(is_unfinished: bool, work: &str, own: &str) -> String {
+fn found(before: Option<u64>, work: &str, own: &str) -> String {
     let (identifiers, tab) = (identifiers(), literal("\t"));
-    let before = if is_unfinished {
+    let number_before = if before.is_some_and(|number| number % 2 == 1) {
         format!(
             r#"(SELECT count(DISTINCT "identifier") FROM {work} AS version CROSS JOIN UNNEST({identifiers}) AS line ("identifier") WHERE "row" <> '' AND "was_wanted" = 1)"#
         )
     } else {
         r#"coalesce(max("total"), 0)"#.to_owned()
+    };
+    // On a first run no row is gone, and all lines are looked at.
+    let marked = match before {
+        None => r#"SELECT *, 0 AS "has_removed" FROM lines"#,
+        Some(_) => {
+            r#"SELECT *, max(1 - "stays") OVER (PARTITION BY "row") AS "has_removed"
+  FROM (SELECT *, max("wanted") OVER (PARTITION BY "identifier") AS "stays" FROM lines) AS "staying""#
+        }
     };
     format!(
         r#"WITH lines AS (
@@ -293,8 +305,7 @@ fn found(is_unfinished: bool, work: &str, own: &str) -> String {
     WHERE "row" <> '' AND ("confirmed" IS NULL OR "due" = 1)
   )
 ), marked AS (
-  SELECT *, max(1 - "stays") OVER (PARTITION BY "row") AS "has_removed"
-  FROM (SELECT *, max("wanted") OVER (PARTITION BY "identifier") AS "stays" FROM lines) AS "staying"
+  {marked}
 ), judged AS (
   SELECT
     CASE
@@ -319,7 +330,7 @@ SELECT "name", '', '', '', to_base("number", 10)
 FROM (
   SELECT ARRAY[
     coalesce(sum(CASE WHEN "row" = '' THEN 0 ELSE "members" END), 0), coalesce(sum(CASE WHEN "row" = '' THEN "members" END), 0),
-    coalesce(sum("rejected"), 0), {before}
+    coalesce(sum("rejected"), 0), {number_before}
   ] AS "numbers"
   FROM {work} AS version
 ) AS "all"

@@ -38,11 +38,11 @@ pub trait Warehouse {
     /// no row of the members' table has. Added is what it has and what was not confirmed in `top`, is due to be refreshed, or is in
     /// a row of `top` that is gone and in which something is removed.
     ///
-    /// `is_unfinished` says that `top` is odd, or was not committed.
-    fn changes(&mut self, work: &Table, is_unfinished: bool) -> Result<Changes<Self::Rows>, Self::Error>;
+    /// `top` is the number of the version that it was made from.
+    fn changes(&mut self, work: &Table, top: Option<u64>) -> Result<Changes<Self::Rows>, Self::Error>;
 
-    /// Jobs 1 and 2 as one SELECT, for a dry run; makes no table. `is_unfinished` is as for [`Self::changes`].
-    fn preview(&mut self, top: Option<&Table>, is_unfinished: bool) -> Result<Counts, Self::Error>;
+    /// Jobs 1 and 2 as one SELECT, for a dry run; makes no table.
+    fn preview(&mut self, top: Option<&Table>) -> Result<Counts, Self::Error>;
 
     /// Gives a table the number of a version, without overwriting. Tried once: after a lost answer it may take effect even later.
     fn rename(&mut self, table: &Table, number: u64) -> Result<Renamed, Self::Error>;

@@ -108,7 +108,7 @@ impl Warehouse for Memory {
         Ok(Some(self.make(State { rows, wanted, confirmed })))
     }
 
-    fn changes(&mut self, work: &Table, _: bool) -> Result<Changes<ChangedRows>, Stopped> {
+    fn changes(&mut self, work: &Table, _: Option<u64>) -> Result<Changes<ChangedRows>, Stopped> {
         let state = self.state(work);
         let removals: Row = all(&state.rows).difference(&state.wanted).copied().collect();
         let additions: Row = state.wanted.difference(&state.confirmed).copied().collect();
@@ -137,7 +137,7 @@ impl Warehouse for Memory {
         Ok(Changes { counts, rows })
     }
 
-    fn preview(&mut self, _: Option<&Table>, _: bool) -> Result<Counts, Stopped> {
+    fn preview(&mut self, _: Option<&Table>) -> Result<Counts, Stopped> {
         Ok(Counts::default())
     }
 

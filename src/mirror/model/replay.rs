@@ -110,7 +110,7 @@ impl Warehouse for &RefCell<Replay<'_>> {
         }
     }
 
-    fn changes(&mut self, work: &Table, _: bool) -> Result<Changes<(Ids, Ids)>, Suspended> {
+    fn changes(&mut self, work: &Table, _: Option<u64>) -> Result<Changes<(Ids, Ids)>, Suspended> {
         match self.borrow_mut().ask(Call::Changes(key(work)))? {
             Answer::Changes { removals, additions, is_changed } => {
                 let count = |ids: Ids| ids.count_ones().into();
@@ -127,7 +127,7 @@ impl Warehouse for &RefCell<Replay<'_>> {
         }
     }
 
-    fn preview(&mut self, _: Option<&Table>, _: bool) -> Result<Counts, Suspended> {
+    fn preview(&mut self, _: Option<&Table>) -> Result<Counts, Suspended> {
         panic!("no run previews")
     }
 

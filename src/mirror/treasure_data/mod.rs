@@ -266,8 +266,8 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         })
     }
 
-    fn fetch_changes(&mut self, work: &Table, is_unfinished: bool) -> Result<Changes<ChangedRows>, Stopped> {
-        let statement = self.statements.changes(is_unfinished, &self.place(&work.name));
+    fn fetch_changes(&mut self, work: &Table, top: Option<u64>) -> Result<Changes<ChangedRows>, Stopped> {
+        let statement = self.statements.changes(top, &self.place(&work.name));
         let nothing = self.api.job("");
         let file = tempfile::tempfile().map_err(|error| self.cannot_keep(&nothing, error))?;
         let (mut counts, mut writer) = (Counts::default(), BufWriter::new(file));
@@ -336,16 +336,17 @@ impl<S: From<JobError> + From<MirrorError>> Warehouse for TreasureData<'_, S> {
         self.told(result)
     }
 
-    fn changes(&mut self, work: &Table, is_unfinished: bool) -> Result<Changes<ChangedRows>, Self::Error> {
-        let result = self.fetch_changes(work, is_unfinished);
+    fn changes(&mut self, work: &Table, top: Option<u64>) -> Result<Changes<ChangedRows>, Self::Error> {
+        let result = self.fetch_changes(work, top);
         self.told(result)
     }
 
-    fn preview(&mut self, top: Option<&Table>, is_unfinished: bool) -> Result<Counts, Self::Error> {
-        let top = top.map(|top| self.place(&top.name));
-        let statement = self.statements.preview(is_unfinished, top.as_ref());
+    fn preview(&mut self, top: Option<&Table>) -> Result<Counts, Self::Error> {
+        let top = top.and_then(|top| Some((top.number()?, self.place(&top.name))));
+        let statement = self.statements.preview(top.as_ref().map(|(number, table)| (*number, table)));
         let mut counts = Counts::default();
-        let result = self.rows("count what would be removed and added", &statement, |this, row| this.count(&mut counts, row));
+        let result =
+            self.rows("count what would be removed and added", &statement, |this, row| this.count(&mut counts, row));
         self.told(result.and_then(|()| self.complete(counts)))
     }
 
