@@ -125,7 +125,7 @@ fn another_data_import_key_is_another_workspace_unless_it_was_rotated() {
 }
 
 #[rstest]
-#[case::job_1(Fault::JobFails("beside the version before"))]
+#[case::job_1(Fault::JobFails("with the last version"))]
 #[case::job_2(Fault::JobFails("find what to remove and add"))]
 #[case::job_3(Fault::JobFails("except what was refused"))]
 #[case::a_lost_answer_to_a_rename(Fault::RenameIsLost)]
@@ -141,7 +141,7 @@ fn what_goes_wrong_once_is_tried_again(#[case] fault: Fault) {
 fn a_job_that_always_fails_ends_the_run_before_anything_is_changed() {
     let (warehouse, braze) = started();
     warehouse.holds(&[("member-zqx-3", "")]);
-    (0..3).for_each(|_| warehouse.suffers(Fault::JobFails("beside the version before")));
+    (0..3).for_each(|_| warehouse.suffers(Fault::JobFails("with the last version")));
     mirror(&warehouse, &braze).exits(75).says(&["ended with the status 'error' three times"]);
     assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-2"]);
 }
@@ -173,7 +173,7 @@ fn a_run_that_a_newer_one_has_taken_over_sends_no_member() {
 #[test]
 fn a_job_that_runs_when_the_run_is_stopped_is_killed() {
     let (warehouse, braze) = started();
-    warehouse.suffers(Fault::JobHangs("beside the version before"));
+    warehouse.suffers(Fault::JobHangs("with the last version"));
     let jobs = warehouse.jobs().len();
     let (mut child, _directory) = mirror(&warehouse, &braze).spawn();
     wait_while_running(&mut child, "its job was issued", || warehouse.jobs().len() > jobs);

@@ -268,7 +268,7 @@ impl Tables {
             self.make(named[0], built);
         } else if first.contains("find what to remove and add") {
             return changes(&state);
-        } else if first.contains("how many would be removed and added") {
+        } else if first.contains("count what would be removed and added") {
             let built = self.built(&state);
             let mut rows = changes(&built);
             for row in &mut rows {
