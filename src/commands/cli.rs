@@ -209,6 +209,12 @@ pub struct OperatorArgs {
     pub arguments: Vec<PathBuf>,
 }
 
+/// Other durations are never zero.
+fn latency(text: &str) -> Result<Duration, &'static str> {
+    let zero = matches!(text, "0" | "0ms").then_some(Duration::ZERO);
+    zero.or_else(|| parse_duration(text)).ok_or("it must be a duration such as 50ms or 2s")
+}
+
 /// Flags of `sandbox`.
 #[derive(Debug, Args)]
 pub struct SandboxArgs {
@@ -219,7 +225,7 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "PATH")]
     pub users: Option<PathBuf>,
     /// Delay each answer by this long, such as 50ms
-    #[arg(long, value_name = "DURATION", value_parser = |text: &str| parse_duration(text).ok_or("it must be a duration such as 50ms or 2s"))]
+    #[arg(long, value_name = "DURATION", value_parser = latency)]
     pub latency: Option<Duration>,
     /// Answer every n-th request with 503
     #[arg(long, value_name = "N")]

@@ -28,7 +28,6 @@ pub fn run(args: SandboxArgs) -> Result<Exit, Stop> {
     terminal::print(&sandbox.endpoint());
     log::info!("set BRAZE_ENDPOINT={0} to upload here; open {0}/ in a browser to see what arrives", sandbox.endpoint());
     signals::wait_for_signal().map_err(Stop::Signals)?;
-    sandbox.stop();
     Ok(Exit::Success)
 }
 

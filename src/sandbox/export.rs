@@ -1,97 +1,60 @@
 //! `POST /users/export/ids`: which of at most 50 users are known, and of them the fields that were asked for.
 
-use serde_json::{Value, json};
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
 
-use super::Options;
-use super::answer::Answer;
-use super::identifiers::Identifier;
-use super::refusal::Refusal;
-use super::rules::{Document, aliases, strings};
-use super::users::{KnownUsers, Profile};
-
-const MAX_USERS: usize = 50;
-
-/// The key must be the REST API key. The two keys of the cohort API are known, but have no permission here.
-pub fn check_key(bearer: Option<&str>, options: &Options) -> Result<(), Refusal> {
-    match bearer {
-        Some(key) if key == options.rest_api_key => Ok(()),
-        Some(key) if key == options.client_secret || key == options.partner_api_key => Err(Refusal::Permission),
-        _ => Err(Refusal::RestApiKey),
-    }
-}
+use super::rules::Question;
+use super::store::{Alias, Identifier, Kind};
+use super::users::KnownUsers;
 
 /// Answers a question. Without known users every identifier is a user.
-pub fn answer(document: &Document, known: Option<&KnownUsers>) -> Result<Answer, Refusal> {
-    let fields = strings(document, "fields_to_export").ok().filter(|fields| !fields.is_empty());
-    let fields = fields.ok_or(Refusal::FieldsToExport)?;
-    let (mut users, mut invalid, mut seen) = (Vec::new(), Vec::new(), Vec::new());
-    for identifier in asked_for(document)? {
-        let profile = match known {
-            Some(known) => known.profile(identifier),
-            None => Some(alone(identifier)),
+pub fn answer(question: &Question, known: Option<&KnownUsers>) -> Value {
+    let (mut users, mut invalid) = (IndexMap::new(), Vec::new());
+    for (number, identifier) in question.identifiers.iter().enumerate() {
+        let user = match known {
+            Some(known) => known.user(identifier),
+            None => Some((number, std::slice::from_ref(identifier))),
         };
-        match (profile, identifier) {
-            (Some(profile), _) if known.is_some() && seen.contains(&profile.number) => {}
-            (Some(profile), _) => {
-                seen.push(profile.number);
-                users.push(exported(&profile, &fields));
-            }
-            (None, Identifier::ExternalId(id)) => invalid.push(id),
-            (None, _) => {}
+        match user {
+            Some((number, user)) => drop(users.insert(number, exported(number, user, &question.fields))),
+            None if identifier.kind == Kind::UserIds => invalid.push(&identifier.identifier),
+            None => {}
         }
     }
-    let mut body = json!({"message": "success", "users": users});
+    let mut body = json!({"message": "success", "users": users.values().collect::<Vec<_>>()});
     if !invalid.is_empty() {
         body["invalid_user_ids"] = json!(invalid);
     }
-    Ok(Answer::json(201, &body))
+    body
 }
 
-fn asked_for(document: &Document) -> Result<Vec<Identifier<&str>>, Refusal> {
-    let (external_ids, aliases) = (strings(document, "external_ids")?, aliases(document, "user_aliases")?);
-    let device = document.get("device_id").map(|id| id.as_str().ok_or(Refusal::DeviceId)).transpose()?;
-    if external_ids.len().max(aliases.len()) > MAX_USERS {
-        return Err(Refusal::TooManyUsers);
-    }
-    let external_ids = external_ids.into_iter().map(Identifier::ExternalId);
-    let asked: Vec<_> = external_ids.chain(aliases).chain(device.map(Identifier::DeviceId)).collect();
-    if asked.is_empty() { Err(Refusal::NobodyAskedFor) } else { Ok(asked) }
-}
-
-/// A user with this identifier and no other.
-fn alone(identifier: Identifier<&str>) -> Profile<'_> {
-    let nothing = Profile { number: 0, external_id: None, aliases: Vec::new() };
-    match identifier {
-        Identifier::ExternalId(id) => Profile { external_id: Some(id), ..nothing },
-        Identifier::Alias { label, name } => Profile { aliases: vec![(label, name)], ..nothing },
-        Identifier::DeviceId(_) => nothing,
-    }
-}
-
-fn exported(profile: &Profile<'_>, fields: &[&str]) -> Value {
-    let value = |field: &&str| {
-        let value = match *field {
-            "external_id" => json!(profile.external_id?),
-            "braze_id" => json!(format!("{:024x}", profile.number)),
-            "user_aliases" if !profile.aliases.is_empty() => {
-                let alias = |(label, name): &(&str, &str)| json!({"alias_label": label, "alias_name": name});
-                profile.aliases.iter().map(alias).collect()
-            }
+/// The fields that this user has.
+fn exported(number: usize, user: &[Identifier], fields: &[String]) -> Value {
+    let of = |kind| user.iter().filter(move |identifier| identifier.kind == kind);
+    let aliases: Vec<_> = of(Kind::Aliases).map(Alias::from).collect();
+    let value = |field: &String| {
+        let value = match field.as_str() {
+            "external_id" => json!(of(Kind::UserIds).next()?.identifier),
+            "braze_id" => json!(format!("{number:024x}")),
+            "user_aliases" if !aliases.is_empty() => json!(aliases),
             _ => return None,
         };
-        Some(((*field).to_owned(), value))
+        Some((field.clone(), value))
     };
-    Value::Object(fields.iter().filter_map(value).collect())
+    Value::Object(fields.iter().filter_map(value).collect::<Map<_, _>>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::http::Refusal;
+    use crate::sandbox::rules::question;
+    use crate::sandbox::tests::options;
     use rstest::rstest;
 
     fn asked(document: &Value, known: Option<&KnownUsers>) -> Result<Value, Refusal> {
-        let answer = answer(document.as_object().unwrap(), known)?;
-        Ok(serde_json::from_slice(&answer.body).unwrap())
+        let question = question(document.as_object().unwrap(), Some("rest-key"), &options())?;
+        Ok(answer(&question, known))
     }
 
     fn known() -> KnownUsers {
@@ -126,24 +89,27 @@ mod tests {
     }
 
     #[rstest]
-    #[case(json!({"external_ids": ["a"]}), Refusal::FieldsToExport)]
-    #[case(json!({"external_ids": ["a"], "fields_to_export": []}), Refusal::FieldsToExport)]
-    #[case(json!({"external_ids": vec!["a"; 51], "fields_to_export": ["external_id"]}), Refusal::TooManyUsers)]
-    #[case(json!({"user_aliases": vec![json!({"alias_label": "a", "alias_name": "b"}); 51], "fields_to_export": ["external_id"]}), Refusal::TooManyUsers)]
-    #[case(json!({"external_ids": [7], "fields_to_export": ["external_id"]}), Refusal::Strings("external_ids"))]
-    #[case(json!({"user_aliases": [{"alias_label": "a"}], "fields_to_export": ["external_id"]}), Refusal::Aliases("user_aliases"))]
-    #[case(json!({"device_id": ["a"], "fields_to_export": ["external_id"]}), Refusal::DeviceId)]
-    #[case(json!({"external_ids": [], "fields_to_export": ["external_id"]}), Refusal::NobodyAskedFor)]
-    fn what_braze_would_refuse_is_refused(#[case] question: Value, #[case] refusal: Refusal) {
-        assert_eq!(asked(&question, Some(&known())), Err(refusal));
+    #[case(json!({"external_ids": ["a"]}), "fields_to_export must be")]
+    #[case(json!({"external_ids": ["a"], "fields_to_export": []}), "fields_to_export must be")]
+    #[case(json!({"external_ids": vec!["a"; 51], "fields_to_export": ["external_id"]}), "at most 50")]
+    #[case(json!({"user_aliases": vec![json!({"alias_label": "a", "alias_name": "b"}); 51], "fields_to_export": ["external_id"]}), "at most 50")]
+    #[case(json!({"external_ids": [7], "fields_to_export": ["external_id"]}), "external_ids, user_aliases and")]
+    #[case(json!({"user_aliases": [{"alias_label": "a"}], "fields_to_export": ["external_id"]}), "external_ids, user_aliases and")]
+    #[case(json!({"device_id": ["a"], "fields_to_export": ["external_id"]}), "device_id must be given")]
+    #[case(json!({"external_ids": [], "fields_to_export": ["external_id"]}), "device_id must be given")]
+    fn what_braze_would_refuse_is_refused(#[case] question: Value, #[case] message: &str) {
+        let Refusal(status, said) = asked(&question, Some(&known())).unwrap_err();
+        assert!(status == 400 && said.contains(message), "{status} {said}");
     }
 
     #[rstest]
-    #[case(Some("rest-key"), Ok(()))]
-    #[case(Some("import-key"), Err(Refusal::Permission))]
-    #[case(Some("other"), Err(Refusal::RestApiKey))]
-    #[case(None, Err(Refusal::RestApiKey))]
-    fn only_the_rest_api_key_may_ask(#[case] key: Option<&str>, #[case] expected: Result<(), Refusal>) {
-        assert_eq!(check_key(key, &crate::sandbox::tests::options()), expected);
+    #[case(Some("rest-key"), None)]
+    #[case(Some("import-key"), Some(403))]
+    #[case(Some("other"), Some(401))]
+    #[case(None, Some(401))]
+    fn only_the_rest_api_key_may_ask(#[case] key: Option<&str>, #[case] refused: Option<u16>) {
+        let document = json!({"external_ids": ["a"], "fields_to_export": ["external_id"]});
+        let asked = question(document.as_object().unwrap(), key, &options());
+        assert_eq!(asked.err().map(|refusal| refusal.0), refused);
     }
 }

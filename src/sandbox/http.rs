@@ -1,42 +1,30 @@
-//! Reading requests off a connection: HTTP/1.0 and 1.1 with a known length.
+//! HTTP/1.1 on a connection: requests with a known length, and answers.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 use std::net::IpAddr;
 
-use httparse::Status;
-use thiserror::Error;
-use ureq::http::Uri;
-use ureq::http::uri::Authority;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
+use serde::Serialize;
+use serde_json::json;
+use ureq::http::{StatusCode, Uri};
 
-const MAX_HEADERS: usize = 100;
-/// The most bytes that a request's head may have.
-const MAX_HEAD: usize = 64 * 1024;
-/// The most bytes that a request's body may have.
+/// The most bytes that a request's head and its body may have.
+const MAX_HEAD: u64 = 64 * 1024;
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
-/// Why a request could not be read. The connection cannot be used after it.
-#[derive(Debug, Error)]
-pub enum RequestError {
-    /// The client went away or stalled, so there is no answer.
-    #[error("the connection ended within a request: {0}")]
-    Io(#[from] io::Error),
-    /// What to answer before closing.
-    #[error("{message}")]
-    Refused { status: u16, message: &'static str },
-}
+/// Why a request is refused: the status, and Braze's message. It holds nothing from the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal(pub u16, pub &'static str);
 
-const fn refused(status: u16, message: &'static str) -> RequestError {
-    RequestError::Refused { status, message }
-}
+pub const NOT_FOUND: Refusal = Refusal(404, "Not Found");
+const NOT_HTTP: Refusal =
+    Refusal(400, "this is not an HTTP/1.1 request with a Content-Length (https:// on a plain port?)");
+const TOO_LARGE: Refusal = Refusal(413, "the request is longer than 16 MiB");
 
-const LENGTH_REQUIRED: RequestError = refused(411, "send the body's length: Transfer-Encoding is not supported");
-const BODY_TOO_LARGE: RequestError = refused(413, "the request's body is longer than 16 MiB");
-const HEAD_TOO_LARGE: RequestError =
-    refused(431, "the request's head is longer than 64 KiB, or has more than 100 headers");
-
-/// What the rest of the sandbox needs of a request's head.
+/// What the rest of the sandbox needs of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Head {
+pub struct Request {
     pub method: String,
     /// The target's path as it was sent, and what follows its `?`.
     pub path: String,
@@ -50,125 +38,121 @@ pub struct Head {
     pub is_json: bool,
     /// Whether the client takes another answer on this connection.
     pub keep_alive: bool,
-    /// How many bytes the body has.
-    pub length: usize,
+    pub body: Vec<u8>,
 }
 
-impl Head {
-    /// Reads one from a connection. `None` is the connection's end, between requests.
+impl Request {
+    /// Reads one from a connection; `None` at its end. After a refusal the connection cannot be used.
     ///
     /// # Errors
-    /// The connection ended within the head, or the data is not HTTP/1, or exceeds a limit.
-    pub fn read(reader: &mut impl BufRead) -> Result<Option<Self>, RequestError> {
-        let mut head = Vec::new();
-        loop {
-            let before = head.len();
-            head.extend_from_slice(reader.fill_buf()?);
-            let read = head.len() - before;
-            if read == 0 {
-                return if head.is_empty() { Ok(None) } else { Err(ended()) };
-            }
-            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-            let mut request = httparse::Request::new(&mut headers);
-            match request.parse(&head) {
-                Ok(Status::Complete(length)) if length <= MAX_HEAD => {
-                    reader.consume(length - before);
-                    return Self::of(&request).map(Some);
-                }
-                Ok(Status::Partial) if head.len() < MAX_HEAD => reader.consume(read),
-                Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
-                Err(_) => return Err(refused(400, "this is not HTTP/1 (https:// on a plain port?)")),
+    /// The connection ended within the request.
+    pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Result<Self, Refusal>>> {
+        let (mut head, mut limited) = (Vec::new(), reader.by_ref().take(MAX_HEAD));
+        while !head.ends_with(b"\r\n\r\n") {
+            if limited.read_until(b'\n', &mut head)? == 0 {
+                return Ok((!head.is_empty()).then_some(Err(NOT_HTTP)));
             }
         }
+        let (mut request, length) = match Self::parse(&head) {
+            Ok(parsed) => parsed,
+            Err(refusal) => return Ok(Some(Err(refusal))),
+        };
+        request.body.resize(length, 0);
+        reader.read_exact(&mut request.body)?;
+        Ok(Some(Ok(request)))
     }
 
-    fn of(request: &httparse::Request<'_, '_>) -> Result<Self, RequestError> {
-        let target: Uri = request.path.unwrap_or_default().parse().map_err(|_| refused(400, "malformed target"))?;
-        let method = request.method.unwrap_or_default().to_owned();
-        let headers = Headers(request.headers);
-        Ok(Self {
+    /// Without its body, which has this length.
+    fn parse(head: &[u8]) -> Result<(Self, usize), Refusal> {
+        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut parsed = httparse::Request::new(&mut headers);
+        parsed.parse(head).map_err(|_| NOT_HTTP)?;
+        let target: Uri = parsed.path.unwrap_or_default().parse().map_err(|_| NOT_HTTP)?;
+        let header = |name: &str| {
+            let found = parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+            found.map(|header| String::from_utf8_lossy(header.value))
+        };
+        let length = header("content-length").map_or(Ok(0), |length| length.parse::<usize>().map_err(|_| NOT_HTTP))?;
+        if header("transfer-encoding").is_some() {
+            return Err(NOT_HTTP);
+        }
+        if length > MAX_BODY {
+            return Err(TOO_LARGE);
+        }
+        let media_type = header("content-type").unwrap_or_default();
+        let request = Self {
+            method: parsed.method.unwrap_or_default().to_owned(),
             path: target.path().to_owned(),
             query: target.query().unwrap_or_default().to_owned(),
-            is_loopback_host: headers.only("host").is_some_and(is_loopback),
-            bearer: headers.only("authorization").and_then(bearer),
-            is_json: headers.all("content-type").any(is_json),
-            // The answer to HEAD must have no body. If one is sent, the connection must be closed after it.
-            keep_alive: request.version == Some(1) && !headers.lists("connection", "close") && method != "HEAD",
-            length: headers.length()?,
-            method,
-        })
+            is_loopback_host: header("host").is_some_and(|host| is_loopback(&host)),
+            bearer: header("authorization").and_then(|value| Some(value.strip_prefix("Bearer ")?.to_owned())),
+            is_json: media_type
+                .split(';')
+                .next()
+                .is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")),
+            keep_alive: parsed.version == Some(1)
+                && !header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
+            body: Vec::new(),
+        };
+        Ok((request, length))
+    }
+}
+
+/// Whether it is a loopback name, with a port or without.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// An HTTP answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// Next to Date, Content-Length and Connection, which every answer has.
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// An answer with this value as its body.
+    pub fn json(status: u16, value: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(value).unwrap_or_default();
+        Self { status, headers: vec![("Content-Type", "application/json".to_owned())], body }
     }
 
-    /// Reads the body that follows into `body`, which is emptied first.
+    /// Sends it: head and body in one write, with the time of now.
     ///
     /// # Errors
-    /// The connection ended within the body, or the body exceeds the limit.
-    pub fn read_body(&self, reader: &mut impl Read, body: &mut Vec<u8>) -> Result<(), RequestError> {
-        body.clear();
-        if self.length > MAX_BODY {
-            return Err(BODY_TOO_LARGE);
+    /// The client is gone.
+    #[expect(clippy::disallowed_methods, reason = "a Date header is of the wall clock")]
+    pub fn deliver(&self, socket: &mut impl Write, keep_alive: bool) -> io::Result<()> {
+        socket.write_all(&self.encode(keep_alive, Timestamp::now())?)
+    }
+
+    fn encode(&self, keep_alive: bool, now: Timestamp) -> io::Result<Vec<u8>> {
+        let reason = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).map_err(io::Error::other)?;
+        let mut bytes = Vec::with_capacity(512 + self.body.len());
+        write!(bytes, "HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or_default())?;
+        write!(bytes, "Date: {date}\r\nContent-Length: {}\r\n", self.body.len())?;
+        write!(bytes, "Connection: {}\r\n", if keep_alive { "keep-alive" } else { "close" })?;
+        for (name, value) in &self.headers {
+            write!(bytes, "{name}: {value}\r\n")?;
         }
-        let read = reader.by_ref().take(self.length as u64).read_to_end(body)?;
-        if read == self.length { Ok(()) } else { Err(ended()) }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&self.body);
+        Ok(bytes)
     }
 }
 
-fn ended() -> RequestError {
-    RequestError::Io(io::ErrorKind::UnexpectedEof.into())
-}
-
-fn bearer(value: &[u8]) -> Option<String> {
-    std::str::from_utf8(value).ok()?.strip_prefix("Bearer ").map(str::to_owned)
-}
-
-fn is_json(content_type: &[u8]) -> bool {
-    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-    media_type.trim_ascii().eq_ignore_ascii_case(b"application/json")
-}
-
-/// Whether it is a loopback name, with a port or without, and nothing else.
-fn is_loopback(host: &[u8]) -> bool {
-    let Ok(authority) = Authority::try_from(host) else { return false };
-    let name = authority.host();
-    let is_whole =
-        authority.as_str() == name || authority.as_str() == format!("{name}:{}", authority.port_u16().unwrap_or(0));
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    is_whole && (name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback()))
-}
-
-struct Headers<'a>(&'a [httparse::Header<'a>]);
-
-impl<'a> Headers<'a> {
-    fn all(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
-        self.0.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
-    }
-
-    /// The header's value, if it is there once.
-    fn only(&self, name: &'static str) -> Option<&'a [u8]> {
-        let mut values = self.all(name);
-        values.next().filter(|_| values.next().is_none())
-    }
-
-    /// Whether one of the header's comma-separated values is this one.
-    fn lists(&self, name: &'static str, value: &str) -> bool {
-        let mut values = self.all(name).flat_map(|line| line.split(|byte| *byte == b','));
-        values.any(|candidate| candidate.trim_ascii().eq_ignore_ascii_case(value.as_bytes()))
-    }
-
-    /// The body's length. Digits only: `parse` alone would take a sign.
-    fn length(&self) -> Result<usize, RequestError> {
-        if self.all("transfer-encoding").next().is_some() {
-            return Err(LENGTH_REQUIRED);
-        }
-        if self.all("content-length").next().is_none() {
-            return Ok(0);
-        }
-        let digits = self.only("content-length").and_then(|value| str::from_utf8(value).ok()).unwrap_or_default();
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(refused(400, "malformed Content-Length"));
-        }
-        // Only digits are left, so `parse` fails only if the number is too large.
-        digits.parse().map_err(|_| BODY_TOO_LARGE)
+impl From<Refusal> for Answer {
+    /// Braze's form: `{"message": "..."}`.
+    fn from(Refusal(status, message): Refusal) -> Self {
+        Self::json(status, &json!({ "message": message }))
     }
 }
 

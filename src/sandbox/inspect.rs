@@ -1,25 +1,42 @@
 //! A GET -> the page, or the JSON behind it. Nothing here changes anything.
 
-use std::sync::Mutex;
+use std::sync::LazyLock;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
+use ring::digest::{SHA256, digest};
 use serde_json::json;
 
-use super::answer::Answer;
-use super::http::Head;
-use super::page;
-use super::recent::Page;
-use super::refusal::Refusal;
-use super::service::lock;
-use super::stats::Recorder;
-use super::store::Store;
+use super::http::{Answer, NOT_FOUND, Request};
+use super::service::State;
+use super::store::Page;
 
 /// The largest `limit`.
 const MAX_LIMIT: usize = 1_000;
 
+const HTML: &str = include_str!("page.html");
+
+/// Only the script and the styles of the page itself run, and only this server is asked.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+        hash("<script>", "</script>"),
+        hash("<style>", "</style>")
+    )
+});
+
+/// The hash of the text between two marks, in the form of a policy.
+fn hash(start: &str, end: &str) -> String {
+    let after = HTML.split_once(start).map_or("", |(_, after)| after);
+    let content = after.split_once(end).map_or("", |(content, _)| content);
+    format!("sha256-{}", STANDARD.encode(digest(&SHA256, content.as_bytes())))
+}
+
 /// Answers a GET. No answer may be cached, framed, or used by a page of another origin.
-pub fn answer(head: &Head, store: &Mutex<Store>, recorder: &Recorder) -> Answer {
-    let mut answer = look(head, store, recorder).unwrap_or_else(|| Refusal::NotFound.into());
+pub fn answer(request: &Request, state: &State) -> Answer {
+    let mut answer = look(request, state).unwrap_or_else(|| NOT_FOUND.into());
     let headers = [
         ("Cache-Control", "no-store"),
         ("Cross-Origin-Resource-Policy", "same-origin"),
@@ -31,44 +48,33 @@ pub fn answer(head: &Head, store: &Mutex<Store>, recorder: &Recorder) -> Answer 
 }
 
 /// `None` is not found.
-fn look(head: &Head, store: &Mutex<Store>, recorder: &Recorder) -> Option<Answer> {
-    let page = page(&head.query);
-    let segments: Vec<&str> = head.path.split('/').skip(1).collect();
+fn look(request: &Request, state: &State) -> Option<Answer> {
+    let parameter = |name: &str| {
+        let value = request.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+        decoded(&value.replace('+', " "))
+    };
+    // Anything but a number is ignored.
+    let number = |name| parameter(name)?.parse::<usize>().ok();
+    let page = Page { offset: number("offset").unwrap_or(0), limit: number("limit").map(|limit| limit.min(MAX_LIMIT)) };
+    let segments: Vec<&str> = request.path.split('/').skip(1).collect();
     Some(match segments[..] {
-        [""] => page::answer(),
-        ["cohorts"] => Answer::json(200, &lock(store).cohorts(page)),
-        ["cohorts", id] => {
-            let id = percent_decode_str(id).decode_utf8().ok()?;
-            let cohort = lock(store).cohort(&id, page)?;
-            Answer::json(200, &cohort)
+        [""] => {
+            let html = ("Content-Type", "text/html; charset=utf-8".to_owned());
+            let headers = vec![html, ("Content-Security-Policy", POLICY.clone())];
+            Answer { status: 200, headers, body: HTML.as_bytes().to_vec() }
         }
+        ["cohorts"] => Answer::json(200, &state.store.cohorts(page)),
+        ["cohorts", id] => Answer::json(200, &state.store.cohort(&decoded(id)?, page)?),
         ["requests"] => {
-            let recording = recorder.lock();
-            let requests: Vec<_> = page.of(recording.recent.iter()).collect();
-            Answer::json(200, &json!({ "total": recording.requests, "requests": requests }))
+            let requests: Vec<_> = page.of(state.recent.iter()).collect();
+            Answer::json(200, &json!({ "total": state.requests, "requests": requests }))
         }
-        ["search"] => {
-            let text = parameter(&head.query, "identifier")?;
-            let store = lock(store);
-            let (cohorts, unmatched) = (store.memberships(&text), store.unmatched(&text));
-            Answer::json(200, &json!({ "identifier": text, "cohorts": cohorts, "unmatched": unmatched }))
-        }
-        ["stats"] => {
-            let mut stats = recorder.lock().stats.clone();
-            stats.batch_sizes.truncate(page.limit.unwrap_or(usize::MAX));
-            Answer::json(200, &stats)
-        }
+        ["search"] => Answer::json(200, &state.store.search(&parameter("identifier")?)),
+        ["stats"] => Answer::json(200, &state.stats),
         _ => return None,
     })
 }
 
-/// `offset=100&limit=50`; anything but a number is ignored.
-fn page(query: &str) -> Page {
-    let number = |name| parameter(query, name)?.parse::<usize>().ok();
-    Page { offset: number("offset").unwrap_or(0), limit: number("limit").map(|limit| limit.min(MAX_LIMIT)) }
-}
-
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?.replace('+', " ");
-    percent_decode_str(&value).decode_utf8().map(String::from).ok()
+fn decoded(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().map(String::from).ok()
 }

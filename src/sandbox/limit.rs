@@ -42,27 +42,6 @@ impl FromStr for RateLimit {
     }
 }
 
-/// The state of a window after a request, for the `X-RateLimit` headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// Whether the request is allowed.
-    pub admitted: bool,
-    /// Requests a window.
-    pub limit: u64,
-    /// Requests that are left in this window.
-    pub remaining: u64,
-    /// How long until the window ends.
-    pub resets_in: Duration,
-}
-
-impl Standing {
-    /// The window's end in UTC epoch seconds, rounded up, so that a request at this time is allowed.
-    pub fn reset_at(&self, now: Duration) -> u64 {
-        let reset = now.saturating_add(self.resets_in);
-        reset.as_secs() + u64::from(reset.subsec_nanos() > 0)
-    }
-}
-
 /// Counts the requests of one window after the other.
 #[derive(Debug)]
 pub struct RateWindow {
@@ -77,16 +56,24 @@ impl RateWindow {
         Self { limit, ends: Duration::ZERO, used: 0 }
     }
 
-    /// Counts a request at `now`, a monotonic time. A request that is not allowed is not counted.
-    pub fn admit(&mut self, now: Duration) -> Standing {
+    /// Counts a request at `now`, a monotonic time; `epoch` is the same in UTC. Returns whether it is allowed, and the headers of
+    /// the answer. A request that is not allowed is not counted.
+    pub fn admit(&mut self, now: Duration, epoch: Duration) -> (bool, [(&'static str, String); 3]) {
         if now >= self.ends {
             self.ends = now.saturating_add(self.limit.window);
             self.used = 0;
         }
         let limit = self.limit.requests.get();
-        let admitted = self.used < limit;
-        self.used += u64::from(admitted);
-        Standing { admitted, limit, remaining: limit - self.used, resets_in: self.ends.saturating_sub(now) }
+        let is_allowed = self.used < limit;
+        self.used += u64::from(is_allowed);
+        // Up to a second after the end, so that a request at this time is allowed.
+        let reset = epoch.saturating_add(self.ends.saturating_sub(now)).as_secs() + 1;
+        let headers = [
+            ("X-RateLimit-Limit", limit.to_string()),
+            ("X-RateLimit-Remaining", (limit - self.used).to_string()),
+            ("X-RateLimit-Reset", reset.to_string()),
+        ];
+        (is_allowed, headers)
     }
 }
 
@@ -122,26 +109,18 @@ mod tests {
     #[test]
     fn a_window_opens_with_its_first_request_and_starts_over_at_its_end() {
         let mut window = RateWindow::new(limit(2, 10));
-        for (now, admitted, remaining, resets_in) in [
-            (3, true, 1, 10),
-            (4, true, 0, 9),
-            (5, false, 0, 8),
-            (12, false, 0, 1),
-            (13, true, 1, 10),
-            (99, true, 1, 10),
+        for (now, is_allowed, remaining, reset) in [
+            (3, true, "1", "114"),
+            (4, true, "0", "114"),
+            (5, false, "0", "114"),
+            (12, false, "0", "114"),
+            (13, true, "1", "124"),
+            (99, true, "1", "210"),
         ] {
-            let standing = window.admit(Duration::from_secs(now));
-            let resets_in = Duration::from_secs(resets_in);
-            assert_eq!(standing, Standing { admitted, limit: 2, remaining, resets_in }, "at {now} s");
-        }
-    }
-
-    #[test]
-    fn the_reset_is_rounded_up() {
-        for (now, resets_in, expected) in [(100_000, 2_000, 102), (100_001, 2_000, 103), (100_500, 500, 101)] {
-            let resets_in = Duration::from_millis(resets_in);
-            let standing = Standing { admitted: false, limit: 1, remaining: 0, resets_in };
-            assert_eq!(standing.reset_at(Duration::from_millis(now)), expected, "{now} ms");
+            let now = Duration::from_secs(now);
+            let (allowed, headers) = window.admit(now, now + Duration::from_secs(100));
+            let values = headers.each_ref().map(|(_, value)| value.as_str());
+            assert_eq!((allowed, values), (is_allowed, ["2", remaining, reset]), "at {now:?}");
         }
     }
 }

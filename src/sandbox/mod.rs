@@ -3,48 +3,40 @@
 //! A stand-in for Braze's cohort API, to try the program without a Braze account, and for smoke tests and this project's own tests.
 //!
 //! ```text
-//! server ──> http ──> service ──> rules ──> store          service ──> answer ──> server
-//!  sockets    bytes -> request     a document -> changes     members              one write
-//!                        │ rate limit, every n-th request fails
-//!                        └ a GET ──> inspect: the page, and the JSON that it shows
+//! server ──> http ──> service ──> rules ──> store
+//!  sockets    a request    │        a body -> changes, or a refusal
+//!                          │ rate limit, every n-th request fails
+//!                          └ a GET ──> inspect: the page, and the JSON that it shows
 //! ```
-//! Only `server`, and the socket end of `http` and `answer`, have effects.
+//! Only `server` has effects.
 
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
-mod answer;
 mod export;
 mod http;
-mod identifiers;
 mod inspect;
 mod limit;
-mod page;
-mod recent;
-mod refusal;
 mod rules;
 mod server;
 mod service;
 mod stats;
 mod store;
 mod users;
-mod views;
 
-pub use identifiers::Named;
 pub use limit::{RateLimit, RateLimitError};
 pub use stats::Stats;
-pub use store::{Effect, Operation};
-pub use views::{Alias, Applied, CohortView, Totals};
+pub use store::{Alias, Applied, CohortView, Effect, Identifier, Kind, Operation};
 
 use server::Server;
 use service::Service;
+use store::Page;
 use users::KnownUsers;
 
 /// The sandbox's address, what it accepts, and how it misbehaves. It has no `Debug`, as it holds the keys.
@@ -80,7 +72,7 @@ pub enum Error {
     /// Anyone on the network could reach it.
     #[error("the sandbox listens on a loopback address only (127.0.0.1 or [::1]), not on {listen}")]
     NotLoopback { listen: SocketAddr },
-    /// The address is in use, or not of this machine.
+    /// The address is in use, or not of this machine, or no thread can be started.
     #[error(
         "the sandbox cannot listen on {listen}: {source} (set --listen to another address; port 0 picks a free one)"
     )]
@@ -88,14 +80,11 @@ pub enum Error {
     /// The file is missing or not UTF-8, or the cells of a row do not match the header.
     #[error("the sandbox's users in {} cannot be read: {source} (it must be CSV with a header line)", path.display())]
     Users { path: PathBuf, source: csv::Error },
-    /// No thread can be started to accept connections.
-    #[error("the sandbox's thread cannot be started: {source} (are there too many processes on this machine?)")]
-    Thread { source: io::Error },
 }
 
 /// A running sandbox. It stops when it is dropped.
 pub struct Sandbox {
-    server: Arc<Server>,
+    server: Server,
 }
 
 /// Starts to listen, and answers requests on other threads.
@@ -108,8 +97,8 @@ pub fn start(options: Options) -> Result<Sandbox, Error> {
         return Err(Error::NotLoopback { listen });
     }
     let known = options.users.as_deref().map(read_users).transpose()?;
-    let listener = TcpListener::bind(listen).map_err(|source| Error::Listen { listen, source })?;
-    let server = Server::start(listener, Service::new(options, known)).map_err(|source| Error::Thread { source })?;
+    let server = TcpListener::bind(listen).and_then(|listener| Server::start(listener, Service::new(options, known)));
+    let server = server.map_err(|source| Error::Listen { listen, source })?;
     log::info!("the sandbox listens on {}", server.address);
     Ok(Sandbox { server })
 }
@@ -128,23 +117,12 @@ impl Sandbox {
 
     /// The cohort with this ID as it is now; `None` before the first request that names it.
     pub fn cohort(&self, id: &str) -> Option<CohortView> {
-        self.server.service.cohort(id)
+        self.server.service.lock().store.cohort(id, Page::ALL)
     }
 
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
-        self.server.service.recorder.lock().stats.clone()
-    }
-
-    /// Closes the listener and cuts every connection. Stopping again has no effect.
-    pub fn stop(&self) {
-        self.server.stop();
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.stop();
+        self.server.service.lock().stats.clone()
     }
 }
 

@@ -1,78 +1,118 @@
-//! The rules of the cohort API: a document -> what it asks for, or the first rule that it breaks. Nothing is applied here,
-//! so a refused request changes nothing.
+//! The rules of Braze's API: a body -> what it asks for, or the first rule that it breaks. Nothing is applied here, so a
+//! refused request changes nothing.
 //!
 //! Credentials are checked first, in the order in which Braze documents the messages.
 
 use jiff::{Timestamp, civil::DateTime};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Options;
-use super::identifiers::Identifier;
-use super::refusal::Refusal;
-use super::store::{Change, Operation};
+use super::http::Refusal;
+use super::store::{Alias, Identifier, Operation};
 
 /// Braze's limit of `user_ids`, `device_ids` and `aliases` combined a request.
 const MAX_IDENTIFIERS: usize = 1_000;
+/// Its limit of external IDs, and of aliases, in a question.
+const MAX_USERS: usize = 50;
 
 /// A whole body, which is one JSON object. The last value of a repeated key counts; unknown keys are ignored.
 pub type Document = Map<String, Value>;
 
 /// A cohort's name, checked.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Naming<'a> {
-    pub cohort_id: &'a str,
-    pub name: &'a str,
-    pub created_at: &'a str,
+pub struct Naming {
+    pub cohort_id: String,
+    pub name: String,
+    pub created_at: String,
 }
 
 /// A cohort's changes, checked: at most 1,000, in the order of the request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Users<'a> {
-    pub cohort_id: &'a str,
-    pub changes: Vec<Change<'a>>,
+pub struct Users {
+    pub cohort_id: String,
+    pub changes: Vec<(Operation, Identifier)>,
+}
+
+/// A question about users, checked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Question {
+    pub identifiers: Vec<Identifier>,
+    pub fields: Vec<String>,
+}
+
+/// A part of `cohort_changes`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Part {
+    user_ids: Vec<String>,
+    device_ids: Vec<String>,
+    aliases: Vec<Alias>,
+    should_remove: bool,
 }
 
 /// Checks a request to the cohort name endpoint.
-pub fn naming<'a>(document: &'a Document, options: &Options) -> Result<Naming<'a>, Refusal> {
+pub fn naming(document: &Document, options: &Options) -> Result<Naming, Refusal> {
     authorize(document, options)?;
-    Ok(Naming {
-        cohort_id: cohort_id(document)?,
-        name: text(document, "name").filter(|name| !name.is_empty()).ok_or(Refusal::Name)?,
-        created_at: text(document, "created_at").filter(|time| is_iso_8601(time)).ok_or(Refusal::CreatedAt)?,
-    })
+    let cohort_id = cohort_id(document)?;
+    let (name, created_at) = (text(document, "name"), text(document, "created_at"));
+    check(!name.is_empty(), 400, "name must be a non-empty string")?;
+    check(is_iso_8601(created_at), 400, "created_at must be ISO-8601")?;
+    Ok(Naming { cohort_id, name: name.to_owned(), created_at: created_at.to_owned() })
 }
 
 /// Checks a request to the user cohort endpoint.
-pub fn users<'a>(document: &'a Document, options: &Options) -> Result<Users<'a>, Refusal> {
+pub fn users(document: &Document, options: &Options) -> Result<Users, Refusal> {
     authorize(document, options)?;
     let cohort_id = cohort_id(document)?;
-    let parts = document.get("cohort_changes").and_then(Value::as_array).ok_or(Refusal::CohortChanges)?;
-    let mut changes = Vec::new();
-    for part in parts {
-        collect(part.as_object().ok_or(Refusal::CohortChanges)?, &mut changes)?;
-    }
-    if changes.len() > MAX_IDENTIFIERS {
-        return Err(Refusal::TooManyIdentifiers);
-    }
+    let parts = document.get("cohort_changes").and_then(Value::as_array);
+    let parts: Option<Vec<Part>> = parts.and_then(|parts| parts.iter().map(part).collect());
+    let parts = parts.ok_or(Refusal(400, "cohort_changes must be an array of objects"))?;
+    let changes: Vec<_> = parts.into_iter().flat_map(changes).collect();
+    check(changes.len() <= MAX_IDENTIFIERS, 400, "Only 1,000 user_ids, device_ids, and aliases allowed per request")?;
     Ok(Users { cohort_id, changes })
 }
 
-fn text<'a>(object: &'a Document, key: &str) -> Option<&'a str> {
-    object.get(key)?.as_str()
+/// Checks a question about users. The key must be the REST API key: those of the cohort API have no permission here.
+pub fn question(document: &Document, bearer: Option<&str>, options: &Options) -> Result<Question, Refusal> {
+    let is_other = bearer.is_some_and(|key| key == options.client_secret || key == options.partner_api_key);
+    check(!is_other, 403, "Access denied: this API key has not the permission users.export.ids")?;
+    check(bearer == Some(&options.rest_api_key), 401, "Invalid API key")?;
+    let fields: Vec<String> = list(document, "fields_to_export")?;
+    check(!fields.is_empty(), 400, "fields_to_export must be a non-empty array of names of fields")?;
+    let external_ids: Vec<String> = list(document, "external_ids")?;
+    let aliases: Vec<Alias> = list(document, "user_aliases")?;
+    check(
+        external_ids.len().max(aliases.len()) <= MAX_USERS,
+        400,
+        "at most 50 external_ids and 50 user_aliases are allowed per request",
+    )?;
+    let external_ids = external_ids.into_iter().map(Identifier::external_id);
+    let device = Some(text(document, "device_id")).filter(|id| !id.is_empty());
+    let device = device.map(|id| Identifier::device_id(id.to_owned()));
+    let identifiers: Vec<_> = external_ids.chain(aliases.into_iter().map(Identifier::from)).chain(device).collect();
+    check(!identifiers.is_empty(), 400, "external_ids, user_aliases or device_id must be given")?;
+    Ok(Question { identifiers, fields })
+}
+
+fn check(holds: bool, status: u16, message: &'static str) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(Refusal(status, message)) }
+}
+
+/// Empty if it is missing or not a string.
+fn text<'a>(document: &'a Document, key: &str) -> &'a str {
+    document.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn authorize(document: &Document, options: &Options) -> Result<(), Refusal> {
-    if text(document, "partner_api_key") != Some(&options.partner_api_key) {
-        return Err(Refusal::PartnerApiKey);
-    }
-    if text(document, "client_secret") != Some(&options.client_secret) {
-        return Err(Refusal::ClientSecret);
-    }
-    Ok(())
+    check(text(document, "partner_api_key") == options.partner_api_key, 401, "Invalid Partner API key")?;
+    check(text(document, "client_secret") == options.client_secret, 401, "Invalid client secret")
 }
 
-fn cohort_id(document: &Document) -> Result<&str, Refusal> {
-    text(document, "cohort_id").filter(|id| !id.is_empty()).ok_or(Refusal::CohortId)
+fn cohort_id(document: &Document) -> Result<String, Refusal> {
+    let id = text(document, "cohort_id");
+    check(!id.is_empty(), 400, "cohort_id must be a valid string")?;
+    Ok(id.to_owned())
 }
 
 /// A date, or a date and a time with or without an offset. The parsers take more than ISO 8601: a space for the `T`, a time
@@ -82,40 +122,25 @@ fn is_iso_8601(text: &str) -> bool {
     text.bytes().all(iso) && (text.parse::<Timestamp>().is_ok() || text.parse::<DateTime>().is_ok())
 }
 
-fn collect<'a>(part: &'a Document, changes: &mut Vec<Change<'a>>) -> Result<(), Refusal> {
-    let operation = match part.get("should_remove") {
-        None | Some(Value::Bool(false)) => Operation::Add,
-        Some(Value::Bool(true)) => Operation::Remove,
-        Some(_) => return Err(Refusal::ShouldRemove),
-    };
-    let user_ids = strings(part, "user_ids")?.into_iter().map(Identifier::ExternalId);
-    let device_ids = strings(part, "device_ids")?.into_iter().map(Identifier::DeviceId);
-    let identifiers = user_ids.chain(device_ids).chain(aliases(part, "aliases")?);
-    changes.extend(identifiers.map(|identifier| Change { operation, identifier }));
-    Ok(())
+/// Objects only: an array would be taken for the values of its fields.
+fn part(value: &Value) -> Option<Part> {
+    let aliases = value.as_object()?.get("aliases").and_then(Value::as_array);
+    let are_objects = aliases.is_none_or(|aliases| aliases.iter().all(Value::is_object));
+    Part::deserialize(value).ok().filter(|_| are_objects)
 }
 
-/// The texts of a list; none without the list.
-pub fn strings<'a>(object: &'a Document, key: &'static str) -> Result<Vec<&'a str>, Refusal> {
-    list(object, key, Refusal::Strings(key), Value::as_str)
+fn changes(part: Part) -> impl Iterator<Item = (Operation, Identifier)> {
+    let operation = if part.should_remove { Operation::Remove } else { Operation::Add };
+    let user_ids = part.user_ids.into_iter().map(Identifier::external_id);
+    let device_ids = part.device_ids.into_iter().map(Identifier::device_id);
+    let aliases = part.aliases.into_iter().map(Identifier::from);
+    user_ids.chain(device_ids).chain(aliases).map(move |identifier| (operation, identifier))
 }
 
-/// The aliases of a list; none without the list.
-pub fn aliases<'a>(object: &'a Document, key: &'static str) -> Result<Vec<Identifier<&'a str>>, Refusal> {
-    list(object, key, Refusal::Aliases(key), |item| {
-        let alias = item.as_object()?;
-        Some(Identifier::Alias { label: text(alias, "alias_label")?, name: text(alias, "alias_name")? })
-    })
-}
-
-fn list<'a, T>(
-    object: &'a Document,
-    key: &str,
-    refusal: Refusal,
-    read: impl Fn(&'a Value) -> Option<T>,
-) -> Result<Vec<T>, Refusal> {
-    let Some(value) = object.get(key) else { return Ok(Vec::new()) };
-    value.as_array().and_then(|items| items.iter().map(read).collect()).ok_or(refusal)
+/// A list of a question; empty without it.
+fn list<'a, T: Deserialize<'a>>(document: &'a Document, key: &str) -> Result<Vec<T>, Refusal> {
+    let list = document.get(key).map_or(Ok(Vec::new()), Vec::deserialize);
+    list.map_err(|_| Refusal(400, "external_ids, user_aliases and fields_to_export must be arrays of what they name"))
 }
 
 #[cfg(test)]

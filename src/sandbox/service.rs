@@ -1,57 +1,52 @@
 //! A request -> its answer: limits, rules and store in this order, with everything counted.
 
-use std::num::NonZeroU64;
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
 
 use super::Options;
-use super::answer::Answer;
 use super::export;
-use super::http::Head;
+use super::http::{Answer, NOT_FOUND, Refusal, Request};
 use super::inspect;
-use super::limit::{RateWindow, Standing};
-use super::recent::{Page, shortened};
-use super::refusal::Refusal;
+use super::limit::RateWindow;
 use super::rules;
-use super::stats::{Recorder, RequestRecord};
-use super::store::{Operation, Store};
+use super::stats::{RequestRecord, Stats};
+use super::store::{Identifier, Operation, Store, keep};
 use super::users::KnownUsers;
-use super::views::CohortView;
+
+/// How many requests are kept.
+const RECENT_REQUESTS: usize = 1_000;
+const ONLY_POST: Refusal = Refusal(405, "Method Not Allowed");
+const HOST: Refusal = Refusal(403, "the Host header must be a loopback name, such as 127.0.0.1");
 
 /// Braze's side of the cohort API, without a socket.
 pub struct Service {
     options: Options,
-    gate: Mutex<Gate>,
-    store: Mutex<Store>,
-    pub recorder: Recorder,
+    started: Instant,
+    state: Mutex<State>,
 }
 
-/// Decides which API requests fail before they are read.
-struct Gate {
+/// What all connections share.
+pub struct State {
+    pub store: Store,
+    pub stats: Stats,
+    /// API requests so far.
+    pub requests: u64,
+    /// The last 1,000 of them, the newest first.
+    pub recent: VecDeque<RequestRecord>,
+    in_flight: u64,
     window: Option<RateWindow>,
-    fail_every: Option<NonZeroU64>,
     /// Requests within the rate limit.
     passed: u64,
 }
 
-impl Gate {
-    /// Whether the request is allowed, and the values of the `X-RateLimit` headers.
-    fn pass(&mut self, now: Duration) -> (Result<(), Refusal>, Option<Standing>) {
-        let standing = self.window.as_mut().map(|window| window.admit(now));
-        if standing.is_some_and(|standing| !standing.admitted) {
-            return (Err(Refusal::RateLimited), standing);
-        }
-        self.passed += 1;
-        let fails = self.fail_every.is_some_and(|every| self.passed.is_multiple_of(every.get()));
-        (if fails { Err(Refusal::Unavailable) } else { Ok(()) }, standing)
-    }
-}
-
 /// A call of Braze's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
+enum Endpoint {
     /// `POST /partners/{partner}/cohorts`: creates or renames a cohort.
     Naming,
     /// `POST /partners/{partner}/cohorts/users`: adds and removes members.
@@ -60,132 +55,161 @@ enum Call {
     Export,
 }
 
-/// The call of a path, and its partner. If `wanted` is set, the path of any other partner is not found.
-fn call(path: &str, wanted: Option<&str>) -> Option<(Call, String)> {
+/// The endpoint of a path, and its partner. If `wanted` is set, the path of any other partner is not found.
+fn endpoint(path: &str, wanted: Option<&str>) -> Option<(Endpoint, String)> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let (partner, call) = match segments[..] {
-        ["partners", partner, "cohorts"] => (partner, Call::Naming),
-        ["partners", partner, "cohorts", "users"] => (partner, Call::Users),
-        ["users", "export", "ids"] => return Some((Call::Export, String::new())),
+    let (partner, endpoint) = match segments[..] {
+        ["partners", partner, "cohorts"] => (partner, Endpoint::Naming),
+        ["partners", partner, "cohorts", "users"] => (partner, Endpoint::Users),
+        ["users", "export", "ids"] => return Some((Endpoint::Export, String::new())),
         _ => return None,
     };
     let partner = percent_decode_str(partner).decode_utf8().ok()?.into_owned();
     let is_served = wanted.map_or(!partner.is_empty(), |wanted| wanted == partner);
-    is_served.then_some((call, partner))
+    is_served.then_some((endpoint, partner))
 }
 
 impl Service {
     /// A service that has seen no request yet.
     pub fn new(options: Options, known: Option<KnownUsers>) -> Self {
-        let window = options.rate_limit.map(RateWindow::new);
-        let gate = Mutex::new(Gate { window, fail_every: options.fail_every, passed: 0 });
-        Self { options, gate, store: Mutex::new(Store::new(known)), recorder: Recorder::new() }
+        let state = State {
+            store: Store::new(known),
+            stats: Stats::default(),
+            requests: 0,
+            recent: VecDeque::new(),
+            in_flight: 0,
+            window: options.rate_limit.map(RateWindow::new),
+            passed: 0,
+        };
+        Self { options, started: Instant::now(), state: Mutex::new(state) }
+    }
+
+    /// What was counted and is held. It is consistent at every moment, so a lock that a panic has poisoned can still be used.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers one request. A GET is for the page: no limit holds for it, and it is not counted.
     ///
-    /// `pause` waits for the latency, after the request was applied. So a request takes effect even if its client gave up.
-    pub fn answer(&self, head: &Head, body: &[u8], pause: impl FnOnce(Duration)) -> Answer {
-        let call = call(&head.path, self.options.partner.as_deref());
-        if head.method == "GET" {
-            return self.look(head, call.is_some());
+    /// The latency comes after the request was applied. So a request takes effect even if its client gave up.
+    pub fn answer(&self, request: &Request) -> Answer {
+        let (options, found) = (&self.options, endpoint(&request.path, self.options.partner.as_deref()));
+        if request.method == "GET" {
+            return match (found, options.page, request.is_loopback_host) {
+                (Some(_), ..) => ONLY_POST.into(),
+                (_, false, _) => NOT_FOUND.into(),
+                (.., false) => HOST.into(),
+                _ => inspect::answer(request, &self.lock()),
+            };
         }
-        // Another site's name can point to this machine, and its page knows the default keys of `sandbox`.
-        let is_strange = self.options.page && !head.is_loopback_host;
-        let call = if is_strange { Err(Refusal::Host) } else { call.ok_or(Refusal::NotFound) };
-        let call = if head.method == "POST" { call } else { call.and(Err(Refusal::OnlyPost)) };
-        let mut record = self.recorder.enter(&head.method, &head.path, body.len());
-        match call {
-            Ok((Call::Naming, _)) => self.recorder.lock().stats.naming_requests += 1,
-            Ok((Call::Users, _)) => self.recorder.lock().stats.users_requests += 1,
-            Ok((Call::Export, _)) | Err(_) => {}
+        let found = match found {
+            // Another site's name can point to this machine, and its page knows the default keys of `sandbox`.
+            _ if options.page && !request.is_loopback_host => Err(HOST),
+            None => Err(NOT_FOUND),
+            Some(_) if request.method != "POST" => Err(ONLY_POST),
+            Some(found) => Ok(found),
+        };
+        let answer = self.lock().answer(self.started.elapsed(), request, found, options);
+        thread::sleep(options.latency);
+        self.lock().in_flight -= 1;
+        answer
+    }
+}
+
+impl State {
+    #[expect(clippy::disallowed_methods, reason = "X-RateLimit-Reset is of the wall clock")]
+    fn answer(
+        &mut self,
+        now: Duration,
+        request: &Request,
+        found: Result<(Endpoint, String), Refusal>,
+        options: &Options,
+    ) -> Answer {
+        self.requests += 1;
+        self.in_flight += 1;
+        let stats = &mut self.stats;
+        stats.max_in_flight = stats.max_in_flight.max(self.in_flight);
+        match found {
+            Ok((Endpoint::Naming, _)) => stats.naming_requests += 1,
+            Ok((Endpoint::Users, _)) => stats.users_requests += 1,
+            Ok((Endpoint::Export, _)) | Err(_) => {}
         }
-        let (passed, standing) = lock(&self.gate).pass(self.recorder.elapsed());
-        let applied = passed.and(call).and_then(|(call, partner)| self.apply(call, &partner, head, body, &mut record));
-        record.message = applied.as_ref().map_or_else(ToString::to_string, |_| "success".to_owned());
-        let mut answer = applied.unwrap_or_else(Answer::from);
-        answer.headers.extend(standing.into_iter().flat_map(rate_limit_headers));
+        let mut record = RequestRecord {
+            request: self.requests,
+            seconds: now.as_secs_f64(),
+            method: request.method.clone(),
+            path: request.path.clone(),
+            bytes: request.body.len(),
+            message: "success",
+            ..RequestRecord::default()
+        };
+        let epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let (is_allowed, headers) = self.window.as_mut().map(|window| window.admit(now, epoch)).unzip();
+        let applied = self
+            .pass(is_allowed != Some(false), options)
+            .and(found)
+            .and_then(|(endpoint, partner)| self.apply(endpoint, &partner, request, options, &mut record));
+        let mut answer = match applied {
+            Ok(body) => Answer::json(201, &body),
+            Err(refusal) => {
+                record.message = refusal.1;
+                refusal.into()
+            }
+        };
+        answer.headers.extend(headers.into_iter().flatten());
         record.status = answer.status;
-        self.recorder.answered(record);
-        pause(self.options.latency);
-        self.recorder.leave();
+        *self.stats.statuses.entry(record.status).or_default() += 1;
+        keep(&mut self.recent, record, RECENT_REQUESTS);
         answer
     }
 
-    fn look(&self, head: &Head, is_call: bool) -> Answer {
-        match (is_call, self.options.page, head.is_loopback_host) {
-            (true, ..) => Refusal::OnlyPost.into(),
-            (_, false, _) => Refusal::NotFound.into(),
-            (.., false) => Refusal::Host.into(),
-            _ => inspect::answer(head, &self.store, &self.recorder),
+    /// Whether a request fails before it is looked at.
+    fn pass(&mut self, is_allowed: bool, options: &Options) -> Result<(), Refusal> {
+        if !is_allowed {
+            return Err(Refusal(429, "Rate limit exceeded"));
         }
+        self.passed += 1;
+        let fails = options.fail_every.is_some_and(|every| self.passed.is_multiple_of(every.get()));
+        if fails { Err(Refusal(503, "Service Unavailable")) } else { Ok(()) }
     }
 
-    /// Counts the answer to something that could not be read as a request.
-    pub fn count_unreadable(&self, status: u16, message: &str) {
-        let record = self.recorder.enter("", "", 0);
-        self.recorder.answered(RequestRecord { status, message: message.to_owned(), ..record });
-        self.recorder.leave();
-    }
-
-    /// The cohort with this ID.
-    pub fn cohort(&self, id: &str) -> Option<CohortView> {
-        lock(&self.store).cohort(id, Page::ALL)
-    }
-
+    /// Returns the body of the answer.
     fn apply(
-        &self,
-        call: Call,
+        &mut self,
+        endpoint: Endpoint,
         partner: &str,
-        head: &Head,
-        body: &[u8],
+        request: &Request,
+        options: &Options,
         record: &mut RequestRecord,
-    ) -> Result<Answer, Refusal> {
-        if !head.is_json {
-            return Err(Refusal::ContentType);
+    ) -> Result<Value, Refusal> {
+        if !request.is_json {
+            return Err(Refusal(400, "Content-Type must be application/json"));
         }
-        let document = serde_json::from_slice(body).map_err(|_| Refusal::InvalidJson)?;
-        let cohort_id = match call {
-            Call::Naming => {
-                let naming = rules::naming(&document, &self.options)?;
-                lock(&self.store).name(partner, &naming);
-                naming.cohort_id
+        let document = serde_json::from_slice(&request.body).map_err(|_| Refusal(400, "invalid JSON"))?;
+        match endpoint {
+            Endpoint::Naming => {
+                let naming = rules::naming(&document, options)?;
+                record.cohort_id = Some(naming.cohort_id.clone());
+                self.store.name(partner, naming);
             }
-            Call::Users => {
-                let users = rules::users(&document, &self.options)?;
-                lock(&self.store).apply(partner, record.request, &users);
-                for change in &users.changes {
-                    match change.operation {
-                        Operation::Add => record.add += 1,
-                        Operation::Remove => record.remove += 1,
-                    }
-                }
-                self.recorder.lock().stats.count_batch(record.add, record.remove);
-                users.cohort_id
+            Endpoint::Users => {
+                let users = rules::users(&document, options)?;
+                let is_added = |change: &&(Operation, Identifier)| change.0 == Operation::Add;
+                record.add = users.changes.iter().filter(is_added).count();
+                record.remove = users.changes.len() - record.add;
+                self.stats.batch_sizes.push(users.changes.len());
+                self.stats.identifiers_added += record.add as u64;
+                self.stats.identifiers_removed += record.remove as u64;
+                record.cohort_id = Some(users.cohort_id.clone());
+                self.store.apply(partner, record.request, users);
             }
-            Call::Export => {
-                export::check_key(head.bearer.as_deref(), &self.options)?;
-                return export::answer(&document, lock(&self.store).known.as_ref());
+            Endpoint::Export => {
+                let question = rules::question(&document, request.bearer.as_deref(), options)?;
+                return Ok(export::answer(&question, self.store.known.as_ref()));
             }
-        };
-        record.cohort_id = Some(shortened(cohort_id));
-        Ok(Answer::message(201, "success"))
+        }
+        Ok(json!({ "message": "success" }))
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "X-RateLimit-Reset is of the wall clock")]
-fn rate_limit_headers(standing: Standing) -> [(&'static str, String); 3] {
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    [
-        ("X-RateLimit-Limit", standing.limit.to_string()),
-        ("X-RateLimit-Remaining", standing.remaining.to_string()),
-        ("X-RateLimit-Reset", standing.reset_at(now).to_string()),
-    ]
-}
-
-/// The data is consistent at every moment, so a lock that a panic has poisoned can still be used.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -3,20 +3,72 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::identifiers::{Identifier, IdentifierMap};
-use super::recent::{Page, keep, shortened};
 use super::rules::{Naming, Users};
 use super::users::KnownUsers;
-use super::views::{Alias, Applied, CohortView, Totals};
 
 /// How many changes of each cohort are kept, and how many that matched no user.
 const RECENT_CHANGES: usize = 100;
 const RECENT_UNMATCHED: usize = 1_000;
-/// The most that a search finds of each kind.
-const MAX_FOUND: usize = 1_000;
+
+/// The list of a request in which an identifier is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An external ID.
+    UserIds,
+    /// A device.
+    DeviceIds,
+    /// A user alias.
+    Aliases,
+}
+
+/// One identifier.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Identifier {
+    /// Its list in a request.
+    pub kind: Kind,
+    /// Of an alias only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias_label: Option<String>,
+    /// The ID, or the alias name.
+    pub identifier: String,
+}
+
+impl Identifier {
+    /// Of an external ID.
+    pub fn external_id(identifier: String) -> Self {
+        Self { kind: Kind::UserIds, alias_label: None, identifier }
+    }
+
+    /// Of a device.
+    pub fn device_id(identifier: String) -> Self {
+        Self { kind: Kind::DeviceIds, alias_label: None, identifier }
+    }
+}
+
+/// A user alias, as Braze writes it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Alias {
+    /// Which alias it is, such as `email`.
+    pub alias_label: String,
+    /// Its value for this user.
+    pub alias_name: String,
+}
+
+impl From<Alias> for Identifier {
+    fn from(alias: Alias) -> Self {
+        Self { kind: Kind::Aliases, alias_label: Some(alias.alias_label), identifier: alias.alias_name }
+    }
+}
+
+impl From<&Identifier> for Alias {
+    fn from(alias: &Identifier) -> Self {
+        Self { alias_label: alias.alias_label.clone().unwrap_or_default(), alias_name: alias.identifier.clone() }
+    }
+}
 
 /// What a change does with its identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -26,13 +78,6 @@ pub enum Operation {
     Add,
     /// End its membership.
     Remove,
-}
-
-/// One identifier to add or to remove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change<'a> {
-    pub operation: Operation,
-    pub identifier: Identifier<&'a str>,
 }
 
 /// What a change did.
@@ -53,6 +98,74 @@ pub enum Effect {
     DeviceOfIdentified,
 }
 
+/// A change that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// The number of the request that asked for it.
+    pub request: u64,
+    /// What was asked for.
+    pub operation: Operation,
+    /// The identifier.
+    #[serde(flatten)]
+    pub identifier: Identifier,
+    /// What it did.
+    pub effect: Effect,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// How many come before it.
+    pub offset: usize,
+    /// The most that are in it; `None` is all there are.
+    pub limit: Option<usize>,
+}
+
+impl Page {
+    /// Everything.
+    pub const ALL: Self = Self { offset: 0, limit: None };
+
+    /// This part of a list. `skip` must be cheap for long lists.
+    pub fn of<T>(self, items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        items.skip(self.offset).take(self.limit.unwrap_or(usize::MAX))
+    }
+}
+
+/// Adds an item in front, and drops the last ones beyond `most`.
+pub fn keep<T>(items: &mut VecDeque<T>, item: T, most: usize) {
+    items.push_front(item);
+    items.truncate(most);
+}
+
+/// A cohort as it is at one moment, or a part of each of its lists. Each member is listed exactly once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CohortView {
+    /// Its ID, as requests gave it.
+    pub cohort_id: String,
+    /// The name that Braze shows; `None` if members came before a name.
+    pub name: Option<String>,
+    /// From the path of the latest request.
+    pub partner: String,
+    /// From the latest naming request.
+    pub created_at: Option<String>,
+    /// The number of members.
+    pub members: usize,
+    /// With known users: how many added identifiers matched no user, repeated ones included.
+    pub unknown: u64,
+    /// The full length of each of the following lists.
+    pub totals: BTreeMap<&'static str, usize>,
+    /// External IDs; sorted if all of them are here.
+    pub user_ids: Vec<String>,
+    /// Device IDs; sorted if all of them are here. With known users: of members without an external ID.
+    pub device_ids: Vec<String>,
+    /// Aliases; sorted if all of them are here. With known users: of members with neither of the other two.
+    pub aliases: Vec<Alias>,
+    /// The last 1,000 changes whose identifier matched no known user, the newest first.
+    pub unmatched: Vec<Applied>,
+    /// The last 100 changes, the newest first.
+    pub changes: Vec<Applied>,
+}
+
 /// All cohorts.
 pub struct Store {
     /// Without them every identifier is a user.
@@ -65,9 +178,10 @@ struct Cohort {
     name: Option<String>,
     partner: String,
     created_at: Option<String>,
-    /// The request since which each is a member. With known users each user is here once, under the identifier that
-    /// represents it.
-    members: IdentifierMap<u64>,
+    /// For each kind, the request since which each is a member. With known users each user is here once, under the
+    /// identifier that represents it. In the order of arrival, except that the last one replaces a removed one: so finding a
+    /// page takes the same time for a list of any length.
+    members: [IndexMap<Identifier, u64>; 3],
     unknown: u64,
     /// The newest first.
     unmatched: VecDeque<Applied>,
@@ -82,66 +196,58 @@ impl Store {
     }
 
     /// Creates or renames the cohort.
-    pub fn name(&mut self, partner: &str, naming: &Naming) {
-        let cohort = self.cohorts.entry(naming.cohort_id.to_owned()).or_default();
+    pub fn name(&mut self, partner: &str, naming: Naming) {
+        let cohort = self.cohorts.entry(naming.cohort_id).or_default();
         partner.clone_into(&mut cohort.partner);
-        cohort.name = Some(naming.name.to_owned());
-        cohort.created_at = Some(naming.created_at.to_owned());
+        (cohort.name, cohort.created_at) = (Some(naming.name), Some(naming.created_at));
     }
 
     /// Applies all changes of a request in order. A cohort that was never named is created without a name.
-    pub fn apply(&mut self, partner: &str, request: u64, users: &Users) {
-        let cohort = self.cohorts.entry(users.cohort_id.to_owned()).or_default();
+    pub fn apply(&mut self, partner: &str, request: u64, users: Users) {
+        let cohort = self.cohorts.entry(users.cohort_id).or_default();
         partner.clone_into(&mut cohort.partner);
-        for (index, change) in users.changes.iter().enumerate() {
-            let found = self.known.as_ref().map_or(Ok(change.identifier), |known| known.find(change.identifier));
-            let effect = match (change.operation, found) {
-                (Operation::Add, Ok(member)) if cohort.members.insert_new(member, request) => Effect::Added,
-                (Operation::Add, Ok(_)) => Effect::AlreadyMember,
-                (Operation::Remove, Ok(member)) if cohort.members.remove(member) => Effect::Removed,
-                (Operation::Remove, Ok(_)) => Effect::NotMember,
-                (operation, Err(reason)) => {
+        for (operation, identifier) in users.changes {
+            let found = self.known.as_ref().map_or(Ok(&identifier), |known| known.find(&identifier));
+            let effect = match found {
+                Ok(member) => cohort.change(operation, member, request),
+                Err(reason) => {
                     cohort.unknown += u64::from(operation == Operation::Add);
                     reason
                 }
             };
-            let applied = || Applied {
-                request,
-                operation: change.operation,
-                identifier: change.identifier.named(shortened),
-                effect,
-            };
-            if found.is_err() {
-                keep(&mut cohort.unmatched, applied(), RECENT_UNMATCHED);
+            let is_unmatched = found.is_err();
+            let applied = Applied { request, operation, identifier, effect };
+            if is_unmatched {
+                keep(&mut cohort.unmatched, applied.clone(), RECENT_UNMATCHED);
             }
-            // Earlier ones would be dropped at once.
-            if index + RECENT_CHANGES >= users.changes.len() {
-                keep(&mut cohort.changes, applied(), RECENT_CHANGES);
-            }
+            keep(&mut cohort.changes, applied, RECENT_CHANGES);
         }
     }
 
     /// The cohort with this ID, with a page of each of its lists.
     pub fn cohort(&self, id: &str, page: Page) -> Option<CohortView> {
         let (id, cohort) = self.cohorts.get_key_value(id)?;
-        let members = &cohort.members;
+        let [user_ids, device_ids, aliases] = &cohort.members;
+        let texts = |members: &IndexMap<Identifier, u64>| {
+            page.of(members.keys()).map(|member| member.identifier.clone()).collect::<Vec<_>>()
+        };
         let mut view = CohortView {
             cohort_id: id.clone(),
             name: cohort.name.clone(),
             partner: cohort.partner.clone(),
             created_at: cohort.created_at.clone(),
-            members: members.len(),
+            members: cohort.len(),
             unknown: cohort.unknown,
-            totals: Totals {
-                user_ids: members.external_ids.len(),
-                device_ids: members.device_ids.len(),
-                aliases: members.alias_count(),
-                unmatched: cohort.unmatched.len(),
-                changes: cohort.changes.len(),
-            },
-            user_ids: page.of(members.external_ids.keys()).cloned().collect(),
-            device_ids: page.of(members.device_ids.keys()).cloned().collect(),
-            aliases: aliases(&members.aliases, page),
+            totals: BTreeMap::from([
+                ("user_ids", user_ids.len()),
+                ("device_ids", device_ids.len()),
+                ("aliases", aliases.len()),
+                ("unmatched", cohort.unmatched.len()),
+                ("changes", cohort.changes.len()),
+            ]),
+            user_ids: texts(user_ids),
+            device_ids: texts(device_ids),
+            aliases: page.of(aliases.keys()).map(Alias::from).collect(),
             unmatched: page.of(cohort.unmatched.iter()).cloned().collect(),
             changes: page.of(cohort.changes.iter()).cloned().collect(),
         };
@@ -160,53 +266,64 @@ impl Store {
                 "cohort_id": id,
                 "name": cohort.name,
                 "partner": cohort.partner,
-                "members": cohort.members.len(),
+                "members": cohort.len(),
                 "unknown": cohort.unknown,
             })
         };
         json!({ "total": self.cohorts.len(), "cohorts": page.of(self.cohorts.iter()).map(summary).collect::<Value>() })
     }
 
-    /// The cohorts of an identifier of any kind and label, and the member that represents its user; the first 1,000.
-    pub fn memberships(&self, text: &str) -> Vec<Value> {
-        let found = self.cohorts.iter().flat_map(|(id, cohort)| {
-            let membership = move |identifier: Identifier<&str>, member: Identifier<&str>| {
-                let since_request = cohort.members.get(member)?;
-                let mut found = json!(identifier.named(str::to_owned));
+    /// What is known of an identifier of any kind and label: its memberships, with the member that represents its user, and the
+    /// kept changes of it that matched no user.
+    pub fn search(&self, text: &str) -> Value {
+        let (mut cohorts, mut unmatched) = (Vec::new(), Vec::new());
+        for (id, cohort) in &self.cohorts {
+            let found = |identifier: &Identifier, member: &Identifier| {
+                let since = cohort.members[member.kind as usize].get(member)?;
+                let mut found = json!(identifier);
                 found["cohort_id"] = json!(id);
                 found["name"] = json!(cohort.name);
-                found["member"] = json!(member.named(str::to_owned));
-                found["since_request"] = json!(since_request);
+                found["member"] = json!(member);
+                found["since_request"] = json!(since);
                 Some(found)
             };
-            let known = self.known.iter().flat_map(|known| known.with_text(text));
-            let own = self.known.is_none().then(|| cohort.members.with_text(text)).into_iter().flatten();
-            known
-                .chain(own.map(|(member, _)| (member, member)))
-                .filter_map(move |(as_sent, member)| membership(as_sent, member))
-        });
-        found.take(MAX_FOUND).collect()
-    }
-
-    /// The kept changes of this identifier that matched no user; the first 1,000.
-    pub fn unmatched(&self, text: &str) -> Vec<Value> {
-        let text = shortened(text);
-        let found = self.cohorts.iter().flat_map(|(id, cohort)| {
-            let changes = cohort.unmatched.iter().filter(|change| change.identifier.identifier == text);
-            changes.map(move |change| {
-                let mut found = json!(change);
-                found["cohort_id"] = json!(id);
-                found
-            })
-        });
-        found.take(MAX_FOUND).collect()
+            let own = cohort.members.iter().flat_map(IndexMap::keys).filter(|member| member.identifier == text);
+            match &self.known {
+                Some(known) => {
+                    cohorts.extend(known.with_text(text).filter_map(|(as_sent, member)| found(as_sent, member)));
+                }
+                None => cohorts.extend(own.filter_map(|member| found(member, member))),
+            }
+            for change in cohort.unmatched.iter().filter(|change| change.identifier.identifier == text) {
+                let mut change = json!(change);
+                change["cohort_id"] = json!(id);
+                unmatched.push(change);
+            }
+        }
+        json!({ "identifier": text, "cohorts": cohorts, "unmatched": unmatched })
     }
 }
 
-/// A page of all aliases, by label.
-fn aliases(by_label: &BTreeMap<String, IndexMap<String, u64>>, page: Page) -> Vec<Alias> {
-    let all = by_label.iter().flat_map(|(label, names)| names.keys().map(move |name| (label, name)));
-    page.of(all).map(|(label, name)| Alias { alias_label: label.clone(), alias_name: name.clone() }).collect()
+impl Cohort {
+    fn len(&self) -> usize {
+        self.members.iter().map(IndexMap::len).sum()
+    }
+
+    fn change(&mut self, operation: Operation, member: &Identifier, request: u64) -> Effect {
+        let members = &mut self.members[member.kind as usize];
+        match (operation, members.contains_key(member)) {
+            (Operation::Add, true) => Effect::AlreadyMember,
+            (Operation::Add, false) => {
+                members.insert(member.clone(), request);
+                Effect::Added
+            }
+            (Operation::Remove, true) => {
+                members.swap_remove(member);
+                Effect::Removed
+            }
+            (Operation::Remove, false) => Effect::NotMember,
+        }
+    }
 }
 
 #[cfg(test)]

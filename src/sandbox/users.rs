@@ -3,27 +3,15 @@
 use std::collections::HashMap;
 use std::io::Read;
 
-use super::identifiers::{Identifier, IdentifierMap};
-use super::store::Effect;
-
-/// A known user.
-pub struct Profile<'a> {
-    /// In the order of the file.
-    pub number: usize,
-    pub external_id: Option<&'a str>,
-    /// Labels and names.
-    pub aliases: Vec<(&'a str, &'a str)>,
-}
+use super::store::{Effect, Identifier, Kind};
 
 /// All users. As in Braze, an identified user (one with an external ID) is found by it and by its aliases, but not by
 /// device ID; an anonymous one by device ID and by its aliases.
 #[derive(Default)]
 pub struct KnownUsers {
-    /// The first identifier of each user, which represents it.
-    users: Vec<Identifier<String>>,
-    owners: IdentifierMap<usize>,
-    /// Device IDs of identified users, and their users.
-    of_identified: HashMap<String, usize>,
+    /// The identifiers of each user. The first one represents it: its external ID, else its device ID, else its first alias.
+    users: Vec<Vec<Identifier>>,
+    owners: HashMap<Identifier, usize>,
 }
 
 impl KnownUsers {
@@ -36,106 +24,70 @@ impl KnownUsers {
         let mut reader = csv::Reader::from_reader(input);
         let header = reader.headers()?.clone();
         let mut known = Self::default();
-        let mut taken: usize = 0;
         for row in reader.into_records() {
-            let row = row?;
-            taken += known.add(header.iter().zip(&row).filter(|(_, cell)| !cell.is_empty()));
+            known.add(header.iter().zip(&row?).filter(|(_, cell)| !cell.is_empty()));
         }
-        let anonymous = known.users.len() - known.owners.external_ids.len();
-        log::info!("{} known users, {anonymous} of them anonymous", known.users.len());
-        if taken > 0 {
-            log::warn!("{taken} device IDs or aliases of known users already belong to another user");
-        }
+        log::info!("{} known users", known.users.len());
         Ok(known)
     }
 
-    /// The identifier that represents the user of this one, or why there is no user.
-    pub fn find(&self, identifier: Identifier<&str>) -> Result<Identifier<&str>, Effect> {
-        let user = self.owners.get(identifier).and_then(|user| self.users.get(*user));
-        user.map(Identifier::borrowed).ok_or_else(|| match identifier {
-            Identifier::DeviceId(id) if self.of_identified.contains_key(id) => Effect::DeviceOfIdentified,
-            _ => Effect::NoSuchUser,
-        })
-    }
-
-    /// All known identifiers with this text, and those that represent their users.
-    pub fn with_text<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (Identifier<&'a str>, Identifier<&'a str>)> {
-        let user = |user: &usize| self.users.get(*user).map(Identifier::borrowed);
-        self.owners.with_text(text).filter_map(move |(identifier, owner)| Some((identifier, user(owner)?)))
-    }
-
-    /// Adds one row; returns how many of its identifiers already belong to another user.
-    fn add<'a>(&mut self, cells: impl Iterator<Item = (&'a str, &'a str)>) -> usize {
-        let mut identifiers: Vec<_> = cells.map(|(column, cell)| identifier(column, cell)).collect();
-        // A user is represented by its external ID, else its device ID, else its first alias.
-        identifiers.sort_by_key(|identifier| match identifier {
-            Identifier::ExternalId(_) => 0,
-            Identifier::DeviceId(_) => 1,
-            Identifier::Alias { .. } => 2,
-        });
-        let is_identified = matches!(identifiers.first(), Some(Identifier::ExternalId(_)));
-        let (mut user, mut taken) = (self.users.len(), 0);
-        for identifier in identifiers {
-            if is_identified && let Identifier::DeviceId(id) = identifier {
-                self.of_identified.entry(id).or_insert(user);
-                continue;
+    /// The identifier that represents the user of this one, or why a cohort has no user with it.
+    pub fn find(&self, identifier: &Identifier) -> Result<&Identifier, Effect> {
+        match self.user(identifier).and_then(|(_, user)| user.first()) {
+            Some(first) if first.kind == Kind::UserIds && identifier.kind == Kind::DeviceIds => {
+                Err(Effect::DeviceOfIdentified)
             }
-            let owner = self.claim(&identifier, user);
-            if matches!(identifier, Identifier::ExternalId(_)) {
-                user = owner;
-            }
-            if owner != user {
-                taken += 1;
-            } else if user == self.users.len() {
-                self.users.push(identifier);
-            }
+            found => found.ok_or(Effect::NoSuchUser),
         }
-        taken
     }
 
-    /// The user of this identifier. Here a device ID also finds identified users.
-    pub fn profile(&self, identifier: Identifier<&str>) -> Option<Profile<'_>> {
-        let number = *self.owners.get(identifier).or_else(|| match identifier {
-            Identifier::DeviceId(id) => self.of_identified.get(id),
-            Identifier::ExternalId(_) | Identifier::Alias { .. } => None,
-        })?;
-        let external_id = match self.users.get(number)? {
-            Identifier::ExternalId(id) => Some(id.as_str()),
-            Identifier::DeviceId(_) | Identifier::Alias { .. } => None,
-        };
-        let aliases = self.owners.aliases.iter().flat_map(|(label, names)| {
-            let own = names.iter().filter(move |(_, owner)| **owner == number);
-            own.map(move |(name, _)| (label.as_str(), name.as_str()))
-        });
-        Some(Profile { number, external_id, aliases: aliases.collect() })
+    /// The number and the identifiers of the user with this one.
+    pub fn user(&self, identifier: &Identifier) -> Option<(usize, &[Identifier])> {
+        let number = *self.owners.get(identifier)?;
+        Some((number, self.users.get(number)?))
     }
 
-    /// Gives the identifier to the user, unless it has another one; returns its user.
-    fn claim(&mut self, identifier: &Identifier<String>, user: usize) -> usize {
-        let identifier = identifier.borrowed();
-        self.owners.insert_new(identifier, user);
-        self.owners.get(identifier).copied().unwrap_or(user)
+    /// All identifiers with this text by which a cohort finds a user, and those that represent their users.
+    pub fn with_text(&self, text: &str) -> impl Iterator<Item = (&Identifier, &Identifier)> {
+        let found = self.users.iter().flatten().filter(move |identifier| identifier.identifier == text);
+        found.filter_map(|identifier| Some((identifier, self.find(identifier).ok()?)))
+    }
+
+    fn add<'a>(&mut self, cells: impl Iterator<Item = (&'a str, &'a str)>) {
+        let mut identifiers: Vec<_> = cells.map(|(column, cell)| identifier(column, cell)).collect();
+        identifiers.sort_by_key(|identifier| identifier.kind);
+        let Some(first) = identifiers.first() else { return };
+        let known = self.owners.get(first).filter(|_| first.kind == Kind::UserIds).copied();
+        let number = known.unwrap_or(self.users.len());
+        let free: Vec<_> = identifiers.into_iter().filter(|identifier| !self.owners.contains_key(identifier)).collect();
+        self.owners.extend(free.iter().map(|identifier| (identifier.clone(), number)));
+        match self.users.get_mut(number) {
+            Some(user) => user.extend(free),
+            None if !free.is_empty() => self.users.push(free),
+            None => {}
+        }
     }
 }
 
-fn identifier(column: &str, cell: &str) -> Identifier<String> {
+fn identifier(column: &str, cell: &str) -> Identifier {
     let cell = cell.to_owned();
     match column {
-        "external_id" => Identifier::ExternalId(cell),
-        "device_id" => Identifier::DeviceId(cell),
-        label => Identifier::Alias { label: label.to_owned(), name: cell },
+        "external_id" => Identifier::external_id(cell),
+        "device_id" => Identifier::device_id(cell),
+        label => Identifier { kind: Kind::Aliases, alias_label: Some(label.to_owned()), identifier: cell },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::store::Alias;
     use super::*;
 
     fn known() -> KnownUsers {
         let rows = "\u{feff}email,external_id,device_id\r\n\
             ann@example.com,ann,phone-1\r\n\
             ann@example.org,ann,\r\n\
-            bob@example.com,,phone-1\r\n\
+            bob@example.com,,phone-2\r\n\
             ann@example.com,,\r\n\
             ,,\r\n\
             dan@example.com,,phone-1\r\n";
@@ -144,21 +96,26 @@ mod tests {
 
     #[test]
     fn users_are_found_by_what_belongs_to_them() {
-        use Identifier::{Alias, DeviceId, ExternalId};
-        let email = |name| Alias { label: "email", name };
+        let text = |text: &str| text.to_owned();
+        let (external_id, device_id) = (|id| Identifier::external_id(text(id)), |id| Identifier::device_id(text(id)));
+        let email = |name| Identifier::from(Alias { alias_label: text("email"), alias_name: text(name) });
         for (identifier, expected) in [
-            (ExternalId("ann"), Some(ExternalId("ann"))),
-            (email("ann@example.com"), Some(ExternalId("ann"))),
-            (email("ann@example.org"), Some(ExternalId("ann"))),
-            (DeviceId("phone-1"), Some(DeviceId("phone-1"))),
-            (email("bob@example.com"), Some(DeviceId("phone-1"))),
-            (email("dan@example.com"), Some(email("dan@example.com"))),
-            (email("eve@example.com"), None),
-            (Alias { label: "phone", name: "ann@example.com" }, None),
-            (ExternalId(""), None),
-            (email(""), None),
+            (external_id("ann"), Ok(external_id("ann"))),
+            (email("ann@example.com"), Ok(external_id("ann"))),
+            (email("ann@example.org"), Ok(external_id("ann"))),
+            (device_id("phone-1"), Err(Effect::DeviceOfIdentified)),
+            (device_id("phone-2"), Ok(device_id("phone-2"))),
+            (email("bob@example.com"), Ok(device_id("phone-2"))),
+            (email("dan@example.com"), Ok(email("dan@example.com"))),
+            (email("eve@example.com"), Err(Effect::NoSuchUser)),
+            (
+                Identifier::from(Alias { alias_label: text("phone"), alias_name: text("ann@example.com") }),
+                Err(Effect::NoSuchUser),
+            ),
+            (external_id(""), Err(Effect::NoSuchUser)),
+            (email(""), Err(Effect::NoSuchUser)),
         ] {
-            assert_eq!(known().find(identifier).ok(), expected, "{identifier:?}");
+            assert_eq!(known().find(&identifier), expected.as_ref().map_err(|effect| *effect), "{identifier:?}");
         }
         assert_eq!(known().users.len(), 3);
     }

@@ -128,7 +128,7 @@ fn the_requests_are_as_few_as_possible_and_thread_count_at_once() {
     assert_eq!((stats.naming_requests, stats.users_requests), (1, batches as u64));
     let mut sizes = stats.batch_sizes;
     sizes.sort_unstable();
-    let rest = sizes.remove(0) as usize;
+    let rest = sizes.remove(0);
     assert_eq!(rest, identifiers - (batches - 1) * 1000);
     assert!(sizes.iter().all(|size| *size == 1000), "{sizes:?}");
     assert_eq!(stats.max_in_flight, 3);

@@ -75,7 +75,7 @@ fn the_wall_clock_is_forbidden_but_for_named_exceptions() {
         "commands/pipeline.rs",
         "retry/clock.rs",
         "retry/hint.rs",
-        "sandbox/answer.rs",
+        "sandbox/http.rs",
         "sandbox/service.rs",
         "terminal/mod.rs",
     ];

@@ -91,6 +91,15 @@ fn the_sandbox_fails_is_slow_and_limits_the_rate_when_told_to() {
     started.ends();
 }
 
+#[rstest]
+#[case("0")]
+#[case("0ms")]
+fn the_sandbox_can_be_told_to_answer_at_once(#[case] latency: &str) {
+    let started = Started::new(sandbox(&["--latency", latency]));
+    Run::upload().set("endpoint", &started.endpoint).rows(user_ids(1)).exits(0);
+    started.ends();
+}
+
 #[test]
 fn the_sandbox_matches_known_users_only() {
     let users = "external_id,device_id,email\nann,phone-1,ann@example.com\n,phone-2,\n";

@@ -18,12 +18,12 @@ fn document(replaced: &Value) -> Document {
 
 fn refused_naming(replaced: &Value) -> Option<(u16, String)> {
     let refusal = naming(&document(replaced), &options()).err()?;
-    Some((refusal.status(), refusal.to_string()))
+    Some((refusal.0, refusal.1.to_owned()))
 }
 
 fn refused_users(replaced: &Value) -> Option<(u16, String)> {
     let refusal = users(&document(replaced), &options()).err()?;
-    Some((refusal.status(), refusal.to_string()))
+    Some((refusal.0, refusal.1.to_owned()))
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn only_objects_are_documents() {
 fn the_last_of_a_repeated_key_counts() {
     let document = serde_json::from_str(r#"{"a": "first", "a": "plain", "b\n": "esc\u0061ped", "c": 1}"#).unwrap();
     let texts = ["a", "b\n", "c", "d"].map(|key| text(&document, key));
-    assert_eq!(texts, [Some("plain"), Some("escaped"), None, None]);
+    assert_eq!(texts, ["plain", "escaped", "", ""]);
 }
 
 #[test]
@@ -110,27 +110,26 @@ fn times_are_iso_8601() {
 #[test]
 fn changes_are_checked_by_type() {
     let changes = "cohort_changes must be an array of objects";
-    let aliases = "aliases must be an array of objects with the strings alias_label and alias_name";
-    for (value, message) in [
-        (json!({}), changes),
-        (json!("[]"), changes),
-        (json!(["a"]), changes),
-        (json!([{}, ["a"]]), changes),
-        (json!([{"user_ids": "a"}]), "user_ids must be an array of strings"),
-        (json!([{"user_ids": null}]), "user_ids must be an array of strings"),
-        (json!([{"user_ids": ["a", 1]}]), "user_ids must be an array of strings"),
-        (json!([{"device_ids": {"a": "b"}}]), "device_ids must be an array of strings"),
-        (json!([{"device_ids": [["a"]]}]), "device_ids must be an array of strings"),
-        (json!([{"aliases": {"alias_label": "l", "alias_name": "n"}}]), aliases),
-        (json!([{"aliases": ["a"]}]), aliases),
-        (json!([{"aliases": [["l", "n"]]}]), aliases),
-        (json!([{"aliases": [{"alias_label": "l"}]}]), aliases),
-        (json!([{"aliases": [{"alias_label": "l", "alias_name": 1}]}]), aliases),
-        (json!([{"should_remove": "true"}]), "should_remove must be a boolean"),
-        (json!([{"should_remove": null, "user_ids": []}]), "should_remove must be a boolean"),
+    for value in [
+        json!({}),
+        json!("[]"),
+        json!(["a"]),
+        json!([{}, ["a"]]),
+        json!([{"user_ids": "a"}]),
+        json!([{"user_ids": null}]),
+        json!([{"user_ids": ["a", 1]}]),
+        json!([{"device_ids": {"a": "b"}}]),
+        json!([{"device_ids": [["a"]]}]),
+        json!([{"aliases": {"alias_label": "l", "alias_name": "n"}}]),
+        json!([{"aliases": ["a"]}]),
+        json!([{"aliases": [["l", "n"]]}]),
+        json!([{"aliases": [{"alias_label": "l"}]}]),
+        json!([{"aliases": [{"alias_label": "l", "alias_name": 1}]}]),
+        json!([{"should_remove": "true"}]),
+        json!([{"should_remove": null, "user_ids": []}]),
     ] {
         let refused = refused_users(&json!({"cohort_changes": value}));
-        assert_eq!(refused, Some((400, message.to_owned())), "{value}");
+        assert_eq!(refused, Some((400, changes.to_owned())), "{value}");
     }
     assert_eq!(refused_users(&json!({"cohort_changes": null})), Some((400, changes.to_owned())));
     assert_eq!(refused_users(&json!({"cohort_id": null})), Some((400, "cohort_id must be a valid string".to_owned())));
@@ -165,12 +164,12 @@ fn changes_keep_the_order_of_the_array() {
         {},
         {"should_remove": false, "user_ids": ["a"], "aliases": [{"alias_name": "n", "alias_label": "l"}]},
     ]}));
-    let change = |operation, identifier| Change { operation, identifier };
+    let alias = Alias { alias_label: "l".to_owned(), alias_name: "n".to_owned() };
     let expected = vec![
-        change(Operation::Remove, Identifier::ExternalId("a")),
-        change(Operation::Remove, Identifier::DeviceId("d")),
-        change(Operation::Add, Identifier::ExternalId("a")),
-        change(Operation::Add, Identifier::Alias { label: "l", name: "n" }),
+        (Operation::Remove, Identifier::external_id("a".to_owned())),
+        (Operation::Remove, Identifier::device_id("d".to_owned())),
+        (Operation::Add, Identifier::external_id("a".to_owned())),
+        (Operation::Add, Identifier::from(alias)),
     ];
-    assert_eq!(users(&document, &options()), Ok(Users { cohort_id: "c", changes: expected }));
+    assert_eq!(users(&document, &options()), Ok(Users { cohort_id: "c".to_owned(), changes: expected }));
 }

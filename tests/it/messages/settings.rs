@@ -303,7 +303,6 @@ fn sandbox() -> Vec<String> {
         Stop::Sandbox(sandbox::Error::NotLoopback { listen: anywhere }),
         Stop::Sandbox(sandbox::Error::Listen { listen: here, source: in_use() }),
         Stop::Sandbox(sandbox::Error::Users { path: "users.csv".into(), source: users }),
-        Stop::Sandbox(sandbox::Error::Thread { source: std::io::Error::from_raw_os_error(11) }),
     ]);
     let limit = "many".parse::<RateLimit>().unwrap_err();
     let _: &sandbox::RateLimitError = &limit;
