@@ -157,13 +157,13 @@ fn check_job(context: &mut RunContext, id: &str) -> Finding {
     let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;
     let job = access.job(id);
     let info = watched(&access.http, &limiter, || access.api(&limiter).show(&job))?;
-    let status = info.status.name();
-    if !info.is_done(&job)? {
+    let status = info.status;
+    if !info.is_done()? {
         return Ok(format!("job {id} is {status}; an upload waits until it has ended"));
     }
-    let found = context.config.input.names.find_all(&info.columns(&job)?);
+    let found = context.config.input.names.find_all(&info.columns()?);
     let columns = found.map_err(|error| Stop::Header { name: job.name(), error: Box::new(error) })?;
-    let rows = info.rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
+    let rows = info.summary.rows.map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
     Ok(format!("job {id} ({status}, rows: {rows}) {}", described(&context.config, &columns)))
 }
 

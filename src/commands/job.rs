@@ -21,7 +21,7 @@ use crate::settings::credentials::{td_api_key, td_server};
 use crate::settings::{Config, ConfigError};
 use crate::treasure_data::show::{JobInfo, JobSummary};
 use crate::treasure_data::tables::Api as TdApi;
-use crate::treasure_data::{Job, ResultFormat};
+use crate::treasure_data::{Job, MSGPACK};
 
 /// The input: files, or the job's result, which is fetched.
 pub fn locate(context: &mut RunContext) -> Result<ReadableInput, Stop> {
@@ -112,7 +112,7 @@ fn fetch(
         api.limiter().stop(stop);
         Stopped
     })?;
-    let summary = JobSummary { uploaded_before_to, ..shown.summary(job) };
+    let summary = JobSummary { uploaded_before_to, ..shown.summary.clone() };
     info!("job {summary}");
     if let Some(cohort) = &summary.uploaded_before_to {
         warn!(
@@ -121,7 +121,7 @@ fn fetch(
             job.name()
         );
     }
-    let (file, size) = api.download(job, ResultFormat::Msgpack)?;
+    let (file, size) = api.download(job, MSGPACK)?;
     info!("fetched the result of {}: {size} bytes", job.name());
     let format_hint = FormatHint {
         format: Some(Format::Msgpack),
@@ -130,13 +130,13 @@ fn fetch(
         ..FormatHint::default()
     };
     let input = Input::Fetched(Fetched::new(&job.name(), file, size));
-    Ok((ReadableInput { input, format_hint, expected_rows: shown.rows.or(options.expected_rows) }, summary))
+    Ok((ReadableInput { input, format_hint, expected_rows: summary.rows.or(options.expected_rows) }, summary))
 }
 
 fn usable_columns(job: &Job, shown: &JobInfo, options: &input::Options) -> Result<Vec<String>, Stop> {
-    shown.is_done(job)?;
-    let columns = shown.columns(job)?;
-    if let (Some(found), Some(expected)) = (shown.rows, options.expected_rows)
+    shown.is_done()?;
+    let columns = shown.columns()?;
+    if let (Some(found), Some(expected)) = (shown.summary.rows, options.expected_rows)
         && found != expected
     {
         return Err(Stop::JobRows { id: job.id.clone(), found, expected });

@@ -8,7 +8,8 @@ use crate::input::TableName;
 use crate::input::columns::{Columns, Names};
 use crate::mirror::sql::{Column, ColumnType};
 use crate::retry::Stopped;
-use crate::treasure_data::tables::{Api, SchemaColumn};
+use crate::treasure_data::show::SchemaColumn;
+use crate::treasure_data::tables::Api;
 
 /// Why a table cannot be read.
 #[derive(Debug, Error)]

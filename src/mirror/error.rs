@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::treasure_data::show::Status;
+
 /// Why a mirror cannot work, or go on.
 #[derive(Debug, Error)]
 pub enum MirrorError {
@@ -43,7 +45,7 @@ pub enum MirrorError {
         /// The last one.
         id: String,
         /// `error` or `killed`.
-        status: &'static str,
+        status: Status,
         /// What for.
         step: &'static str,
     },

@@ -8,7 +8,7 @@ use log::info;
 
 use super::show::{JobInfo, Status};
 use super::tables::{Api, TryError};
-use super::{Job, JobError, ResultFormat, answer, pause_before_question};
+use super::{Job, JobError, answer};
 use crate::http::header::CONTENT_LENGTH;
 use crate::http::{Call, MAX_ANSWER_BYTES, Stream, begins_html, declares_html};
 use crate::retry::{Failure, Stopped};
@@ -25,27 +25,26 @@ const LEFT_FREE: u64 = 64 << 20;
 
 impl<S: From<JobError>> Api<'_, S> {
     /// Downloads the whole result into a file without a name, and returns its size in bytes.
-    pub fn download(&self, job: &Job, format: ResultFormat) -> Result<(File, u64), Stopped> {
+    pub fn download(&self, job: &Job, format: &str) -> Result<(File, u64), Stopped> {
         let address = job.result_address(format);
         self.call(job, Duration::ZERO, || self.keep(job, self.ask(&address, Call::Download)?))
     }
 
     /// Asks until the job has ended, also without success.
     pub fn wait(&self, job: &Job) -> Result<JobInfo, Stopped> {
-        let (mut questions, mut pause) = (0, Duration::ZERO);
+        let mut pause = Duration::ZERO;
         let mut told: Option<(Status, Duration)> = None;
         loop {
             let shown = self.show_after(job, pause)?;
-            if !matches!(shown.is_done(job), Ok(false)) {
+            if !matches!(shown.is_done(), Ok(false)) {
                 return Ok(shown);
             }
-            questions += 1;
-            pause = pause_before_question(questions);
+            pause = longer(pause);
             let now = self.limiter().now();
             let is_news =
                 told.is_none_or(|(status, at)| status != shown.status || now.saturating_sub(at) >= TELL_EVERY);
             if is_news {
-                info!("{} is {}; asking again until it has ended", job.name(), shown.status.name());
+                info!("{} is {}; asking again until it has ended", job.name(), shown.status);
                 told = Some((shown.status, now));
             }
         }
@@ -62,7 +61,8 @@ impl<S: From<JobError>> Api<'_, S> {
             if answer.status != 200 || answer.is_html() {
                 return Err(answer::of_answer(job, &answer).into());
             }
-            JobInfo::parse(&answer.body).map_err(|problem| answer::unintelligible(job, problem.to_owned()).into())
+            let info = JobInfo::parse(job, &answer.body);
+            info.ok_or_else(|| answer::unintelligible(job, "the answer does not describe a job".to_owned()).into())
         })
     }
 
@@ -116,6 +116,11 @@ impl<S: From<JobError>> Api<'_, S> {
         };
         failure.into()
     }
+}
+
+/// The pause before a running job is asked for again: 1 s after the first question, then longer, up to 10 s.
+fn longer(pause: Duration) -> Duration {
+    (pause * 3 / 2).clamp(Duration::from_secs(1), Duration::from_secs(10))
 }
 
 fn cannot_keep(job: &Job, error: io::Error) -> TryError {

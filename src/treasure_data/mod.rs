@@ -7,17 +7,22 @@
 //! ```
 
 use std::io;
-use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::http::endpoint::Endpoint;
+use show::Status;
 
 pub mod address;
 pub mod answer;
 pub mod fetch;
 pub mod show;
 pub mod tables;
+
+/// The format of a result in which each row is a `MessagePack` array, compressed with gzip.
+pub const MSGPACK: &str = "msgpack.gz";
+/// The one in which each line is a JSON array.
+pub const JSON: &str = "json";
 
 /// A job, and its server.
 #[derive(Clone, Debug)]
@@ -34,40 +39,15 @@ impl Job {
         format!("{}/v3/job/show/{}", self.server, self.id)
     }
 
-    /// The address of its result.
-    pub fn result_address(&self, format: ResultFormat) -> String {
-        format!("{}/v3/job/result/{}?format={}", self.server, self.id, format.name())
+    /// The address of its result, in this format.
+    pub fn result_address(&self, format: &str) -> String {
+        format!("{}/v3/job/result/{}?format={format}", self.server, self.id)
     }
 
     /// For messages.
     pub fn name(&self) -> String {
         format!("job {}", self.id)
     }
-}
-
-/// The format of a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResultFormat {
-    /// A `MessagePack` array for each row, compressed with gzip.
-    Msgpack,
-    /// A line with a JSON array for each row.
-    Json,
-}
-
-impl ResultFormat {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Msgpack => "msgpack.gz",
-            Self::Json => "json",
-        }
-    }
-}
-
-/// The pause before a running job is asked for again: 1 s after the first question, then longer, up to 10 s.
-pub fn pause_before_question(questions: u32) -> Duration {
-    const FIRST: Duration = Duration::from_secs(1);
-    const LAST: Duration = Duration::from_secs(10);
-    FIRST.mul_f64(1.5_f64.powi(i32::try_from(questions.saturating_sub(1)).unwrap_or(i32::MAX).min(16))).min(LAST)
 }
 
 /// Why a call of Treasure Data ends the run.
@@ -82,7 +62,7 @@ pub enum JobError {
         /// The number of the job.
         id: String,
         /// `error` or `killed`.
-        status: &'static str,
+        status: Status,
     },
     /// 404.
     #[error(
@@ -183,16 +163,6 @@ mod tests {
     fn the_calls_are_those_of_the_job_api() {
         let job = Job { id: "123".to_owned(), server: Endpoint::of_sandbox("https://api.treasuredata.com".to_owned()) };
         assert_eq!(job.show_address(), "https://api.treasuredata.com/v3/job/show/123");
-        assert_eq!(
-            job.result_address(ResultFormat::Msgpack),
-            "https://api.treasuredata.com/v3/job/result/123?format=msgpack.gz"
-        );
-    }
-
-    #[test]
-    fn a_job_is_asked_for_ever_more_slowly() {
-        let pauses: Vec<_> = (1..=8).map(|questions| pause_before_question(questions).as_millis()).collect();
-        assert_eq!(pauses, [1000, 1500, 2250, 3375, 5062, 7593, 10_000, 10_000]);
-        assert_eq!(pause_before_question(u32::MAX), Duration::from_secs(10));
+        assert_eq!(job.result_address(MSGPACK), "https://api.treasuredata.com/v3/job/result/123?format=msgpack.gz");
     }
 }

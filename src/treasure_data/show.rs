@@ -2,18 +2,17 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Job, JobError};
 
-/// More columns than any query has.
-const MAX_COLUMNS: usize = 10_000;
 /// Enough of a query to tell it from others.
 const MAX_QUERY: usize = 80;
 
 /// The status of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It waits for its turn.
     Queued,
@@ -29,19 +28,9 @@ pub enum Status {
     Killed,
 }
 
-impl Status {
-    const ALL: [Self; 6] = [Self::Queued, Self::Booting, Self::Running, Self::Success, Self::Error, Self::Killed];
-
-    /// As Treasure Data writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Booting => "booting",
-            Self::Running => "running",
-            Self::Success => "success",
-            Self::Error => "error",
-            Self::Killed => "killed",
-        }
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&format!("{self:?}").to_lowercase())
     }
 }
 
@@ -50,14 +39,8 @@ impl Status {
 pub struct JobInfo {
     /// Its status.
     pub status: Status,
-    /// The number of rows of its result, if that is known.
-    pub rows: Option<u64>,
-    /// The database of its query.
-    pub database: Option<String>,
-    /// When it was issued, as Treasure Data writes it.
-    pub issued: Option<String>,
-    /// The first line of its query that is not blank; its first 80 characters.
-    pub query: Option<String>,
+    /// What people know it by.
+    pub summary: JobSummary,
     schema: Value,
 }
 
@@ -66,13 +49,13 @@ pub struct JobInfo {
 pub struct JobSummary {
     /// Its number.
     pub id: String,
-    /// See [`JobInfo::database`].
+    /// The database of its query.
     pub database: Option<String>,
-    /// See [`JobInfo::issued`].
+    /// When it was issued, as Treasure Data writes it.
     pub issued: Option<String>,
-    /// See [`JobInfo::rows`].
+    /// The number of rows of its result, if that is known.
     pub rows: Option<u64>,
-    /// See [`JobInfo::query`].
+    /// The first line of its query that is not blank; its first 80 characters.
     pub query: Option<String>,
     /// Another cohort to which this session has uploaded its result.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,77 +72,69 @@ impl fmt::Display for JobSummary {
 }
 
 impl JobInfo {
-    /// Reads a body. The error tells what is wrong with it.
-    pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
-        let mut object: Map<String, Value> =
-            serde_json::from_slice(body).map_err(|_| "the body is not a JSON object")?;
-        let name = object.get("status").and_then(Value::as_str).ok_or("it does not say the job's status")?;
-        let status =
-            Status::ALL.into_iter().find(|status| status.name() == name).ok_or("it says a status that no job has")?;
-        let rows = match object.get("num_records") {
-            Some(Value::Number(number)) => number.as_u64(),
-            Some(Value::String(digits)) => digits.parse().ok(),
-            _ => None,
-        };
+    /// Reads a body; none if it does not describe a job.
+    pub fn parse(job: &Job, body: &[u8]) -> Option<Self> {
+        let mut object: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        let status = serde_json::from_value(object.get("status")?.clone()).ok()?;
+        let rows = object.get("num_records").and_then(text_of).and_then(|digits| digits.parse().ok());
         let schema = object.remove("hive_result_schema").unwrap_or_default();
         let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
         let line = text("query").and_then(|query| query.lines().map(str::trim).find(|line| !line.is_empty()));
-        Ok(Self {
-            status,
-            rows,
+        let summary = JobSummary {
+            id: job.id.clone(),
             database: text("database").map(str::to_owned),
             issued: text("created_at").map(str::to_owned),
+            rows,
             query: line.map(|line| line.chars().take(MAX_QUERY).collect()),
-            schema,
-        })
-    }
-
-    /// For people.
-    pub fn summary(&self, job: &Job) -> JobSummary {
-        JobSummary {
-            id: job.id.clone(),
-            database: self.database.clone(),
-            issued: self.issued.clone(),
-            rows: self.rows,
-            query: self.query.clone(),
             uploaded_before_to: None,
-        }
+        };
+        Some(Self { status, summary, schema })
     }
 
     /// Whether it has a result; an error if it never will.
-    pub fn is_done(&self, job: &Job) -> Result<bool, JobError> {
+    pub fn is_done(&self) -> Result<bool, JobError> {
         match self.status {
             Status::Queued | Status::Booting | Status::Running => Ok(false),
             Status::Success => Ok(true),
-            Status::Error | Status::Killed => Err(JobError::Failed { id: job.id.clone(), status: self.status.name() }),
+            Status::Error | Status::Killed => {
+                Err(JobError::Failed { id: self.summary.id.clone(), status: self.status })
+            }
         }
     }
 
-    /// The names of the columns, from `[[name, type], ...]` as text or as a list.
-    pub fn columns(&self, job: &Job) -> Result<Vec<String>, JobError> {
-        let wrong = |problem| JobError::Schema { id: job.id.clone(), problem };
-        let none = || JobError::NoResult { id: job.id.clone() };
-        let schema = match &self.schema {
-            Value::Null => return Err(none()),
-            Value::String(text) if text.trim().is_empty() => return Err(none()),
-            Value::String(text) => serde_json::from_str(text).map_err(|_| wrong("is not JSON"))?,
-            other => other.clone(),
-        };
-        let columns = match schema {
-            Value::Null => return Err(none()),
-            Value::Array(columns) => columns,
-            _ => return Err(wrong("is not a list")),
-        };
-        if columns.len() > MAX_COLUMNS {
-            return Err(wrong("has more than 10,000 columns"));
+    /// The names of the columns.
+    pub fn columns(&self) -> Result<Vec<String>, JobError> {
+        let id = self.summary.id.clone();
+        if matches!(&self.schema, Value::Null) || matches!(self.schema.as_str().map(str::trim), Some("" | "null")) {
+            return Err(JobError::NoResult { id });
         }
-        let name = |column: &Value| column.get(0)?.as_str().map(str::to_owned);
-        let names: Option<Vec<_>> = columns.iter().map(name).collect();
-        match names {
-            None => Err(wrong("does not name each column")),
-            Some(names) if names.is_empty() => Err(none()),
-            Some(names) => Ok(names),
+        match schema_columns(&self.schema) {
+            None => Err(JobError::Schema { id, problem: "is not a list of names and types" }),
+            Some(columns) if columns.is_empty() => Err(JobError::NoResult { id }),
+            Some(columns) => Ok(columns.into_iter().map(|(name, _)| name).collect()),
         }
+    }
+}
+
+/// A column: its name, and the API's name of its type (`string`, `long`, `int`, `double`, ...).
+pub type SchemaColumn = (String, String);
+
+/// `[[name, type], ...]`, as text or as a list.
+pub(super) fn schema_columns(schema: &Value) -> Option<Vec<SchemaColumn>> {
+    let columns = match schema {
+        Value::String(text) => serde_json::from_str(text).ok()?,
+        other => other.clone(),
+    };
+    let text = |column: &Value, index: usize| column.get(index)?.as_str().map(str::to_owned);
+    columns.as_array()?.iter().map(|column| Some((text(column, 0)?, text(column, 1)?))).collect()
+}
+
+/// Numbers may come as text.
+pub(super) fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 
@@ -174,8 +149,8 @@ mod tests {
         Job { id: "7".to_owned(), server: Endpoint::of_sandbox("http://127.0.0.1:1".to_owned()) }
     }
 
-    fn shown(value: &Value) -> Result<JobInfo, &'static str> {
-        JobInfo::parse(value.to_string().as_bytes())
+    fn shown(value: &Value) -> Option<JobInfo> {
+        JobInfo::parse(&job(), value.to_string().as_bytes())
     }
 
     #[rstest]
@@ -187,7 +162,7 @@ mod tests {
     #[case("killed", None)]
     fn the_status_decides(#[case] status: &str, #[case] is_done: Option<bool>) {
         let shown = shown(&json!({ "status": status, "more": [1] })).unwrap();
-        match (shown.is_done(&job()), is_done) {
+        match (shown.is_done(), is_done) {
             (Ok(found), Some(expected)) => assert_eq!(found, expected),
             (Err(error), None) => assert!(error.to_string().contains(&format!("'{status}'")), "{error}"),
             (found, _) => panic!("{found:?}"),
@@ -195,13 +170,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case(json!([]), "not a JSON object")]
-    #[case(json!({}), "status")]
-    #[case(json!({"status": 1}), "status")]
-    #[case(json!({"status": "sucess"}), "no job has")]
-    fn what_is_no_description_of_a_job_is_said(#[case] body: Value, #[case] words: &str) {
-        let error = shown(&body).unwrap_err();
-        assert!(error.contains(words), "{error}");
+    #[case(json!([]))]
+    #[case(json!({}))]
+    #[case(json!({"status": 1}))]
+    #[case(json!({"status": "sucess"}))]
+    fn what_is_no_description_of_a_job_is_none(#[case] body: Value) {
+        assert_eq!(shown(&body), None);
     }
 
     #[rstest]
@@ -212,7 +186,7 @@ mod tests {
     #[case(json!(-1), None)]
     #[case(json!("many"), None)]
     fn the_number_of_rows_may_be_unknown(#[case] rows: Value, #[case] expected: Option<u64>) {
-        assert_eq!(shown(&json!({"status": "success", "num_records": rows})).unwrap().rows, expected);
+        assert_eq!(shown(&json!({"status": "success", "num_records": rows})).unwrap().summary.rows, expected);
     }
 
     #[rstest]
@@ -220,7 +194,7 @@ mod tests {
     #[case(json!([["a", "varchar"], ["b", "array<int>", "b"]]), &["a", "b"])]
     fn the_schema_names_the_columns(#[case] schema: Value, #[case] expected: &[&str]) {
         let shown = shown(&json!({"status": "success", "hive_result_schema": schema})).unwrap();
-        assert_eq!(shown.columns(&job()).unwrap(), expected);
+        assert_eq!(shown.columns().unwrap(), expected);
     }
 
     #[rstest]
@@ -228,15 +202,24 @@ mod tests {
     #[case(json!(""), "has no result")]
     #[case(json!("null"), "has no result")]
     #[case(json!("[]"), "has no result")]
-    #[case(json!("[[\"a\""), "is not JSON")]
-    #[case(json!("{}"), "is not a list")]
-    #[case(json!("[[\"a\", \"int\"], \"b\"]"), "does not name each")]
-    #[case(json!([[1, "int"]]), "does not name each")]
-    #[case(json!(vec![["a", "int"]; 10_001]), "more than 10,000")]
+    #[case(json!("[[\"a\""), "is not a list of names")]
+    #[case(json!("{}"), "is not a list of names")]
+    #[case(json!("[[\"a\", \"int\"], \"b\"]"), "is not a list of names")]
+    #[case(json!([[1, "int"]]), "is not a list of names")]
     fn a_schema_without_names_is_no_result(#[case] schema: Value, #[case] words: &str) {
         let shown = shown(&json!({"status": "success", "hive_result_schema": schema})).unwrap();
-        let error = shown.columns(&job()).unwrap_err();
+        let error = shown.columns().unwrap_err();
         let is_meant = matches!(error, JobError::NoResult { .. } | JobError::Schema { .. });
         assert!(error.to_string().contains(words) && is_meant, "{error}");
+    }
+
+    #[test]
+    fn a_schema_is_text_or_a_list() {
+        let expected = Some(vec![("a".to_owned(), "string".to_owned()), ("b".to_owned(), "long".to_owned())]);
+        assert_eq!(schema_columns(&json!(r#"[["a","string"],["b","long","b"]]"#)), expected);
+        assert_eq!(schema_columns(&json!([["a", "string"], ["b", "long"]])), expected);
+        for wrong in [json!(null), json!("["), json!([["a"]]), json!({})] {
+            assert_eq!(schema_columns(&wrong), None, "{wrong}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use log::{info, warn};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use super::show::{SchemaColumn, schema_columns, text_of};
 use super::{Job, JobError, answer};
 use crate::http::endpoint::Endpoint;
 use crate::http::header::{ACCEPT, AUTHORIZATION};
@@ -25,9 +26,6 @@ pub struct ListedTable {
     /// It stays the same when the table is renamed.
     pub id: String,
 }
-
-/// A column of a table: its name, and the API's name of its type (`string`, `long`, `int`, `double`, ...).
-pub type SchemaColumn = (String, String);
 
 /// The outcome of a rename.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +105,7 @@ impl<'a, S: From<JobError>> Api<'a, S> {
     pub fn schema(&self, database: &str, table: &str) -> Result<Option<Vec<SchemaColumn>>, Stopped> {
         self.call_about_none(|| {
             let Some(found) = self.get(&["table", "show", database, table])? else { return Ok(None) };
-            let columns = schema_columns(&found);
+            let columns = found.get("schema").and_then(schema_columns);
             columns.map(Some).ok_or_else(|| self.unintelligible("the answer holds no schema of the table"))
         })
     }
@@ -241,43 +239,14 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
-/// Numbers may come as text.
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
 fn listed(table: &Value) -> Option<ListedTable> {
     Some(ListedTable { name: table.get("name")?.as_str()?.to_owned(), id: text_of(table.get("id")?)? })
-}
-
-/// `[[name, type], ...]`, as text or as a list.
-fn schema_columns(found: &Value) -> Option<Vec<SchemaColumn>> {
-    let columns = match found.get("schema")? {
-        Value::String(text) => serde_json::from_str(text).ok()?,
-        other => other.clone(),
-    };
-    let text = |column: &Value, index: usize| column.get(index)?.as_str().map(str::to_owned);
-    columns.as_array()?.iter().map(|column| Some((text(column, 0)?, text(column, 1)?))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_schema_is_text_or_a_list() {
-        let expected = Some(vec![("a".to_owned(), "string".to_owned()), ("b".to_owned(), "long".to_owned())]);
-        assert_eq!(schema_columns(&json!({"schema": r#"[["a","string"],["b","long","b"]]"#})), expected);
-        assert_eq!(schema_columns(&json!({"schema": [["a", "string"], ["b", "long"]]})), expected);
-        for wrong in [json!({}), json!({"schema": "["}), json!({"schema": [["a"]]}), json!({"schema": {}})] {
-            assert_eq!(schema_columns(&wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn an_id_is_a_number_or_text_and_never_missing() {

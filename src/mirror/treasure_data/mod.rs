@@ -22,7 +22,7 @@ use crate::mirror::warehouse::{Changes, Counts, Listing, Name, OPERATION, Refuse
 use crate::retry::Stopped;
 use crate::treasure_data::show::{JobInfo, Status};
 use crate::treasure_data::tables::{Api, RenameOutcome};
-use crate::treasure_data::{Job, JobError, ResultFormat};
+use crate::treasure_data::{JSON, Job, JobError};
 
 pub use look::StateStatus;
 use versions::number_of;
@@ -169,7 +169,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         for attempt in 1..=TRIES {
             let (job, info) = self.run(step, statement)?;
             if info.status == Status::Success {
-                return Ok((job, info.rows));
+                return Ok((job, info.summary.rows));
             }
             self.failed(step, &job, info.status, attempt)?;
         }
@@ -179,9 +179,9 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
     /// A job that failed; an error the last time.
     fn failed(&self, step: &'static str, job: &Job, status: Status, attempt: u32) -> Result<(), Stopped> {
         if attempt == TRIES {
-            return Err(self.stop(MirrorError::JobFailed { id: job.id.clone(), status: status.name(), step }));
+            return Err(self.stop(MirrorError::JobFailed { id: job.id.clone(), status, step }));
         }
-        warn!("{} ended with the status '{}'; trying again", job.name(), status.name());
+        warn!("{} ended with the status '{}'; trying again", job.name(), status);
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         mut take: impl FnMut(&mut Self, [&str; N]) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
         let (job, expected) = self.succeed(step, statement)?;
-        let (mut file, _) = self.api.download(&job, ResultFormat::Json)?;
+        let (mut file, _) = self.api.download(&job, JSON)?;
         file.rewind().map_err(|error| self.cannot_keep(&job, error))?;
         let mut found = 0;
         for line in BufReader::new(file).lines() {

@@ -11,6 +11,7 @@ use crate::http::header::AUTHORIZATION;
 use crate::http::{Ask, HeaderMap, HttpError};
 use crate::retry::{Clock, Jumping, LimitReached, Limits, RateLimiter};
 use crate::secret::Secret;
+use crate::treasure_data::MSGPACK;
 
 /// Answers in this order, and the last one again and again.
 struct Answers {
@@ -92,7 +93,7 @@ fn fetch(replies: Vec<Reply>) -> Ran {
     let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
     let key = Secret::new("7/never-to-be-seen".to_owned());
     let api = Api::new(&job.server, &key, &get, &limiter);
-    let result = api.wait(&job).and_then(|shown| Ok((api.download(&job, ResultFormat::Msgpack)?.0, shown)));
+    let result = api.wait(&job).and_then(|shown| Ok((api.download(&job, MSGPACK)?.0, shown)));
     let result = result.ok().map(|(mut file, shown)| {
         file.rewind().unwrap();
         (io::read_to_string(file).unwrap(), shown)
@@ -116,8 +117,7 @@ fn a_job_is_waited_for_and_its_result_fetched_with_the_key() {
     ]);
     assert_eq!((body(&ran), ran.took), ("rows", Duration::from_millis(4750)));
     let (_, shown) = ran.result.as_ref().unwrap();
-    let job = Job { id: "7".to_owned(), server: Endpoint::of_sandbox("https://td.example".to_owned()) };
-    assert_eq!((shown.columns(&job).unwrap(), shown.rows), (vec!["user_ids".to_owned()], Some(2)));
+    assert_eq!((shown.columns().unwrap(), shown.summary.rows), (vec!["user_ids".to_owned()], Some(2)));
     assert_eq!(ran.asked.len(), 5);
     for (address, headers) in &ran.asked {
         assert!(address.starts_with("https://td.example/v3/job/"), "{address}");
@@ -216,4 +216,11 @@ fn the_room_of_a_disk_is_known() {
     let file = tempfile::tempfile().unwrap();
     assert!(has_room(&file, 1).is_ok());
     assert_eq!(has_room(&file, u64::MAX).unwrap_err().kind(), io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn a_job_is_asked_for_ever_more_slowly() {
+    let pauses = std::iter::successors(Some(longer(Duration::ZERO)), |pause| Some(longer(*pause)));
+    let pauses: Vec<_> = pauses.take(8).map(|pause| pause.as_millis()).collect();
+    assert_eq!(pauses, [1000, 1500, 2250, 3375, 5062, 7593, 10_000, 10_000]);
 }

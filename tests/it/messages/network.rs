@@ -30,7 +30,7 @@ use td_braze_cohort::mirror::run::Conclusion;
 use td_braze_cohort::report::Report;
 use td_braze_cohort::retry::Failure;
 use td_braze_cohort::treasure_data::answer::of_answer;
-use td_braze_cohort::treasure_data::show::JobInfo;
+use td_braze_cohort::treasure_data::show::{JobInfo, Status};
 use td_braze_cohort::treasure_data::{Job, JobError};
 
 pub fn sections() -> Vec<Section> {
@@ -148,7 +148,7 @@ fn mirrors() -> Vec<Stop> {
     let errors = [
         MirrorError::OtherKey { table: table("9aa4320c") },
         MirrorError::OtherKeys { tables: vec![table("9aa4320c"), table("11111111")] },
-        MirrorError::JobFailed { id: "4711".to_owned(), status: "error", step: "commit the new version" },
+        MirrorError::JobFailed { id: "4711".to_owned(), status: Status::Error, step: "commit the new version" },
         MirrorError::Unexpected { said: "a count is not a number".to_owned() },
     ];
     let errors = errors.into_iter().chain(facts.map(|fact| MirrorError::Fact { fact }));
@@ -180,7 +180,7 @@ fn jobs() -> Vec<Stop> {
     };
     let shown = |schema: &str| {
         let body = format!(r#"{{"status": "success", "hive_result_schema": {schema}}}"#);
-        JobInfo::parse(body.as_bytes()).unwrap().columns(&job).unwrap_err()
+        JobInfo::parse(&job, body.as_bytes()).unwrap().columns().unwrap_err()
     };
     let header = HeaderError::NoIdentifierColumn {
         seen: vec!["email".into()],
@@ -188,7 +188,7 @@ fn jobs() -> Vec<Stop> {
         nearest: None,
     };
     vec![
-        Stop::Job(JobError::Failed { id: id(), status: "killed" }),
+        Stop::Job(JobError::Failed { id: id(), status: Status::Killed }),
         Stop::Job(refused(404, "{}")),
         Stop::Job(shown("null")),
         Stop::Job(shown(r#""{}""#)),
