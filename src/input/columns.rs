@@ -51,30 +51,6 @@ pub enum HeaderError {
         /// The first seen column that resembles a wanted one.
         nearest: Option<NearMiss>,
     },
-    /// A mapped column, and one with the name that it gets.
-    #[error(
-        "the result has both '{attribute}' and '{output}', but mapping renames '{attribute}' to '{output}': remove one of them \
-         from the query"
-    )]
-    Both {
-        /// The column that `mapping` renames.
-        attribute: String,
-        /// The column of the name that it gets.
-        output: String,
-    },
-    /// The column of the operation is missing.
-    #[error(
-        "no column '{name}' (operation_column): the result has {} (case and spaces count){}",
-        shown(.seen), .nearest.as_ref().map_or_else(String::new, |miss| format!("; did you mean '{}'?", miss.seen))
-    )]
-    NoOperationColumn {
-        /// As it was set.
-        name: String,
-        /// The columns that are there.
-        seen: Vec<String>,
-        /// The first of them that resembles it.
-        nearest: Option<NearMiss>,
-    },
     /// A column is missing. Members with only that identifier would silently be left out.
     #[error(
         "no column {}, which the settings use: the result has {}{}. Add the column to the query, or remove it from the settings",
@@ -88,11 +64,17 @@ pub enum HeaderError {
         /// The first of these that resembles one that is missing.
         nearest: Option<NearMiss>,
     },
-    /// Two columns have the same name, which is read.
-    #[error("the result has the column '{name}' twice: rename one of them in the query")]
-    Duplicate {
-        /// The name.
-        name: String,
+    /// Two columns are read as the same one: they have one name, or `mapping` renames one of them.
+    #[error(
+        "the result has two columns for '{output}': '{one}' and '{other}'. Remove or rename one of them in the query"
+    )]
+    Twice {
+        /// The name that both stand for.
+        output: String,
+        /// A column.
+        one: String,
+        /// The other one.
+        other: String,
     },
     /// One of several files has other identifier columns than the first one.
     #[error(
@@ -118,16 +100,10 @@ fn shown(names: &[String]) -> String {
     if names.iter().all(|name| is_plausible(name)) {
         return format!("the columns {}", quoted(names));
     }
-    // A cell of a file is kept in part if it is very long.
-    let longest = match names.iter().map(|name| name.chars().count()).max().unwrap_or_default() {
-        longest @ ..=1024 => longest.to_string(),
-        _ => "more than 1,024".to_owned(),
-    };
-    let count = match names.len() {
-        1 => "1 column that looks like data, so it is not shown".to_owned(),
-        count => format!("{count} columns that look like data, so they are not shown"),
-    };
-    format!("{count} (the longest has {longest} letters; is the header missing?)")
+    match names.len() {
+        1 => "1 column that looks like data, so it is not shown (is the header missing?)".to_owned(),
+        count => format!("{count} columns that look like data, so they are not shown (is the header missing?)"),
+    }
 }
 
 /// A date has eight; a telephone number, a UUID or an identifier has more.
@@ -137,6 +113,8 @@ const MAX_DIGITS: usize = 8;
 fn is_plausible(name: &str) -> bool {
     let is_of_name = |letter: char| match letter {
         '_' | '-' | '.' | ' ' | '(' | ')' => true,
+        // What is not UTF-8 may be any bytes.
+        char::REPLACEMENT_CHARACTER => false,
         other if other.is_ascii() => other.is_ascii_alphanumeric(),
         other => !other.is_control() && !other.is_whitespace(),
     };
@@ -185,13 +163,8 @@ impl Names {
         for (index, name) in header.iter().enumerate() {
             let Some((_, column)) = keys.iter().find(|(key, _)| key == name) else { continue };
             if let Some(other) = places[*column].replace(index) {
-                let (name, other) = (name.clone(), header[other].clone());
-                if name == other {
-                    return Err(HeaderError::Duplicate { name });
-                }
-                let output = outputs[*column].clone();
-                let attribute = if name == output { other } else { name };
-                return Err(HeaderError::Both { attribute, output });
+                let output = outputs.get(*column).unwrap_or(name).clone();
+                return Err(HeaderError::Twice { output, one: header[other].clone(), other: name.clone() });
             }
         }
         let (mut used, mut missing) = (Vec::new(), Vec::new());
@@ -210,8 +183,7 @@ impl Names {
         }
         let operation = places[outputs.len()];
         if let (Some(name), None) = (&self.operation, operation) {
-            let nearest = nearest(header, std::slice::from_ref(name), 2);
-            return Err(HeaderError::NoOperationColumn { name: name.clone(), seen: header.to_vec(), nearest });
+            return Err(lacks(header, vec![name.clone()]));
         }
         used.sort_unstable_by_key(|(index, _)| *index);
         let is_ignored = |index: &usize| Some(*index) != operation && !used.iter().any(|(used, _)| used == index);
@@ -236,13 +208,14 @@ impl Names {
     /// The same, and an error if the header lacks a column that the settings name.
     pub fn find_all(&self, header: &[String]) -> Result<Columns, HeaderError> {
         let columns = self.find(header)?;
-        if columns.missing.is_empty() {
-            return Ok(columns);
-        }
-        let (names, seen) = (columns.missing, header.to_vec());
-        let nearest = nearest(header, &names, 1);
-        Err(HeaderError::Missing { names, seen, nearest })
+        if columns.missing.is_empty() { Ok(columns) } else { Err(lacks(header, columns.missing)) }
     }
+}
+
+/// The header lacks columns of these names.
+fn lacks(header: &[String], names: Vec<String>) -> HeaderError {
+    let nearest = nearest(header, &names, 1);
+    HeaderError::Missing { names, seen: header.to_vec(), nearest }
 }
 
 fn nearest(header: &[String], wanted: &[String], most: usize) -> Option<NearMiss> {
@@ -309,6 +282,7 @@ mod tests {
     #[case::uuid("abcdefab-cdef-abcd-efab-cdefabcdefab", false)]
     #[case::escape("a\u{1b}b", false)]
     #[case::line("a\nb", false)]
+    #[case::other_bytes("\u{fffd}zqx", false)]
     fn a_name_is_plausible_in_any_script(#[case] name: &str, #[case] is: bool) {
         assert_eq!(is_plausible(name), is);
     }
@@ -317,17 +291,18 @@ mod tests {
     fn where_one_name_looks_like_data_none_is_shown_but_a_near_miss() {
         let header = names(&["zqx_plain", "zqx@example.com", "User_ID"]);
         let error = with_aliases(&[]).find(&header).unwrap_err().to_string();
-        assert!(error.contains("3 columns") && error.contains("15 letters") && error.contains("'User_ID'"), "{error}");
+        assert!(error.contains("3 columns that look like data") && error.contains("'User_ID'"), "{error}");
         assert!(!error.contains("zqx"), "{error}");
         let operation = Names { operation: Some("change".to_owned()), ..Names::default() };
         let error = operation.find(&names(&["user_ids", "zqx@example.com", "Change"])).unwrap_err().to_string();
-        assert!(error.contains("did you mean 'Change'") && !error.contains("zqx"), "{error}");
+        assert!(error.contains("did you mean 'change' instead of 'Change'") && !error.contains("zqx"), "{error}");
     }
 
     #[test]
     fn the_same_column_twice_is_an_error_only_if_it_is_used() {
         let twice = with_aliases(&[]).find(&names(&["user_ids", "user_ids"]));
-        assert_eq!(twice, Err(HeaderError::Duplicate { name: "user_ids".to_owned() }));
+        let [output, one, other] = [(); 3].map(|()| "user_ids".to_owned());
+        assert_eq!(twice, Err(HeaderError::Twice { output, one, other }));
         assert!(with_aliases(&[]).find(&names(&["user_ids", "x", "x"])).is_ok());
     }
 
@@ -349,9 +324,9 @@ mod tests {
     #[test]
     fn a_mapped_column_next_to_its_output_is_an_error_and_so_is_a_missing_operation() {
         let both = mapped().find(&names(&["change", "external_id", "user_ids"])).unwrap_err();
-        assert!(matches!(both, HeaderError::Both { .. }), "{both}");
+        assert!(both.to_string().contains("two columns for 'user_ids': 'external_id' and 'user_ids'"), "{both}");
         let missing = mapped().find(&names(&["Change", "external_id"])).unwrap_err();
-        assert!(missing.to_string().contains("no column 'change'"), "{missing}");
+        assert!(missing.to_string().contains("no column 'change', which the settings use"), "{missing}");
     }
 
     #[test]

@@ -121,8 +121,9 @@ fn the_same_members_arrive_through_every_format_and_compression(#[case] format: 
         let braze = braze();
         let run = run.to(&braze).set("aliases", "[email]").set("expected_rows", &rows.len().to_string()).arg("--json");
         let run = if names_columns { run } else { run.set("columns", "[email, user_ids, comment, device_ids]") };
-        // A first row with line breaks and commas could be of any format.
-        let run = if (format, names_columns) == ("tsv", false) { run.set("format", "tsv") } else { run };
+        // A first row with line breaks and commas could be of any format, and so could MessagePack.
+        let is_unclear = matches!((format, names_columns), ("tsv", false) | ("msgpack", _));
+        let run = if is_unclear { run.set("format", format) } else { run };
         // Its cells have several lines.
         let run = if format == "tsv" { run.set("quotes", "standard") } else { run };
         let run = run.exits(0);
@@ -142,8 +143,9 @@ fn integers_keep_their_digits_whatever_their_size() {
     let held: BTreeSet<_> = lines.cohort("vip").unwrap().user_ids.into_iter().collect();
     assert_eq!(held, ids.map(str::to_owned).into());
     let braze = braze();
-    let msgpack = b"\x91\x00\x91\xff\x91\xcf\xff\xff\xff\xff\xff\xff\xff\xff\x91\xd3\x80\0\0\0\0\0\0\0\x91\xd0\x80";
-    Run::upload().to(&braze).rows(msgpack).set("columns", "user_ids").exits(0);
+    let msgpack: &[u8] =
+        b"\x91\x00\x91\xff\x91\xcf\xff\xff\xff\xff\xff\xff\xff\xff\x91\xd3\x80\0\0\0\0\0\0\0\x91\xd0\x80";
+    Run::upload().to(&braze).rows(msgpack).set("format", "msgpack").set("columns", "user_ids").exits(0);
     let held: BTreeSet<_> = braze.cohort("vip").unwrap().user_ids.into_iter().collect();
     assert_eq!(held, ["0", "-1", "18446744073709551615", "-9223372036854775808", "-128"].map(str::to_owned).into());
 }
@@ -181,18 +183,21 @@ fn a_format_that_cannot_be_used_is_a_wrong_setting(#[case] format: &str, #[case]
 #[test]
 fn a_recognised_format_without_names_asks_for_columns() {
     let braze = braze();
-    let run = Run::upload().to(&braze).rows(b"\x91\xaamember-zqx\x91\xaamember-zqy").exits(3);
-    run.says(&["it is msgpack", "set columns"]).hides(&["member-zqx"]);
+    let rows: &[u8] = b"\x91\xaamember-zqx\x91\xaamember-zqy";
+    let named = Run::upload().to(&braze).file("members.msgpack", rows).set("input", "members.msgpack").exits(3);
+    named.says(&["it is msgpack", "set columns"]).hides(&["member-zqx"]);
+    Run::upload().to(&braze).rows(rows).exits(3).says(&["not shown"]).hides(&["member-zqx"]);
+    Run::upload().to(&braze).rows(rows).set("columns", "user_ids").exits(3).hides(&["member-zqx"]);
     assert_untouched(&braze);
 }
 
 /// Other programs' formats are refused before anything is sent: with column names, without, and by the format's name.
 #[rstest]
-#[case::arrays("[\"member-zqx\",\"x\"]\n[\"u2\",\"y\"]\n", "one JSON array per line")]
-#[case::of_the_td_command("[[\"member-zqx\",\"x\"],\n[\"u2\",\"y\"]]\n", "one JSON array per line")]
+#[case::arrays("[\"member-zqx\",\"x\"]\n[\"u2\",\"y\"]\n", "arrays without column names")]
+#[case::of_the_td_command("[[\"member-zqx\",\"x\"],\n[\"u2\",\"y\"]]\n", "arrays without column names")]
 #[case::objects_of_the_td_command("[{\"user_ids\":\"member-zqx\"},\n{\"user_ids\":\"u2\"}]\n", "jq -c '.[]'")]
 #[case::a_document("[\n{\"user_ids\":\"member-zqx\"},\n{\"user_ids\":\"u2\"}\n]\n", "jq -c '.[]'")]
-#[case::lines_with_commas("{\"user_ids\":\"member-zqx\"},\n{\"user_ids\":\"u2\"}\n", "followed by a comma")]
+#[case::lines_with_commas("{\"user_ids\":\"member-zqx\"},\n{\"user_ids\":\"u2\"}\n", "not one object per line")]
 fn json_that_is_not_an_object_a_line_is_refused_by_name(#[case] rows: &str, #[case] message: &str) {
     let braze = braze();
     let plain = || Run::upload().to(&braze);

@@ -278,7 +278,7 @@ fn without_an_identifier_column_nothing_is_sent(#[case] rows: &str, #[case] word
 #[case::no_bytes(b"", "empty")]
 #[case::utf_16(b"\xff\xfeu\0s\0e\0r\0", "UTF-16")]
 #[case::too_many_columns(&[b"c,".repeat(20_000).as_slice(), b"user_ids\n1\n"].concat(), "10,000 columns")]
-#[case::twice(b"user_ids,user_ids\nu1,u2\n", "twice")]
+#[case::twice(b"user_ids,user_ids\nu1,u2\n", "two columns for 'user_ids'")]
 fn an_input_that_cannot_be_used_is_found_before_any_request(#[case] rows: &[u8], #[case] word: &str) {
     let braze = braze();
     Run::upload().to(&braze).rows(rows).exits(3).says(&[word]);

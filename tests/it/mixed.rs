@@ -253,7 +253,7 @@ fn an_input_with_additions_only_is_read_to_its_end() {
 
 #[rstest]
 #[case::no_such_column("user_ids,Change\nu1,add\n", "no column 'change'")]
-#[case::twice("user_ids,change,change\nu1,add,add\n", "twice")]
+#[case::twice("user_ids,change,change\nu1,add,add\n", "two columns for 'change'")]
 fn an_input_without_the_column_sends_nothing(#[case] rows: &str, #[case] message: &str) {
     let braze = braze();
     mixed(Run::upload()).to(&braze).rows(rows).exits(3).says(&[message]);

@@ -139,9 +139,9 @@ pub fn open<R: Read>(
     };
     if format != Format::Msgpack {
         // No byte more is read, as reading may fail. In a tar archive the first line is long enough.
-        let (line, is_whole) = format::first_line(&mut bytes).map_err(failed)?;
+        let line = format::first_line(&mut bytes).map_err(failed)?;
         if format == Format::Jsonl {
-            format::json(line, is_whole).unwrap_or(Ok(()))?;
+            format::json(line).unwrap_or(Ok(()))?;
         }
         refuse_other_content(bytes.at_hand())?;
     }
@@ -174,25 +174,30 @@ pub fn open<R: Read>(
 
 /// An error if the first bytes show another compression. Gzip was unpacked once already.
 fn refuse_compressed(start: &[u8]) -> Result<(), RowsError> {
-    let kind = match *start {
-        [0x1f, 0x8b, ..] => "gzip, twice",
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => "zstd",
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => "xz",
-        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A'] => "bzip2",
-        [b'P', b'K', 3, 4, ..] => "zip",
+    Err(RowsError::Unsupported(match *start {
+        [0x1f, 0x8b, ..] => "compressed with gzip, twice: unpack it once",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            "compressed with zstd: unpack it, or use gzip"
+        }
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => "compressed with xz: unpack it, or use gzip",
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A'] => "compressed with bzip2: unpack it, or use gzip",
+        [b'P', b'K', 3, 4, ..] => "compressed with zip: unpack it, or use gzip",
         _ => return Ok(()),
-    };
-    Err(RowsError::Compressed { kind })
+    }))
 }
 
 /// An error if the first line shows that it is not UTF-8 text.
 fn refuse_other_content(start: &[u8]) -> Result<(), RowsError> {
-    match *start {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, 0, _, ..] | [_, 0, _, 0, ..] => Err(RowsError::Utf16),
+    Err(RowsError::Unsupported(match *start {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, 0, _, ..] | [_, 0, _, 0, ..] => {
+            "UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)"
+        }
         // The name of the first file ends with zeros, which no text has.
-        _ if start.get(TAR_MAGIC) == Some(b"ustar") && start[..TAR_MAGIC.start].contains(&0) => Err(RowsError::Tar),
-        _ => Ok(()),
-    }
+        _ if start.get(TAR_MAGIC) == Some(b"ustar") && start[..TAR_MAGIC.start].contains(&0) => {
+            "a tar archive: unpack it, and set input to its files or a pattern"
+        }
+        _ => return Ok(()),
+    }))
 }
 
 impl<R: Read> Rows<R> {

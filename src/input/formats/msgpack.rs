@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::bytes::{Bytes, MAX_LINE_BYTES};
+use super::bytes::Bytes;
 use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS};
 use super::typed::{Record, What};
 use super::{Fault, Row, RowsError};
@@ -20,8 +20,6 @@ pub struct Msgpack<R> {
     record: Record,
     /// Why the latest row is rejected.
     fault: Option<Fault>,
-    /// It is not known yet whether these are rows, so lengths that no real row has are not believed.
-    is_guess: bool,
 }
 
 /// The beginning of a value: all of a number; of others the length that follows, in bytes or values.
@@ -42,16 +40,14 @@ enum Head {
 /// Why a value cannot be read to its end.
 enum Problem {
     Io(io::Error),
-    /// The bytes end before the value does.
-    End,
-    /// It is not a row.
+    /// The bytes end before the value does, or it is not a row.
     Invalid,
 }
 
 impl<R: Read> Msgpack<R> {
     /// Reads nothing yet. Columns that are not `kept` count as absent.
     pub fn new(bytes: Bytes<R>, kept: Vec<bool>) -> Self {
-        Self { bytes, row: 0, kept, record: Record::default(), fault: None, is_guess: false }
+        Self { bytes, row: 0, kept, record: Record::default(), fault: None }
     }
 
     /// Goes to the next row; false at the end of the input.
@@ -65,7 +61,6 @@ impl<R: Read> Msgpack<R> {
         self.row += 1;
         self.fault = read.map_err(|problem| match problem {
             Problem::Io(error) => RowsError::Io { unit: "row", number, error },
-            Problem::End => RowsError::CutOff { row: self.row },
             Problem::Invalid => RowsError::NoMsgpack { row: self.row },
         })?;
         Ok(true)
@@ -78,9 +73,6 @@ impl<R: Read> Msgpack<R> {
 
     fn read_row(&mut self) -> Result<Option<Fault>, Problem> {
         let Head::Array(count) = self.head()? else { return Err(Problem::Invalid) };
-        if self.is_guess && count > MAX_COLUMNS as u64 {
-            return Err(Problem::Invalid);
-        }
         let known = usize::try_from(count).unwrap_or(usize::MAX).min(MAX_COLUMNS);
         self.record.reset(known);
         for column in 0..known {
@@ -150,7 +142,7 @@ impl<R: Read> Msgpack<R> {
     fn number(&mut self, size: usize) -> Result<u64, Problem> {
         let bytes = self.bytes.peek(size).map_err(Problem::Io)?;
         if bytes.len() < size {
-            return Err(Problem::End);
+            return Err(Problem::Invalid);
         }
         let number = bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
         self.bytes.consume(size);
@@ -188,14 +180,10 @@ impl<R: Read> Msgpack<R> {
 
     /// Skips bytes; the first `kept` go to the record.
     fn pass_bytes(&mut self, mut count: u64, mut kept: usize) -> Result<(), Problem> {
-        // Four letters of text, read as a length, are far more.
-        if self.is_guess && count > MAX_LINE_BYTES as u64 {
-            return Err(Problem::Invalid);
-        }
         while count > 0 {
             let bytes = self.bytes.fill().map_err(Problem::Io)?;
             if bytes.is_empty() {
-                return Err(Problem::End);
+                return Err(Problem::Invalid);
             }
             let here = bytes.len().min(usize::try_from(count).unwrap_or(usize::MAX));
             let taken = here.min(kept);
@@ -205,41 +193,5 @@ impl<R: Read> Msgpack<R> {
             count -= here as u64;
         }
         Ok(())
-    }
-}
-
-/// Whether the first bytes of an input are a row, and after it the beginning of another of as many cells, or the end. A row may
-/// go on after the window; if `is_all`, nothing does. In other encodings of text, such as Shift JIS, a letter may begin as a row does.
-pub fn begins_with_a_row(bytes: &[u8], is_all: bool) -> bool {
-    let mut rows = Msgpack { is_guess: true, ..Msgpack::new(Bytes::new(bytes), Vec::new()) };
-    match rows.read_row() {
-        Ok(_) => rows.bytes.first().is_ok_and(|next| next.is_none_or(|next| next == bytes[0])),
-        Err(Problem::End) => !is_all,
-        Err(_) => false,
-    }
-}
-
-/// Whether a row can begin with this byte.
-pub fn may_begin_a_row(byte: u8) -> bool {
-    matches!(byte, 0x90..=0x9f | 0xdc | 0xdd)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_is_known_when_it_is_whole() {
-        let row = [[0xdc, 0, 9].as_slice(), &[1, 0xa2, b'a', b'b', 0x92, 2, 3, 0xc0, 5, 6, 7, 0x81, 1, 2, 9]].concat();
-        assert!(
-            (1..row.len()).all(|end| begins_with_a_row(&row[..end], false) && !begins_with_a_row(&row[..end], true))
-        );
-        assert!(begins_with_a_row(&row, true) && begins_with_a_row(&row, false));
-        assert!(begins_with_a_row(&[row.as_slice(), &row[..1]].concat(), true));
-        assert!(!begins_with_a_row(&[row.as_slice(), b"a"].concat(), true));
-        assert!(
-            !begins_with_a_row(b"\xdd\x20\x20\x20\x20abc", false)
-                && !begins_with_a_row(b"\x91\xdb\x20\x20\x20\x20", false)
-        );
     }
 }

@@ -28,18 +28,9 @@ pub enum RowsError {
     /// A header of more columns, or longer, than any row may be.
     #[error("its first line has more than 10,000 columns or 1 MiB: is this the result of a query?")]
     HeaderTooLong,
-    /// Text in UTF-16.
-    #[error("it is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")]
-    Utf16,
-    /// Compressed in a way that is not supported.
-    #[error("it is compressed with {kind}, which is not supported: unpack it, or use gzip")]
-    Compressed {
-        /// What it is compressed with.
-        kind: &'static str,
-    },
-    /// Several files in one.
-    #[error("it is a tar archive: unpack it, and set input to its files or a pattern")]
-    Tar,
+    /// Compressed in another way, an archive, or UTF-16.
+    #[error("it is {0}")]
+    Unsupported(&'static str),
     /// A quote without end; everything after it is one cell.
     #[error(
         "a quoted cell in the record that begins in line {line} is not closed: the file is cut off, or a quote in the cell is not \
@@ -97,40 +88,22 @@ pub enum RowsError {
         /// The names in `columns`.
         named: usize,
     },
-    /// JSON over several lines, or a list of objects.
+    /// JSON over several lines, arrays, or objects with commas between them.
     #[error(
-        "it is one JSON document, not one object per line: convert it with jq -c '.[]' FILE (an array of objects) or \
-         jq -c . FILE (objects over several lines)"
+        "it is JSON, but not one object per line: convert it with jq -c '.[]' FILE (an array of objects) or jq -c . FILE (objects \
+         over several lines). For arrays without column names let Treasure Data write the result as csv or msgpack"
     )]
-    JsonDocument,
-    /// JSON whose rows are arrays.
-    #[error(
-        "it has one JSON array per line, without column names: write one object per line, or let Treasure Data write \
-         the result as csv or msgpack"
-    )]
-    JsonArrays,
-    /// JSON lines that are joined by commas.
-    #[error(
-        "its first line is a JSON object followed by a comma: write one object per line, without commas between them"
-    )]
-    JsonCommas,
+    NotLines,
     /// Not one line is an object.
     #[error("none of the first {lines} lines is a JSON object: check the file, or set format")]
     NoObject {
         /// The lines that were read.
         lines: usize,
     },
-    /// `MessagePack` that ends within a row.
+    /// `MessagePack` that ends within a row, another value than an array, or bytes that are none.
     #[error(
-        "it ends in the middle of row {row}: the file is cut off, or a length in it is wrong. Nothing of that row was sent"
-    )]
-    CutOff {
-        /// From 1.
-        row: u64,
-    },
-    /// Another value than an array, or bytes that are none.
-    #[error(
-        "row {row} is not a valid MessagePack array: the file is damaged, fetch or write it again. Nothing of that row was sent"
+        "row {row} is not a whole MessagePack array: the file is cut off or damaged, fetch or write it again. Nothing of that row \
+         was sent"
     )]
     NoMsgpack {
         /// From 1.
