@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 
-use crate::members::identifier::MAX_BYTES;
+use crate::members::identifier::{MAX_BYTES, all_bytes};
 
 /// What Treasure Data's tools, Hive, Python and others write for NULL, separated by commas.
 pub const NULL_WORDS: &str = r"null,NULL,\N,nan,NaN,None,<nil>,undefined";
@@ -96,7 +96,8 @@ fn length_bit(length: usize) -> u64 {
 }
 
 /// Decides what a cell is. Changes nothing: no trimming, no change of case.
-#[inline]
+#[expect(clippy::inline_always, reason = "as for the operation of a row")]
+#[inline(always)]
 pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
     if cell.is_empty() {
         return Cell::Blank;
@@ -110,23 +111,13 @@ pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
     if let Some(reason) = written_as_other_type(cell) {
         return Cell::Rejected(reason);
     }
-    if is_plain(cell) { Cell::Identifier { padded: false, invisible: false } } else { examine_text(cell) }
-}
-
-/// Whether all of it is printable ASCII, as nearly every identifier is.
-///
-/// A loop without an early exit takes [`BLOCK`] bytes at once, but the rest one by one. So the last block is checked as a whole, and
-/// overlaps the others.
-#[inline]
-fn is_plain(cell: &[u8]) -> bool {
-    let all = |bytes: &[u8]| bytes.iter().fold(true, |plain, byte| plain & (b'!'..=b'~').contains(byte));
-    match cell.last_chunk::<BLOCK>() {
-        Some(last) => all(&cell[..cell.len() / BLOCK * BLOCK]) & all(last),
-        None => all(cell),
+    // Printable ASCII, as nearly every identifier is.
+    if all_bytes(cell, |byte| (b'!'..=b'~').contains(&byte)) {
+        Cell::Identifier { padded: false, invisible: false }
+    } else {
+        examine_text(cell)
     }
 }
-
-const BLOCK: usize = 16;
 
 /// The same for text that is not plain.
 #[cold]
@@ -165,17 +156,15 @@ fn is_double(cell: &[u8]) -> bool {
     let are_digits = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let unsigned = |number: &[u8]| number.len() - usize::from(matches!(number, [b'-' | b'+', ..]));
     let number = &cell[cell.len() - unsigned(cell)..];
-    if let Some(whole) = number.strip_suffix(b".0") {
-        return are_digits(whole);
+    let Some(point) = number.iter().position(|byte| !byte.is_ascii_digit()) else { return false };
+    let [b'.', fraction @ ..] = &number[point..] else { return false };
+    if point == 0 || fraction == b"0" {
+        return point > 0;
     }
-    // The largest exponent has a sign and three digits.
-    let tail = number.len().saturating_sub(5);
-    let Some(index) = number[tail..].iter().position(|byte| matches!(byte, b'e' | b'E')) else { return false };
-    let (mantissa, exponent) = (&number[..tail + index], &number[tail + index + 1..]);
-    let Some(point) = mantissa.iter().position(|byte| *byte == b'.') else { return false };
-    are_digits(&mantissa[..point])
-        && are_digits(&mantissa[point + 1..])
-        && are_digits(&exponent[exponent.len() - unsigned(exponent)..])
+    let Some(end) = fraction.iter().position(|byte| !byte.is_ascii_digit()) else { return false };
+    let [b'e' | b'E', exponent @ ..] = &fraction[end..] else { return false };
+    // The largest one has a sign and three digits.
+    end > 0 && exponent.len() <= 4 && are_digits(&exponent[exponent.len() - unsigned(exponent)..])
 }
 
 /// Zero-width and directional characters, the soft hyphen and the byte order mark.

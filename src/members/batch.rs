@@ -32,6 +32,12 @@ impl Batch {
         self.operation
     }
 
+    /// Takes everything out, and keeps the room.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+
     /// How many identifiers it holds.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -59,9 +65,9 @@ impl Batch {
         self.entries.iter().zip(starts).map(|(entry, start)| (entry.kind, &self.bytes[start..entry.end]))
     }
 
-    /// How many bytes the identifiers have.
-    pub fn byte_len(&self) -> usize {
-        self.bytes.len()
+    /// The bytes of all identifiers, one after the other.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Two halves, the first not the larger; for a batch of two or more neither is empty.

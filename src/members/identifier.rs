@@ -47,6 +47,21 @@ impl Kind {
     }
 }
 
+/// Whether all bytes of an identifier are such ones.
+///
+/// A loop without an early exit takes [`BLOCK`] bytes at once, but the rest one by one. So the last block is checked as a whole, and
+/// overlaps the others.
+#[inline]
+pub fn all_bytes(identifier: &[u8], is_such: impl Fn(u8) -> bool) -> bool {
+    let all = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & is_such(*byte));
+    match identifier.last_chunk::<BLOCK>() {
+        Some(last) => all(&identifier[..identifier.len() / BLOCK * BLOCK]) & all(last),
+        None => all(identifier),
+    }
+}
+
+const BLOCK: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
