@@ -168,8 +168,10 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
     tick: &mut dyn FnMut(),
 ) {
     let (batches, queue) = bounded(plan.thread_count.min(MAX_QUEUE));
+    // Used batches go back to the reader, as their memory is expensive to get.
+    let (back, used) = bounded(plan.thread_count);
     // Not joined: a read that never ends must not keep a stopped run alive.
-    let end_of_input = start_reader(reader, batches, shared, limiter, failures);
+    let end_of_input = start_reader(reader, batches, used, shared, limiter, failures);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(plan.thread_count)
         .thread_name(|number| format!("worker-{number}"))
@@ -189,10 +191,10 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
             let present = limiter.attend();
             guarded(limiter, || worker.first_call());
             for _ in 0..plan.thread_count {
-                let (queue, at_work) = (queue.clone(), at_work.clone());
+                let (queue, back, at_work) = (queue.clone(), back.clone(), at_work.clone());
                 let present = limiter.attend();
                 scope.spawn(move |_| {
-                    guarded(limiter, || work(worker, &queue));
+                    guarded(limiter, || work(worker, &queue, &back));
                     drop((present, at_work));
                 });
             }
@@ -230,6 +232,7 @@ fn keep_left_over<S: From<DeliveryError>>(worker: &Worker<'_, S>, queue: &Receiv
 fn start_reader<S: From<DeliveryError> + Send + 'static>(
     reader: Reader,
     batches: Sender<Batch>,
+    used: Receiver<Batch>,
     shared: &Arc<Shared>,
     limiter: &Arc<RateLimiter<S>>,
     failures: &Arc<Failures>,
@@ -254,7 +257,7 @@ fn start_reader<S: From<DeliveryError> + Send + 'static>(
         };
         // A batch after the stop is kept, not sent, and no further one is read.
         let take = |batch| !is_over() && batches.send(batch).is_ok() && !limiter.is_stopped();
-        match reader.read(publish, take, leave) {
+        match reader.read(publish, || used.try_recv().ok(), take, leave) {
             Ok(()) => drop(said.send(())),
             Err(error) => limiter.stop(DeliveryError::Input(Box::new(error)).into()),
         }
@@ -273,15 +276,18 @@ fn guarded<S: From<DeliveryError>>(limiter: &RateLimiter<S>, work: impl FnOnce()
 }
 
 /// Takes batches until there are none, or the run is stopped.
-fn work<S: From<DeliveryError>>(worker: &Worker<'_, S>, queue: &Receiver<Batch>) {
+fn work<S: From<DeliveryError>>(worker: &Worker<'_, S>, queue: &Receiver<Batch>, back: &Sender<Batch>) {
     let mut body = Vec::new();
     while !worker.limiter.is_stopped() {
         match queue.recv_timeout(PATIENCE) {
-            Ok(batch) => {
+            Ok(mut batch) => {
                 let is_whole = guarded(worker.limiter, || worker.deliver(&batch, &mut body));
                 if !is_whole {
                     worker.keep(&batch, worker::NOT_SENT);
                 }
+                batch.clear();
+                // If there are enough, it is freed.
+                drop(back.try_send(batch));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,

@@ -87,7 +87,7 @@ impl InputCounts {
     }
 
     /// Counts a row or a header, if it has more than one line.
-    pub fn count_lines(&mut self, row: &Row<'_>) {
+    pub fn count_lines(&mut self, row: Row<'_>) {
         if row.lines > 1 {
             self.over_lines.rows += 1;
             if row.lines > self.over_lines.longest {

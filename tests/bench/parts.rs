@@ -127,7 +127,7 @@ fn reader(criterion: &mut Criterion) {
                     identifiers += batch.len();
                     true
                 };
-                reader.read(|_| {}, take, |_| {}).unwrap();
+                reader.read(|_| {}, || None, take, |_| {}).unwrap();
                 assert_eq!(identifiers, 7100);
             });
         });

@@ -10,6 +10,7 @@ use crate::input::MaxRejected;
 use crate::input::columns::{Columns, Names};
 use crate::input::counters::InputCounts;
 use crate::input::error::{InputError, InputProblem};
+use crate::input::formats::RowsError;
 use crate::input::formats::format::Format;
 use crate::input::near_names::{NearMiss, listed, near_misses};
 use crate::input::source::Sources;
@@ -154,23 +155,24 @@ impl Reader {
 
     /// Reads to the end. Each full batch goes to `take`, which returns whether more is wanted. The counts go to `publish` first, so that
     /// nothing is delivered that was not counted as read; what it returns is kept until these batches are handed over. Batches that were
-    /// read and are no longer wanted, or must not be sent after an error, go to `leave`.
+    /// read and are no longer wanted, or must not be sent after an error, go to `leave`. `used` gives an empty batch of this
+    /// pass, if there is one.
     pub fn read<P>(
         mut self,
         publish: impl Fn(&InputCounts) -> P,
+        mut used: impl FnMut() -> Option<Batch>,
         mut take: impl FnMut(Batch) -> bool,
         mut leave: impl FnMut(&Batch),
     ) -> Result<(), InputError> {
-        let result = self.read_rows(&publish, &mut take, &mut leave);
+        let result = self.read_rows(&publish, &mut used, &mut take, &mut leave);
         let has_ended = matches!(result, Ok(true));
         self.counter.counts.read_to_end = has_ended && self.pass.is_last();
         let _handing = publish(&self.counter.counts);
         if !self.batch.is_empty() {
-            let last = mem::replace(&mut self.batch, Batch::new(self.pass.operation()));
             if has_ended {
-                take(last);
+                take(self.batch);
             } else {
-                leave(&last);
+                leave(&self.batch);
             }
         }
         result.map(|_| ())
@@ -179,7 +181,7 @@ impl Reader {
     /// Reads to the end, to see whether all of it can be used. Each batch is shown to `look`, which returns whether more is wanted.
     /// Returns what the later passes will send.
     pub fn judge(mut self, mut look: impl FnMut(&Batch) -> bool) -> Result<Judged, InputError> {
-        self.read_rows(&|_| {}, &mut |batch| look(&batch), &mut |_| {})?;
+        self.read_rows(&|_| {}, &mut || None, &mut |batch| look(&batch), &mut |_| {})?;
         look(&self.batch);
         let (removals, identifiers) = (self.counter.removals, self.counter.counts.identifiers());
         Ok(Judged { removals, additions: identifiers.saturating_sub(removals) })
@@ -205,6 +207,7 @@ impl Reader {
     fn read_rows<P>(
         &mut self,
         publish: &impl Fn(&InputCounts) -> P,
+        used: &mut impl FnMut() -> Option<Batch>,
         take: &mut impl FnMut(Batch) -> bool,
         leave: &mut impl FnMut(&Batch),
     ) -> Result<bool, InputError> {
@@ -214,7 +217,8 @@ impl Reader {
             let has_rejected = self.counter.count_row(row, layout, &mut |kind, identifier| {
                 self.batch.push(kind, identifier);
                 if self.batch.len() >= self.limits.batch_size {
-                    full.push(mem::replace(&mut self.batch, Batch::new(self.pass.operation())));
+                    let empty = used().unwrap_or_else(|| Batch::new(self.pass.operation()));
+                    full.push(mem::replace(&mut self.batch, empty));
                 }
             });
             if has_rejected && let Err(problem) = self.check_rejections() {
@@ -244,13 +248,18 @@ impl Reader {
     /// Goes to the next row, of any file; false at the end.
     #[inline]
     fn advance(&mut self) -> Result<bool, InputError> {
-        loop {
-            match self.source.advance() {
-                Ok(true) => return Ok(true),
-                Ok(false) if self.next_part()? => {}
-                Ok(false) => return Ok(false),
-                Err(error) => return Err(unreadable(&self.source.name, &self.source.watch, error)),
-            }
+        match self.source.advance() {
+            Ok(true) => Ok(true),
+            end => self.advance_after(end),
+        }
+    }
+
+    /// Apart from the rest, which runs for each row.
+    #[cold]
+    fn advance_after(&mut self, end: Result<bool, RowsError>) -> Result<bool, InputError> {
+        match end {
+            Ok(false) => Ok(self.next_part()? && self.advance()?),
+            end => end.map_err(|error| unreadable(&self.source.name, &self.source.watch, error)),
         }
     }
 
@@ -272,7 +281,7 @@ impl Reader {
             info!("{name} is read as {format}");
         }
         if self.pass.is_first() {
-            self.counter.counts.count_lines(&self.source.rows.row());
+            self.counter.counts.count_lines(self.source.rows.row());
         }
         self.source.found.used.iter().for_each(|(_, kind)| self.counter.show(*kind));
         // The keys of the first object are not all that there are.

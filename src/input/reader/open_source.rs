@@ -27,7 +27,7 @@ impl Layout {
     pub fn is_header(&self, row: &Row<'_>) -> bool {
         matches!(self.format, Format::Csv | Format::Tsv)
             && self.columns.used.first().is_some_and(|(column, _)| self.repeats(row, *column))
-            && self.repeats_all(row)
+            && self.repeats_all(*row)
     }
 
     #[inline]
@@ -36,8 +36,8 @@ impl Layout {
     }
 
     #[cold]
-    fn repeats_all(&self, row: &Row<'_>) -> bool {
-        row.fault.is_none() && row.len() == self.names.len() && (0..row.len()).all(|column| self.repeats(row, column))
+    fn repeats_all(&self, row: Row<'_>) -> bool {
+        row.fault.is_none() && row.len() == self.names.len() && (0..row.len()).all(|column| self.repeats(&row, column))
     }
 
     /// A row, for messages.

@@ -98,7 +98,7 @@ impl RowCounter {
     /// rejected.
     pub fn count_row(&mut self, row: Row<'_>, layout: &Layout, send_on: &mut impl FnMut(Kind, &[u8])) -> bool {
         if self.pass.is_first() {
-            self.counts.count_lines(&row);
+            self.counts.count_lines(row);
         }
         if layout.is_header(&row) {
             self.count_header(row, layout);
@@ -119,9 +119,9 @@ impl RowCounter {
         }
         let (mut is_used, mut has_rejected) = (false, false);
         for (column, kind) in &layout.columns.used {
-            let cell = match row.value(*column) {
-                Value::Text(text) => examine(text, &self.null_words),
-                Value::Unfit(reason) => Cell::Rejected(reason),
+            let (text, cell) = match row.value(*column) {
+                Value::Text(text) => (text, examine(text, &self.null_words)),
+                Value::Unfit(reason) => (b"".as_slice(), Cell::Rejected(reason)),
                 Value::Absent => {
                     self.count_absent(*kind);
                     continue;
@@ -141,7 +141,7 @@ impl RowCounter {
                     if padded | invisible {
                         self.count_unusual(padded, invisible, row, layout);
                     }
-                    send_on(*kind, row.cell(*column));
+                    send_on(*kind, text);
                 }
             }
         }

@@ -227,6 +227,7 @@ fn send(
     let mut known = sent_before;
     let result = reader.read(
         |counts| *published.borrow_mut() = counts.clone(),
+        || None,
         |batch| {
             taken += 1;
             known += batch.len() as u64;
