@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use percent_encoding::percent_decode_str;
 
 pub(crate) mod encodings;
@@ -124,7 +124,9 @@ impl Search {
             forms.filter(|form| form.len() >= SHORTEST).map(move |form| (number, form))
         });
         let (secrets, patterns): (Vec<_>, Vec<_>) = forms.unzip();
-        let automaton = AhoCorasick::builder().ascii_case_insensitive(true).build(&patterns).ok()?;
+        // Its usual kind, a DFA, takes 200 KB instead of 25, and milliseconds to build.
+        let kind = Some(AhoCorasickKind::ContiguousNFA);
+        let automaton = AhoCorasick::builder().kind(kind).ascii_case_insensitive(true).build(&patterns).ok()?;
         Some(Self { automaton, secrets })
     }
 
