@@ -47,6 +47,10 @@ impl Request {
     /// # Errors
     /// The connection ended within the request.
     pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Result<Self, Refusal>>> {
+        // A TLS handshake has no end of a line to wait for.
+        if reader.fill_buf()?.first().is_some_and(|first| !first.is_ascii_alphabetic()) {
+            return Ok(Some(Err(NOT_HTTP)));
+        }
         let (mut head, mut limited) = (Vec::new(), reader.by_ref().take(MAX_HEAD));
         while !head.ends_with(b"\r\n\r\n") {
             if limited.read_until(b'\n', &mut head)? == 0 {
