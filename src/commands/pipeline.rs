@@ -120,7 +120,7 @@ fn in_report(view: &CohortView) -> Value {
         "user_ids": view.user_ids.len(),
         "device_ids": view.device_ids.len(),
         "aliases": view.aliases.len(),
-        "unknown": view.unknown,
+        "unmatched_identifiers": view.unknown,
     })
 }
 

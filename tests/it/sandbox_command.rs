@@ -132,7 +132,7 @@ fn an_upload_to_its_own_sandbox_needs_nothing_from_outside() {
         ("/sandbox/user_ids", 2),
         ("/sandbox/device_ids", 1),
         ("/sandbox/aliases", 1),
-        ("/sandbox/unknown", 0),
+        ("/sandbox/unmatched_identifiers", 0),
     ]);
     assert_eq!((report.text("/sandbox/cohort_id"), report.text("/sandbox/name")), ("vip", "vip"));
 }
@@ -149,7 +149,7 @@ fn an_upload_to_its_own_sandbox_goes_nowhere_else() {
 fn an_upload_to_its_own_sandbox_can_be_given_the_known_users() {
     let run = Run::upload().without_credentials().file("users.csv", "external_id\nu0\n").rows(user_ids(3));
     let run = run.arg("--sandbox").arg("--users").arg("users.csv").arg("--json").exits(0);
-    run.report().has(&[("/delivered", 3), ("/sandbox/members", 1), ("/sandbox/unknown", 2)]);
+    run.report().has(&[("/delivered", 3), ("/sandbox/members", 1), ("/sandbox/unmatched_identifiers", 2)]);
     Run::upload()
         .rows(user_ids(3))
         .set("endpoint", "US-01")
