@@ -88,7 +88,7 @@ fn read_parameters(path: &Path) -> Result<Map<String, Value>, Stop> {
 
 /// The parameters that INPUT.json holds, or what is wrong with it.
 pub fn parameters_of(text: &[u8]) -> Result<Map<String, Value>, String> {
-    const HINT: &str = "is this the INPUT.json of Digdag's py> operator?";
+    const HINT: &str = "it must be the INPUT.json of Digdag's py> operator; by hand, use upload";
     let document: Value = serde_json::from_slice(text).map_err(|error| format!("is not JSON: {error}; {HINT}"))?;
     match document {
         Value::Object(mut object) => match object.remove("params") {

@@ -66,7 +66,9 @@ pub enum Stop {
         error: std::io::Error,
     },
     /// The handler of signals cannot be installed.
-    #[error("the handler of SIGINT and SIGTERM cannot be installed: {0}. Nothing was sent")]
+    #[error(
+        "the handler of SIGINT and SIGTERM cannot be installed: {0}. Nothing was sent. Check the limits of the container, and run it again"
+    )]
     Signals(#[source] std::io::Error),
     /// SIGINT.
     #[error("stopped by SIGINT; run it again to send the rest (sending an identifier twice does no harm)")]
@@ -89,7 +91,7 @@ pub enum Stop {
     #[error(
         "no request to {address} succeeded for {} s (last: {last}); {}", .lasted.as_secs(),
         if *.answered { format!("{} may be down: see its status page, and run it again later", .server.names().0) }
-        else { format!("the server never answered: check {}, DNS, the proxy and the firewall, then run it again", .server.names().1) }
+        else { format!("no valid answer ever came: check {}, DNS, the proxy and the firewall, then run it again", .server.names().1) }
     )]
     Outage {
         /// The API.
@@ -278,7 +280,9 @@ fn mirror_text(conclusion: &Conclusion) -> String {
             "a newer run of the same cohort has taken over and finishes the work. You need not do anything. If this happens often, set \
              skip_on_overtime: true on the schedule"
         }
-        Conclusion::Undelivered => "the mirror did not deliver all changes; the next run sends the rest",
+        Conclusion::Undelivered => {
+            "the mirror did not deliver all changes. Run it again, or wait for the next session: it sends the rest"
+        }
         Conclusion::TooManyRefused => {
             "Braze refused more than 1,000 identifiers. A mirror can remember only 1,000, so its state was not updated. The log has \
              Braze's message: fix the table, or leave out the kind of identifier that Braze refuses"
@@ -316,7 +320,7 @@ fn refusal_text(refusal: &Refusal, address: &str) -> String {
             "Braze refused the credentials ({said}): {}",
             if said.contains("artner") {
                 "check BRAZE_PARTNER_API_KEY and the setting partner. If they are right, ask Braze whether the partner key is valid \
-                 for this cluster and enabled for your data import key"
+                 for this instance and enabled for your data import key"
             } else {
                 "check BRAZE_CLIENT_SECRET (the data import key, in the dashboard under Partner Integrations), and that endpoint is \
                  the instance that the key belongs to"

@@ -63,13 +63,13 @@ impl Outcome {
             }
             (Some(stop), _) => Some(stop.to_string()),
             (None, Exit::TryAgain) => {
-                let advice = "were refused by Braze (fix the data; failed_file lists them)";
+                let advice = "were refused by Braze (fix the data; failed_file, if set, lists them)";
                 let refused = Some(sent.refused).filter(|refused| *refused > 0);
                 let refused = refused.map_or_else(String::new, |count| format!(" and {} {advice}", HumanCount(count)));
                 Some(format!("{} identifiers were not delivered (run it again){refused}", HumanCount(undelivered)))
             }
             (None, Exit::Refused) => Some(format!(
-                "Braze refused {} identifiers (fix the data; failed_file lists them, and the log has Braze's message). All others were delivered",
+                "Braze refused {} identifiers (fix the data; the log has Braze's message, and failed_file, if set, lists them). All others were delivered",
                 HumanCount(sent.refused)
             )),
             _ => None,

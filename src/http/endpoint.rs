@@ -60,8 +60,7 @@ pub enum EndpointError {
     NotRest,
     /// An unknown host.
     #[error(
-        "is not a Braze host (such as rest.iad-01.braze.com). If you want to use it, for example as your own proxy, set \
-         allow_endpoint: {host}"
+        "is not a Braze host, such as rest.iad-01.braze.com. Correct it, or if it is your own proxy, set allow_endpoint: {host}"
     )]
     ForeignHost {
         /// The host, which is no secret.
@@ -78,8 +77,8 @@ pub enum EndpointError {
     NotRead,
     /// A host that is not Treasure Data's.
     #[error(
-        "is not a Treasure Data host (such as api.treasuredata.com or api.eu01.treasuredata.com). If you want to use it, \
-         for example as your own proxy, set allow_endpoint: {host}"
+        "is not a Treasure Data host, such as api.treasuredata.com or api.eu01.treasuredata.com. Correct it, or if it is your own \
+         proxy, set allow_endpoint: {host}"
     )]
     ForeignServer {
         /// The host, which is no secret.

@@ -72,7 +72,7 @@ pub enum InputProblem {
     },
     /// Another word than an operation.
     #[error(
-        "{} rows have an invalid value in operation_column{}. Nothing more was sent. It must be add, remove or delete: fix the query",
+        "{} rows have an invalid value in operation_column{}. The value must be add, remove or delete. Nothing more was sent. Fix the query",
         HumanCount(*.rows), if .words.is_empty() { String::new() } else { format!(" ({})", .words.join(", ")) }
     )]
     UnknownOperations {
@@ -84,7 +84,7 @@ pub enum InputProblem {
     /// Another number of rows than expected.
     #[error(
         "it has {} rows instead of {} (expected_rows, or the job's num_records): it is cut off, or it is another query's result. \
-         Nothing more was sent", HumanCount(*.found), HumanCount(*.expected)
+         Nothing more was sent. Run the query again, or correct expected_rows", HumanCount(*.found), HumanCount(*.expected)
     )]
     ExpectedRows {
         /// The rows that are there.

@@ -20,8 +20,8 @@ pub enum MirrorError {
     },
     /// There is more than one that could be meant.
     #[error(
-        "the state tables of this cohort were made with more than one other BRAZE_CLIENT_SECRET. Delete those of keys that are no \
-         longer used: {}", .tables.join(", ")
+        "this cohort has state tables of several earlier BRAZE_CLIENT_SECRETs. Delete the tables of keys that are no longer used, and \
+         run again: {}", .tables.join(", ")
     )]
     OtherKeys {
         /// A table of each.
@@ -29,8 +29,8 @@ pub enum MirrorError {
     },
     /// The account does not do what the protocol relies on.
     #[error(
-        "a mirror cannot work in this Treasure Data account, because this is not true of it: {fact}. Nothing was changed. \
-         td-braze-cohort check lists all that a mirror needs"
+        "a mirror cannot work in this Treasure Data account. It needs this, which failed: {fact}. Nothing was changed. Send Treasure \
+         Data's support what td-braze-cohort check --json prints"
     )]
     Fact {
         /// What.

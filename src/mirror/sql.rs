@@ -60,7 +60,7 @@ impl Column {
     }
 }
 
-/// When what was confirmed is sent again.
+/// When confirmed identifiers are sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresh {
     /// Never.
@@ -90,7 +90,7 @@ impl Refresh {
 
 const NOW: &str = "CAST(floor(to_unixtime(now())) AS BIGINT)";
 
-/// What the statements of one run have in common.
+/// What all statements of one run share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statements {
     /// Which cohort, for the comment.
@@ -101,7 +101,7 @@ pub struct Statements {
     pub columns: Vec<Column>,
     /// The words that count as blank.
     pub null_words: Vec<String>,
-    /// When what was confirmed is sent again.
+    /// When confirmed identifiers are sent again.
     pub refresh: Refresh,
 }
 
@@ -167,7 +167,7 @@ SELECT "row", NULL, "wanted", "total" FROM new"#,
         )
     }
 
-    /// The identifiers of the members' table as they stand, for an upload: columns of their kinds' names.
+    /// The identifiers of the members' table, unchanged, for an upload: columns of their kinds' names.
     pub fn select(&self) -> String {
         let columns: Vec<_> =
             self.columns.iter().map(|column| format!("{} AS {}", column.text(), quoted(&column.kind))).collect();

@@ -45,9 +45,10 @@ impl Values {
         let names = Names { aliases: self.aliases()?, mapping, operation: operation.map(str::to_owned), null_words };
         let outputs = names.outputs();
         if operation.is_some_and(|column| outputs.iter().any(|output| output == column)) {
-            return Err(
-                self.bad(Key::OperationColumn, "names an identifier column: name the column that holds add or remove")
-            );
+            return Err(self.bad(
+                Key::OperationColumn,
+                "names an identifier column: name the column that holds add, remove or delete",
+            ));
         }
         let mut seen = HashSet::new();
         for (attribute, output) in &names.mapping {
@@ -58,7 +59,7 @@ impl Values {
                     COLUMNS.map(|(_, name)| name).join(", ")
                 )
             } else if outputs.contains(attribute) || operation == Some(attribute.as_str()) {
-                format!("maps '{from}', but that column is read under its own name: leave it out")
+                format!("maps '{from}', but a column of that name is always read as itself: remove it from mapping")
             } else if !seen.insert(output) {
                 format!("maps two columns to '{to}': keep one of them")
             } else {

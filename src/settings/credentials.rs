@@ -62,7 +62,7 @@ pub fn td_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, C
     take(
         &variable,
         TD_API_KEY,
-        "the API key of a Treasure Data user who may read the job or table: find it in the console under My Settings, API Keys",
+        "the master API key (NUMBER/TEXT) of a Treasure Data user who may read the job or table: find it in the console under My Settings, API Keys",
         "td.apikey",
     )
 }

@@ -160,7 +160,7 @@ fn belong(outside: &[String]) -> String {
         return String::new();
     }
     format!(
-        ". In a workflow, settings are read only from the map braze_cohort: of the task; these are outside of it: {}",
+        ". In a workflow, settings are read only from the map braze_cohort: of the task; move these into it: {}",
         outside.join(", ")
     )
 }

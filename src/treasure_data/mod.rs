@@ -77,7 +77,7 @@ pub enum JobError {
     },
     /// It has no columns.
     #[error(
-        "job {id} has no result (no hive_result_schema), like an INSERT or a CREATE: set job_id to the job of a SELECT"
+        "job {id} has no result (no hive_result_schema). It may be an INSERT or a CREATE: set job_id to the job of a SELECT"
     )]
     NoResult {
         /// The number of the job.
@@ -96,7 +96,7 @@ pub enum JobError {
     /// 401, or 403 of Treasure Data itself.
     #[error(
         "{server} refused the key ({said}): check TD_API_KEY, and that TD_API_SERVER is the key's site. If your Treasure Data account has an \
-         IP allow-list, this machine must be on it; the containers of hosted workflows have other addresses than Treasure Data's exports"
+         IP allow-list, this machine must be on it; the containers of hosted workflows may have other addresses than Treasure Data's exports"
     )]
     Credentials {
         /// The server that was called.

@@ -265,7 +265,7 @@ fn an_input_without_the_column_sends_nothing(#[case] rows: &str, #[case] message
 #[case::an_identifier_column(|run: Run| run.unset("operation").set("operation_column", "user_ids"), "an identifier column")]
 #[case::mapped_to_nothing(|run: Run| run.set("mapping", "{mail: email}"), "aliases: [email]")]
 #[case::mapped_twice(|run: Run| run.set("mapping", "{a: user_ids, b: user_ids}"), "two columns to 'user_ids'")]
-#[case::mapped_from_an_output(|run: Run| run.set("mapping", "{device_ids: user_ids}"), "that column is read under its own name")]
+#[case::mapped_from_an_output(|run: Run| run.set("mapping", "{device_ids: user_ids}"), "a column of that name is always read as itself")]
 #[case::no_map(|run: Run| run.set("mapping", "external_id"), "a map such as {external_id: user_ids")]
 fn settings_that_contradict_each_other_are_refused(#[case] change: fn(Run) -> Run, #[case] message: &str) {
     change(Run::upload()).set("endpoint", "http://127.0.0.1:1").rows("user_ids\nu1\n").exits(2).says(&[message]);

@@ -95,7 +95,7 @@ fn where_settings_are_missing_those_outside_of_the_map_are_said_to_belong_into_i
     let message = run.output()["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.starts_with("missing settings: cohort_id, operation, endpoint, input."), "{message}");
     assert!(
-        message.ends_with("the map braze_cohort: of the task; these are outside of it: cohort_id, operation, config"),
+        message.ends_with("the map braze_cohort: of the task; move these into it: cohort_id, operation, config"),
         "{message}"
     );
 }

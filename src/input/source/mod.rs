@@ -93,7 +93,7 @@ pub enum SourceError {
         path: PathBuf,
     },
     /// It is there, but cannot be opened.
-    #[error("{} cannot be opened: {error}", .path.display())]
+    #[error("{} cannot be opened: {error}. Check the path, and that this user may read it", .path.display())]
     Open {
         /// As it was written.
         path: PathBuf,

@@ -300,7 +300,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
 pub struct ChangedRows {
     /// One row an identifier.
     pub input: ReadableInput,
-    /// Labels of the aliases: those of the settings, and behind them those that only the state has, whose identifiers are to leave.
+    /// Labels of the aliases: those of the settings, then those that only the state has, whose identifiers must leave.
     pub labels: Vec<String>,
 }
 

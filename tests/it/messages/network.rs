@@ -149,7 +149,7 @@ fn mirrors() -> Vec<Stop> {
         MirrorError::OtherKey { table: table("9aa4320c") },
         MirrorError::OtherKeys { tables: vec![table("9aa4320c"), table("11111111")] },
         MirrorError::JobFailed { id: "4711".to_owned(), status: Status::Error, step: "commit the new version" },
-        MirrorError::Unexpected { said: "a count is not a number".to_owned() },
+        MirrorError::Unexpected { said: "Treasure Data returned a count that is not a number".to_owned() },
     ];
     let errors = errors.into_iter().chain(facts.map(|fact| MirrorError::Fact { fact }));
     conclusions.into_iter().map(Stop::Mirror).chain(errors.map(Stop::MirrorError)).chain(tables()).collect()
