@@ -49,7 +49,7 @@ impl Kind {
 
 /// Whether all bytes of an identifier are such ones.
 ///
-/// A loop without an early exit takes [`BLOCK`] bytes at once, but the rest one by one. So the last block is checked as a whole, and
+/// A loop without an early exit takes `BLOCK` bytes at once, but the rest one by one. So the last block is checked as a whole, and
 /// overlaps the others.
 #[inline]
 pub fn all_bytes(identifier: &[u8], is_such: impl Fn(u8) -> bool) -> bool {
