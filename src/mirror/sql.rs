@@ -88,6 +88,10 @@ impl Refresh {
     }
 }
 
+/// What separates identifiers, and a kind from its value. Not written into literals, because a statement passes through forms, editors
+/// and consoles, which may change line breaks and tabs.
+const LINE_BREAK: &str = "chr(10)";
+const TAB: &str = "chr(9)";
 const NOW: &str = "CAST(floor(to_unixtime(now())) AS BIGINT)";
 
 /// What all statements of one run share.
@@ -143,10 +147,11 @@ impl Statements {
         next: &TableName,
     ) -> String {
         let listed = |operation| {
-            refused.iter().filter(move |(of, ..)| *of == operation).map(|(_, kind, value)| format!("{kind}\t{value}"))
+            let found = refused.iter().filter(move |(of, ..)| *of == operation);
+            found.map(|(_, kind, value)| format!("{} || {TAB} || {}", literal(kind), literal(value)))
         };
-        let additions = listed(Operation::Add).map(|one| format!(", ({}, 1, NULL)", literal(&format!("\n{one}"))));
-        let removals: Vec<_> = listed(Operation::Remove).map(|one| literal(&one)).collect();
+        let additions = listed(Operation::Add).map(|one| format!(", ({LINE_BREAK} || {one}, 1, NULL)"));
+        let removals: Vec<_> = listed(Operation::Remove).collect();
         let is_kept = if removals.is_empty() {
             "false".to_owned()
         } else {
@@ -248,7 +253,7 @@ FROM (
         });
         // A row is the same row whatever columns without a value it has, and in whatever order.
         let mut parts = each(&|index, column| {
-            let begin = literal(&format!("\n{}\t", column.kind));
+            let begin = format!("{LINE_BREAK} || {} || {TAB}", literal(&column.kind));
             format!("CASE WHEN \"v{index}\" = 1 THEN {begin} || \"c{index}\" ELSE '' END")
         });
         parts.sort_by_cached_key(|part| part.split_once(" THEN ").map(|(_, of)| of.to_owned()));
@@ -273,13 +278,13 @@ FROM (
 
 /// The identifiers of a row, as an array of text.
 fn identifiers() -> String {
-    format!(r#"split(substr("row", 2), {})"#, literal("\n"))
+    format!(r#"split(substr("row", 2), {LINE_BREAK})"#)
 }
 
 /// What is to be done with the identifiers of a version that job 1 made. What `own` holds for has a row of its own. Only the
 /// identifiers of rows that changed, are not confirmed or are due are looked at, in all rows that have them.
 fn found(before: Option<u64>, work: &str, own: &str) -> String {
-    let (identifiers, tab) = (identifiers(), literal("\t"));
+    let identifiers = identifiers();
     let number_before = if before.is_some_and(|number| number % 2 == 1) {
         format!(
             r#"(SELECT count(DISTINCT "identifier") FROM {work} AS version CROSS JOIN UNNEST({identifiers}) AS line ("identifier") WHERE "row" <> '' AND "was_wanted" = 1)"#
@@ -321,7 +326,7 @@ fn found(before: Option<u64>, work: &str, own: &str) -> String {
   GROUP BY "identifier"
 )
 SELECT
-  "change", split_part("identifier", {tab}, 1) AS "kind", substr("identifier", strpos("identifier", {tab}) + 1) AS "value", "before",
+  "change", split_part("identifier", {TAB}, 1) AS "kind", substr("identifier", strpos("identifier", {TAB}) + 1) AS "value", "before",
   to_base(count(*), 10) AS "number"
 FROM (SELECT "change", CASE WHEN {own} THEN "identifier" ELSE '' END AS "identifier", "before" FROM judged) AS "changes"
 GROUP BY "change", "identifier", "before"

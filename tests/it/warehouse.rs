@@ -276,8 +276,9 @@ impl Tables {
             }
             return rows;
         } else if first.contains("confirm what is wanted, except what was refused") {
-            let is_refused =
-                |identifier: &&Identifier| statement.contains(&format!("{}\t{}'", identifier.0, identifier.1));
+            let is_refused = |identifier: &&Identifier| {
+                statement.contains(&format!("'{}' || chr(9) || '{}'", identifier.0, identifier.1))
+            };
             let confirmed = state.wanted.iter().filter(|identifier| !is_refused(identifier)).cloned().collect();
             let rows = state.rows.iter().filter(|row| row.is_subset(&state.wanted)).cloned().collect();
             self.make(named[0], State { rows, confirmed, ..state });
