@@ -175,7 +175,9 @@ pub enum Stop {
     #[error("{0}. No further request was sent")]
     CannotWrite(#[from] FailuresError),
     /// A bug in this program.
-    #[error("a bug in td-braze-cohort: {0}. Please report it; the report counts what was not delivered")]
+    #[error(
+        "a bug in td-braze-cohort: {0}. Please report it, and run again; the printed report counts what was not delivered"
+    )]
     Defect(String),
 }
 

@@ -51,7 +51,7 @@ pub enum MatchError {
 /// Too few of a kind are known.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error(
-    "{hint}Braze knows {share:.1} % of {name} ({low:.1} to {high:.1} %, {asked} asked), below min_match ({wanted} %). Nothing was sent. {advice}",
+    "Braze knows {share:.1} % of {asked} sampled values of {name} (of all: {low:.1} to {high:.1} %), below min_match ({wanted} %). Nothing was sent. {hint}{advice}",
     hint = if *.is_none { OTHER_WORKSPACE } else { "" }
 )]
 pub struct TooFew {
@@ -75,7 +75,7 @@ pub struct TooFew {
 
 /// What a share of 0 % may mean.
 pub const OTHER_WORKSPACE: &str =
-    "Braze knows no identifier of one kind: BRAZE_REST_API_KEY may be a key of another workspace. ";
+    "If Braze knows no identifier of a kind, BRAZE_REST_API_KEY may be a key of another workspace. ";
 
 /// The counts of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -38,7 +38,7 @@ pub enum MirrorError {
     },
     /// A job failed again and again.
     #[error(
-        "job {id} ({step}) ended with the status '{status}' three times; its log in Treasure Data's console has the reason. Check the \
+        "the query '{step}' failed three times (last: job {id}, status '{status}'); its log in Treasure Data's console has the reason. Check the \
          permissions of TD_API_KEY's user and the table's columns, or run it again later"
     )]
     JobFailed {

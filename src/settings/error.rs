@@ -127,8 +127,8 @@ pub enum ConfigError {
     NoMirror,
     /// A mirror with `--sandbox`.
     #[error(
-        "operation: mirror does not work with --sandbox: its state in Treasure Data would outlive the sandbox. Use --dry-run, or start \
-         td-braze-cohort sandbox and set endpoint to its address"
+        "operation: mirror does not work with --sandbox: its state in Treasure Data would outlive that sandbox, which ends with the \
+         run. Use --dry-run, or a sandbox that keeps running: start td-braze-cohort sandbox, and set endpoint to its address"
     )]
     MirrorInSandbox,
     /// A credential on the command line.
@@ -173,11 +173,11 @@ fn finish(origin: &Origin, key: Key) -> &'static str {
     match origin {
         _ if !key.setting().from_workflow => "which is never filled in for this setting: write the value itself",
         Origin::Map | Origin::Parameter => {
-            "which Digdag did not fill in, because the value of the variable contains ${...} itself: write the expression directly, \
-             or move the setting to the config file"
+            "which Digdag did not fill in, because the variable's value contains ${...} itself: write that inner ${...} here instead of \
+             the variable, or move the setting to the config file"
         }
         Origin::File { .. } => {
-            "because a variable in it has a value that contains ${...} itself: give that variable a plain value"
+            "because the value of one of its variables contains ${...}: give that variable a value without ${...}"
         }
         Origin::Flag(_) | Origin::Environment(_) => "which is not filled in there: write the value itself",
     }

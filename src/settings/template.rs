@@ -76,7 +76,7 @@ pub enum TemplateError {
     Expression,
     /// A value that may have lost letters.
     #[error(
-        "${{{name}}} contains a ? or \u{fffd}, and the locale is not UTF-8, so letters may have been lost: use py>, or set \
+        "the value of ${{{name}}} contains a ? or \u{fffd}, and the locale is not UTF-8, so letters may have been lost: use py>, or set \
          LC_ALL: C.UTF-8 under _env"
     )]
     Garbled {

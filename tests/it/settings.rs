@@ -79,7 +79,7 @@ fn an_id_is_taken_as_it_is_written(#[case] id: &str) {
 fn a_value_that_lost_its_letters_on_the_way_is_refused() {
     let braze = braze();
     let run = || Run::upload().to(&braze).set("cohort_id", "${plan}").env("plan", "????").rows(user_ids(1));
-    run().exits(2).says(&["cohort.yml", "cohort_id: ${plan}", "LC_ALL: C.UTF-8", "py>"]);
+    run().exits(2).says(&["cohort.yml", "cohort_id: the value of ${plan}", "LC_ALL: C.UTF-8", "py>"]);
     run().env("LANG", "C").exits(2);
     assert_untouched(&braze);
     run().env("LANG", "C").env("LC_ALL", "C.UTF-8").exits(0);

@@ -102,7 +102,7 @@ pub enum SourceError {
     },
     /// Input that can be read only once cannot be kept for the later passes.
     #[error(
-        "cannot be kept for its second pass, because no temporary file can be created ({0}): set TMPDIR to a folder with free space"
+        "is read twice, but no temporary file can be created for that ({0}): set TMPDIR to a folder with free space"
     )]
     Spool(io::Error),
     /// It was replaced or written to while it was read.
