@@ -70,10 +70,7 @@ pub fn run(mut context: RunContext, options: &mirror::Options, recipient: &Recip
     };
     let outcome: Result<Outcome, Stop> = cutting(&access.http, &limiter, work);
     progress::finish();
-    match outcome {
-        Err(stop) if stop.has_report() => Ok(context.outcome(context.report(), Some(stop))),
-        other => other,
-    }
+    context.or_report(outcome)
 }
 
 /// The limits and rules of a run.

@@ -89,7 +89,8 @@ pub fn run(mut context: RunContext) -> Result<Outcome, Stop> {
         let no_keys = Credentials { client_secret: nothing(), partner_api_key: nothing() };
         let plan = plan(&context.config, &Endpoint::of_sandbox(String::new()), &no_keys, None);
         let plan = Plan { first_call: None, ..plan };
-        return read_and_send(&mut context, &Nowhere, plan, "no server (dry run)", None);
+        let ended = read_and_send(&mut context, &Nowhere, plan, "no server (dry run)", None);
+        return context.or_report(ended);
     }
     let (endpoint, credentials, key) = match context.sandbox.as_deref() {
         Some(Embedded { sandbox, credentials, rest_api_key }) => {
@@ -106,7 +107,8 @@ pub fn run(mut context: RunContext) -> Result<Outcome, Stop> {
         return mirror::run(context, &options, &recipient);
     }
     let plan = plan(&context.config, &endpoint, &credentials, context.session_time.as_deref());
-    let mut outcome = read_and_send(&mut context, &post, plan, endpoint.as_str(), matching.as_ref())?;
+    let ended = read_and_send(&mut context, &post, plan, endpoint.as_str(), matching.as_ref());
+    let mut outcome = context.or_report(ended)?;
     let view = context.sandbox.as_ref().and_then(|it| it.sandbox.cohort(&context.config.braze.cohort_id));
     outcome.report.sandbox = view.as_ref().map(in_report);
     Ok(outcome)
@@ -126,20 +128,6 @@ fn in_report(view: &CohortView) -> Value {
 
 /// Finds the input, reads it and sends it to `name`.
 fn read_and_send(
-    context: &mut RunContext,
-    post: &dyn Post,
-    plan: Plan,
-    name: &str,
-    matching: Option<&Matching>,
-) -> Result<Outcome, Stop> {
-    match try_to_send(context, post, plan, name, matching) {
-        // A stop before anything is counted ends in a report, too.
-        Err(stop) if stop.has_report() => Ok(context.outcome(context.report(), Some(stop))),
-        ended => ended,
-    }
-}
-
-fn try_to_send(
     context: &mut RunContext,
     post: &dyn Post,
     plan: Plan,
@@ -296,6 +284,14 @@ impl RunContext {
             ignored_parameters: Vec::new(),
             job: self.job.clone(),
             sandbox: None,
+        }
+    }
+
+    /// A stop before anything is counted ends in a report, too.
+    pub(super) fn or_report(&self, ended: Result<Outcome, Stop>) -> Result<Outcome, Stop> {
+        match ended {
+            Err(stop) if stop.has_report() => Ok(self.outcome(self.report(), Some(stop))),
+            ended => ended,
         }
     }
 
