@@ -52,15 +52,18 @@ impl BodyWriter {
         body.reserve(self.head.len() + batch.bytes().len() + batch.len() * 8 + 128);
         body.extend_from_slice(&self.head);
         body.push(b'{');
+        // Nearly always one pass shows that copies are enough.
+        let are_plain = all_bytes(batch.bytes(), is_plain);
         let mut left = batch.len();
         for (kind, name) in COLUMNS {
             // Most batches hold only external IDs and are searched once.
             if left > 0 {
-                left -= write_list(body, name, batch, |other| (other == kind).then_some((b"\"".as_slice(), b"\",")));
+                let around = |other| (other == kind).then_some((b"\"".as_slice(), b"\","));
+                left -= write_list(body, name, batch, are_plain, around);
             }
         }
         if left > 0 {
-            write_list(body, "aliases", batch, |kind| match kind {
+            write_list(body, "aliases", batch, are_plain, |kind| match kind {
                 Kind::Alias(index) => self.alias_heads.get(usize::from(index)).map(|head| (head.as_slice(), b"\"},")),
                 _ => None,
             });
@@ -73,15 +76,14 @@ impl BodyWriter {
 }
 
 /// Writes `"name":[...],` with the identifiers for which `around` gives a text before and after them, which ends with a comma;
-/// nothing if there are none. Returns their number.
+/// nothing if there are none. If they `are_plain`, none of them is escaped. Returns their number.
 fn write_list<'a, const BEHIND: usize>(
     body: &mut Vec<u8>,
     name: &str,
     batch: &Batch,
+    are_plain: bool,
     around: impl Fn(Kind) -> Option<(&'a [u8], &'a [u8; BEHIND])>,
 ) -> usize {
-    // Nearly always one pass shows that copies are enough.
-    let are_plain = all_bytes(batch.bytes(), is_plain);
     let mut written = 0;
     for (kind, identifier) in batch.identifiers() {
         let Some((before, behind)) = around(kind) else { continue };
