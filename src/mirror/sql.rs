@@ -252,11 +252,15 @@ FROM (
             format!("{} AS \"v{index}\"", cells::verdict(&cell, column.column_type, &self.null_words))
         });
         // A row is the same row whatever columns without a value it has, and in whatever order.
-        let mut parts = each(&|index, column| {
-            let begin = format!("{LINE_BREAK} || {} || {TAB}", literal(&column.kind));
-            format!("CASE WHEN \"v{index}\" = 1 THEN {begin} || \"c{index}\" ELSE '' END")
-        });
-        parts.sort_by_cached_key(|part| part.split_once(" THEN ").map(|(_, of)| of.to_owned()));
+        let mut in_order: Vec<_> = self.columns.iter().enumerate().collect();
+        in_order.sort_by_key(|(_, column)| &column.kind);
+        let parts: Vec<_> = in_order
+            .into_iter()
+            .map(|(index, column)| {
+                let begin = format!("{LINE_BREAK} || {} || {TAB}", literal(&column.kind));
+                format!("CASE WHEN \"v{index}\" = 1 THEN {begin} || \"c{index}\" ELSE '' END")
+            })
+            .collect();
         let rejected = each(&|index, _| format!("CASE WHEN \"v{index}\" = 2 THEN 1 ELSE 0 END")).join(" + ");
         format!(
             r#"    SELECT "row", count(*) AS "members", sum("rejected") AS "rejected"
