@@ -141,11 +141,10 @@ impl<'de> Visitor<'de> for Settings<'_> {
 /// A text, or nothing. `left` is how many values, and bytes of text, there may still be.
 fn text<E: de::Error>(left: &Cell<usize>, text: Option<String>) -> Result<Value, E> {
     let size = 1 + text.as_ref().map_or(0, String::len);
-    left.set(
-        left.get().checked_sub(size).ok_or_else(|| {
-            E::custom("it is larger than 1 MiB with its aliases (*name) written out: use fewer aliases")
-        })?,
-    );
+    left.set(left.get().checked_sub(size).ok_or_else(|| {
+        let most = MAX_FILE_BYTES >> 20;
+        E::custom(format_args!("it is larger than {most} MiB with its aliases (*name) written out: use fewer aliases"))
+    })?);
     Ok(text.map_or(Value::Null, Value::from))
 }
 
