@@ -209,7 +209,8 @@ where
         matched: None,
     };
     let mut sender = BrazeSender { upload, names: &names, request_timeout: rules.times.request_timeout };
-    let ended = match sender.ask(&planned.changes.rows) {
+    let is_tried = if record.top.is_none() { sender.try_call_without_changes() } else { Ok(()) };
+    let ended = match is_tried.and_then(|()| sender.ask(&planned.changes.rows)) {
         Ok(()) => run::carry_out(warehouse, &mut sender, rules, planned, &mut record),
         Err(stop) => planned.give_up(warehouse).and(Err(stop)),
     };

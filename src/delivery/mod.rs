@@ -101,6 +101,13 @@ pub struct Plan {
     pub first_call: Option<FirstCall>,
 }
 
+impl Plan {
+    /// A call that changes nothing. Braze checks the credentials and the cohort's ID all the same.
+    pub fn call_without_changes(&self) -> FirstCall {
+        FirstCall { address: self.addresses.users.clone(), body: self.bodies.no_changes() }
+    }
+}
+
 /// It shows whether the credentials are right before any identifier is sent.
 pub struct FirstCall {
     /// Its address.

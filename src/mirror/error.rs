@@ -27,6 +27,15 @@ pub enum MirrorError {
         /// A table of each.
         tables: Vec<String>,
     },
+    /// Braze does not take a call without changes.
+    #[error(
+        "Braze refused a call without changes ({said}). Nothing was changed. If its message is about a setting, such as cohort_id, \
+         fix that. If not, a mirror cannot work with this Braze account: send Braze's support what td-braze-cohort check --json prints"
+    )]
+    CallWithoutChanges {
+        /// Braze's message.
+        said: String,
+    },
     /// The account does not do what the protocol relies on.
     #[error(
         "a mirror cannot work in this Treasure Data account. It needs this, which failed: {fact}. Nothing was changed. Send Treasure \

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
+use crate::braze::Refusal;
 use crate::commands::outcome::Stop;
 use crate::commands::phases::Upload;
 use crate::commands::pipeline::is_stopped;
-use crate::delivery::Shared;
+use crate::delivery::{self, Shared};
 use crate::input::columns::Names;
 use crate::input::error::InputError;
 use crate::input::reader::{Limits, Pass, Reader};
@@ -17,6 +18,7 @@ use crate::input::source::Sources;
 use crate::input::{MaxRejected, ReadableInput};
 use crate::members::batch::{Batch, CAPACITY};
 use crate::members::operation::Operation;
+use crate::mirror::error::MirrorError;
 use crate::mirror::run::Conclusion;
 use crate::mirror::treasure_data::ChangedRows;
 use crate::mirror::warehouse::{Look, Refused, Sender, Settled};
@@ -83,6 +85,21 @@ impl Sender<ChangedRows> for BrazeSender<'_> {
 }
 
 impl BrazeSender<'_> {
+    /// On a first run, makes the call without changes that `check` relies on, before the state says that a run is at work.
+    pub fn try_call_without_changes(&mut self) -> Result<(), Stopped> {
+        let upload = &mut self.upload;
+        let naming = upload.plan.first_call.replace(upload.plan.call_without_changes());
+        delivery::first_call(&upload.plan, upload.post, upload.limiter, upload.shared);
+        upload.plan.first_call = naming;
+        match upload.limiter.take_stop() {
+            None => Ok(()),
+            Some(Stop::Refused { refusal: Refusal::Request(said), .. }) => {
+                Err(Box::new(MirrorError::CallWithoutChanges { said }.into()))
+            }
+            Some(stop) => Err(Box::new(stop)),
+        }
+    }
+
     /// Asks Braze which of the added identifiers it knows, if the settings require that.
     pub fn ask(&mut self, rows: &ChangedRows) -> Result<(), Stopped> {
         if self.upload.matching.is_some() {

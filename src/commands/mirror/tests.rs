@@ -236,6 +236,17 @@ fn a_cohort_follows_its_table_and_keeps_a_user_whose_address_changes() {
 }
 
 #[test]
+fn a_first_run_with_a_wrong_key_leaves_no_state() {
+    let mut memory = Memory::new();
+    let mut braze = Braze::start(memory.folder.path());
+    braze.credentials.client_secret = Secret::new("of-another".to_owned());
+    memory.members = vec![row(&["u1"])];
+    let (outcome, _) = braze.run(&mut memory, ChangeLimits::default());
+    assert_eq!((outcome.exit.code(), outcome.report.sent.requests), (4, 1), "{:?}", outcome.problem());
+    assert!(memory.tables.is_empty() && braze.cohort().is_none());
+}
+
+#[test]
 fn a_run_with_nothing_to_send_sends_nothing() {
     let mut memory = Memory::new();
     let braze = Braze::start(memory.folder.path());
