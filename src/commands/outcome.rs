@@ -111,12 +111,14 @@ pub enum Stop {
         /// `max_duration`.
         limit: Duration,
     },
-    /// Braze asks for a pause beyond `max_duration`.
+    /// The server asks for a pause beyond `max_duration`.
     #[error(
-        "the server asks for a pause of {} s, until {}. This is longer than max_duration allows; run it again after that time",
+        "{} asks for a pause of {} s, until {}. This is longer than max_duration allows; run it again after that time", .server.names().0,
         HumanCount(.pause.as_secs() + u64::from(.pause.subsec_nanos() > 0)), .until
     )]
     PauseTooLong {
+        /// The API.
+        server: Api,
         /// How long.
         pause: Duration,
         /// When it ends by this machine's clock, in UTC.
@@ -216,7 +218,7 @@ impl Stop {
                 Self::Outage { server, address: address.clone(), lasted, answered, last }
             }
             LimitReached::Deadline { limit } => Self::Deadline { limit },
-            LimitReached::PauseTooLong { pause } => Self::PauseTooLong { pause, until: shown_end(pause) },
+            LimitReached::PauseTooLong { pause } => Self::PauseTooLong { server, pause, until: shown_end(pause) },
         }
     }
 

@@ -85,7 +85,9 @@ pub enum EndpointError {
         host: String,
     },
     /// `allow_endpoint` must list plain host names.
-    #[error("cannot be checked: allow_endpoint must list host names, without https:// and without a path")]
+    #[error(
+        "cannot be checked, because allow_endpoint is not valid: list host names there, without https:// and without a path"
+    )]
     AllowedHost,
 }
 

@@ -142,7 +142,13 @@ pub fn untrusted(host: &str, problem: &CertificateError) -> HttpError {
              CA's (a self-signed one must have CA:FALSE)"
                 .to_owned()
         }
-        other => format!("{other} (to trust your own CA, set ca_file)"),
+        CertificateError::Revoked => {
+            "it was revoked. The owner of the server must replace it (ca_file does not help)".to_owned()
+        }
+        other => format!(
+            "it cannot be used ({other}). Ask the owner of the server for another one; if your own CA signed it, set ca_file to \
+             the CA's certificate"
+        ),
     };
     HttpError::Certificate(format!("the certificate of {host} is not trusted: {reason}"))
 }
@@ -196,7 +202,7 @@ mod tests {
     #[case(CertificateError::Expired, "has expired")]
     #[case(CertificateError::NotValidYet, "clock")]
     #[case(CertificateError::NotValidForName, "another host")]
-    #[case(CertificateError::Revoked, "Revoked")]
+    #[case(CertificateError::Revoked, "was revoked")]
     #[case(CertificateError::BadEncoding, "BadEncoding")]
     #[case(CertificateError::BadSignature, "BadSignature")]
     fn every_problem_of_a_certificate_names_host_reason_and_ca_file(

@@ -29,7 +29,7 @@ pub enum InputError {
 #[derive(Debug, Error)]
 pub enum InputProblem {
     /// An empty list of files.
-    #[error("it names no file: name at least one")]
+    #[error("it is an empty list: name at least one file")]
     Nothing,
     /// Its bytes.
     #[error(transparent)]

@@ -115,7 +115,7 @@ pub enum MaxRejected {
 impl fmt::Display for MaxRejected {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Default => formatter.write_str("1 %, at least 10"),
+            Self::Default => formatter.write_str("1 %, but at least 10"),
             Self::Count(count) => HumanCount(*count).fmt(formatter),
             Self::Percent(percent) => write!(formatter, "{percent} %"),
         }

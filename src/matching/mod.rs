@@ -205,7 +205,7 @@ impl KindFigures {
         let one = |(variant, count): &(Variant, u32)| {
             let (unknown, written) = (self.unknown, variant.in_query(&self.name));
             format!(
-                "{count} of the {unknown} unknown {} exist {}: write {written} in the query",
+                "Of the {unknown} unknown values of {}, Braze knows {count} {}: write {written} in the query",
                 self.name,
                 variant.words()
             )

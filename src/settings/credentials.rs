@@ -104,7 +104,10 @@ fn problem(value: &str) -> Option<&'static str> {
     if value.trim().is_empty() {
         Some("is missing or empty in the environment")
     } else if value.contains("${") {
-        Some("still contains ${...}: Digdag fills in ${secret:...} only under _env, and only if that secret is set")
+        Some(
+            "still contains ${...}: Digdag fills in ${secret:...} only under _env, and only if the project has that secret \
+             (td wf secrets --project NAME --set KEY)",
+        )
     } else if value.chars().any(char::is_control) {
         Some("contains a line break or another control character: copy it again, without the line break")
     } else if value.trim() != value {

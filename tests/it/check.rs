@@ -140,5 +140,5 @@ fn a_check_keeps_to_the_limit_of_rejections() {
         .to(&braze)
         .rows(rows)
         .exits(3)
-        .says(&["11 cells and rows were rejected in 12 rows read (limit 1 %, at least 10): float 11"]);
+        .says(&["11 cells and rows were rejected in 12 rows read (limit 1 %, but at least 10): float 11"]);
 }

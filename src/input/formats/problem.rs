@@ -10,7 +10,7 @@ use super::format::Format;
 #[derive(Debug, Error)]
 pub enum RowsError {
     /// The bytes cannot be read.
-    #[error("reading failed after {unit} {number}: {error}")]
+    #[error("reading failed after {unit} {number}: {error}{}", after_io(.error))]
     Io {
         /// `line` or `row`.
         unit: &'static str,
@@ -109,6 +109,15 @@ pub enum RowsError {
         /// From 1.
         row: u64,
     },
+}
+
+/// What is wrong with compressed data says itself what to do; the system's errors do not.
+fn after_io(error: &io::Error) -> &'static str {
+    if error.raw_os_error().is_some() {
+        ". Check the disk or the network drive that it is on, then run it again"
+    } else {
+        ""
+    }
 }
 
 impl RowsError {

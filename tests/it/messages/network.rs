@@ -148,6 +148,7 @@ fn mirrors() -> Vec<Stop> {
     let errors = [
         MirrorError::OtherKey { table: table("9aa4320c") },
         MirrorError::OtherKeys { tables: vec![table("9aa4320c"), table("11111111")] },
+        MirrorError::CallWithoutChanges { said: "cohort_id must be a valid string".to_owned() },
         MirrorError::JobFailed { id: "4711".to_owned(), status: Status::Error, step: "commit the new version" },
         MirrorError::Unexpected { said: "Treasure Data returned a count that is not a number".to_owned() },
     ];
@@ -233,7 +234,11 @@ fn ends() -> Vec<Stop> {
         Stop::Interrupted,
         Stop::Terminated,
         Stop::Deadline { limit: Duration::from_hours(23) },
-        Stop::PauseTooLong { pause: Duration::from_mins(90), until: "2026-11-24T01:30:00Z".parse().unwrap() },
+        Stop::PauseTooLong {
+            server: Api::Braze,
+            pause: Duration::from_mins(90),
+            until: "2026-11-24T01:30:00Z".parse().unwrap(),
+        },
         Stop::CannotWrite(FailuresError { name: "failed_file", path: "failed.csv".into(), error: full() }),
         Stop::Defect("a worker panicked".into()),
     ]
@@ -248,7 +253,10 @@ fn matches() -> Vec<Stop> {
     vec![
         Stop::RestKey { said: "Invalid API key".into() },
         Stop::NoAnswer { said: "status 503".into() },
-        too_few(false, "38 of the 74 unknown email exist in lower case: write LOWER(email) in the query"),
+        too_few(
+            false,
+            "Of the 74 unknown values of email, Braze knows 38 in lower case: write LOWER(email) in the query",
+        ),
         too_few(true, "To see which ones are unknown, run match with --unknown"),
     ]
 }
