@@ -211,7 +211,7 @@ pub struct OperatorArgs {
 
 /// Other durations are never zero.
 fn latency(text: &str) -> Result<Duration, &'static str> {
-    let zero = matches!(text, "0" | "0ms").then_some(Duration::ZERO);
+    let zero = matches!(text, "0" | "0ms" | "0s").then_some(Duration::ZERO);
     zero.or_else(|| parse_duration(text)).ok_or("it must be a duration such as 50ms or 2s")
 }
 

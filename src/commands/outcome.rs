@@ -66,15 +66,13 @@ pub enum Stop {
         error: std::io::Error,
     },
     /// The handler of signals cannot be installed.
-    #[error(
-        "the handler of SIGINT and SIGTERM cannot be installed: {0}. Nothing was sent. Check the limits of the container, and run it again"
-    )]
+    #[error("the handler of SIGINT and SIGTERM cannot be installed: {0}. Nothing was sent. Run it again")]
     Signals(#[source] std::io::Error),
     /// SIGINT.
-    #[error("stopped by SIGINT; run it again to send the rest (sending an identifier twice does no harm)")]
+    #[error("stopped by SIGINT; run it again (sending an identifier twice does no harm)")]
     Interrupted,
     /// SIGTERM.
-    #[error("stopped by SIGTERM; run it again to send the rest (sending an identifier twice does no harm)")]
+    #[error("stopped by SIGTERM; run it again (sending an identifier twice does no harm)")]
     Terminated,
     /// The input.
     #[error(transparent)]
@@ -106,7 +104,7 @@ pub enum Stop {
         last: String,
     },
     /// The run reached `max_duration`.
-    #[error("the run took longer than max_duration ({} s); run it again to send the rest, or raise max_duration", HumanCount(.limit.as_secs()))]
+    #[error("the run took longer than max_duration ({} s); run it again, or raise max_duration", HumanCount(.limit.as_secs()))]
     Deadline {
         /// `max_duration`.
         limit: Duration,

@@ -39,6 +39,9 @@ pub enum TableError {
 }
 
 fn cast(column: &str, found: &str) -> String {
+    if found.starts_with("array") {
+        return format!("ELEMENT_AT(\"{column}\", 1) AS \"{column}\"");
+    }
     let whole = if matches!(found, "double" | "float") {
         format!("CAST(\"{column}\" AS BIGINT)")
     } else {

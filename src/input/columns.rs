@@ -40,7 +40,7 @@ pub struct Columns {
 pub enum HeaderError {
     /// No column has the exact name of an identifier column.
     #[error(
-        "no identifier column: the result has {}, but needs at least one of {} (case and spaces count){}",
+        "no identifier column: the result has {}, but needs at least one of {} (case and spaces count){}. If a column is a user alias, list it in aliases",
         shown(.seen), quoted(.wanted), hint(.nearest.as_ref())
     )]
     NoIdentifierColumn {

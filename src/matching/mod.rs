@@ -51,7 +51,7 @@ pub enum MatchError {
 /// Too few of a kind are known.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error(
-    "Braze knows {share:.1} % of {asked} sampled values of {name} (of all: {low:.1} to {high:.1} %), below min_match ({wanted} %). Nothing was sent. {hint}{advice}",
+    "Braze knows {share:.1} % of a sample of {asked} values of {name} ({low:.1} to {high:.1} % of all), below min_match ({wanted} %). Nothing was sent. {hint}{advice}",
     hint = if *.is_none { OTHER_WORKSPACE } else { "" }
 )]
 pub struct TooFew {

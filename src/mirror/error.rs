@@ -11,7 +11,7 @@ use crate::treasure_data::show::Status;
 pub enum MirrorError {
     /// There is state under another data import key, and none under this one.
     #[error(
-        "the state of this cohort was made with another BRAZE_CLIENT_SECRET (table {table}). If you rotated the key, run once with \
+        "the state of this cohort was made with another BRAZE_CLIENT_SECRET (table {table}). If you rotated the key, start the workflow once with \
          -p braze_cohort.key_rotated=true; if this key is of another Braze workspace, set another state_table"
     )]
     OtherKey {
@@ -20,8 +20,8 @@ pub enum MirrorError {
     },
     /// There is more than one that could be meant.
     #[error(
-        "this cohort has state tables of several earlier BRAZE_CLIENT_SECRETs. Delete the tables of keys that are no longer used, and \
-         run again: {}", .tables.join(", ")
+        "this cohort has state tables of several earlier BRAZE_CLIENT_SECRETs: {}. Keep the newest (Treasure Data's console shows when \
+         a table was made), delete the others, and run again", .tables.join(", ")
     )]
     OtherKeys {
         /// A table of each.
@@ -29,7 +29,7 @@ pub enum MirrorError {
     },
     /// Braze does not take a call without changes.
     #[error(
-        "Braze refused a call without changes ({said}). Nothing was changed. If its message is about a setting, such as cohort_id, \
+        "Braze refused a call that adds and removes no one ({said}). Nothing was changed. If its message is about a setting, such as cohort_id, \
          fix that. If not, a mirror cannot work with this Braze account: send Braze's support what td-braze-cohort check --json prints"
     )]
     CallWithoutChanges {
@@ -38,8 +38,8 @@ pub enum MirrorError {
     },
     /// The account does not do what the protocol relies on.
     #[error(
-        "a mirror cannot work in this Treasure Data account. It needs this, which failed: {fact}. Nothing was changed. Send Treasure \
-         Data's support what td-braze-cohort check --json prints"
+        "a mirror cannot work in this Treasure Data account, because this must be so, and is not: {fact}. Nothing was changed. Check that the user of \
+         TD_API_KEY may make, rename and delete tables. If so, send Treasure Data's support what td-braze-cohort check --json prints"
     )]
     Fact {
         /// What.

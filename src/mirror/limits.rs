@@ -97,7 +97,7 @@ impl fmt::Display for Exceeded {
         if wanted == 0 {
             return write!(
                 formatter,
-                "the table has no identifiers, so all {} in the cohort would be removed. Nothing was sent. If this is intended, run once with \
+                "the table has no identifiers, so all {} in the cohort would be removed. Nothing was sent. If this is intended, start the workflow once with \
                  -p braze_cohort.max_removals={left}",
                 HumanCount(left)
             );
@@ -115,7 +115,7 @@ impl fmt::Display for Exceeded {
         }
         write!(
             formatter,
-            "{}. Nothing was sent. Check the table; if this is intended, run once with {}",
+            "{}. Nothing was sent. Check the table; if this is intended, start the workflow once with {}",
             what.join(", and "),
             anyway.join(" ")
         )

@@ -70,7 +70,9 @@ pub struct Options {
 #[allow(missing_docs, reason = "the fields are what the messages name")]
 pub enum Error {
     /// Anyone on the network could reach it.
-    #[error("the sandbox listens on a loopback address only (127.0.0.1 or [::1]), not on {listen}")]
+    #[error(
+        "the sandbox listens on a loopback address only, not on {listen}: set --listen to 127.0.0.1:4000 or [::1]:4000"
+    )]
     NotLoopback { listen: SocketAddr },
     /// The address is in use, or not of this machine, or no thread can be started.
     #[error(

@@ -160,7 +160,8 @@ fn belong(outside: &[String]) -> String {
         return String::new();
     }
     format!(
-        ". In a workflow, settings are read only from the map braze_cohort: of the task; move these into it: {}",
+        ". In a workflow, settings are read only from the map braze_cohort: and its config file. These are outside of it: {}. Move them \
+         into it",
         outside.join(", ")
     )
 }
@@ -173,8 +174,8 @@ fn finish(origin: &Origin, key: Key) -> &'static str {
     match origin {
         _ if !key.setting().from_workflow => "which is never filled in for this setting: write the value itself",
         Origin::Map | Origin::Parameter => {
-            "which Digdag did not fill in, because the variable's value contains ${...} itself: write that inner ${...} here instead of \
-             the variable, or move the setting to the config file"
+            "which Digdag did not fill in, because the value of that variable contains ${...} too. Write the inner ${...} here, or set \
+             it in the config file"
         }
         Origin::File { .. } => {
             "because the value of one of its variables contains ${...}: give that variable a value without ${...}"

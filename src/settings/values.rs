@@ -188,7 +188,7 @@ fn not(wanted: &str, raw: &Value) -> String {
 fn scalar(raw: &Value, wanted: &str) -> Result<String, String> {
     let wrong = match raw {
         Value::Number(number) if !number.is_f64() => return Ok(number.to_string()),
-        Value::String(text) if text.trim().is_empty() => "is empty: give it a value, or leave it out",
+        Value::String(text) if text.trim().is_empty() => "is empty: give it a value",
         Value::String(text) if text.len() > MAX_TEXT_BYTES => {
             "is longer than 4 KiB: give a name or a path, not the content of a file"
         }

@@ -206,7 +206,7 @@ pub fn unknown_key(name: &str) -> String {
     let names = SETTINGS.iter().map(|setting| setting.name);
     let known = || names.clone().collect::<Vec<_>>().join(", ");
     if name.len() > LONGEST_NAME || !name.chars().all(is_a_name) {
-        return format!("a key is not the name of a setting; the settings are {}", known());
+        return format!("a text before : is not the name of a setting; the settings are {}", known());
     }
     if names_a_credential(name) {
         return format!(

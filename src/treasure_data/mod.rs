@@ -66,8 +66,8 @@ pub enum JobError {
     },
     /// 404.
     #[error(
-        "{server} has no job {id}, or no result of it, or it has expired (404): check job_id, that TD_API_SERVER is the job's site, and that the user \
-         of TD_API_KEY may read the job"
+        "{server} has no job {id}, or no result of it (404): check job_id, that TD_API_SERVER is the job's site, and that the user of \
+         TD_API_KEY may read the job. If the result has expired, run the query again"
     )]
     Unknown {
         /// The number of the job.

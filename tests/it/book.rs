@@ -42,7 +42,6 @@ td-braze-cohort sandbox --users users.csv &      # a fixed port; scripts/smoke s
 digdag run local_sh.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
 digdag run local_py.dig --rerun -c secrets.properties    # scripts/smoke, with the real engine
 td-braze-cohort init braze_gold --cohort-id gold_members --endpoint US-03 --site us  # init.rs; the test's binary needs a newer glibc
-cd braze_gold && td wf push braze_gold           # scripts/server_checks pushes it
 curl 'http://127.0.0.1:4000/search?identifier=ann@example.com'  # as below
 curl http://127.0.0.1:4000/cohorts/sample_members         # scripts/smoke asks the same; its paths: sandbox_command.rs
 ";

@@ -276,6 +276,7 @@ fn without_an_identifier_column_nothing_is_sent(#[case] rows: &str, #[case] word
 
 #[rstest]
 #[case::no_bytes(b"", "empty")]
+#[case::semicolons(b"user_ids;email\nu1;e1\n", "semicolons")]
 #[case::utf_16(b"\xff\xfeu\0s\0e\0r\0", "UTF-16")]
 #[case::too_many_columns(&[b"c,".repeat(20_000).as_slice(), b"user_ids\n1\n"].concat(), "10,000 columns")]
 #[case::twice(b"user_ids,user_ids\nu1,u2\n", "two columns for 'user_ids'")]
@@ -283,6 +284,21 @@ fn an_input_that_cannot_be_used_is_found_before_any_request(#[case] rows: &[u8],
     let braze = braze();
     Run::upload().to(&braze).rows(rows).exits(3).says(&[word]);
     assert_untouched(&braze);
+}
+
+/// With a line break after it, it is one rejected row.
+#[rstest]
+#[case::csv("csv", "user_ids,note\nu1,n\nzqx-2")]
+#[case::quoted("csv", "user_ids,note\nu1,n\n\"zqx-2\"")]
+#[case::tsv("tsv", "user_ids\tnote\nu1\tn\nzqx-2")]
+#[case::jsonl("jsonl", "{\"user_ids\": \"u1\"}\n{\"user_ids\": \"zqx-2\", \"note\": \"n")]
+fn a_file_that_is_cut_off_in_its_last_row_is_no_success(#[case] format: &str, #[case] rows: &str) {
+    let braze = braze();
+    let run = || Run::upload().to(&braze).set("format", format);
+    run().rows(rows).exits(3).says(&["cut off", if format == "jsonl" { "line 2" } else { "line 3" }]).hides(&["zqx-2"]);
+    assert!(braze.cohort("vip").is_none_or(|cohort| cohort.user_ids.iter().all(|id| id == "u1")));
+    let report = run().rows(format!("{rows}\n")).arg("--json").exits(0).report();
+    report.has(&[("/delivered", 1), ("/rows_rejected", 1)]);
 }
 
 #[test]

@@ -94,10 +94,7 @@ fn where_settings_are_missing_those_outside_of_the_map_are_said_to_belong_into_i
     let run = Run::workflow(&parameters).file("cohort.yml", "input: members.csv\n").exits(2);
     let message = run.output()["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.starts_with("missing settings: cohort_id, operation, endpoint, input."), "{message}");
-    assert!(
-        message.ends_with("the map braze_cohort: of the task; move these into it: cohort_id, operation, config"),
-        "{message}"
-    );
+    assert!(message.ends_with("These are outside of it: cohort_id, operation, config. Move them into it"), "{message}");
 }
 
 #[test]

@@ -123,6 +123,9 @@ impl<R: Read> Delimited<R> {
                     if is_short && self.splitter.ends_with_an_open_quote(self.input.consumed(len)) {
                         return Err(RowsError::OpenQuoteOnALine { line: self.row_line });
                     }
+                    if is_short && !matches!(self.input.consumed(1), b"\r" | b"\n") {
+                        return Err(RowsError::CutOff { line: self.row_line });
+                    }
                     return Ok(());
                 }
                 Split::OpenQuote => return Err(RowsError::UnterminatedQuote { line: self.row_line }),

@@ -68,6 +68,9 @@ impl<R: Read> Json<R> {
         self.latest = match self.ahead.pop_front() {
             Some(row) => row,
             None => match self.read_line(|_| {})? {
+                Some(Err(Fault::NotJson)) if self.bytes.consumed(1) != b"\n" => {
+                    return Err(RowsError::CutOff { line: self.line });
+                }
                 Some(read) => (self.line, read.err()),
                 None => return Ok(false),
             },

@@ -144,6 +144,10 @@ pub fn open<R: Read>(
             format::json(line).unwrap_or(Ok(()))?;
         }
         refuse_other_content(bytes.at_hand())?;
+        // No UTF-8 text begins with it, and MessagePack's short arrays do.
+        if columns.is_some() && matches!(bytes.at_hand(), [0x90..=0x9f, ..]) {
+            return Err(RowsError::Unsupported("not UTF-8 text: if it is MessagePack, set format: msgpack"));
+        }
     }
     match format {
         Format::Csv | Format::Tsv => {
@@ -155,6 +159,12 @@ pub fn open<R: Read>(
             let mut rows = Delimited::new(bytes, delimiter, quotes);
             let names = columns.map_or_else(|| rows.header(), Ok)?;
             rows.width = names.len();
+            if format_hint.columns.is_none()
+                && format == Format::Csv
+                && matches!(&names[..], [name] if name.contains(';'))
+            {
+                return Err(RowsError::Unsupported("separated by semicolons: write it with commas"));
+            }
             Ok(Opened { rows: Rows::Delimited(Box::new(rows)), format, names: Some(names) })
         }
         Format::Jsonl => {

@@ -49,6 +49,15 @@ pub enum RowsError {
         /// The line.
         line: u64,
     },
+    /// The last row is not whole, and no line break follows.
+    #[error(
+        "the last row, in line {line}, is not whole and has no line break: the file is cut off, fetch or write it again. Nothing of \
+         that row was sent. If the file is whole, end it with a line break"
+    )]
+    CutOff {
+        /// The line.
+        line: u64,
+    },
     /// The setting is for TSV.
     #[error("it is csv, but the setting quotes applies only to tsv: leave quotes out")]
     QuotesOfCsv,

@@ -106,7 +106,7 @@ pub enum SourceError {
     )]
     Spool(io::Error),
     /// It was replaced or written to while it was read.
-    #[error("{} was modified while it was read: wait for the task that writes it, then run it again", .path.display())]
+    #[error("{} changed while it was read: wait until the task that writes it has ended, then run the upload again", .path.display())]
     Modified {
         /// As it was written.
         path: PathBuf,

@@ -112,7 +112,7 @@ fn a_file_that_is_modified_while_the_run_goes_on_ends_it(#[case] name: &str) {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{stderr}");
-    assert!(stderr.contains(&format!("{name} was modified while it was read")), "{stderr}");
+    assert!(stderr.contains(&format!("{name} changed while it was read")), "{stderr}");
     assert!(Report::read(&String::from_utf8(output.stdout).unwrap()).number("/delivered") < 20_010);
 }
 

@@ -64,6 +64,7 @@ fn rows() -> Vec<RowsError> {
         RowsError::ColumnCount { found: 3, named: 2 },
         RowsError::NotLines,
         RowsError::NoObject { lines: 100 },
+        RowsError::CutOff { line: 12 },
         RowsError::NoMsgpack { row: 12 },
     ]
 }

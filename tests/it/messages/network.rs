@@ -70,7 +70,11 @@ fn outages() -> Vec<Stop> {
     errors.extend(lookups.iter().map(|error| failed(&host(), error)));
     let outage = |last: String, answered, server| Stop::Outage {
         server,
-        address: format!("https://{}", host()),
+        address: if server == Api::Braze {
+            format!("https://{}", host())
+        } else {
+            "https://api.treasuredata.com".into()
+        },
         lasted: Duration::from_mins(15),
         answered,
         last,
