@@ -232,24 +232,35 @@ impl Report {
                 }
                 None => format!("; {total} identifiers"),
             },
-            _ => format!(
-                "; delivered {} of {total} identifiers, refused {}",
-                grouped(sent.delivered),
-                grouped(sent.refused)
-            ),
+            _ => {
+                let rejected = match self.rejections() {
+                    0 => String::new(),
+                    count => format!(", rejected cells and rows {}", grouped(count)),
+                };
+                let (delivered, refused) = (grouped(sent.delivered), grouped(sent.refused));
+                format!("; delivered {delivered} of {total} identifiers, refused {refused}{rejected}")
+            }
         };
         format!("cohort {} ({}): {}{counts}", self.cohort_id, self.operations.as_str(), self.headline())
     }
 
+    /// Of the input or, for a mirror, of the table.
+    fn rejections(&self) -> u64 {
+        let counts = self.mirror.as_ref().and_then(|mirror| mirror.counts);
+        counts.map_or_else(|| self.input.rejections(), |counts| counts.rejected)
+    }
+
     fn headline(&self) -> String {
+        let except = match (self.rejections(), self.sent.refused) {
+            (0, 0) => "",
+            (0, _) => " except what Braze refused",
+            (_, 0) => " except what was rejected in the input",
+            _ => " except what was rejected in the input or refused by Braze",
+        };
         if let (Some(mirror), 0, None) = (&self.mirror, self.exit_code, self.dry_run) {
-            let said = match (self.sent.refused, self.input.identifiers()) {
-                (0, 0) => "equal to its table; nothing had changed",
-                (0, _) => "equal to its table",
-                _ => "equal to its table, except for what Braze refused",
-            };
+            let unchanged = if self.input.identifiers() == 0 { "; nothing had changed" } else { "" };
             let first = if mirror.is_first { "; a first run does not remove earlier members" } else { "" };
-            return format!("{said}{first}");
+            return format!("equal to its table{except}{unchanged}{first}");
         }
         let said = match (self.outcome(), self.input.identifiers()) {
             ("check_only", _) => "check only, no member was sent",
@@ -257,9 +268,8 @@ impl Report {
             ("no_identifiers", _) => {
                 return format!("{} rows, none with an identifier; no member was sent", grouped(self.input.rows_read));
             }
-            ("delivered", _) if self.sent.refused > 0 => "everything was delivered except what Braze refused",
             ("delivered", 0) => "the input has no identifiers, no member was sent",
-            ("delivered", _) => "everything was delivered",
+            ("delivered", _) => return format!("everything was delivered{except}"),
             _ if self.sent.requests == 0 => "nothing was sent",
             _ if self.input.read_to_end => "not everything was delivered",
             _ => "not everything was delivered, and the input was not read to the end",

@@ -298,7 +298,10 @@ fn a_file_that_is_cut_off_in_its_last_row_is_no_success(#[case] format: &str, #[
     run().rows(rows).exits(3).says(&["cut off", if format == "jsonl" { "line 2" } else { "line 3" }]).hides(&["zqx-2"]);
     assert!(braze.cohort("vip").is_none_or(|cohort| cohort.user_ids.iter().all(|id| id == "u1")));
     let report = run().rows(format!("{rows}\n")).arg("--json").exits(0).report();
-    report.has(&[("/delivered", 1), ("/rows_rejected", 1)]);
+    let report = report.has(&[("/delivered", 1), ("/rows_rejected", 1)]);
+    let summary = report.at("/summary").as_str().unwrap();
+    assert!(summary.contains("delivered except what was rejected in the input; delivered 1 of 1"), "{summary}");
+    assert!(summary.ends_with(", rejected cells and rows 1"), "{summary}");
 }
 
 #[test]

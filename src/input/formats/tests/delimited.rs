@@ -13,6 +13,8 @@ enum Bad {
     Open(u64),
     /// Text after a closing quote: the line of the record, and the line of the text.
     Text(u64, u64),
+    /// The last record has too few cells and no line break, in this line.
+    CutOff(u64),
 }
 
 /// Comma-separated values (RFC 4180), a letter at a time. Where the standard is silent: CR and LF alone end a line as CRLF
@@ -61,6 +63,9 @@ fn reference(content: &str, delimiter: char) -> Result<Vec<Vec<String>>, Bad> {
     }
     if !row.is_empty() || has_begun {
         row.push(cell);
+        if rows.first().is_some_and(|header| row.len() < header.len()) {
+            return Err(Bad::CutOff(begin));
+        }
         rows.push(row);
     }
     Ok(rows)
@@ -86,6 +91,7 @@ proptest! {
             (Err(RowsError::Empty), Ok(expected)) => prop_assert_eq!(expected, Vec::<Vec<String>>::new()),
             (Err(RowsError::UnterminatedQuote { line }), Err(bad)) => prop_assert_eq!(bad, Bad::Open(line)),
             (Err(RowsError::TextBehindQuote { line, broken }), Err(bad)) => prop_assert_eq!(bad, Bad::Text(line, broken)),
+            (Err(RowsError::CutOff { line }), Err(bad)) => prop_assert_eq!(bad, Bad::CutOff(line)),
             (rows, expected) => prop_assert!(false, "{:?} instead of {:?}", rows, expected),
         }
     }
@@ -98,7 +104,7 @@ proptest! {
     ) {
         let cells = cells.iter().zip(ends).map(|(cell, end)| format!("{cell}{end}"));
         // With two columns an empty line is no row in either.
-        let content = format!("x,y\n{}", cells.collect::<String>());
+        let content = format!("x,y\n{}\n", cells.collect::<String>());
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(content.as_bytes());
         let expected: Vec<Vec<String>> = reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
         prop_assert_eq!(read(content.as_bytes(), step, Format::Csv, None).unwrap(), cells_of(&expected));

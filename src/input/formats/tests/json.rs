@@ -26,6 +26,10 @@ proptest! {
                 prop_assert!(expected.iter().all(Result::is_err));
                 prop_assert_eq!(lines, expected.len());
             }
+            Err(RowsError::CutOff { line }) => {
+                prop_assert_eq!(line, lines.len() as u64);
+                prop_assert_eq!(expected.last(), Some(&Err(Fault::NotJson)));
+            }
             Err(error) => {
                 let first = lines.iter().map(|line| line.trim()).find(|line| !line.is_empty()).unwrap_or_default();
                 let is_other = first == "{" || first.starts_with('[') || first.ends_with(',');
@@ -153,7 +157,7 @@ fn invalid_utf_8_harms_only_its_own_cell() {
 #[test]
 fn depth_costs_neither_stack_nor_memory() {
     let value = |depth: usize| format!("{{\"id\": {}{}}}\n", "[".repeat(depth), "]".repeat(depth));
-    let content = format!("{{}}\n{}{}{}{}", value(127), value(128), value(250_000), "{\"id\":[".repeat(100_000));
+    let content = format!("{{}}\n{}{}{}{}", value(127), value(128), value(250_000), "{\"id\":[".repeat(100_000) + "\n");
     let rows = read(content.as_bytes(), 1000, Format::Jsonl, None).unwrap();
     let nested = Ok(vec![Cell::Unfit(Reason::Nested), Cell::Absent]);
     assert_eq!(rows[1..], [nested.clone(), nested.clone(), nested, Err(Fault::NotJson)]);
