@@ -179,8 +179,8 @@ mod tests {
         let said = identifiers.join(between).chars().take(60_000).collect::<String>();
         let began = Instant::now();
         let shown = without_identifiers(&said, Some(&part));
-        // Hours, before; a busy machine is allowed much.
-        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        // Hours, before. A machine that does much else may take a thousand times the milliseconds.
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         assert!(!shown.contains('0'), "{shown}");
     }
 }

@@ -340,6 +340,6 @@ mod tests {
         }
         let before = std::time::Instant::now();
         assert!(read(&text).is_err());
-        assert!(before.elapsed().as_secs() < 1);
+        assert!(before.elapsed().as_secs() < 10);
     }
 }
