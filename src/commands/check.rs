@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit::Exit;
 use crate::commands::outcome::{Api, Stop};
-use crate::delivery::{self, Plan, Shared};
+use crate::delivery::{self, Shared};
 use crate::http::Http;
 use crate::input::columns::Columns;
 use crate::input::counters::InputCounts;
@@ -198,10 +198,9 @@ fn check_credentials(context: &mut RunContext) -> Finding {
     let limiter = context.limiter_of_step(Api::Braze, endpoint.as_str(), MAX_STEP)?;
     let config = &context.config;
     let plan = plan(config, &endpoint, &credentials, None);
-    let plan = Plan { first_call: Some(plan.call_without_changes()), ..plan };
     let post = Http::new(1, network(config, &endpoint)?);
     let call = || {
-        delivery::first_call(&plan, &post, &limiter, &Shared::new(0));
+        delivery::call_without_changes(&plan, &post, &limiter, &Shared::new(0));
         Ok(())
     };
     watched(&post, &limiter, call)?;

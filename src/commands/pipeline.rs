@@ -243,15 +243,16 @@ pub fn plan(config: &Config, endpoint: &Endpoint, credentials: &Credentials, ses
     let addresses = Addresses::new(endpoint, &config.braze.partner);
     let bodies = BodyWriter::new(credentials, &config.braze.cohort_id, &config.input.names.aliases);
     let names_nothing = config.operations == Operations::One(Operation::Remove) && config.braze.cohort_name.is_none();
+    let plan = Plan { addresses, bodies, thread_count: config.delivery.thread_count, first_call: None };
     let first_call = if names_nothing {
         // The call that names the cohort would rename it to its ID.
-        FirstCall { address: addresses.users.clone(), body: bodies.no_changes() }
+        plan.call_without_changes()
     } else {
         let created_at = created_at(session_time);
         let body = BodyWriter::naming(credentials, &config.braze.cohort_id, config.braze.shown_name(), &created_at);
-        FirstCall { address: addresses.cohorts.clone(), body }
+        FirstCall { address: plan.addresses.cohorts.clone(), body }
     };
-    Plan { addresses, bodies, thread_count: config.delivery.thread_count, first_call: Some(first_call) }
+    Plan { first_call: Some(first_call), ..plan }
 }
 
 /// The session's time, or now if there is none, in ISO 8601, UTC.

@@ -159,9 +159,15 @@ impl Shared {
     }
 }
 
-/// Makes the first call, without any identifier. The reason of a failure is in the limiter.
-pub fn first_call<S: From<DeliveryError>>(plan: &Plan, post: &dyn Post, limiter: &RateLimiter<S>, shared: &Shared) {
-    Worker { plan, post, limiter, shared, failures: &Failures::none() }.first_call();
+/// Makes the call that changes nothing. The reason of a failure is in the limiter.
+pub fn call_without_changes<S: From<DeliveryError>>(
+    plan: &Plan,
+    post: &dyn Post,
+    limiter: &RateLimiter<S>,
+    shared: &Shared,
+) {
+    let worker = Worker { plan, post, limiter, shared, failures: &Failures::none() };
+    worker.first_call(&plan.call_without_changes());
 }
 
 /// Runs the upload to its end, or until the limiter is stopped. The reason of a stop is in the limiter.
@@ -196,7 +202,9 @@ pub fn run<S: From<DeliveryError> + Send + 'static>(
         let (at_work, all_done) = bounded::<()>(0);
         scope.spawn(move |scope| {
             let present = limiter.attend();
-            guarded(limiter, || worker.first_call());
+            if let Some(call) = &plan.first_call {
+                guarded(limiter, || worker.first_call(call));
+            }
             for _ in 0..plan.thread_count {
                 let (queue, back, at_work) = (queue.clone(), back.clone(), at_work.clone());
                 let present = limiter.attend();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::{debug, warn};
 
-use super::{DeliveryError, MAX_REFUSED_PARTS, Plan, Shared};
+use super::{DeliveryError, FirstCall, MAX_REFUSED_PARTS, Plan, Shared};
 use crate::braze::{Refusal, Verdict, classify, meta};
 use crate::delivery::failed_file::Failures;
 use crate::http::Post;
@@ -27,8 +27,7 @@ pub struct Worker<'a, S> {
 
 impl<S: From<DeliveryError>> Worker<'_, S> {
     /// The call without identifiers. Any failure of it stops the run.
-    pub fn first_call(&self) {
-        let Some(call) = &self.plan.first_call else { return };
+    pub fn first_call(&self, call: &FirstCall) {
         let said = match self.send(&call.address, &call.body, None, false) {
             Ok(Verdict::Delivered) | Err(CallError::Stopped) => return,
             Ok(Verdict::Split(said)) => said,

@@ -86,11 +86,9 @@ impl Sender<ChangedRows> for BrazeSender<'_> {
 
 impl BrazeSender<'_> {
     /// On a first run, makes the call without changes that `check` relies on, before the state says that a run is at work.
-    pub fn try_call_without_changes(&mut self) -> Result<(), Stopped> {
-        let upload = &mut self.upload;
-        let naming = upload.plan.first_call.replace(upload.plan.call_without_changes());
-        delivery::first_call(&upload.plan, upload.post, upload.limiter, upload.shared);
-        upload.plan.first_call = naming;
+    pub fn try_call_without_changes(&self) -> Result<(), Stopped> {
+        let upload = &self.upload;
+        delivery::call_without_changes(&upload.plan, upload.post, upload.limiter, upload.shared);
         match upload.limiter.take_stop() {
             None => Ok(()),
             Some(Stop::Refused { refusal: Refusal::Request(said), .. }) => {
