@@ -10,8 +10,10 @@ import socket
 import subprocess
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from td_stand_in import Server
 
 USER_ID, DEVICE_ID = "user_ids", "device_ids"
 COLUMNS = {USER_ID: "external_id", DEVICE_ID: "device_id"}
@@ -82,9 +84,8 @@ class Braze:
         return json.loads(body) if status == 200 else None
 
     def members(self):
-        """The users in the cohort, after all late requests have arrived."""
-        while any(timer.is_alive() for timer in self.timers):
-            time.sleep(0.05)
+        """The users in the cohort."""
+        self.settle()
         with self.lock:
             view = self.view() or {USER_ID: [], DEVICE_ID: [], "aliases": []}
             listed = [(kind, value) for kind in (USER_ID, DEVICE_ID) for value in view[kind]]
@@ -102,6 +103,12 @@ class Braze:
         timer = threading.Timer(0.7 * self.grace * self.chance(), self.apply, request)
         self.timers.append(timer)
         timer.start()
+
+    def settle(self):
+        """Waits until all requests of ended runs, the late ones too, are applied."""
+        self.server.settle()
+        for timer in self.timers:
+            timer.join()
 
     def count(self, what):
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -172,7 +179,3 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True

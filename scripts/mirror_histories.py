@@ -343,8 +343,7 @@ class History:
 
     def changes_nothing(self, expected, *arguments, **settings):
         """Such a run sends no identifier and leaves the highest version as it is."""
-        for timer in self.td.timers:
-            timer.join()
+        self.settle()
         sent, top = len(self.braze.log), self.versions()[-1:]
         status, log = self.quiet(*arguments, **settings)
         self.must(status == expected, f"it ends with {status} and not {expected}", log)
@@ -409,7 +408,15 @@ class History:
         self.check("all refreshed", is_all_sent=True)
         return met + Counter(self.braze.counts)
 
+    def settle(self):
+        """Waits until all requests of ended runs, the late ones too, are applied."""
+        self.braze.settle()
+        self.server.settle()
+        for timer in self.td.timers:
+            timer.join()
+
     def changes_nothing_but_numbers(self):
+        self.settle()
         sent = len(self.braze.log)
         status, log = self.quiet()
         self.must(status == 0 and len(self.braze.log) == sent, f"a second quiet run ends with {status}, or sends something", log)

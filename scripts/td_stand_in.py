@@ -26,6 +26,7 @@ POST /control/faults        a list of faults, which replaces the list before. Ea
 import gzip
 import json
 import re
+import socket
 import struct
 import sys
 import threading
@@ -384,6 +385,32 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.connections, self.changed = 0, threading.Condition()
+
+    def process_request(self, *arguments):
+        with self.changed:
+            self.connections += 1
+        super().process_request(*arguments)
+
+    def process_request_thread(self, *arguments):
+        try:
+            super().process_request_thread(*arguments)
+        finally:
+            with self.changed:
+                self.connections -= 1
+                self.changed.notify_all()
+
+    def settle(self):
+        """Waits until all connections of clients that have ended are closed here too, those that wait to be accepted included."""
+        with socket.create_connection(self.server_address) as last:
+            last.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while last.recv(4096):
+                pass
+        with self.changed:
+            self.changed.wait_for(lambda: not self.connections)
 
 
 def main():
