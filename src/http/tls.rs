@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, RootCertStore};
 use thiserror::Error;
-use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+use webpki_roots::TLS_SERVER_ROOTS;
 
 use super::HttpError;
 
@@ -58,9 +58,7 @@ impl Default for Trust {
 }
 
 fn standard() -> RootCertStore {
-    let mut cas = RootCertStore::empty();
-    cas.add_parsable_certificates(TLS_SERVER_ROOT_CERTS.iter().cloned());
-    cas
+    RootCertStore { roots: TLS_SERVER_ROOTS.to_vec() }
 }
 
 /// Whether a certificate has CA:TRUE: basicConstraints (2.5.29.19), maybe critical, with a list that begins with TRUE.
@@ -158,6 +156,7 @@ mod tests {
     use super::*;
     use rcgen::{BasicConstraints, IsCa};
     use rstest::rstest;
+    use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
     fn pem(is_ca: IsCa) -> String {
         let key = rcgen::KeyPair::generate().unwrap();
@@ -169,7 +168,7 @@ mod tests {
     #[test]
     fn cas_are_added_to_the_standard_ones_and_servers_own_certificates_are_not() {
         let standard = standard().len();
-        assert_eq!(standard, TLS_SERVER_ROOT_CERTS.len());
+        assert_eq!(standard, TLS_SERVER_ROOTS.len());
         let ca = || pem(IsCa::Ca(BasicConstraints::Unconstrained));
         let of_depth = pem(IsCa::Ca(BasicConstraints::Constrained(0)));
         let pem = format!("# ours\n{}text between\n{of_depth}{}{}", ca(), pem(IsCa::NoCa), pem(IsCa::ExplicitNoCa));
