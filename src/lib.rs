@@ -5,7 +5,7 @@
 //!              source ─> formats ─> columns, cells    queue ─> workers           what was read,
 //!              ─> batches of at most 1,000            (braze, retry, http)       delivered, refused
 //! ```
-//! Rows flow to the right, counts flow into the report, nothing turns back. ARCHITECTURE.md is the longer picture.
+//! Rows flow to the right, and counts flow into the report; nothing flows back. ARCHITECTURE.md has the details.
 
 #![forbid(unsafe_code)]
 

@@ -20,11 +20,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Exit {
-    // First, so that no message can show a key.
+    // Comes first, so that no message can show a key.
     secret::remember_variables(&credentials::ALL);
     secret::remember_passwords_in_addresses(&PROXY_VARIABLES);
     let arguments: Vec<_> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
-    // Before clap, whose messages repeat the argument.
+    // Comes before clap, whose messages repeat the argument.
     let names_one = |argument: &String| {
         let is_flag = argument.starts_with("--") && names_a_credential(argument.split('=').next().unwrap_or_default());
         let is_assignment = credentials::ALL.iter().any(|name| argument.starts_with(name));
@@ -47,7 +47,7 @@ fn run() -> Exit {
 }
 
 fn run_command(command: Command) -> Result<Exit, Stop> {
-    // The sandbox logs each request, which is of no use during an upload.
+    // The sandbox logs each request, which is not useful during an upload.
     let is_sandbox = matches!(command, Command::Sandbox(_));
     terminal::start_logger(if is_sandbox { "info" } else { "info,td_braze_cohort::sandbox=warn" });
     match command {

@@ -1,4 +1,4 @@
-//! The body of a request. Identifiers are copied into it, without a string or JSON value for each.
+//! The body of a request. Identifiers are copied directly, without a string or JSON value for each.
 
 use serde_json::{Value, json};
 
@@ -19,12 +19,12 @@ pub struct Credentials {
 /// Writes the bodies of one upload. Their common parts are escaped once.
 pub struct BodyWriter {
     head: Vec<u8>,
-    /// For each alias: its object up to the name.
+    /// The object of each alias, up to the name.
     alias_heads: Vec<Vec<u8>>,
 }
 
 impl BodyWriter {
-    /// For this cohort, with the labels of aliases in the order of [`Kind::Alias`].
+    /// A writer for this cohort. `aliases` are the labels, in the order of [`Kind::Alias`].
     pub fn new(credentials: &Credentials, cohort_id: &str, aliases: &[String]) -> Self {
         let mut head = common(credentials, cohort_id).to_string();
         head.pop();
@@ -52,11 +52,11 @@ impl BodyWriter {
         body.reserve(self.head.len() + batch.bytes().len() + batch.len() * 8 + 128);
         body.extend_from_slice(&self.head);
         body.push(b'{');
-        // Nearly always one pass shows that copies are enough.
+        // Nearly always this one pass shows that nothing needs escaping.
         let are_plain = all_bytes(batch.bytes(), is_plain);
         let mut left = batch.len();
         for (kind, name) in COLUMNS {
-            // Most batches hold only external IDs and are searched once.
+            // Most batches hold only external IDs, so one list is enough.
             if left > 0 {
                 let around = |other| (other == kind).then_some((b"\"".as_slice(), b"\","));
                 left -= write_list(body, name, batch, are_plain, around);
@@ -75,8 +75,8 @@ impl BodyWriter {
     }
 }
 
-/// Writes `"name":[...],` with the identifiers for which `around` gives a text before and after them, which ends with a comma;
-/// nothing if there are none. If they `are_plain`, none of them is escaped. Returns their number.
+/// Writes `"name":[...],` with the identifiers for which `around` gives a text before and one after, which ends with a
+/// comma. Writes nothing if there are none. If they `are_plain`, none is escaped. Returns their number.
 fn write_list<'a, const BEHIND: usize>(
     body: &mut Vec<u8>,
     name: &str,
@@ -108,7 +108,6 @@ fn write_list<'a, const BEHIND: usize>(
     written
 }
 
-/// The fields of every body.
 fn common(credentials: &Credentials, cohort_id: &str) -> Value {
     json!({
         "partner_api_key": credentials.partner_api_key.expose(),
@@ -117,7 +116,7 @@ fn common(credentials: &Credentials, cohort_id: &str) -> Value {
     })
 }
 
-/// Whether a byte is not escaped in JSON.
+/// Whether JSON allows the byte without escaping.
 fn is_plain(byte: u8) -> bool {
     byte >= 0x20 && byte != b'"' && byte != b'\\'
 }

@@ -1,7 +1,8 @@
-//! `POST /users/export/ids`, which tells whether Braze knows an identifier: request bodies, and the meaning of answers. Pure.
+//! `POST /users/export/ids`, which shows whether Braze knows an identifier: request bodies, and what the answers mean.
+//! Pure.
 //!
-//! It needs a REST API key with the permission `users.export.ids`. An identifier is known if it is in `users`. `invalid_user_ids`
-//! is documented only for external IDs, and only shows contradictory answers.
+//! It needs a REST API key with the permission `users.export.ids`. An identifier is known if it is in `users`.
+//! `invalid_user_ids` is documented only for external IDs, and is used only to detect contradictions.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,8 +29,8 @@ pub fn capacity(kind: Kind) -> usize {
     if kind == Kind::DeviceId { 1 } else { MAX_IDENTIFIERS }
 }
 
-/// The body for identifiers of one kind; `labels` are those of the aliases. It asks for the fewest fields that show whether a
-/// profile exists. An anonymous user may have neither external ID nor alias, but always has a `braze_id`.
+/// The body for identifiers of one kind; `labels` are those of the aliases. It asks for the fewest fields that show
+/// whether a profile exists. An anonymous user always has a `braze_id`, but may have neither external ID nor alias.
 pub fn body(batch: &Batch, labels: &[String]) -> Vec<u8> {
     let mut fields = vec!["external_id", "user_aliases"];
     let (mut external_ids, mut aliases, mut device) = (Vec::new(), Vec::new(), None);
@@ -55,7 +56,7 @@ pub fn body(batch: &Batch, labels: &[String]) -> Vec<u8> {
 /// Whether Braze knows an identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A user has it; a device, an anonymous user, which a cohort accepts by device.
+    /// A user has it. For a device: an anonymous user, because a cohort accepts only those by device.
     Known,
     /// The device of users with an external ID. A cohort does not accept them by device.
     Identified,
@@ -83,7 +84,7 @@ struct Alias {
     alias_name: Option<String>,
 }
 
-/// The result for each identifier of the batch, in their order; none if the answer has no list of users.
+/// The result for each identifier of the batch, in order; none if the answer has no list of users.
 pub fn found(answer: &Answer, batch: &Batch, labels: &[String]) -> Option<Vec<Found>> {
     let export: Export = serde_json::from_slice(&answer.body).ok()?;
     let one = |(kind, identifier): (Kind, &[u8])| export.found(kind, &String::from_utf8_lossy(identifier), labels);
@@ -107,7 +108,7 @@ impl Export {
         }
     }
 
-    /// Whether it is in `invalid_user_ids`; none without that list.
+    /// Whether it is in `invalid_user_ids`; none if that list is missing.
     fn names_as_invalid(&self, kind: Kind, text: &str) -> Option<bool> {
         let is_alias = matches!(kind, Kind::Alias(_));
         let is_meant = |named: &Value| named == text || is_alias && named["alias_name"] == text;

@@ -1,6 +1,7 @@
-//! In: a batch, or an answer. Out: a request's address and body, or what the answer means. Pure: it never sends or waits.
+//! In: a batch, or an answer. Out: a request's address and body, or what the answer means. Pure: it never sends or
+//! waits.
 //!
-//! One classifier for all answers of Braze's cohort API.
+//! One classifier handles all answers of Braze's cohort API.
 
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ mod redact;
 
 use redact::without_identifiers;
 
-/// The cohort, and the way to Braze.
+/// The cohort, and how Braze is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The cohort's identifier.
@@ -60,7 +61,7 @@ impl Addresses {
 pub enum Verdict {
     /// It acknowledged the request.
     Delivered,
-    /// It refuses something in the batch: halve it.
+    /// It refuses something in the batch: halve the batch.
     Split(String),
 }
 
@@ -69,7 +70,7 @@ pub enum Verdict {
 pub enum Refusal {
     /// 401, or 403 from Braze itself.
     Credentials(String),
-    /// Braze refuses the cohort's ID, name or date, or any call like ours.
+    /// Braze refuses the cohort's ID, name or date, or refuses every such call.
     Request(String),
     /// 404.
     NotFound,
@@ -79,7 +80,7 @@ pub enum Refusal {
     Configuration(String),
 }
 
-/// What an answer, or its absence, tells all who call Braze.
+/// What an answer, or its absence, means to all callers of Braze.
 pub fn meta(outcome: &Result<Answer, HttpError>) -> ResponseMeta {
     let error = match outcome {
         Ok(answer) => {
@@ -97,7 +98,7 @@ pub fn meta(outcome: &Result<Answer, HttpError>) -> ResponseMeta {
     ResponseMeta { unanswered, ..ResponseMeta::NOTHING }
 }
 
-/// Decides on the outcome of one request with the identifiers of `part`. No text of the result contains any of them.
+/// Decides on the outcome of one request with the identifiers of `part`. The result's texts contain none of them.
 pub fn classify(outcome: &Result<Answer, HttpError>, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     let error = match outcome {
         Ok(answer) => return classify_answer(answer, part),
@@ -152,8 +153,9 @@ fn with_status(status: u16, said: &str, part: Option<&Batch>) -> String {
     without_identifiers(&format!("status {status}: {said}"), part)
 }
 
-/// Delivered is only: 200 to 202, and a body that is empty, `{}`, or a JSON object without a non-empty `errors` whose
-/// `message` is absent or "success". A body that ends with its connection must be such an object, as it may be incomplete.
+/// Delivered means: status 200 to 202, and a body that is empty, `{}`, or a JSON object without a non-empty `errors`
+/// and with no `message` but "success". If the body ends with its connection, it may be incomplete, so it must be such
+/// an object.
 fn acknowledgement(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     match answer.framing() {
         BodyFraming::Unknown => Err(unintelligible("the answer has another Transfer-Encoding than chunked".to_owned())),
@@ -166,7 +168,6 @@ fn acknowledgement(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Fai
     }
 }
 
-/// Decides by the body of a success.
 fn judged(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     let parsed = serde_json::from_slice(&answer.body);
     let Ok(Value::Object(object)) = parsed else {
@@ -185,7 +186,7 @@ fn judged(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refu
     Ok(Verdict::Delivered)
 }
 
-/// A 400 is about the cohort, which is the same in every call, or about the changes, of which one identifier may be the cause.
+/// A 400 is about the cohort, which is the same in every call, or about the changes, perhaps of one identifier.
 fn bad_request(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure<Refusal>> {
     if answer.is_html() {
         return Err(Failure::Final(Refusal::NotBraze("status 400 with a web page".to_owned())));
@@ -195,8 +196,8 @@ fn bad_request(answer: &Answer, part: Option<&Batch>) -> Result<Verdict, Failure
     if is_about_the_cohort(&said) { Err(Failure::Final(Refusal::Request(shown))) } else { Ok(Verdict::Split(shown)) }
 }
 
-/// Whether the message is about a field of every call, as in `cohort_id must be a valid string`. `alias_name must ...` and
-/// `alias name must ...` are about the changes, and so is text in an identifier that the message repeats.
+/// Whether the message is about a field of every call, as in `cohort_id must be a valid string`. `alias_name must ...`
+/// and `alias name must ...` are about the changes. So is a message that repeats text from an identifier.
 fn is_about_the_cohort(said: &str) -> bool {
     const FIELDS: [&str; 5] = ["cohort_id", "name", "created_at", "client_secret", "partner_api_key"];
     let plain: String = said.chars().filter(|letter| !"`'\"".contains(*letter)).collect();

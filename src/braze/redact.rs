@@ -1,4 +1,4 @@
-//! Redacts identifiers in Braze's messages, which go into the log and into errors. Pure.
+//! Redacts identifiers in Braze's messages, which appear in the log and in errors. Pure.
 
 use std::ops::Range;
 
@@ -9,14 +9,13 @@ use crate::members::batch::Batch;
 use crate::secret::encodings::written;
 use crate::secret::{REDACTED, replaced};
 
-/// Replaces an identifier.
 const IDENTIFIER: &str = "[identifier]";
-/// An identifier of at least this many bytes is redacted everywhere, a shorter one only as a whole word, as it may be in any
-/// text by chance.
+/// Identifiers of at least this many bytes are redacted everywhere. Shorter ones may occur in any text by chance, so
+/// they are redacted only as whole words.
 const LONG: usize = 4;
-/// The bytes of a message that are searched.
+/// How much of a message is searched, in bytes.
 const LOOKED_AT: usize = 2048;
-/// Known messages of Braze: an `array` in them is no identifier.
+/// Known messages of Braze. The word `array` in them is not an identifier.
 const KNOWN: [&str; 15] = [
     "cohort_id must be a valid string",
     "cohort_changes must be an array of objects",
@@ -37,7 +36,7 @@ const KNOWN: [&str; 15] = [
 /// A known message that ends with a redacted secret.
 const NOT_ENABLED: &str = "Partner not enabled for client with client secret: ";
 
-/// The beginning of a text, without any identifier of the batch.
+/// The beginning of a text, with every identifier of the batch redacted.
 pub fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
     let Some(part) = part.filter(|_| !is_known(text)) else { return shortened(text) };
     let seen = &text[..text.floor_char_boundary(LOOKED_AT)];
@@ -45,7 +44,7 @@ pub fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
     let is_cut = seen.len() < text.len();
     let (mut places, mut longest) = (Vec::new(), 0);
     for identifier in distinct(part) {
-        // None of its forms is shorter.
+        // It is longer than the text, and so are all its forms.
         if identifier.len() > seen.len() && !is_cut {
             continue;
         }
@@ -54,7 +53,7 @@ pub fn without_identifiers(text: &str, part: Option<&Batch>) -> String {
             places.extend(places_of(&form.to_ascii_lowercase(), &lower_case, text, identifier.len() >= LONG));
         }
     }
-    // An identifier that begins after this may go on beyond the searched bytes.
+    // An identifier that begins after this may extend beyond the searched bytes.
     let clear = if is_cut { seen.floor_char_boundary(seen.len().saturating_sub(longest)) } else { seen.len() };
     let places =
         places.into_iter().filter(|place| place.start < clear).map(|place| place.start..place.end.min(clear)).collect();
@@ -78,10 +77,10 @@ fn distinct(part: &Batch) -> Vec<&str> {
     identifiers
 }
 
-/// The places of this form in `lower_case`, the beginning of `text`, overlapping ones included.
+/// The places of this form in `lower_case`, the beginning of `text`, including overlapping ones.
 ///
-/// Each form has its own search: to build one search for a thousand identifiers takes longer than a thousand searches in so
-/// short a text.
+/// Each form gets its own search. Building one search for a thousand identifiers takes longer than a thousand searches
+/// in a text this short.
 fn places_of(form: &str, lower_case: &str, text: &str, is_long: bool) -> Vec<Range<usize>> {
     let finder = Finder::new(form);
     let (mut places, mut from) = (Vec::new(), 0);
@@ -179,7 +178,7 @@ mod tests {
         let said = identifiers.join(between).chars().take(60_000).collect::<String>();
         let began = Instant::now();
         let shown = without_identifiers(&said, Some(&part));
-        // Hours, before. A machine that does much else may take a thousand times the milliseconds.
+        // It once took hours. A busy machine may take a thousand times the milliseconds.
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         assert!(!shown.contains('0'), "{shown}");
     }

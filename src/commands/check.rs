@@ -32,13 +32,13 @@ use super::upload::load;
 use super::variable;
 use super::watch::watched;
 
-/// How many rows of the input are read.
+/// How many rows are read.
 const PREVIEW: u64 = 1_000;
 
 type Step = fn(&mut RunContext) -> Finding;
 type Finding = Result<String, Stop>;
 
-/// Runs the command: a line for each finding. The exit code is that of the first failure.
+/// Runs the command and prints the findings. The exit code is that of the first failure.
 pub fn run(args: CheckArgs) -> Result<Exit, Stop> {
     // The credentials are tried even if an upload would not use them.
     let mut context = RunContext::new(load(&args.config, args.input, Some(false), true)?, None);
@@ -61,7 +61,7 @@ pub fn run(args: CheckArgs) -> Result<Exit, Stop> {
     Ok(failures.first().map_or(Exit::Success, |(_, error)| error.exit()))
 }
 
-/// A run with `check_only`: a check, whose report counts nothing.
+/// A run with `check_only`. Its report has no counts.
 pub fn instead_of_upload(config: Config, tell: fn(&str)) -> Result<Outcome, Stop> {
     let mut context = RunContext::new(config, None);
     let mut failures = failures(take_steps(&mut context, tell));
@@ -81,7 +81,7 @@ fn failures(found: Vec<(&'static str, Finding)>) -> impl Iterator<Item = (&'stat
     found.into_iter().filter_map(|(what, found)| Some((what, found.err()?)))
 }
 
-/// Takes all steps. `tell` gets the lines of each as soon as it has ended.
+/// Takes all steps. `tell` gets each step's lines as soon as the step has ended.
 fn take_steps(context: &mut RunContext, tell: fn(&str)) -> Vec<(&'static str, Finding)> {
     let is_asked = std::env::var(REST_API_KEY).is_ok() || context.config.matching.min_match.is_some();
     let of_mirror = context.config.mirror.is_some().then_some(("relied on", check_facts as Step));
@@ -108,7 +108,6 @@ fn described_settings(config: &Config) -> String {
     format!("{operation} the cohort {id} (shown as {name}), {} requests at once", config.delivery.thread_count)
 }
 
-/// Tries what a mirror relies on.
 fn check_facts(context: &mut RunContext) -> Finding {
     let options = context.config.mirror.clone().ok_or(ConfigError::NoMirror)?;
     info!("creating and deleting two tables and running a job; this may take 2 minutes");
@@ -131,7 +130,6 @@ fn check_input(context: &mut RunContext) -> Finding {
     Ok(format!("{found}; {}", previewed(&counts)))
 }
 
-/// The counts of the first rows.
 fn previewed(counts: &InputCounts) -> String {
     let rows = if counts.read_to_end { "all" } else { "the first" };
     let mut said = format!(
@@ -151,7 +149,7 @@ fn previewed(counts: &InputCounts) -> String {
     said
 }
 
-/// Asks for the job, once. An upload waits for one that has not ended.
+/// Asks for the job once, and does not wait for its end as an upload does.
 fn check_job(context: &mut RunContext, id: &str) -> Finding {
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MAX_STEP)?;

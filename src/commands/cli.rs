@@ -209,7 +209,7 @@ pub struct OperatorArgs {
     pub arguments: Vec<PathBuf>,
 }
 
-/// Other durations are never zero.
+/// A delay. Only this duration may be zero.
 fn latency(text: &str) -> Result<Duration, &'static str> {
     let zero = matches!(text, "0" | "0ms" | "0s").then_some(Duration::ZERO);
     zero.or_else(|| parse_duration(text)).ok_or("it must be a duration such as 50ms or 2s")

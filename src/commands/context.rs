@@ -11,22 +11,22 @@ use crate::retry::{Clock, LimitReached, Limits, Monotonic, RateLimiter};
 use crate::settings::Config;
 use crate::treasure_data::show::JobSummary;
 
-/// How long a step of a check may take: a person waits for it.
+/// The longest time for a step of a check, because a person waits for it.
 pub(super) const MAX_STEP: Duration = Duration::from_secs(10);
-/// The longest time in a step without a successful request. Shorter, so that its reason is shown.
+/// The longest time in a step without a successful request. It is shorter, so that the reason is shown.
 const MAX_STEP_OUTAGE: Duration = Duration::from_secs(4);
-/// Treasure Data documents no limit; this one stops a bug from endless requests.
+/// Requests per hour. Treasure Data documents no limit; this one stops a bug from sending requests forever.
 const MAX_REQUESTS_TO_TREASURE_DATA: u64 = 100_000;
 
 /// What a run needs from its start to its end.
 pub struct RunContext {
     /// The settings.
     pub config: Config,
-    /// Gets the members instead of Braze.
+    /// If set, it gets the members instead of Braze.
     pub sandbox: Option<Arc<Embedded>>,
     /// The time of the workflow's session.
     pub session_time: Option<String>,
-    /// Counts from the start of the run.
+    /// Measures from the start of the run.
     pub clock: Arc<dyn Clock>,
     /// The job whose result is read, once it is known.
     pub job: Option<JobSummary>,
@@ -53,7 +53,7 @@ impl RunContext {
         self.start(limits, Stop::of_limiter(api, address.to_owned()))
     }
 
-    /// The limiter for one step of a check, which is given up after `most`.
+    /// The limiter for one step of a check, which may take `most`.
     pub fn limiter_of_step(&self, api: Api, address: &str, most: Duration) -> Result<Arc<RateLimiter<Stop>>, Stop> {
         let max_outage = self.config.delivery.max_outage.min(MAX_STEP_OUTAGE);
         let limits = Limits { max_outage, max_requests_per_hour: u64::MAX, max_duration: self.clock.now() + most };

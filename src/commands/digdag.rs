@@ -1,4 +1,4 @@
-//! Digdag's operator protocol: makes settings of INPUT.json, and OUTPUT.json of a report or a failure. Pure.
+//! Digdag's operator protocol: reads settings from INPUT.json, and makes OUTPUT.json from a report or failure. Pure.
 
 use std::path::PathBuf;
 
@@ -11,11 +11,11 @@ use crate::settings::template::is_template;
 use crate::settings::yaml::unknown_key;
 use crate::settings::{ConfigError, placeholder};
 
-/// The parameter that holds our settings, the only place for them in a workflow.
+/// The parameter that holds our settings. A workflow can set them nowhere else.
 pub const MAP: &str = "braze_cohort";
-/// The report's name in that map, for later tasks.
+/// The report's key in that map, for later tasks.
 pub const LAST_UPLOAD: &str = "last_upload";
-/// The config file's name in that map.
+/// The config file's key in that map.
 pub const CONFIG: &str = "config";
 
 /// Our part of the workflow's parameters.
@@ -25,14 +25,14 @@ pub struct TaskParameters {
     pub settings: SettingsLayer,
     /// The config file.
     pub config: Option<PathBuf>,
-    /// Names of settings that are outside of the map, so are not read.
+    /// Names of settings outside of the map, which are not read.
     pub outside: Vec<String>,
     /// The last upload of this session: the number of its job, and its cohort.
     pub uploaded: Option<(String, String)>,
 }
 
-/// Sorts the parameters. Those of the task, of the workflow and of `-p` arrive in one map and look alike, so only the map
-/// [`MAP`] holds settings.
+/// Sorts the parameters. Those of the task, of the workflow and of `-p` arrive in one map and look alike, so only the
+/// map [`MAP`] holds settings.
 pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigError> {
     let mut sorted = TaskParameters::default();
     let nothing = Map::new();
@@ -46,7 +46,7 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
     };
     let stored = |path: &str| map.get(LAST_UPLOAD)?.pointer(path)?.as_str().map(str::to_owned);
     sorted.uploaded = stored("/job/id").zip(stored("/cohort_id"));
-    // `braze_cohort.dry_run` as one name; the map overrides it.
+    // `braze_cohort.dry_run` as a single name; the map overrides it.
     let flat = parameters
         .iter()
         .filter_map(|(name, value)| Some((name.strip_prefix(MAP)?.strip_prefix('.')?, value, Origin::Parameter)));
@@ -91,9 +91,9 @@ pub fn success(report: &Value) -> Value {
     json!({"subtask_config": {}, "export_params": {}, "store_params": {MAP: {LAST_UPLOAD: report}}})
 }
 
-/// OUTPUT.json of a task that failed: Digdag shows class and message as the task's error.
+/// OUTPUT.json of a task that failed. Digdag shows class and message as the task's error.
 pub fn failure(exit: Exit, message: &str) -> Value {
-    // Digdag evaluates the value of `${error.message}` again.
+    // Digdag evaluates `${...}` in the message again.
     let message = message.replace("${", "$ {");
     json!({"error": {"class": class(exit), "message": message, "backtrace": []}})
 }

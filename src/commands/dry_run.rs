@@ -2,7 +2,6 @@
 
 use crate::http::{Answer, HeaderMap, HttpError, Post};
 
-/// Acknowledges requests and sends none.
 pub(super) struct Nowhere;
 
 impl Post for Nowhere {

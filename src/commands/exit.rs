@@ -1,6 +1,6 @@
-//! The exit codes, by which a workflow or the person on call can decide.
+//! The exit codes, for decisions in a workflow or by the person on call.
 
-/// How the process ends. A number is never reused with another meaning.
+/// How the process ends. A number never gets a new meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {

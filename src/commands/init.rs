@@ -15,9 +15,8 @@ use crate::commands::outcome::Stop;
 use crate::settings::{placeholder, schema};
 use crate::terminal;
 
-/// The newest glibc that the image of the workflows has.
+/// The newest glibc in the workflows' container image.
 const GLIBC: (u32, u32) = (2, 31);
-/// The program's path in a project.
 const BINARY: &str = "bin/td-braze-cohort";
 /// How a config names its schema.
 const SCHEMA: &str = "# yaml-language-server: $schema=";
@@ -26,7 +25,6 @@ const SCHEMA_FILE: &str = "config.schema.json";
 /// The table of the example, in queries.
 const TABLE: &str = "\"customers\"";
 
-/// A project of `workflows/`.
 struct Project {
     name: &'static str,
     /// Whether it runs in Treasure Data's containers, where nothing is installed.
@@ -79,7 +77,7 @@ fn wrong(problem: String) -> Stop {
     Stop::Unusable { what: "init:".to_owned(), problem }
 }
 
-/// Writes the project, whole or not at all, to a new folder.
+/// Writes the project to a new folder, either whole or not at all.
 pub fn run(args: &InitArgs) -> Result<Exit, Stop> {
     let project = PROJECTS.iter().find(|project| project.name == args.workflow).unwrap_or(&PROJECTS[0]);
     let name = args.dir.file_name().and_then(|name| name.to_str()).filter(|name| is_project_name(name));
@@ -95,12 +93,12 @@ pub fn run(args: &InitArgs) -> Result<Exit, Stop> {
     Ok(Exit::Success)
 }
 
-/// Whether Treasure Data and a shell accept it as it is.
+/// Whether Treasure Data and a shell accept the name unchanged.
 fn is_project_name(name: &str) -> bool {
     !name.starts_with('-') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
-/// The program for the project: the given file or this one, if the container can run it.
+/// The program for the project: the given file, or this program, if it can run in the container.
 fn binary(given: Option<&Path>) -> Result<Vec<u8>, String> {
     let way_out = "take the one from a release for Linux x86-64 and name it with --binary FILE. Nothing was written";
     let path = given.map_or_else(std::env::current_exe, |path| Ok(path.to_owned()));
@@ -112,7 +110,7 @@ fn binary(given: Option<&Path>) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Why a file cannot be the program in the container.
+/// Why a file cannot be the container's program.
 fn unusable(bytes: &[u8]) -> Option<String> {
     /// ELF, 64 bits, little endian; the machine x86-64.
     const HEADER: (&[u8], &[u8]) = (b"\x7fELF\x02\x01", b"\x3e\x00");
@@ -138,7 +136,7 @@ fn glibc(bytes: &[u8]) -> Option<(u32, u32)> {
     versions.max()
 }
 
-/// Writes a folder next to the target and renames it, so that nothing half-made is left. Returns the lines with placeholders.
+/// Writes a folder next to the target and renames it, so that no half is left. Returns the lines with placeholders.
 fn write(project: &Project, args: &InitArgs, binary: Option<&[u8]>, name: &str) -> Result<Vec<String>, Stop> {
     let failed = |error| Stop::Unwritable { what: args.dir.display().to_string(), error };
     if fs::symlink_metadata(&args.dir).is_ok() {
@@ -198,7 +196,7 @@ fn filled(file: &str, template: &str, args: &InitArgs) -> String {
         if line.starts_with(SCHEMA) {
             return format!("{SCHEMA}{SCHEMA_FILE}\n");
         }
-        // A value with ${...} is made of others.
+        // A value with ${...} is computed from others.
         let indent = line.len() - line.trim_start().len();
         let is_value = |rest: &str| rest.starts_with(": ") && !rest.contains("${");
         let known = set.iter().find(|(name, ..)| line[indent..].strip_prefix(name).is_some_and(is_value));
@@ -207,7 +205,7 @@ fn filled(file: &str, template: &str, args: &InitArgs) -> String {
         // A JSON string is a YAML string.
         format!("{}{name}: {}\n", &line[..indent], serde_json::Value::from(value))
     };
-    // Without it, the cohort ID is the cohort's name; the example's name would be wrong.
+    // Without this line the cohort ID is the name; the example's name would be wrong.
     let keeps = |line: &&str| !line.starts_with("cohort_name: ");
     template.lines().filter(keeps).map(line).collect()
 }

@@ -1,4 +1,4 @@
-//! The result of a Treasure Data job, or of one that reads a table, as the input. It is fetched before anything is sent.
+//! Fetches the result of a Treasure Data job, or of one that reads a table, as the input, before anything is sent.
 
 use log::{info, warn};
 
@@ -23,7 +23,7 @@ use crate::treasure_data::show::{JobInfo, JobSummary};
 use crate::treasure_data::tables::Api as TdApi;
 use crate::treasure_data::{Job, MSGPACK};
 
-/// The input: files, or the job's result, which is fetched.
+/// The input: files, or the fetched result of a job.
 pub fn locate(context: &mut RunContext) -> Result<ReadableInput, Stop> {
     let input::Options { location, format_hint, expected_rows, .. } = context.config.input.clone();
     let (id, table) = match location {
@@ -43,7 +43,7 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, Stop> {
     let uploaded_before_to = before.map(|(_, cohort)| cohort.clone());
     let fetched = watched(http, &limiter, || fetch(&api, &job, &config.input, uploaded_before_to));
     if fetched.is_err() && table.is_some() {
-        // A new connection, because the run's own are cut.
+        // A new connection: the run's own are cut.
         Access::new(config)?.api(&limiter).kill(&job);
     }
     let (readable, summary) = fetched?;
@@ -51,7 +51,6 @@ pub fn locate(context: &mut RunContext) -> Result<ReadableInput, Stop> {
     Ok(readable)
 }
 
-/// What requests to Treasure Data need.
 pub(super) struct Access {
     /// Its API.
     pub server: Endpoint,
@@ -74,16 +73,15 @@ impl Access {
         TdApi::new(&self.server, &self.key, &self.http, limiter)
     }
 
-    /// A job of it.
+    /// The job with this number.
     pub fn job(&self, id: &str) -> Job {
         Job { id: id.to_owned(), server: self.server.clone() }
     }
 }
 
-/// Starts a job that reads a table's members.
 fn issue(api: &TdApi<'_, Stop>, table: &TableName, config: &Config) -> Result<Job, Stopped> {
     let (columns, used) = table::columns(api, table, &config.input.names)?;
-    // Selected as well, so that the reader warns of them.
+    // Selected as well, so that the reader warns about them.
     let near = columns.near.into_iter().map(|miss| Column {
         name: miss.seen.clone(),
         kind: miss.seen,
@@ -100,7 +98,7 @@ fn issue(api: &TdApi<'_, Stop>, table: &TableName, config: &Config) -> Result<Jo
     api.issue(&table.database, &statements.select(), &key)
 }
 
-/// Waits for the job to end and fetches its result, if it can be used.
+/// Waits for the job to end, and fetches its result if it can be used.
 fn fetch(
     api: &TdApi<'_, Stop>,
     job: &Job,

@@ -1,4 +1,5 @@
-//! `td-braze-cohort match CONFIG.yml`: how many of the input's identifiers Braze knows. Also asked before an upload (`min_match`).
+//! `td-braze-cohort match CONFIG.yml`: how many of the input's identifiers Braze knows. Also asked before an upload
+//! (`min_match`).
 
 use std::io;
 use std::path::Path;
@@ -33,7 +34,7 @@ use crate::settings::Config;
 use crate::settings::credentials::rest_api_key;
 use crate::terminal;
 
-/// The flag with the file for unknown identifiers.
+/// The flag for the file of unknown identifiers.
 const UNKNOWN: &str = "--unknown";
 
 /// Asks one workspace which identifiers it knows.
@@ -69,7 +70,7 @@ pub fn run(MatchArgs { run: args, sample, unknown }: MatchArgs) -> Result<Exit, 
 impl Matching {
     /// Asks with this key, during a run with these settings.
     pub fn new(context: &RunContext, endpoint: &Endpoint, key: Secret, size: SampleSize) -> Result<Self, Stop> {
-        // Not the upload's limiter: each of the two addresses has its own limit.
+        // Not the upload's limiter: Braze limits each of the two addresses separately.
         let limiter = context.limiter(Api::Braze, endpoint.as_str())?;
         let config = &context.config;
         Ok(Self {
@@ -96,7 +97,7 @@ impl Matching {
         self.ask(samples, |_| true)
     }
 
-    /// Asks before an upload; if too few are known, also why.
+    /// Asks before an upload. If too few are known, also returns why.
     pub fn judge(&self, samples: Vec<Sample>) -> Result<(Figures, Option<TooFew>), Stop> {
         let too_few = |figures: &Figures| self.min_match.and_then(|min_match| figures.too_few(min_match));
         let figures = self.ask(samples, |figures| too_few(figures).is_some())?.figures;
@@ -122,7 +123,7 @@ impl Matching {
     }
 }
 
-/// Opens the file before anything is asked.
+/// Begins the file before anything is asked.
 fn unknown_file(config: &Config, path: Option<&Path>) -> Result<Failures, FailuresError> {
     if let Some(path) = path.filter(|path| config.reads(path)) {
         let error = io::Error::other("it is the input file");

@@ -39,8 +39,8 @@ mod sender;
 
 use sender::{BrazeSender, Stopped};
 
-/// A request has this many phases, each with its own deadline: looking up the name and connecting; head; body; the answer's head; the
-/// answer's body.
+/// The most deadlines that a request can take: those for connecting, with one to spare; then those for head, body, the
+/// answer's head, and its body.
 const PHASES: [u32; 2] = [2, 4];
 
 /// Carries out a mirror's run, or counts what it would do.
@@ -73,7 +73,6 @@ pub fn run(mut context: RunContext, options: &mirror::Options, recipient: &Recip
     context.or_report(outcome)
 }
 
-/// The limits and rules of a run.
 fn rules(config: &Config, options: &mirror::Options) -> Rules {
     let (request_timeout, grace) = (config.delivery.request_timeout, config.delivery.grace);
     let connecting = Deadlines::default().connect.min(request_timeout);
@@ -82,8 +81,8 @@ fn rules(config: &Config, options: &mirror::Options) -> Rules {
     Rules { limits: options.limits, max_rejected: config.input.max_rejected, times }
 }
 
-/// The table of a mirror and its state. The columns that the table has decide what is asked for. Also the columns that are ignored, if
-/// their name is close to a column that is read.
+/// A mirror's table and its state. The query depends on which columns the table has. Also returns the columns that are
+/// ignored although their name is close to one that is read.
 fn warehouse<'a>(
     access: &'a Access,
     times: &'a LimiterClock,
@@ -120,7 +119,6 @@ fn seconds_since_1970() -> u64 {
     jiff::Timestamp::now().as_second().try_into().unwrap_or_default()
 }
 
-/// The time of the rate limiter.
 struct LimiterClock {
     limiter: Arc<RateLimiter<Stop>>,
 }
@@ -142,11 +140,11 @@ impl treasure_data::RunClock for LimiterClock {
     }
 }
 
-/// Who gets the changes.
+/// The receiver of the changes.
 pub struct Recipient<'a> {
     /// Sends requests.
     pub post: &'a dyn Post,
-    /// Where to.
+    /// Where they go.
     pub endpoint: &'a Endpoint,
     /// With these keys.
     pub credentials: &'a Credentials,
@@ -154,7 +152,7 @@ pub struct Recipient<'a> {
     pub matching: Option<&'a Matching>,
 }
 
-/// Counts the changes that `warehouse` names, and makes none.
+/// Counts the changes that `warehouse` lists, without making any.
 fn preview<W>(context: &mut RunContext, warehouse: &mut W, rules: &Rules) -> Result<(Outcome, Record), Stop>
 where
     W: Warehouse<Rows = ChangedRows, Error = Stopped>,
@@ -167,7 +165,6 @@ where
     Ok((context.outcome(report, conclusion.map(Stop::Mirror)), record))
 }
 
-/// Makes the changes that `warehouse` names.
 fn mirror<W>(
     context: &mut RunContext,
     warehouse: &mut W,
@@ -185,7 +182,7 @@ where
         }
         Err(stop) => return Ok((context.outcome(context.report(), Some(*stop)), record)),
     };
-    // Those of the state, too, that the settings no longer list.
+    // Includes labels of the state that the settings no longer list.
     context.config.input.names.aliases.clone_from(&planned.changes.rows.labels);
     let limiter = context.limiter(Api::Braze, recipient.endpoint.as_str())?;
     let config = &context.config;

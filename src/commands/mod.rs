@@ -1,6 +1,7 @@
 //! In: the command line, signals, Digdag's files. Out: the report, OUTPUT.json, an exit code.
 //!
-//! One file per command; `pipeline` is a run from settings to report. No other module knows exit codes. It never parses rows or bodies.
+//! One file per command; `pipeline` is a run from settings to report. No other module decides on exit codes. It never parses
+//! rows or bodies.
 
 pub mod check;
 pub mod cli;
@@ -25,7 +26,6 @@ pub mod table;
 pub mod upload;
 mod watch;
 
-/// A variable of the environment.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -6,7 +6,7 @@ use crate::http::tls::Trust;
 use crate::http::{Deadlines, Network};
 use crate::settings::{Config, ConfigError};
 
-/// Reads `ca_file` and the proxy's variables. A loopback address is never reached through a proxy.
+/// Reads `ca_file` and the proxy variables. A loopback address is never reached through a proxy.
 pub fn network(config: &Config, endpoint: &Endpoint) -> Result<Network, ConfigError> {
     let trust = match &config.ca_file {
         None => Trust::default(),

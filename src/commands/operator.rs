@@ -21,9 +21,9 @@ use crate::terminal;
 /// The longest INPUT.json. It holds the parameters of a workflow, which are a few kilobytes.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
 
-/// Runs the command. A failure is written to OUTPUT.json, where Digdag looks for it, and to the log.
+/// Runs the command. A failure goes to the log and to OUTPUT.json, where Digdag looks for it.
 pub fn run(args: &OperatorArgs) -> Result<Exit, Stop> {
-    // RUNNER and NAME are of no use here.
+    // RUNNER and NAME are not needed.
     let [.., input, output] = args.arguments.as_slice() else {
         return Err(Stop::Unusable {
             what: "operator".to_owned(),
@@ -34,9 +34,9 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, Stop> {
         std::fs::write(output, result.to_string())
             .map_err(|error| Stop::Unwritable { what: output.display().to_string(), error })
     };
-    // Before OUTPUT.json is written, which may be the same file.
+    // Read before OUTPUT.json is written, which may be the same file.
     let parameters = read_parameters(input);
-    // Before anything is sent: an unwritable file is found now, and after a kill the file holds a failure.
+    // Written before anything is sent: an unwritable file shows now, and after a kill the file has a failure.
     write(&digdag::failure(Exit::Defect, "the upload did not end normally"))?;
     parent::watch();
     let uploaded = parameters.and_then(upload);
@@ -52,7 +52,7 @@ pub fn run(args: &OperatorArgs) -> Result<Exit, Stop> {
     Ok(exit)
 }
 
-/// Uploads with these parameters. Returns the exit code, the error to show if there is one, and the report.
+/// Uploads with these parameters. Returns the exit code, the error to show, if any, and the report.
 fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value), Stop> {
     let sorted = digdag::sort(&parameters)?;
     let session_time = parameters.get("session_time").and_then(Value::as_str).map(str::to_owned);

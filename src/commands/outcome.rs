@@ -43,10 +43,10 @@ impl Api {
 /// Why a command ended early. In a run, the first reason counts.
 #[derive(Debug, Error)]
 pub enum Stop {
-    /// Settings, credentials, usage.
+    /// Invalid settings, credentials or usage.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The sandbox.
+    /// The sandbox cannot start.
     #[error(transparent)]
     Sandbox(#[from] crate::sandbox::Error),
     /// A folder that `init` cannot write, or a file of Digdag's protocol that cannot be used.
@@ -65,7 +65,7 @@ pub enum Stop {
         /// The system's error.
         error: std::io::Error,
     },
-    /// The handler of signals cannot be installed.
+    /// The signal handlers cannot be installed.
     #[error("the handler of SIGINT and SIGTERM cannot be installed: {0}. Nothing was sent. Run it again")]
     Signals(#[source] std::io::Error),
     /// SIGINT.
@@ -74,15 +74,15 @@ pub enum Stop {
     /// SIGTERM.
     #[error("stopped by SIGTERM; run it again (sending an identifier twice does no harm)")]
     Terminated,
-    /// The input.
+    /// The input cannot be used.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// Braze, or something before it, refused a call.
+    /// Braze, or something in front of it, refused a call.
     #[error("{}", refusal_text(.refusal, .address))]
     Refused {
         /// The answer.
         refusal: Refusal,
-        /// The address that was called.
+        /// The called address.
         address: String,
     },
     /// No request succeeded for too long.
@@ -94,9 +94,9 @@ pub enum Stop {
     Outage {
         /// The API.
         server: Api,
-        /// The address that was called.
+        /// The called address.
         address: String,
-        /// How long.
+        /// For how long.
         lasted: Duration,
         /// Whether it had ever answered.
         answered: bool,
@@ -136,7 +136,7 @@ pub enum Stop {
         /// What is wrong with them.
         error: Box<HeaderError>,
     },
-    /// The job has another number of rows than expected.
+    /// The job's number of rows is not the expected one.
     #[error(
         "job {id} has {} rows instead of {} (expected_rows): check job_id. Nothing was sent", HumanCount(*.found), HumanCount(*.expected)
     )]
@@ -165,7 +165,7 @@ pub enum Stop {
         /// Braze's message.
         said: String,
     },
-    /// One question failed again and again, while others did not.
+    /// One request failed again and again, while others succeeded.
     #[error("asking Braze which identifiers it knows failed ({said}). No member was sent; run it again later")]
     NoAnswer {
         /// The last failure.
@@ -209,7 +209,7 @@ impl From<MatchError> for Stop {
 }
 
 impl Stop {
-    /// Turns the limit that ends a run into the reason, for requests to this address.
+    /// Turns the limit that ended a run into the reason. It is for requests to this address.
     pub fn of_limiter(server: Api, address: String) -> impl Fn(LimitReached) -> Self + Send + Sync + 'static {
         move |halt| match halt {
             LimitReached::Outage { lasted, answered, last } => {
@@ -246,7 +246,7 @@ impl Stop {
         }
     }
 
-    /// Whether it ends a run that has nothing to count yet with a report.
+    /// Whether a run that stops before it counts anything still has a report.
     pub fn has_report(&self) -> bool {
         !matches!(self, Self::Config(_) | Self::Signals(_) | Self::Input(_) | Self::CannotWrite(_))
     }
@@ -346,7 +346,6 @@ fn refusal_text(refusal: &Refusal, address: &str) -> String {
     }
 }
 
-/// Endpoint and partner of an address of the cohort API.
 fn partner(address: &str) -> Option<(&str, &str)> {
     let (endpoint, path) = address.split_once("/partners/")?;
     Some((endpoint, path.split('/').next()?))

@@ -1,4 +1,5 @@
-//! The process that started this one. If it has ended, the upload must end too, or it would change the cohort during the next run.
+//! The process that started this one. When it ends, the upload must end too, or it would change the cohort during the
+//! next run.
 
 use std::os::unix::process::parent_id;
 use std::thread;
@@ -10,12 +11,12 @@ use signal_hook::low_level;
 
 use super::signals;
 
-/// How often the parent is checked.
+/// How often we check the parent.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Raises SIGTERM when this process gets another parent: then the one that started it has ended.
+/// Raises SIGTERM when this process gets another parent, because the one that started it has ended.
 ///
-/// In a container the parent is outside (0), or a shell or init (1); these do not change while it waits.
+/// In a container the parent is outside (0), or a shell or init (1). That does not change while it waits.
 pub fn watch() {
     let parent = parent_id();
     thread::spawn(move || {

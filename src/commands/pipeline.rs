@@ -1,4 +1,4 @@
-//! A run, from checked settings to its report, of an upload, a dry run or an operator.
+//! A run of an upload, a dry run or an operator, from checked settings to the report.
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ impl Outcome {
     }
 }
 
-/// Does the run. What ends it once it has begun is part of its outcome.
+/// Does the run. A failure after it has begun is part of the outcome.
 pub fn run(mut context: RunContext) -> Result<Outcome, Stop> {
     context.config.check_files()?;
     let (mirror, is_dry) = (context.config.mirror.clone(), context.config.dry_run);
@@ -173,7 +173,7 @@ fn read_and_send(
     finish_failures(failures, limiter, &config.operations);
     let mut report = Report { input: shared.input().clone(), matched: upload.matched, ..context.report() };
     if is_dry {
-        // It delivers nothing.
+        // A dry run delivers nothing.
         report.dry_run = Some(shared.sent().requests);
         report.removals = removals.map(|phase| PhaseReport { sent: DeliveryCounts::default(), ..phase });
     } else {
@@ -202,7 +202,6 @@ fn limits(config: &Config, readable: &ReadableInput) -> Limits {
     Limits { expected_rows: readable.expected_rows, max_rejected, batch_size: CAPACITY }
 }
 
-/// Whether a signal or the end of the run's time has stopped it.
 pub(super) fn is_stopped(limiter: &Arc<RateLimiter<Stop>>) -> IsStopped {
     let limiter = Arc::clone(limiter);
     Arc::new(move || {
@@ -211,18 +210,17 @@ pub(super) fn is_stopped(limiter: &Arc<RateLimiter<Stop>>) -> IsStopped {
     })
 }
 
-/// The reason why reading ended: the stop if there was one, as it also breaks the reading.
+/// The reason why reading ended. A stop comes first, because it also makes reading fail.
 pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> Stop {
     limiter.take_stop().unwrap_or_else(|| error.into())
 }
 
-/// Completes `failed_file`.
 pub(super) fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
     match failures.finish() {
         Ok(Some((path, count))) => {
             let advice = match operations {
                 Operations::One(_) => "upload it as input, unless another run has changed this cohort since",
-                // Members removed since would come back, and the other way round.
+                // Members removed since then would come back, or the reverse.
                 Operations::Column(_) | Operations::Mirror => {
                     "do not upload that file: it could undo later runs. Run the whole input again"
                 }
@@ -231,7 +229,7 @@ pub(super) fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, 
         }
         Ok(None) => {}
         Err(error) => {
-            // Logged as well, because the run may have been stopped by another reason.
+            // Also logged, because the run may already have another reason to stop.
             error!("{error}; the identifiers that were not delivered are not saved");
             limiter.stop(Stop::CannotWrite(error));
         }
@@ -245,7 +243,7 @@ pub fn plan(config: &Config, endpoint: &Endpoint, credentials: &Credentials, ses
     let names_nothing = config.operations == Operations::One(Operation::Remove) && config.braze.cohort_name.is_none();
     let plan = Plan { addresses, bodies, thread_count: config.delivery.thread_count, first_call: None };
     let first_call = if names_nothing {
-        // The call that names the cohort would rename it to its ID.
+        // The first call would rename the cohort to its ID.
         plan.call_without_changes()
     } else {
         let created_at = created_at(session_time);
@@ -288,7 +286,7 @@ impl RunContext {
         }
     }
 
-    /// A stop before anything is counted ends in a report, too.
+    /// Turns a stop before anything was counted into a report.
     pub(super) fn or_report(&self, ended: Result<Outcome, Stop>) -> Result<Outcome, Stop> {
         match ended {
             Err(stop) if stop.has_report() => Ok(self.outcome(self.report(), Some(stop))),
@@ -296,7 +294,6 @@ impl RunContext {
         }
     }
 
-    /// The end of a run with this report.
     pub(super) fn outcome(&self, mut report: Report, stop: Option<Stop>) -> Outcome {
         let exit = match &stop {
             Some(stop) => stop.exit(),

@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use crate::settings::credentials::{self, CLIENT_SECRET, PARTNER_API_KEY, REST_API_KEY};
 use crate::terminal;
 
-/// Runs the command until SIGINT or SIGTERM. The first line of standard output is the address.
+/// Runs the command until SIGINT or SIGTERM. The first line on standard output is the address.
 pub fn run(args: SandboxArgs) -> Result<Exit, Stop> {
     let key = |name, default: &str| variable(name).filter(|value| !value.is_empty()).unwrap_or(default.to_owned());
     let keys = [
@@ -59,7 +59,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts a sandbox that knows these users, or all if there is no file, with or without its page.
+    /// Starts a sandbox that knows these users, or all if there is no file. `page` adds its web page.
     pub fn start(users: Option<PathBuf>, page: bool) -> Result<Self, Stop> {
         let keys = [(); 3].map(|()| format!("sandbox-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)));
         let [client_secret, partner_api_key, rest_api_key] = keys.clone().map(Secret::new);
@@ -69,7 +69,7 @@ impl Embedded {
         Ok(Self { sandbox: start(args, keys, page)?, credentials, rest_api_key })
     }
 
-    /// Opens the page in the desktop's browser, if there is one, and logs its address.
+    /// Opens the page in the desktop's browser, if there is one, and logs the address.
     pub fn open(&self) {
         let link = format!("{}/", self.sandbox.endpoint());
         log::info!("open {link} in a browser to see what arrives");

@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT. The first one stops the run in order, and ends the process if that takes too long, whatever blocks it. The
-//! second one ends the process at once.
+//! SIGTERM and SIGINT. The first signal stops the run in order; if that takes too long for any reason, the process ends
+//! anyway. The second signal ends the process at once.
 
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +16,8 @@ use crate::commands::exit::Exit;
 use crate::commands::outcome::Stop;
 use crate::retry::RateLimiter;
 
-/// How long a stopped run may take: 10 s for requests in flight, and its report. The documentation promises 12 s.
+/// The longest time for a stopped run: 10 s for requests in flight, and then the report. The documentation promises 12
+/// s.
 const AT_MOST: Duration = Duration::from_millis(11_500);
 
 static STATE: Mutex<State> = Mutex::new(State { limiters: Vec::new(), heard: None });
@@ -24,7 +25,6 @@ static STATE: Mutex<State> = Mutex::new(State { limiters: Vec::new(), heard: Non
 struct State {
     /// Weak, because a signal after a run stops nothing.
     limiters: Vec<Weak<RateLimiter<Stop>>>,
-    /// The signal.
     heard: Option<i32>,
 }
 
@@ -33,7 +33,7 @@ pub fn is_heard() -> bool {
     state().heard.is_some()
 }
 
-/// A signal stops this limiter; at once, if there was one already.
+/// Lets a signal stop this limiter; at once, if there was one already.
 pub fn stop_on_signal(limiter: &Arc<RateLimiter<Stop>>) -> io::Result<()> {
     let mut state = state();
     if state.limiters.is_empty() {
@@ -49,7 +49,7 @@ pub fn stop_on_signal(limiter: &Arc<RateLimiter<Stop>>) -> io::Result<()> {
 fn listen() -> io::Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
     for (signal, exit) in [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)] {
-        // In this order: the first signal finds the flag unset and sets it.
+        // In this order: the first signal finds the flag unset, then sets it.
         flag::register_conditional_shutdown(signal, i32::from(exit.code()), Arc::clone(&stopping))?;
         flag::register(signal, Arc::clone(&stopping))?;
     }
@@ -60,13 +60,13 @@ fn listen() -> io::Result<()> {
         if thread::Builder::new().spawn(move || stop_all(signal)).is_ok() {
             thread::sleep(AT_MOST);
         }
-        // Without a lock, a destructor or a flush: each of them may block.
+        // No lock, destructor or flush here: each of them may block.
         low_level::exit(i32::from(reason(signal).exit().code()));
     })?;
     Ok(())
 }
 
-/// Stops the run, and logs it afterwards, because the log may block.
+/// Stops the run first, because the log may block.
 fn stop_all(signal: i32) {
     let running: Vec<_> = {
         let mut state = state();
@@ -91,7 +91,7 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for SIGINT or SIGTERM, unless a run has heard one already.
+/// Waits for SIGINT or SIGTERM, unless there was one already.
 pub fn wait_for_signal() -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     if !is_heard() {

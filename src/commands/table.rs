@@ -1,4 +1,4 @@
-//! A table of members in Treasure Data, and the columns of it that are read.
+//! A table of members in Treasure Data, and which of its columns are read.
 
 use log::info;
 use thiserror::Error;
@@ -14,13 +14,13 @@ use crate::treasure_data::tables::Api;
 /// Why a table cannot be read.
 #[derive(Debug, Error)]
 pub enum TableError {
-    /// There is none.
+    /// It does not exist.
     #[error(
         "Treasure Data has no table {table}: check table (database.table), that the task before created it, that TD_API_SERVER is its \
          site, and that the user of TD_API_KEY may read it"
     )]
     Unknown {
-        /// As it is set.
+        /// As set.
         table: TableName,
     },
     /// A column's type is neither text nor whole numbers.
@@ -29,7 +29,7 @@ pub enum TableError {
         cast(.column, .found)
     )]
     ColumnType {
-        /// As it is set.
+        /// As set.
         table: TableName,
         /// Which column.
         column: String,
@@ -50,7 +50,8 @@ fn cast(column: &str, found: &str) -> String {
     format!("CAST({whole} AS VARCHAR) AS \"{column}\"")
 }
 
-/// Asks for the columns of a table, and those of them that are read as SQL has them. The limiter has the reason if it cannot be read.
+/// Asks for a table's columns. Also returns those that are read, for SQL. If the table cannot be read, the limiter has
+/// the reason.
 pub fn columns(api: &Api<'_, Stop>, table: &TableName, names: &Names) -> Result<(Columns, Vec<Column>), Stopped> {
     let schema = api.schema(&table.database, &table.table)?;
     let found = schema.ok_or_else(|| TableError::Unknown { table: table.clone() }.into());

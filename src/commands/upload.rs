@@ -21,7 +21,7 @@ use crate::terminal;
 /// Runs the command.
 pub fn run(UploadArgs { run: args, dry_run, open }: UploadArgs) -> Result<Exit, Stop> {
     let config = load(&args.config, args.input, dry_run.then_some(true), !args.sandbox)?;
-    // A job of a CI or of a workflow must not wait for a person.
+    // A job in CI or in a workflow must not wait for a person.
     let is_watched = open && terminal::is_interactive() && variable("CI").is_none_or(|value| value.is_empty());
     if open && !is_watched {
         log::info!("--open is ignored in CI and without a terminal");

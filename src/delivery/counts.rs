@@ -1,4 +1,4 @@
-//! What was sent, counted.
+//! Counts of what was sent.
 
 /// What was sent so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -7,8 +7,8 @@ pub struct DeliveryCounts {
     pub delivered: u64,
     /// Identifiers that Braze refused.
     pub refused: u64,
-    /// HTTP requests, every one.
+    /// HTTP requests, including retries.
     pub requests: u64,
-    /// Requests beyond the first call and the first one of each batch.
+    /// Requests beyond the first call and the first request of each batch.
     pub retries: u64,
 }

@@ -1,8 +1,8 @@
-//! The identifiers that were not delivered, in a file that `upload` takes as it is: a line for each identifier, in its column,
-//! with the reason in a column that no upload reads.
+//! Writes the undelivered identifiers to a file that `upload` takes as it is: a line for each, in its column. The
+//! reason is in a column that no upload reads.
 //!
-//! It is written under another name in the same folder, readable by its owner only, and renamed at the end, so it is always
-//! complete. A file of another kind is never overwritten.
+//! It is written under another name in the same folder, readable by its owner only, and renamed at the end, so it is
+//! always complete. Only a file of ours is overwritten.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -18,9 +18,8 @@ use crate::input::columns::Names;
 use crate::members::batch::Batch;
 use crate::members::identifier::COLUMNS;
 
-/// The column with the reason.
 const REASON: &str = "reason";
-/// The prefix of the name before the end.
+/// The prefix of the temporary name.
 const HALF_WRITTEN: &str = ".failed_file.";
 
 /// The file cannot be written.
@@ -29,36 +28,34 @@ const HALF_WRITTEN: &str = ".failed_file.";
 pub struct FailuresError {
     /// The setting or flag that names it.
     pub name: &'static str,
-    /// As it was set.
+    /// As set.
     pub path: PathBuf,
-    /// The error of the system.
+    /// The system's error.
     pub error: io::Error,
 }
 
 /// The setting that names it.
 pub const FAILED_FILE: &str = "failed_file";
 
-/// Takes the identifiers that were not delivered. Without a path it takes nothing.
+/// Takes the identifiers that were not delivered. Without a path it ignores them.
 pub struct Failures(Option<Destination>);
 
 struct Destination {
-    /// The setting or flag that names it.
     name: &'static str,
-    /// As it was set.
     path: PathBuf,
-    /// The target of links.
+    /// The file itself, after links.
     target: PathBuf,
     header: Vec<String>,
-    /// The last column but one is the operation.
+    /// The operation is the last column but one.
     has_operation: bool,
     state: Mutex<FileState>,
 }
 
 enum FileState {
     Open(Box<OpenFile>),
-    /// It could not be written completely, and is deleted.
+    /// It could not be written completely, and was deleted.
     Broken(io::ErrorKind, String),
-    /// It has its name.
+    /// It was renamed.
     Finished,
 }
 
@@ -68,12 +65,12 @@ struct OpenFile {
 }
 
 impl Failures {
-    /// Takes nothing.
+    /// Ignores everything.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Begins the file, so that a path that cannot be written shows before the first request.
+    /// Begins the file, so that an unwritable path shows before the first request.
     pub fn begin(path: Option<&Path>, names: &Names) -> Result<Self, FailuresError> {
         Self::begin_as(FAILED_FILE, path, names)
     }
@@ -109,7 +106,8 @@ impl Failures {
         })
     }
 
-    /// Gives the file its name, and returns how many identifiers are in it. Without any, an earlier file of ours is removed.
+    /// Renames the file to its path, and returns its number of identifiers. If it has none, an earlier file of ours is
+    /// removed.
     pub fn finish(&self) -> Result<Option<(PathBuf, u64)>, FailuresError> {
         let Some(destination) = &self.0 else { return Ok(None) };
         let state = std::mem::replace(&mut *destination.lock(), FileState::Finished);
@@ -152,7 +150,7 @@ impl Destination {
     fn put(&self, open: OpenFile) -> io::Result<()> {
         let file = open.writer.into_inner().map_err(|error| io::Error::other(error.error().to_string()))?;
         if open.written > 0 {
-            // Hours may have passed since the check at the beginning.
+            // Checked again, because hours may have passed since the beginning.
             must_be_free(&self.target)?;
             file.persist(&self.target).map_err(|error| error.error)?;
         } else if is_ours(&self.target) {
@@ -164,7 +162,7 @@ impl Destination {
 
 fn begin_at(target: &Path, header: &[String]) -> io::Result<OpenFile> {
     must_be_free(target)?;
-    // Only its owner can read a file that tempfile makes.
+    // tempfile makes files that only their owner can read.
     let file = tempfile::Builder::new().prefix(HALF_WRITTEN).tempfile_in(folder_of(target))?;
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(file);
     writer.write_record(header)?;
@@ -181,7 +179,6 @@ fn must_be_free(target: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the file begins like one of ours.
 fn is_ours(path: &Path) -> bool {
     let mut first = String::new();
     let begins = COLUMNS.map(|(_, name)| name).join(",") + ",";

@@ -1,11 +1,11 @@
-//! Files are written only to a new path or over a regular file. To rename a file to `/dev/null`, or to remove it, would take the
-//! device away from the whole machine.
+//! Files are written only to a new path or over a regular file. Renaming a file to `/dev/null`, or removing
+//! `/dev/null`, would take the device away from the whole machine.
 
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// As many links as Linux follows.
+/// The number of links that Linux follows.
 const MAX_LINKS: usize = 40;
 
 /// The target of a path through links, which stay as they are.

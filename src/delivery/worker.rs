@@ -1,4 +1,5 @@
-//! One worker: a batch at a time, until Braze has acknowledged or refused each identifier of it, or it is given up.
+//! One worker. It sends one batch at a time, until Braze has acknowledged or refused every identifier, or the batch is
+//! given up.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::retry::{self, CallError, GivenUp, RateLimiter, ResponseMeta};
 
 /// The reason in the failed file for identifiers that were not acknowledged.
 pub const NOT_SENT: &str = "undelivered: the run ended before it was acknowledged";
-/// The most extra requests to halve one batch.
+/// The most extra requests for splitting one batch.
 const MAX_HALVING_REQUESTS: u32 = 200;
 
 pub struct Worker<'a, S> {
@@ -26,7 +27,7 @@ pub struct Worker<'a, S> {
 }
 
 impl<S: From<DeliveryError>> Worker<'_, S> {
-    /// The call without identifiers. Any failure of it stops the run.
+    /// Sends the call without identifiers. Any failure stops the run.
     pub fn first_call(&self, call: &FirstCall) {
         let said = match self.send(&call.address, &call.body, None, false) {
             Ok(Verdict::Delivered) | Err(CallError::Stopped) => return,
@@ -36,8 +37,8 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
         self.limiter.stop(refused(Refusal::Request(said), &call.address).into());
     }
 
-    /// Sends a batch. If Braze refuses something in it, it is halved until each refused identifier is alone.
-    /// `body` is a buffer for its bytes.
+    /// Sends a batch. If Braze refuses something in it, it is halved until each refused identifier is alone. `body` is
+    /// a buffer.
     pub fn deliver(&self, batch: &Batch, body: &mut Vec<u8>) {
         let mut parts = vec![Cow::Borrowed(batch)];
         let mut extra_requests = 0;
@@ -85,7 +86,7 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
         self.keep(part, &format!("refused: {said}"));
     }
 
-    /// Keeps the identifiers of a refused part, one each.
+    /// Remembers the identifiers of a refused part, one each.
     fn remember(&self, part: &Batch) {
         let mut parts = self.shared.refused_parts();
         let room = MAX_REFUSED_PARTS.saturating_sub(parts.len());
@@ -96,14 +97,14 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
         }
     }
 
-    /// Writes a part to the failed file. An error of the file ends the run.
+    /// Writes a part to the failed file. If that fails, the run ends.
     pub fn keep(&self, part: &Batch, reason: &str) {
         if let Err(error) = self.failures.take(part, reason) {
             self.limiter.stop(DeliveryError::CannotWrite(error).into());
         }
     }
 
-    /// Sends the same bytes until something final is known. Already the first try of a half counts as a retry.
+    /// Sends the same bytes until the result is final. For half a batch, even the first try is a retry.
     fn send(&self, address: &str, body: &[u8], part: Option<&Batch>, is_half: bool) -> Result<Verdict, CallError> {
         let mut is_retry = is_half;
         retry::call(self.limiter, Duration::ZERO, || {
@@ -114,14 +115,13 @@ impl<S: From<DeliveryError>> Worker<'_, S> {
             is_retry = true;
             let outcome = self.post.post(address, body);
             let meta = meta(&outcome);
-            // A late call without identifiers changes no member.
+            // Late calls without identifiers change no member.
             let meta = ResponseMeta { unanswered: part.and(meta.unanswered), ..meta };
             (meta, classify(&outcome, part).map_err(|failure| failure.map_error(|refusal| refused(refusal, address))))
         })
     }
 }
 
-/// The end of the whole run.
 fn refused(refusal: Refusal, address: &str) -> DeliveryError {
     DeliveryError::Refused { refusal, address: address.to_owned() }
 }

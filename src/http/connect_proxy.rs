@@ -1,4 +1,4 @@
-//! ureq's connection through a proxy (CONNECT), with errors that distinguish the proxy from the endpoint.
+//! ureq's connection through a proxy (CONNECT), with errors that tell the proxy from the endpoint.
 
 use ureq::Error;
 use ureq::unversioned::transport::{ConnectProxyConnector, ConnectionDetails, Connector};

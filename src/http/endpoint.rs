@@ -1,5 +1,6 @@
-//! The addresses that may get the data. Keys are in every request, so an address is checked first: it must be https, and the
-//! host must be of Braze (or of Treasure Data, [`crate::treasure_data::address`]), allowed by name, or this machine.
+//! The addresses that may receive the data. Every request contains keys, so an address is checked first. It must be
+//! https, and its host must be Braze's (or Treasure Data's, [`crate::treasure_data::address`]), allowed by name, or
+//! this machine.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -49,7 +50,7 @@ pub enum EndpointError {
     /// `user:password@host`
     #[error("contains a user name (name@host): remove it")]
     UserInformation,
-    /// Text after the host.
+    /// There is text after the host.
     #[error("contains a path or a query: end it after the host")]
     Path,
     /// Not encrypted.
@@ -66,10 +67,10 @@ pub enum EndpointError {
         /// The host, which is no secret.
         host: String,
     },
-    /// No URL of Treasure Data's API.
+    /// Not a URL of Treasure Data's API.
     #[error("is not a URL: set one such as https://api.treasuredata.com or https://api.eu01.treasuredata.com")]
     NotAServer,
-    /// A variable of other tools.
+    /// The address is in other tools' variable.
     #[error(
         "is read from TD_API_SERVER, not from this variable. TD_API_SERVER is not set, so your key would be sent to the US site: set \
          TD_API_SERVER to your site, such as https://api.eu01.treasuredata.com"
@@ -91,7 +92,7 @@ pub enum EndpointError {
     AllowedHost,
 }
 
-/// Checks an address, or finds the address of an instance; `allowed` are more hosts that may get the data.
+/// Checks an address, or finds the address of an instance. `allowed` are additional hosts that may receive the data.
 pub fn parse(text: &str, allowed: &[String]) -> Result<Endpoint, EndpointError> {
     if let Some(host) = instance_host(text) {
         check_allowed(allowed)?;
@@ -108,8 +109,8 @@ pub fn parse(text: &str, allowed: &[String]) -> Result<Endpoint, EndpointError> 
     })
 }
 
-/// Checks an address. `check_host` checks a host that is neither allowed nor this machine; `malformed` is the error for text
-/// that is no address.
+/// Checks an address. `check_host` checks a host that is neither allowed nor this machine; `malformed` is the error for
+/// text that is no address.
 pub fn parse_address(
     text: &str,
     allowed: &[String],
@@ -146,7 +147,7 @@ pub fn parse_address(
     Ok(Endpoint(format!("{scheme}://{}", authority.as_str().to_ascii_lowercase())))
 }
 
-/// The host, if nothing but a port follows it. Other text would be dropped, and the keys would go to another host.
+/// The host, if only a port follows it. Any other text would be dropped, and the keys would go to another host.
 fn host_of(authority: &Authority) -> Option<&str> {
     let (host, text) = (authority.host(), authority.as_str());
     let is_whole =
@@ -171,7 +172,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// `rest.iad-01.braze.com`. A pattern, as Braze adds instances.
+/// Such as `rest.iad-01.braze.com`. Braze adds instances.
 fn is_braze_host(host: &str) -> bool {
     let Some(instance) = host
         .strip_prefix("rest.")
@@ -184,7 +185,7 @@ fn is_braze_host(host: &str) -> bool {
     })
 }
 
-/// The REST host of an instance. Hosts of the first generation in the US and the EU are named after data centres, all others
+/// The REST host of an instance. First-generation hosts in the US and the EU are named after data centres, all others
 /// after the instance.
 fn instance_host(name: &str) -> Option<String> {
     let lower = name.trim().to_ascii_lowercase();

@@ -1,6 +1,7 @@
-//! In: an address and a body. Out: one bounded answer, or why there is none. It never tries twice, and never follows a redirect.
+//! In: an address and a body. Out: one bounded answer, or why there is none. It never retries, and never follows a
+//! redirect.
 //!
-//! Deadlines, proxy, TLS and the pool of connections. Only this folder makes calls with ureq.
+//! It handles deadlines, proxy, TLS and the pool of connections. Only this folder uses ureq.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -32,21 +33,22 @@ use tls_connector::TlsConnector;
 
 /// The longest body of an answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// The longest head of an answer that is read, in bytes. With ureq's 128 KiB, 64 encrypted connections would take 15 MiB more.
+/// The longest head of an answer that is read, in bytes. With ureq's 128 KiB, 64 encrypted connections would take 15
+/// MiB more.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// The most bytes of one write: a full batch of common external IDs with its head (40 KB), or half a batch of longer aliases.
-/// Each connection would touch all of ureq's 128 KiB.
+/// The most bytes of one write: a full batch of common external IDs with its head (40 KB), or half a batch of longer
+/// aliases. Each connection would touch all of ureq's 128 KiB.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
-/// The limit of each phase of a request, from its beginning to its end.
+/// The time limits of the phases of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// For name look-up, connection, the proxy's answer and the TLS handshake together.
     pub connect: Duration,
-    /// For sending the head; and again for the body.
+    /// For sending the head, and again for the body.
     pub send: Duration,
-    /// For the head of the answer; and again for its body. In a [`Call::Download`]: for each next piece of the body.
+    /// For the head of the answer, and again for its body. In a [`Call::Download`]: for each piece of the body.
     pub answer: Duration,
 }
 
@@ -67,7 +69,7 @@ pub struct Network {
     pub deadlines: Deadlines,
 }
 
-/// An answer, complete.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
@@ -81,18 +83,18 @@ pub struct Answer {
 /// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
-    /// `Content-Length`, and as much came.
+    /// `Content-Length`, and that many bytes came.
     Length,
     /// `Transfer-Encoding: chunked`, and the last chunk came.
     Chunked,
-    /// Only by the end of the connection, so the body may be incomplete.
+    /// Only by the end of the connection. The body may be incomplete.
     UntilClose,
     /// Another `Transfer-Encoding`, or several.
     Unknown,
 }
 
 impl Answer {
-    /// The value of a header, if it is there and is text.
+    /// The value of a header, if it is present and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -132,10 +134,10 @@ pub fn begins_html(body: &[u8]) -> bool {
 /// Why there is no answer. No variant contains any part of the request.
 #[derive(Debug, Error)]
 pub enum HttpError {
-    /// The server had closed a kept connection before the request.
+    /// The server had closed a kept connection before it got the request.
     #[error("the server had closed the idle connection")]
     Stale,
-    /// Refused, unreachable, not found.
+    /// The host is unreachable or unknown, or refuses.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
     /// A phase after connecting took too long, so the server may have read the request.
@@ -155,11 +157,11 @@ pub enum HttpError {
     Proxy(String),
 }
 
-/// Sends a request's body and brings the answer.
+/// Sends a request's body and returns the answer.
 pub trait Post: Send + Sync {
-    /// Sends `body`, JSON, to the address.
+    /// Sends a JSON body to the address.
     fn post(&self, address: &str, body: &[u8]) -> Result<Answer, HttpError>;
-    /// Cuts the requests in flight and refuses later ones.
+    /// Cuts the requests in flight, and refuses later ones.
     fn cut(&self);
 }
 
@@ -168,7 +170,7 @@ pub trait Post: Send + Sync {
 pub enum Call<'a> {
     /// GET.
     Get,
-    /// GET of a body that may take any time, as long as a piece of it comes within [`Deadlines::answer`].
+    /// GET of a body that may take any time, if each piece of it comes within [`Deadlines::answer`].
     Download,
     /// POST of JSON.
     Json(&'a [u8]),
@@ -178,7 +180,7 @@ pub enum Call<'a> {
 
 /// Makes calls of any kind.
 pub trait Ask: Send + Sync {
-    /// Calls the address with these headers. Redirects are answers, and are not followed.
+    /// Calls the address with these headers. A redirect is returned as an answer.
     fn ask(&self, address: &str, headers: &HeaderMap, call: Call<'_>) -> Result<Stream, HttpError>;
 }
 
@@ -193,7 +195,7 @@ impl Http {
     pub fn new(connections: usize, network: Network) -> Self {
         let Network { proxy, trust, deadlines } = network;
         let config = Config::builder()
-            // ureq itself would ignore a malformed variable of the environment.
+            // ureq's own reading of the environment ignores malformed variables.
             .proxy(proxy.as_ref().map(|proxy| proxy.inner.clone()))
             .http_status_as_error(false)
             .max_redirects(0)
@@ -201,7 +203,7 @@ impl Http {
             .max_idle_connections(connections)
             .max_idle_connections_per_host(connections)
             .max_response_header_size(MAX_HEAD_BYTES)
-            // One byte more shows that a head is too long.
+            // With one byte more, a head that is too long shows.
             .input_buffer_size(MAX_HEAD_BYTES + 1)
             .output_buffer_size(OUTPUT_BYTES)
             .user_agent(concat!("td-braze-cohort/", env!("CARGO_PKG_VERSION")))
@@ -231,7 +233,7 @@ impl Http {
         self.request(address, || request.send(body))
     }
 
-    /// Makes a request, up to the head of its answer.
+    /// Makes a request, until the head of its answer has come.
     fn request(
         &self,
         address: &str,
@@ -254,7 +256,7 @@ fn with_headers<B>(request: RequestBuilder<B>, headers: &HeaderMap) -> RequestBu
     headers.iter().fold(request, |request, (name, value)| request.header(name, value))
 }
 
-/// Checks a success, which must come after the whole request. A refusal counts however it comes.
+/// Checks a success, which must come after the whole request. A refusal counts at any time.
 fn success(response: Response<ureq::Body>, exchange: Exchange) -> Result<Response<ureq::Body>, HttpError> {
     if !exchange.is_sent {
         return Err(HttpError::Broken("the answer came before the request was sent in full".to_owned()));
@@ -321,7 +323,7 @@ impl From<ureq::Error> for HttpError {
     }
 }
 
-/// The first 200 characters of a message. Keys must be redacted before, as half of a key is not recognised.
+/// The first 200 characters of a message. Redact keys before: half a key is not recognised.
 pub fn shortened(said: &str) -> String {
     const SHOWN: usize = 200;
     let mut letters = said.chars();

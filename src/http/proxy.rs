@@ -1,4 +1,4 @@
-//! The proxy in the environment, and the hosts without one. Pure: the environment is an argument.
+//! The proxy in the environment, and its exceptions. Pure: the environment is an argument.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use thiserror::Error;
 use ureq::ProxyProtocol;
 use ureq::http::Uri;
 
-/// The variables that name a proxy; the first one that is set counts. `HTTP_PROXY` is for unencrypted addresses, which are only
-/// on this machine.
+/// The variables that name a proxy. The first one that is set counts. `HTTP_PROXY` is for unencrypted addresses, which
+/// exist only on this machine.
 pub const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
@@ -74,8 +74,8 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Whether a list such as `localhost,.example.com,10.0.0.1` contains the host of this address. A name matches the host and all
-/// hosts below it, with a leading dot only those below it, `*` every host.
+/// Whether a list such as `localhost,.example.com,10.0.0.1` contains this address's host. A name matches the host and
+/// those below it, with a leading dot only those below it. `*` matches all.
 fn is_excepted(address: &str, list: &str) -> bool {
     let Ok(uri) = address.parse::<Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();

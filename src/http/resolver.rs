@@ -1,4 +1,4 @@
-//! Name look-up by ureq with a cache, as ureq looks names up for every request.
+//! ureq's name look-up, with a cache: ureq looks names up for every request.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ use super::HttpError;
 /// How long addresses are cached.
 const KEPT: Duration = Duration::from_mins(1);
 
-/// The error of a look-up. An unknown name and a failing name service look alike.
+/// The error of a look-up. An unknown name and a failing name service look the same.
 pub fn failed(name: &str, error: &Error) -> HttpError {
     HttpError::Unreachable(match error {
         Error::Timeout(_) => format!("the name {name} cannot be looked up (timed out)"),
@@ -67,7 +67,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use ureq::Timeout;
 
-    /// Fails this often before it finds something: first for good, then for lack of time.
+    /// Fails this often before it finds something, first with an error, then with a timeout.
     #[derive(Debug)]
     struct Counted {
         asked: AtomicUsize,

@@ -1,4 +1,4 @@
-//! An answer whose body is read piece by piece.
+//! An answer whose body is read in pieces.
 
 use std::io::{self, Read};
 
@@ -17,17 +17,17 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Reads some bytes of the body; 0 at its end. A body that ends too early is an error.
+    /// Reads some bytes of the body; 0 at its end. An early end is an error.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
         self.body.read(buffer).map_err(meaning)
     }
 
-    /// Reads the whole body. A success whose body is longer than `max_bytes` is an error. The body of another status is cut
-    /// there, and empty if it breaks off: an error page may be long, and its status says enough.
+    /// Reads the whole body. A success with a body longer than `max_bytes` is an error. With another status the body is
+    /// cut there, and is empty if it breaks off: an error page may be long, and the status is enough.
     pub fn into_answer(self, max_bytes: usize) -> Result<Answer, HttpError> {
         let is_success = (200..300).contains(&self.status);
         let mut body = Vec::new();
-        // One byte more tells a body of just this length from an endless one.
+        // One more byte distinguishes a body of exactly this length from a longer one.
         match self.body.take(max_bytes as u64 + 1).read_to_end(&mut body) {
             Err(error) if is_success => return Err(meaning(error)),
             Err(_) => body.clear(),

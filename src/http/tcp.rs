@@ -1,5 +1,6 @@
-//! ureq's TCP with two differences. A phase ends at its deadline, also if the server takes or sends a few bytes now and then. And
-//! if a request cannot be sent completely, the answer is still read, as a refusal may have come early.
+//! ureq's TCP with two differences. A phase ends at its deadline even if the server still takes or sends a few bytes
+//! now and then. If a request cannot be sent completely, the answer is still read, because the server may have refused
+//! early.
 
 use std::cell::Cell;
 use std::fmt;
@@ -17,18 +18,18 @@ use ureq::{Error, Timeout};
 
 use super::HttpError;
 
-/// The longest output that waits for the next one, or for the answer: about the size of a head.
+/// The longest output that is held back: about the size of a head.
 const MAX_HELD: usize = 1024;
 /// How long to wait for an early answer if the request could not be sent.
 const EARLY_ANSWER: Duration = Duration::from_secs(1);
 
-/// What a request and its connection tell each other. ureq has no way for that.
+/// Data that a request and its connection exchange. ureq offers no way.
 #[derive(Clone, Copy)]
 pub struct Exchange {
     connect_by: Option<Instant>,
     /// Whether a connection was made for it.
     pub is_new_connection: bool,
-    /// Whether the system took all of it.
+    /// Whether the system accepted all of its bytes.
     pub is_sent: bool,
 }
 
@@ -39,7 +40,7 @@ thread_local! {
 }
 
 impl Exchange {
-    /// Makes a request, with this limit for connecting, and returns how it went.
+    /// Makes a request with this limit for connecting. Also returns how the exchange went.
     pub fn run<T>(connect: Duration, request: impl FnOnce() -> T) -> (T, Self) {
         let connect_by = Some(Instant::now() + connect);
         EXCHANGE.set(Self { connect_by, is_new_connection: false, is_sent: true });
@@ -47,7 +48,7 @@ impl Exchange {
     }
 }
 
-/// The rest of a phase of which `timeout` was left at `since`.
+/// What is left now of a phase that had `timeout` left at `since`.
 fn time_left(timeout: NextTimeout, since: Instant) -> Result<Duration, Error> {
     let mut left = timeout.after.saturating_sub(since.elapsed());
     // ureq gives each step of connecting the whole time.
@@ -59,7 +60,7 @@ fn time_left(timeout: NextTimeout, since: Instant) -> Result<Duration, Error> {
     if left.is_zero() { Err(Error::Timeout(timeout.reason)) } else { Ok(left) }
 }
 
-/// The timeout of one system call: whole seconds but for the last call, so that it is rarely set anew.
+/// The timeout of one system call: in whole seconds until the last call, so that it rarely changes.
 fn wait(left: Duration) -> Duration {
     if left < Duration::from_secs(1) { left } else { Duration::from_secs(left.as_secs()) }
 }
@@ -68,12 +69,12 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// A system error. Never `Error::Io`, as ureq takes a reset in a body without a length for its end.
+/// A system error. Never `Error::Io`: if a body has no length, ureq takes a reset for its end.
 fn meaning(error: &io::Error) -> Error {
     Error::Other(Box::new(HttpError::Broken(error.to_string())))
 }
 
-/// Connects, if no earlier connector has.
+/// Connects, unless an earlier connector has.
 #[derive(Debug)]
 pub struct TcpConnector {
     /// Whether every connection leads to a proxy, and through it to TLS.
@@ -104,7 +105,7 @@ impl<In: Transport> Connector<In> for TcpConnector {
     }
 }
 
-/// Tries the addresses in turn. Each has an equal share of the time that is left.
+/// Tries the addresses in turn. Each gets an equal share of the time that is left.
 fn connect(details: &ConnectionDetails) -> Result<TcpStream, Error> {
     let mut last = Error::HostNotFound;
     for (addresses_left, address) in (1..=details.addrs.len()).rev().zip(details.addrs.iter()) {
@@ -125,11 +126,11 @@ fn connect(details: &ConnectionDetails) -> Result<TcpStream, Error> {
 pub struct Tcp {
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
-    /// With TLS an end without a closing message is an error.
+    /// If so, an end without a closing message is an error.
     is_encrypted: bool,
-    /// The head of a request, until its body comes: one system call and one packet instead of two.
+    /// The head of a request, held back until its body comes. That saves a system call and a packet.
     held: Vec<u8>,
-    /// The current timeouts of the system, to write and to read.
+    /// The system's current timeouts for writing and reading.
     waits: (Option<Duration>, Option<Duration>),
     /// It was read after the last call of `is_open`.
     is_fresh: bool,
@@ -137,7 +138,6 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// Writes the bytes that were held back, then this part of the output.
     fn write(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let (timeout, since, held) = (timeout.for_write(), Instant::now(), mem::take(&mut self.held));
         let mut parts = [IoSlice::new(&held), IoSlice::new(&self.buffers.output()[..amount])];

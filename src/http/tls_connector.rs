@@ -1,4 +1,4 @@
-//! ureq's TLS with our own verifier. ureq takes only CAs, and each of them may sign for any host.
+//! ureq's TLS with our own verifier. ureq itself takes only CAs, and each CA may sign for any host.
 
 use std::fmt;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! Which cell is an identifier, and why another is not. Pure: no input, no output, no clock.
+//! Decides which cells are identifiers, and why others are not. Pure: no input, output or clock.
 
 use serde::de::IgnoredAny;
 
@@ -16,16 +16,16 @@ pub enum Cell {
     NullWord,
     /// An identifier, sent as it is.
     Identifier {
-        /// It begins or ends with white space, which is rarely meant.
+        /// It begins or ends with white space, which is rarely intended.
         padded: bool,
-        /// It holds invisible characters.
+        /// It contains invisible characters.
         invisible: bool,
     },
-    /// Braze cannot know it.
+    /// It cannot be an identifier in Braze.
     Rejected(Reason),
 }
 
-/// Why a cell is not sent on.
+/// Why a cell is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// It holds a control character, a line break or NUL.
@@ -34,7 +34,7 @@ pub enum Reason {
     InvalidUtf8,
     /// It is longer than [`MAX_BYTES`].
     TooLong,
-    /// A number with a fraction or an exponent, or text as only a DOUBLE is written: its digits are not reliable.
+    /// A number with a fraction or an exponent, or text like a DOUBLE. Its digits are not reliable.
     Float,
     /// `true` or `false`.
     Boolean,
@@ -55,27 +55,27 @@ impl Reason {
     }
 }
 
-/// The words that count as blank, in exactly this spelling.
+/// The words that count as blank. The spelling must be exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NullWords {
     words: Vec<String>,
-    /// A bit for each length that a word has; the last one also for all longer ones. Spares most comparisons.
+    /// A bit for each word length; the last bit stands for all longer ones. It saves most comparisons.
     lengths: u64,
 }
 
 impl NullWords {
-    /// Only these words.
+    /// From these words.
     pub fn new(words: Vec<String>) -> Self {
         let lengths = words.iter().fold(0, |lengths, word| lengths | length_bit(word.len()));
         Self { words, lengths }
     }
 
-    /// All of them.
+    /// All words.
     pub fn words(&self) -> &[String] {
         &self.words
     }
 
-    /// The word that a cell is.
+    /// The word that equals the cell.
     #[inline]
     pub fn find(&self, cell: &[u8]) -> Option<&str> {
         if self.lengths & length_bit(cell.len()) == 0 {
@@ -111,7 +111,7 @@ pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
     if let Some(reason) = written_as_other_type(cell) {
         return Cell::Rejected(reason);
     }
-    // Printable ASCII, as nearly every identifier is.
+    // Nearly every identifier is printable ASCII.
     if all_bytes(cell, |byte| (b'!'..=b'~').contains(&byte)) {
         Cell::Identifier { padded: false, invisible: false }
     } else {
@@ -119,7 +119,6 @@ pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
     }
 }
 
-/// The same for text that is not plain.
 #[cold]
 fn examine_text(cell: &[u8]) -> Cell {
     let Ok(text) = std::str::from_utf8(cell) else {
@@ -135,7 +134,7 @@ fn examine_text(cell: &[u8]) -> Cell {
     }
 }
 
-/// Why text is not an identifier: it is written as a DOUBLE or a nested value is.
+/// Why text is not an identifier: it looks like a DOUBLE or a nested value.
 #[inline]
 fn written_as_other_type(cell: &[u8]) -> Option<Reason> {
     match cell {
@@ -145,7 +144,7 @@ fn written_as_other_type(cell: &[u8]) -> Option<Reason> {
     }
 }
 
-/// Whether a text is one value of JSON.
+/// Whether a text is one JSON value.
 #[cold]
 pub fn is_json(cell: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(cell).is_ok()
@@ -163,7 +162,7 @@ fn is_double(cell: &[u8]) -> bool {
     }
     let Some(end) = fraction.iter().position(|byte| !byte.is_ascii_digit()) else { return false };
     let [b'e' | b'E', exponent @ ..] = &fraction[end..] else { return false };
-    // The largest one has a sign and three digits.
+    // The largest exponent has a sign and three digits.
     end > 0 && exponent.len() <= 4 && are_digits(&exponent[exponent.len() - unsigned(exponent)..])
 }
 

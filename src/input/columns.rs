@@ -7,12 +7,12 @@ use crate::input::first_of;
 use crate::input::near_names::{NearMiss, is_long, near_misses};
 use crate::members::identifier::Kind;
 
-/// The names of the columns that are read, and the words in them that count as blank.
+/// The names of the columns that are read, and the words that count as blank in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Labels of user aliases.
     pub aliases: Vec<String>,
-    /// Columns with another name: that name, and `user_ids`, `device_ids` or a label.
+    /// Renamed columns: the input's name, and `user_ids`, `device_ids` or a label.
     pub mapping: Vec<(String, String)>,
     /// The column of the operation.
     pub operation: Option<String>,
@@ -20,18 +20,18 @@ pub struct Names {
     pub null_words: NullWords,
 }
 
-/// The columns of an input that are read, in the order of the input.
+/// The columns that are read, in the order of the input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// Index and kind of each column of identifiers.
+    /// Index and kind of each identifier column.
     pub used: Vec<(usize, Kind)>,
-    /// Index of the column of the operation.
+    /// Index of the operation column.
     pub operation: Option<usize>,
     /// How many columns a row must have.
     pub width: usize,
     /// Columns that the settings name, but the input lacks.
     pub missing: Vec<String>,
-    /// Ignored columns that nearly have the name of one that is read.
+    /// Ignored columns whose name is close to one that is read.
     pub near: Vec<NearMiss>,
 }
 
@@ -51,7 +51,7 @@ pub enum HeaderError {
         /// The first seen column that resembles a wanted one.
         nearest: Option<NearMiss>,
     },
-    /// A column is missing. Members with only that identifier would silently be left out.
+    /// A missing column. Members with only that identifier would silently be left out.
     #[error(
         "no column {}, which the settings use: the result has {}{}. Add the column to the query, or remove it from the settings",
         quoted(.names), shown(.seen), hint(.nearest.as_ref())
@@ -61,7 +61,7 @@ pub enum HeaderError {
         names: Vec<String>,
         /// The columns that are there.
         seen: Vec<String>,
-        /// The first of these that resembles one that is missing.
+        /// The first of these that resembles a missing one.
         nearest: Option<NearMiss>,
     },
     /// Two columns are read as the same one: they have one name, or `mapping` renames one of them.
@@ -76,7 +76,7 @@ pub enum HeaderError {
         /// The other one.
         other: String,
     },
-    /// One of several files has other identifier columns than the first one.
+    /// One of several files has other identifier columns than the first file.
     #[error(
         "its identifier columns are {}, but {first} has {}: give all files the same identifier columns, in any order",
         quoted(.found), quoted(.wanted)
@@ -84,7 +84,7 @@ pub enum HeaderError {
     OtherColumns {
         /// The columns of this file.
         found: Vec<String>,
-        /// The columns of the first one.
+        /// The columns of the first file.
         wanted: Vec<String>,
         /// The first file.
         first: String,
@@ -95,7 +95,7 @@ fn quoted(names: &[String]) -> String {
     first_of(names.iter().map(|name| format!("'{name}'")), 30)
 }
 
-/// If one of the columns is not a name, the first line may be personal data, and nothing of it is shown.
+/// If one of the columns cannot be a name, the first line may be personal data, and none of it is shown.
 fn shown(names: &[String]) -> String {
     if names.iter().all(|name| is_plausible(name)) {
         return format!("the columns {}", quoted(names));
@@ -106,14 +106,14 @@ fn shown(names: &[String]) -> String {
     }
 }
 
-/// A date has eight; a telephone number, a UUID or an identifier has more.
+/// Dates have eight; telephone numbers, UUIDs and identifiers have more.
 const MAX_DIGITS: usize = 8;
 
-/// Whether a text can be the name of a column, in any script: not an address, a long number or a UUID.
+/// Whether a text can be the name of a column, in any script. An address, a long number or a UUID cannot.
 fn is_plausible(name: &str) -> bool {
     let is_of_name = |letter: char| match letter {
         '_' | '-' | '.' | ' ' | '(' | ')' => true,
-        // What is not UTF-8 may be any bytes.
+        // Bytes that are not UTF-8 may be anything.
         char::REPLACEMENT_CHARACTER => false,
         other if other.is_ascii() => other.is_ascii_alphanumeric(),
         other => !other.is_control() && !other.is_whitespace(),
@@ -124,7 +124,7 @@ fn is_plausible(name: &str) -> bool {
     !is_long(name) && !is_number && !is_uuid(name) && name.chars().all(is_of_name)
 }
 
-/// A UUID may have few digits.
+/// UUIDs may have few digits.
 fn is_uuid(name: &str) -> bool {
     let hex = name.chars().filter(char::is_ascii_hexdigit).count();
     hex == 32 && name.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-')
@@ -142,8 +142,8 @@ impl Names {
         Kind::all(self.aliases.len()).map(|kind| kind.column(&self.aliases).to_owned()).collect()
     }
 
-    /// The names that are read, and for each its column among [`Self::of_objects`]. A mapped name is the same column as its output, so a
-    /// header or an object with both has one column twice.
+    /// The names that are read, each with its column among [`Self::of_objects`]. A mapped name and its output are the
+    /// same column, so a header or an object with both has one column twice.
     pub fn keys(&self) -> Vec<(String, usize)> {
         let outputs = self.outputs();
         let mapped = self.mapping.iter().filter_map(|(attribute, output)| {
@@ -156,7 +156,7 @@ impl Names {
         keys
     }
 
-    /// Finds the columns by exact name. A mapped column may also have the name of its output, as in a file of failures.
+    /// Finds the columns by exact name. A mapped column may also have the name of its output, as in a failed file.
     pub fn find(&self, header: &[String]) -> Result<Columns, HeaderError> {
         let (outputs, keys) = (self.outputs(), self.keys());
         let mut places = vec![None; outputs.len() + 1];
@@ -192,7 +192,7 @@ impl Names {
         Ok(Columns { used, operation, width: header.len(), missing, near })
     }
 
-    /// The columns of objects, which may leave keys out: one for each kind, and the operation.
+    /// The columns of objects, which may leave out keys: one for each kind, and the operation.
     pub fn of_objects(&self) -> Columns {
         let kinds: Vec<_> = Kind::all(self.aliases.len()).collect();
         let operation = self.operation.as_ref().map(|_| kinds.len());
@@ -200,19 +200,18 @@ impl Names {
         Columns { used: kinds.into_iter().enumerate().collect(), operation, width, ..Columns::default() }
     }
 
-    /// The names that columns of identifiers may have.
+    /// The names that identifier columns may have.
     pub fn wanted(&self) -> Vec<String> {
         self.outputs().into_iter().chain(self.mapping.iter().map(|(attribute, _)| attribute.clone())).collect()
     }
 
-    /// The same, and an error if the header lacks a column that the settings name.
+    /// Like [`Self::find`], but fails if the header lacks a column that the settings use.
     pub fn find_all(&self, header: &[String]) -> Result<Columns, HeaderError> {
         let columns = self.find(header)?;
         if columns.missing.is_empty() { Ok(columns) } else { Err(lacks(header, columns.missing)) }
     }
 }
 
-/// The header lacks columns of these names.
 fn lacks(header: &[String], names: Vec<String>) -> HeaderError {
     let nearest = nearest(header, &names, 1);
     HeaderError::Missing { names, seen: header.to_vec(), nearest }

@@ -1,4 +1,4 @@
-//! What was read, counted row by row and cell by cell.
+//! Counts of what was read, by row and by cell.
 
 use serde::Serialize;
 
@@ -7,20 +7,20 @@ use crate::input::formats::{Fault, Row};
 use crate::input::near_names::NearMiss;
 use crate::members::identifier::Kind;
 
-/// The place of something that was rejected, as the report shows it.
+/// The place of a rejected cell or row, as in the report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rejection {
     /// Why, as in the report.
     pub reason: &'static str,
     /// The file, if there are several.
     pub source: Option<String>,
-    /// The line, or the row.
+    /// The line or row number.
     pub line: u64,
-    /// The column, if it is a cell.
+    /// The column, if a cell was rejected.
     pub column: Option<String>,
 }
 
-/// Rows that have more than one line. A quote that is not meant as one makes some.
+/// Rows that span more than one line. An unintended quote can cause them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OverLines {
     /// How many.
@@ -34,7 +34,7 @@ pub struct OverLines {
 /// What was read so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputCounts {
-    /// Data rows, also those that a later pass reads.
+    /// Data rows, including those that a later pass reads.
     pub rows_seen: u64,
     /// Data rows that were read.
     pub rows_read: u64,
@@ -44,7 +44,7 @@ pub struct InputCounts {
     pub rows_without_identifier: u64,
     /// Malformed rows, and rows with rejected cells and no identifier.
     pub rows_rejected: u64,
-    /// Of these, the malformed ones, in the order of [`Fault::KEYS`].
+    /// The malformed ones among them, in the order of [`Fault::KEYS`].
     pub rows_malformed: [u64; Fault::KEYS.len()],
     /// Identifier cells that are NULL, empty or white space.
     pub cells_blank: u64,
@@ -56,22 +56,22 @@ pub struct InputCounts {
     pub cells_with_outer_space: u64,
     /// Identifiers with invisible characters; sent as they are.
     pub cells_with_invisible_characters: u64,
-    /// Rows that repeat the header; these are not data rows.
+    /// Rows that repeat the header, and are not data rows.
     pub rows_repeating_header: u64,
-    /// Rows and headers that have more than one line.
+    /// Rows and headers that span more than one line.
     pub over_lines: OverLines,
-    /// Ignored columns that nearly have the name of one that is read.
+    /// Ignored columns whose name is close to one that is read.
     pub ignored_columns: Vec<NearMiss>,
-    /// The first places of each reason for a rejection.
+    /// The first places of each reason for rejection.
     pub first_rejections: Vec<Rejection>,
     /// Identifiers of each kind, in the order of [`Kind::all`].
     pub of_kinds: Vec<u64>,
-    /// The end of the input was reached, and nothing was wrong.
+    /// The input was read to its end without an error.
     pub read_to_end: bool,
 }
 
 impl InputCounts {
-    /// Nothing read yet; `aliases` is the number of labels.
+    /// Counts of zero; `aliases` is the number of labels.
     pub fn new(aliases: usize) -> Self {
         Self { of_kinds: Kind::all(aliases).map(|_| 0).collect(), ..Self::default() }
     }
@@ -81,12 +81,12 @@ impl InputCounts {
         self.of_kinds.iter().sum()
     }
 
-    /// Rejected cells and malformed rows.
+    /// The number of rejected cells and malformed rows.
     pub fn rejections(&self) -> u64 {
         self.cells_rejected.iter().sum::<u64>() + self.rows_malformed.iter().sum::<u64>()
     }
 
-    /// Counts a row or a header, if it has more than one line.
+    /// Counts a row or a header that spans more than one line.
     pub fn count_lines(&mut self, row: Row<'_>) {
         if row.lines > 1 {
             self.over_lines.rows += 1;
@@ -96,7 +96,7 @@ impl InputCounts {
         }
     }
 
-    /// Adds the near misses that are new. Returns whether any is.
+    /// Adds new near misses. Returns whether there were any.
     pub fn add_ignored_columns(&mut self, misses: &[NearMiss]) -> bool {
         let before = self.ignored_columns.len();
         for miss in misses {

@@ -1,4 +1,4 @@
-//! What can be wrong with an input, as one error that names it.
+//! What can be wrong with an input. The error names the input.
 
 use indicatif::HumanCount;
 use thiserror::Error;
@@ -9,13 +9,13 @@ use crate::input::formats::RowsError;
 use crate::input::source::SourceError;
 use crate::members::operation::Operation;
 
-/// Why the run cannot use its input, or cannot go on with it.
+/// Why the run cannot use its input, or cannot continue with it.
 #[derive(Debug, Error)]
 pub enum InputError {
     /// It cannot be opened.
     #[error("the input {0}")]
     Source(#[from] SourceError),
-    /// What it holds cannot be used.
+    /// Its content cannot be used.
     #[error("the input {name}: {problem}")]
     Unusable {
         /// Which input.
@@ -25,16 +25,16 @@ pub enum InputError {
     },
 }
 
-/// What is wrong with what an input holds.
+/// What is wrong with an input's content.
 #[derive(Debug, Error)]
 pub enum InputProblem {
-    /// An empty list of files.
+    /// The list of files is empty.
     #[error("it is an empty list: name at least one file")]
     Nothing,
-    /// Its bytes.
+    /// Its bytes are no valid rows.
     #[error(transparent)]
     Rows(#[from] RowsError),
-    /// The names of its columns.
+    /// Its column names are unsuitable.
     #[error(transparent)]
     Header(#[from] Box<HeaderError>),
     /// Too many cells and rows were rejected.
@@ -47,7 +47,7 @@ pub enum InputProblem {
         rejected: u64,
         /// In how many rows.
         rows_read: u64,
-        /// What is allowed.
+        /// The limit.
         limit: MaxRejected,
         /// How many for each reason.
         reasons: String,
@@ -60,7 +60,7 @@ pub enum InputProblem {
         /// How many for each reason.
         reasons: String,
     },
-    /// One of two operations lost all its rows.
+    /// All rows of one operation were rejected.
     #[error(
         "every row with the operation {} was rejected ({reasons}). Nothing more was sent. Fix the query", .operation.as_str()
     )]
@@ -70,7 +70,7 @@ pub enum InputProblem {
         /// How many of all rows for each reason.
         reasons: String,
     },
-    /// Another word than an operation.
+    /// An invalid word in the operation column.
     #[error(
         "{} rows have an invalid value in operation_column{}. The value must be add, remove or delete. Nothing more was sent. Fix the query",
         HumanCount(*.rows), if .words.is_empty() { String::new() } else { format!(" ({})", .words.join(", ")) }
@@ -81,15 +81,15 @@ pub enum InputProblem {
         /// Some of the words, quoted and escaped.
         words: Vec<String>,
     },
-    /// Another number of rows than expected.
+    /// An unexpected number of rows.
     #[error(
         "it has {} rows instead of {} (expected_rows, or the job's num_records): it is cut off, or it is another query's result. \
          Nothing more was sent. Run the query again, or correct expected_rows", HumanCount(*.found), HumanCount(*.expected)
     )]
     ExpectedRows {
-        /// The rows that are there.
+        /// The rows in the input.
         found: u64,
-        /// The rows that should be.
+        /// The expected number of rows.
         expected: u64,
     },
 }

@@ -1,4 +1,5 @@
-//! In: files, standard input, or a fetched result. Out: full batches of identifiers, and the counts of every row and cell.
+//! In: files, standard input, or a fetched result. Out: full batches of identifiers, and the counts of every row and
+//! cell.
 //!
 //! ```text
 //! source (bytes, gzip) ─> formats (rows) ─> columns ─> cells (identifier, blank or rejected) ─> reader (batches)
@@ -29,22 +30,22 @@ pub fn first_of(texts: impl ExactSizeIterator<Item = String>, shown: usize) -> S
     if more == 0 { text } else { format!("{text} and {more} more") }
 }
 
-/// What is read, and what it must be like.
+/// What is read, and the requirements for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The place of the rows.
+    /// Where the rows are.
     pub location: Location,
-    /// Format and columns, as far as they are set.
+    /// Format and columns, if they are set.
     pub format_hint: FormatHint,
     /// The names of the columns.
     pub names: Names,
-    /// The rows that the input must have.
+    /// The number of rows it must have.
     pub expected_rows: Option<u64>,
-    /// How much may be rejected.
+    /// How many rejections are allowed.
     pub max_rejected: MaxRejected,
 }
 
-/// The place of rows.
+/// Where rows are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// Files, or standard input.
@@ -65,7 +66,7 @@ pub struct TableName {
 }
 
 impl TableName {
-    /// From `database.table`, each of letters, digits and `_`.
+    /// Parses `database.table`; each has letters, digits and `_`.
     pub fn parse(text: &str) -> Option<Self> {
         let is_name =
             |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -82,7 +83,7 @@ impl fmt::Display for TableName {
 }
 
 impl Location {
-    /// The files, as far as they are known; opening them shows what is wrong with them.
+    /// The files, as far as they are known. Errors show when they are opened.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::Here(Input::Files(paths)) => source::files::resolve(paths).unwrap_or_default(),
@@ -93,15 +94,15 @@ impl Location {
 
 /// An input that can be read.
 pub struct ReadableInput {
-    /// The place of its bytes.
+    /// Where its bytes are.
     pub input: Input,
     /// Format and columns, as far as they are known.
     pub format_hint: FormatHint,
-    /// The rows that it must have.
+    /// The number of rows it must have.
     pub expected_rows: Option<u64>,
 }
 
-/// More rejected cells and rows stop the run.
+/// The limit for rejected cells and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxRejected {
     /// 1 % of the rows read, and at least 10.

@@ -1,21 +1,22 @@
-//! The known name that a mistyped one resembles.
+//! Finds the name that a mistyped one resembles.
 
 use std::fmt;
 
 use crate::input::first_of;
 
-/// The most pairs of names that are compared letter by letter. After that only case, spaces and separators are ignored.
+/// How many pairs of names are compared letter by letter. Further pairs must be equal except for case, spaces and
+/// separators.
 const MAX_PAIRS: usize = 20_000;
 
-/// No name of a column is longer.
+/// The longest name of a column.
 const MAX_NAME_LETTERS: usize = 64;
 
 /// Two names that are nearly the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NearMiss {
-    /// As it is.
+    /// The input's name.
     pub seen: String,
-    /// The name that is looked for.
+    /// The expected name.
     pub wanted: String,
 }
 
@@ -30,9 +31,9 @@ pub fn listed(misses: &[NearMiss]) -> String {
     first_of(misses.iter().map(ToString::to_string), 10)
 }
 
-/// Names that are looked for, with a limit on the comparisons letter by letter.
+/// The names that are looked for, with a limit on letter-by-letter comparisons.
 struct Candidates<'a> {
-    /// Each with its folded form.
+    /// Each name with its folded form.
     names: Vec<(String, &'a str)>,
     pairs_left: usize,
 }
@@ -42,8 +43,8 @@ impl<'a> Candidates<'a> {
         Self { names: names.map(|name| (fold(name), name)).collect(), pairs_left: MAX_PAIRS }
     }
 
-    /// The one most like `name`: equal except for case, spaces, separators and invisible characters, or at most `most` edits away (one,
-    /// for names of four letters or fewer).
+    /// The name most like `name`: equal except for case, spaces, separators and invisible characters, or at most `most`
+    /// edits away (one, for names of four letters or fewer).
     fn closest(&mut self, name: &str, most: usize) -> Option<&'a str> {
         let folded = fold(name);
         if let Some((_, equal)) = self.names.iter().find(|(other, _)| *other == folded) {
@@ -58,7 +59,8 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// The seen names that differ from a wanted one only in case, spaces, separators, invisible characters, or at most `most` edits.
+/// The seen names that differ from a wanted one only in case, spaces, separators, invisible characters, or at most
+/// `most` edits.
 pub fn near_misses<'a>(
     seen: impl Iterator<Item = &'a str>,
     wanted: &[String],
@@ -71,7 +73,7 @@ pub fn near_misses<'a>(
     })
 }
 
-/// Whether it is longer than any name of a column: it may be data, of any length.
+/// Whether it is longer than a column name can be. It may be data, of any length.
 pub fn is_long(name: &str) -> bool {
     name.chars().nth(MAX_NAME_LETTERS).is_some()
 }

@@ -17,7 +17,7 @@ use crate::members::operation::Operation;
 use crate::retry::{self, CallError, Failure, GivenUp, RateLimiter, Stopped};
 use crate::secret::Secret;
 
-/// The most requests of one run.
+/// The most requests in one run.
 pub const MAX_REQUESTS: u32 = 200;
 
 /// Asks one workspace.
@@ -31,7 +31,7 @@ pub struct Asker<'a, S> {
 }
 
 impl<'a, S: From<MatchError>> Asker<'a, S> {
-    /// With this key, about aliases with these labels. Why it ends early is in the limiter.
+    /// With this key, about aliases with these labels. If it ends early, the limiter has the reason.
     pub fn new(
         http: &'a Http,
         limiter: &'a RateLimiter<S>,
@@ -40,7 +40,7 @@ impl<'a, S: From<MatchError>> Asker<'a, S> {
         labels: &'a [String],
     ) -> Self {
         let mut headers = HeaderMap::new();
-        // Without the header Braze refuses a key that no header can hold, like any wrong one.
+        // If no header can hold the key, Braze gets none, and refuses it as wrong.
         if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", key.expose())) {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
@@ -61,7 +61,7 @@ impl<'a, S: From<MatchError>> Asker<'a, S> {
         Ok(Asked { figures: Figures { kinds, requests: self.requests }, unknown })
     }
 
-    /// Asks for the other spellings of unknown identifiers; of each kind with no more requests than before.
+    /// Asks about other spellings of the unknown identifiers. For each kind it makes no more requests than before.
     pub fn explain(&mut self, asked: &mut Asked) -> Result<(), Stopped> {
         for (figures, unknown) in asked.figures.kinds.iter_mut().zip(&asked.unknown) {
             let kind = figures.kind;
@@ -87,7 +87,7 @@ impl<'a, S: From<MatchError>> Asker<'a, S> {
         Ok(())
     }
 
-    /// Asks about the first identifiers, with at most this number of requests.
+    /// Asks about the first identifiers, with at most this many requests.
     fn ask_all(&mut self, kind: Kind, identifiers: &[Box<[u8]>], requests: u32) -> Result<Vec<Found>, Stopped> {
         let mut found = Vec::new();
         for (part, _) in identifiers.chunks(capacity(kind)).zip(0..requests) {
@@ -130,7 +130,7 @@ fn variants(kind: Kind, identifier: &[u8]) -> Vec<(Variant, Box<[u8]>)> {
     Variant::ALL.into_iter().filter_map(written).collect()
 }
 
-/// What an answer, or its absence, says of the identifiers, or means for the next try.
+/// What an answer, or its absence, means for the identifiers or for the next try.
 fn end_of_try(
     outcome: &Result<Answer, HttpError>,
     batch: &Batch,

@@ -1,19 +1,19 @@
-//! The interval of a share that is known from a sample. Pure.
+//! The interval for a share that is estimated from a sample. Pure.
 
-/// The square of the distance from the mean that holds 95 % of a normal distribution.
+/// The square of the distance from the mean that covers 95 % of a normal distribution.
 const Z_SQUARED: f64 = 1.959_964 * 1.959_964;
 
-/// The share of all is within it with 95 % certainty; from 0 to 1.
+/// Contains the share of all with 95 % certainty; from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
-    /// At least.
+    /// The lower bound.
     pub low: f64,
-    /// At most.
+    /// The upper bound.
     pub high: f64,
 }
 
-/// Wilson's score interval (1927) of `known` among `asked`, drawn without replacement from `population`. Its variance shrinks with
-/// the rest of the population, and is zero if all were asked.
+/// Wilson's score interval (1927) of `known` among `asked`, drawn without replacement from `population`. Its variance
+/// shrinks with the rest of the population, and is zero if all were asked.
 pub fn wilson(known: u32, asked: u32, population: u64) -> Interval {
     if asked == 0 {
         return Interval { low: 0.0, high: 1.0 };
@@ -27,7 +27,7 @@ pub fn wilson(known: u32, asked: u32, population: u64) -> Interval {
     let middle = (share + z_squared / (2.0 * asked)) / scale;
     let variance = share * (1.0 - share) / asked + z_squared / (4.0 * asked * asked);
     let half = (z_squared * variance).sqrt() / scale;
-    // The answers of the sample are certain.
+    // The sample's own answers are certain.
     let (least, most) = (known / population, 1.0 - (asked - known) / population);
     Interval { low: (middle - half).max(least), high: (middle + half).min(most) }
 }
@@ -61,7 +61,7 @@ mod tests {
         assert!(is_near(found.low, low) && is_near(found.high, high), "{found:?}");
     }
 
-    /// Identifiers, of which each is once or several times in the input, and known or not, as chance has it.
+    /// Random identifiers: each occurs once or several times in the input, and is known or not.
     #[rstest]
     #[case::external_ids(Kind::UserId)]
     #[case::aliases(Kind::Alias(0))]

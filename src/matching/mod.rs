@@ -1,7 +1,7 @@
-//! In: the identifiers of an input. Out: how many of a sample Braze knows, and which other spellings exist there.
+//! In: the identifiers of an input. Out: how many of a sample Braze knows, and which other spellings it knows.
 //!
-//! One thread and at most [`MAX_REQUESTS`] requests, as the whole workspace shares their limit. It never changes a cohort, and
-//! identifiers leave it only in [`Asked::unknown`].
+//! It uses one thread and at most [`MAX_REQUESTS`] requests, because the whole workspace shares their limit. It never
+//! changes a cohort. Identifiers leave it only in [`Asked::unknown`].
 
 use thiserror::Error;
 
@@ -22,7 +22,7 @@ pub use variant::Variant;
 /// The check before anything is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The least known share of each kind, in percent. None: no check.
+    /// The smallest known share of each kind, in percent. None: no check.
     pub min_match: Option<u32>,
 }
 
@@ -41,7 +41,7 @@ pub enum MatchError {
         /// The address that was called.
         address: String,
     },
-    /// One request failed again and again, while others did not.
+    /// One request failed again and again, while others succeeded.
     GivenUp {
         /// The last failure.
         said: String,
@@ -55,19 +55,19 @@ pub enum MatchError {
     hint = if *.is_none { OTHER_WORKSPACE } else { "" }
 )]
 pub struct TooFew {
-    /// The column of the kind.
+    /// The column of this kind.
     pub name: String,
-    /// In percent.
+    /// The share in percent.
     pub share: f64,
-    /// At least, in percent.
+    /// Its lower bound in percent.
     pub low: f64,
-    /// At most, in percent.
+    /// Its upper bound in percent.
     pub high: f64,
     /// How many were asked.
     pub asked: u32,
-    /// In percent.
+    /// `min_match` in percent.
     pub wanted: u32,
-    /// Not a single one is known.
+    /// Whether none is known.
     pub is_none: bool,
     /// How to fix it.
     pub advice: String,
@@ -80,9 +80,9 @@ pub const OTHER_WORKSPACE: &str =
 /// The counts of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Of external IDs, aliases, and devices in this order, if the input has them.
+    /// For external IDs, aliases, and devices in this order, if the input has them.
     pub kinds: Vec<KindFigures>,
-    /// Requests, every one.
+    /// All requests, including retries.
     pub requests: u32,
 }
 
@@ -105,20 +105,20 @@ pub struct KindFigures {
     pub identified: u32,
     /// Unknown.
     pub unknown: u32,
-    /// Those with a contradictory answer.
+    /// Identifiers with a contradictory answer.
     pub cannot_tell: u32,
-    /// How many of the unknown ones were asked again in all other spellings.
+    /// How many of these were asked about again in all other spellings.
     pub asked_again: u32,
-    /// How many of them exist in each spelling.
+    /// How many of these exist in each spelling.
     pub exist: Vec<(Variant, u32)>,
 }
 
-/// Figures, and the identifiers behind them.
+/// Figures, and the unknown identifiers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Asked {
     /// The figures.
     pub figures: Figures,
-    /// The unknown identifiers of each kind in the figures.
+    /// The unknown identifiers for each kind in the figures.
     pub unknown: Vec<Vec<Box<[u8]>>>,
 }
 
@@ -179,15 +179,15 @@ impl KindFigures {
         f64::from(self.known) / f64::from(self.answered().max(1))
     }
 
-    /// The interval of the known share of all. Those with a contradictory answer may be known or not.
+    /// The interval of the known share of all. Identifiers with a contradictory answer may be known or not.
     pub fn interval(&self) -> Interval {
-        // The number of distinct ones is unknown. With duplicates the interval is rather too wide.
+        // The number of distinct ones is unknown. Duplicates make the interval rather too wide.
         let population = if self.is_all { u64::from(self.sampled) } else { self.seen };
         let of = |known| interval::wilson(known, self.asked(), population);
         Interval { low: of(self.known).low, high: of(self.known + self.cannot_tell).high }
     }
 
-    /// About how many of all are known, in four digits.
+    /// About how many of all are known, to four digits.
     pub fn about(&self) -> u64 {
         let answered = u128::from(self.answered().max(1));
         let about = (u128::from(self.seen) * u128::from(self.known) + answered / 2) / answered;
@@ -195,12 +195,12 @@ impl KindFigures {
         u64::try_from((about + unit / 2) / unit * unit).unwrap_or(u64::MAX)
     }
 
-    /// Some were asked about, and not one is known.
+    /// Whether some were asked about, but none is known.
     pub fn is_none_known(&self) -> bool {
         self.answered() > 0 && self.known + self.identified == 0
     }
 
-    /// What to change in the query, a sentence for each spelling.
+    /// What to change in the query: a sentence for each spelling.
     pub fn advice(&self) -> Vec<String> {
         let one = |(variant, count): &(Variant, u32)| {
             let (unknown, written) = (self.unknown, variant.in_query(&self.name));

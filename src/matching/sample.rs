@@ -1,5 +1,5 @@
-//! The sample: of each kind the distinct identifiers with the smallest keyed hash. It takes one pass and constant memory, does not
-//! depend on the order of the input, and is the same every night. Pure.
+//! The sample: for each kind, the distinct identifiers with the smallest keyed hash. It takes one pass and constant
+//! memory, does not depend on the order of the input, and is the same every night. Pure.
 
 use std::collections::BTreeSet;
 #[expect(deprecated, reason = "the one hash of the standard library that is the same in every release")]
@@ -14,9 +14,9 @@ const KEYS: (u64, u64) = (0x6272_617a_655f_636f, 0x686f_7274_5f6d_6174);
 /// How many identifiers of a kind are asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSize {
-    /// Of external IDs, and of each alias. Braze answers 50 of them in a request.
+    /// For external IDs, and for each alias. Braze answers 50 of them in a request.
     pub identifiers: usize,
-    /// Of devices. Braze answers one in a request.
+    /// For devices. Braze answers one in a request.
     pub devices: usize,
 }
 
@@ -35,9 +35,9 @@ impl SampleSize {
 /// A sample of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// Of which kind.
+    /// Which kind.
     pub kind: Kind,
-    /// Distinct, ordered by hash. The first of them are a smaller sample.
+    /// Distinct, in the order of hashes. The first ones are a smaller sample.
     pub identifiers: Vec<Box<[u8]>>,
     /// Identifiers of this kind in the input, duplicates included.
     pub seen: u64,
@@ -88,7 +88,7 @@ impl Smallest {
     fn take(&mut self, identifier: &[u8]) {
         self.seen += 1;
         let hash = hash(identifier);
-        // Nearly all identifiers of a long input end here, without a copy.
+        // Nearly all identifiers of a long input end here, without being copied.
         if self.kept.len() >= self.size && self.kept.last().is_none_or(|(largest, _)| hash > *largest) {
             self.is_all = false;
             return;

@@ -1,4 +1,4 @@
-//! Batches of identifiers. A batch keeps them as they came, one after the other in one buffer, without a string for each.
+//! Batches of identifiers. A batch keeps them in one buffer, as they came, without a string for each.
 
 use crate::members::identifier::Kind;
 use crate::members::operation::Operation;
@@ -17,22 +17,22 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     kind: Kind,
-    /// The end of the identifier's bytes, which is the beginning of the next one's.
+    /// The end of the identifier's bytes, which is the beginning of the next one.
     end: usize,
 }
 
 impl Batch {
-    /// An empty batch with room for a full one of common identifiers.
+    /// An empty batch with room for a full batch of common identifiers.
     pub fn new(operation: Operation) -> Self {
         Self { operation, bytes: Vec::with_capacity(CAPACITY * 40), entries: Vec::with_capacity(CAPACITY) }
     }
 
-    /// The operation for all of them.
+    /// The operation for all identifiers.
     pub fn operation(&self) -> Operation {
         self.operation
     }
 
-    /// Takes everything out, and keeps the room.
+    /// Removes all identifiers, but keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
@@ -43,7 +43,7 @@ impl Batch {
         self.entries.len()
     }
 
-    /// An empty batch without room, for a few identifiers.
+    /// An empty batch without reserved memory, for a few identifiers.
     pub fn alone(operation: Operation) -> Self {
         Self { operation, bytes: Vec::new(), entries: Vec::new() }
     }
@@ -53,7 +53,7 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Puts an identifier at the end.
+    /// Adds an identifier at the end.
     pub fn push(&mut self, kind: Kind, identifier: &[u8]) {
         self.bytes.extend_from_slice(identifier);
         self.entries.push(Entry { kind, end: self.bytes.len() });
@@ -70,7 +70,7 @@ impl Batch {
         &self.bytes
     }
 
-    /// Two halves, the first not the larger; for a batch of two or more neither is empty.
+    /// Two halves; the first is never the larger. From two identifiers on, neither is empty.
     pub fn halves(&self) -> (Self, Self) {
         let middle = self.len() / 2;
         let empty = || Self::alone(self.operation);

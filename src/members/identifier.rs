@@ -3,18 +3,18 @@
 /// The longest identifier that is sent, in bytes of UTF-8.
 pub const MAX_BYTES: usize = 1024;
 
-/// The columns with fixed names, in the order of [`Kind::all`]: the kind, and the name, which is also that of the list in a
-/// request and of the key in the report.
+/// The columns with fixed names, in the order of [`Kind::all`]. The name is also that of the list in a request and of
+/// the key in the report.
 pub const COLUMNS: [(Kind, &str); 2] = [(Kind::UserId, "user_ids"), (Kind::DeviceId, "device_ids")];
 
-/// What an identifier is to Braze.
+/// The kinds of identifiers in Braze.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// An external ID.
     UserId,
-    /// A device ID; finds anonymous users only.
+    /// A device ID. It finds only anonymous users.
     DeviceId,
-    /// The name of a user alias; the number is the index of its label in the setting `aliases`.
+    /// The name of a user alias. The number is the index of its label in the setting `aliases`.
     Alias(u16),
 }
 
@@ -24,12 +24,12 @@ impl Kind {
         COLUMNS.into_iter().map(|(kind, _)| kind).chain((0_u16..).take(aliases).map(Self::Alias))
     }
 
-    /// Whether this is the name of a column that is always read.
+    /// Whether a column with this name is always read.
     pub fn is_fixed_column(name: &str) -> bool {
         COLUMNS.iter().any(|(_, fixed)| *fixed == name)
     }
 
-    /// The name of its column: a fixed one, or its label, of these.
+    /// The name of its column: a fixed name, or one of these labels.
     pub fn column(self, labels: &[String]) -> &str {
         match self {
             Self::Alias(index) => labels.get(usize::from(index)).map_or("", String::as_str),
@@ -47,10 +47,10 @@ impl Kind {
     }
 }
 
-/// Whether all bytes of an identifier are such ones.
+/// Whether `is_such` holds for all bytes of an identifier.
 ///
-/// A loop without an early exit takes `BLOCK` bytes at once, but the rest one by one. So the last block is checked as a whole, and
-/// overlaps the others.
+/// A loop without an early exit takes `BLOCK` bytes at once, but the rest one by one. So the last block is checked as a
+/// whole, and overlaps the others.
 #[inline]
 pub fn all_bytes(identifier: &[u8], is_such: impl Fn(u8) -> bool) -> bool {
     let all = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & is_such(*byte));

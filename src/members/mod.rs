@@ -1,4 +1,4 @@
-//! In and out: nothing. The nouns of all other modules: kinds of identifiers, operations, batches.
+//! In and out: nothing. The types that other modules share: kinds of identifiers, operations, batches.
 //!
 //! It never reads, sends, waits or logs.
 

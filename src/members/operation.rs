@@ -1,4 +1,4 @@
-//! What happens to the members.
+//! The operations on members.
 
 /// Add the identifiers to the cohort, or remove them from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,7 +10,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// As it is written in settings and in the report.
+    /// As written in settings and in the report.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Add => "add",
@@ -25,14 +25,14 @@ impl Operation {
     }
 }
 
-/// What happens to which members.
+/// Which operation applies to which members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operations {
-    /// The same to all.
+    /// The same operation for all.
     One(Operation),
-    /// That in the cell of this column. All removals come before all additions.
+    /// The operation in this column. All removals come before all additions.
     Column(String),
-    /// What makes the cohort equal to a table.
+    /// Whatever makes the cohort equal to a table.
     Mirror,
 }
 
@@ -40,7 +40,7 @@ pub enum Operations {
 pub const MIRROR: &str = "mirror";
 
 impl Operations {
-    /// As it is written in the report.
+    /// As written in the report.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::One(operation) => operation.as_str(),
@@ -49,7 +49,7 @@ impl Operations {
         }
     }
 
-    /// The column of the operation, if there is one.
+    /// The operation column, if there is one.
     pub fn column(&self) -> Option<&str> {
         if let Self::Column(name) = self { Some(name) } else { None }
     }

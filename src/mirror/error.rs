@@ -1,4 +1,4 @@
-//! Why a mirror cannot work, or go on.
+//! Why a mirror cannot work or continue.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use thiserror::Error;
 
 use crate::treasure_data::show::Status;
 
-/// Why a mirror cannot work, or go on.
+/// Why a mirror cannot work or continue.
 #[derive(Debug, Error)]
 pub enum MirrorError {
-    /// There is state under another data import key, and none under this one.
+    /// There is state under another data import key, but none under this one.
     #[error(
         "the state of this cohort was made with another BRAZE_CLIENT_SECRET (table {table}). If you rotated the key, start the workflow once with \
          -p braze_cohort.key_rotated=true; if this key is of another Braze workspace, set another state_table"
     )]
     OtherKey {
-        /// Such a table.
+        /// A table of it.
         table: String,
     },
-    /// There is more than one that could be meant.
+    /// There are several other states that could be meant.
     #[error(
         "this cohort has state tables of several earlier BRAZE_CLIENT_SECRETs: {}. Keep the newest (Treasure Data's console shows when \
          a table was made), delete the others, and run again", .tables.join(", ")
@@ -27,7 +27,7 @@ pub enum MirrorError {
         /// A table of each.
         tables: Vec<String>,
     },
-    /// Braze does not take a call without changes.
+    /// Braze refuses a call without changes.
     #[error(
         "Braze refused a call that adds and removes no one ({said}). Nothing was changed. If its message is about a setting, such as cohort_id, \
          fix that. If not, a mirror cannot work with this Braze account: send Braze's support what td-braze-cohort check --json prints"
@@ -36,13 +36,13 @@ pub enum MirrorError {
         /// Braze's message.
         said: String,
     },
-    /// The account does not do what the protocol relies on.
+    /// The account does not behave as the protocol requires.
     #[error(
         "a mirror cannot work in this Treasure Data account, because this must be so, and is not: {fact}. Nothing was changed. Check that the user of \
          TD_API_KEY may make, rename and delete tables. If so, send Treasure Data's support what td-braze-cohort check --json prints"
     )]
     Fact {
-        /// What.
+        /// Which fact.
         fact: Fact,
     },
     /// A job failed again and again.
@@ -51,14 +51,14 @@ pub enum MirrorError {
          permissions of TD_API_KEY's user and the table's columns, or run it again later"
     )]
     JobFailed {
-        /// The last one.
+        /// The last job.
         id: String,
         /// `error` or `killed`.
         status: Status,
-        /// What for.
+        /// Its purpose.
         step: &'static str,
     },
-    /// An impossible answer of Treasure Data.
+    /// An answer that Treasure Data should not give.
     #[error("{said}; run it again, and report it if it happens again")]
     Unexpected {
         /// What is wrong.
@@ -66,18 +66,18 @@ pub enum MirrorError {
     },
 }
 
-/// What the protocol relies on, and only the account itself can tell.
+/// What the protocol relies on. Only the account can show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// Two tables were made, and deleted again.
+    /// Tables can be created and deleted.
     Tables,
-    /// One onto a table that is there.
+    /// A rename onto an existing table is refused.
     Rename,
-    /// A new table is in it soon.
+    /// A new table is listed soon.
     List,
-    /// Issued twice it is one job.
+    /// Issued twice, it is one job.
     DomainKey,
-    /// The function that takes only whole numbers.
+    /// The function that takes only whole numbers exists.
     ToBase,
 }
 

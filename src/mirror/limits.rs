@@ -1,4 +1,4 @@
-//! When a run changes more than is likely to be intended; pure.
+//! Decides when a run changes more than is probably intended. Pure.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use thiserror::Error;
 
 use crate::mirror::warehouse::Counts;
 
-/// A default limit allows this many, whatever their share is.
+/// A default limit always allows this many changes.
 const FEW: u64 = 1000;
 
-/// How many may change.
+/// How many changes are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// This percentage of the members before, and at least 1,000.
+    /// This percentage of the members before, but at least 1,000.
     Default(u64),
     /// This percentage of the members before.
     Percent(u64),
@@ -42,12 +42,12 @@ impl Limit {
     }
 }
 
-/// How many may leave and enter.
+/// How many members may leave and enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// `max_removals`.
     pub removals: Limit,
-    /// `max_additions`; a first run has none.
+    /// `max_additions`; not for a first run.
     pub additions: Limit,
 }
 
@@ -57,12 +57,12 @@ impl Default for Limits {
     }
 }
 
-/// Why nothing is changed.
+/// Why no changes are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub struct Exceeded {
     /// Identifiers that were wanted before.
     pub before: u64,
-    /// Those that are wanted now.
+    /// Identifiers that are wanted now.
     pub wanted: u64,
     /// How many would leave.
     pub left: u64,
@@ -72,13 +72,13 @@ pub struct Exceeded {
     pub by_removals: bool,
     /// `max_additions` is exceeded.
     pub by_additions: bool,
-    /// What was allowed.
+    /// The limits.
     pub limits: Limits,
 }
 
 impl Limits {
-    /// Whether the changes may be made. An empty table is allowed only if `max_removals` is exactly the number that would leave:
-    /// a high limit that stays set must not let an empty table through.
+    /// Whether the changes may be made. An empty table is allowed only if `max_removals` is exactly the number that
+    /// would leave. Otherwise a high limit that stays set would let an empty table through.
     pub fn judge(self, counts: Counts, is_first: bool) -> Result<(), Exceeded> {
         let Counts { before, wanted, left, entered, .. } = counts;
         let by_removals =

@@ -1,12 +1,14 @@
-//! The order of steps. Versions of the state are numbered tables, and the highest counts: odd, a run is at work; even, it is done.
-//! Once it has its number, a version never changes. Two bounds hold at every moment, for users that Braze knew when they were last sent:
+//! The order of steps. Versions of the state are numbered tables. The highest counts: while it is odd, a run is at
+//! work; when it is even, the run is done. A numbered version never changes. Two rules hold at every moment, for users
+//! that Braze knew when they were last sent:
 //!
-//! - What is confirmed in the highest version is in the cohort: what a run may take out is unconfirmed in its odd version, before the
-//!   first request, and confirmed again in the even one, when nothing of it can take effect late.
-//! - Whatever is in the cohort from us is in the highest version: what a run brings in is in its odd version before the first request.
+//! - What is confirmed in the highest version is in the cohort. What a run may take out is unconfirmed in its odd
+//!   version before the first request, and confirmed again in the even one when no request can take effect late.
+//! - What we put into the cohort is in the highest version. A run writes what it adds into its odd version before the
+//!   first request.
 //!
-//! So any run can go on from whatever another left. The newest wins without a clock: a number above the highest can be taken by one
-//! run only, and the others see it when they look; who does not see it yet sends nothing that the newer one has not waited for.
+//! So any run can continue after another. The newest wins without a clock: only one run can take a number above the
+//! highest, and the others see it when they look. Before that, they send nothing that the newer run has not waited for.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -20,22 +22,22 @@ use crate::mirror::warehouse::{
     Times, Warehouse,
 };
 
-/// How often a run begins anew if a newer run deletes the version that it reads, and how often an unanswered rename is tried.
+/// How often a run starts again if a newer run deletes the version that it reads, and how often an unanswered rename is
+/// tried.
 const TRIES: u32 = 3;
 
-/// What a run is to keep to.
+/// The rules for a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// How many may enter and leave.
+    /// How many members may enter and leave.
     pub limits: Limits,
     /// How many cells may be rejected.
     pub max_rejected: MaxRejected,
-    /// How long things may take.
+    /// The time limits.
     pub times: Times,
 }
 
 impl Rules {
-    /// Why the changes may not be made.
     fn judge(&self, counts: Counts, is_first: bool) -> Option<Conclusion> {
         let Counts { rejected: cells, rows, .. } = counts;
         if self.max_rejected.is_passed(cells, rows) || cells > 0 && counts.wanted == 0 {
@@ -45,12 +47,12 @@ impl Rules {
     }
 }
 
-/// What a run has found out so far, however it ends.
+/// What a run has found out so far. It survives errors.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// The highest version when it began; none on a first run. Odd if another run was at work.
+    /// The highest version at the start; none on a first run. Odd if another run was at work.
     pub top: Option<u64>,
-    /// What there was to do, once it is known.
+    /// The changes to make, once they are known.
     pub counts: Option<Counts>,
     /// What Braze refused.
     pub refused: Vec<Refused>,
@@ -59,16 +61,16 @@ pub struct Record {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {
-    /// The cohort is equal to the table, but for what was refused, and the state says so.
+    /// The cohort is equal to the table, except for what was refused, and the state is committed.
     Committed,
-    /// More cells of the table are rejected than may be. Nothing was changed.
+    /// Too many cells of the table are rejected. Nothing was changed.
     Rejected {
         /// How many.
         cells: u64,
         /// Of how many rows.
         rows: u64,
     },
-    /// More would enter or leave than is allowed. Nothing was changed.
+    /// More members would enter or leave than allowed. Nothing was changed.
     Exceeded(Exceeded),
     /// Another run began at the same time, and was faster. Nothing was changed.
     Faster,
@@ -76,13 +78,14 @@ pub enum Conclusion {
     TakenOver,
     /// Not everything could be delivered, so nothing is committed.
     Undelivered,
-    /// More was refused than can be kept apart, so nothing is committed.
+    /// More was refused than can be recorded, so nothing is committed.
     TooManyRefused,
-    /// A rename was not answered, and cannot be seen. If it is [`Self::Committed`] in truth, the next run finds out.
+    /// A rename was not answered, and its result cannot be seen. The next run finds out whether it is
+    /// [`Self::Committed`].
     Unknown,
 }
 
-/// Carries out one run. Each step leaves what the next run needs, so an error may end it anywhere.
+/// Carries out one run. Each step leaves what the next run needs, so any step may fail.
 pub fn run<W, S>(warehouse: &mut W, sender: &mut S, rules: &Rules, record: &mut Record) -> Result<Conclusion, W::Error>
 where
     W: Warehouse,
@@ -94,7 +97,7 @@ where
     }
 }
 
-/// What a run is about to do. Nothing is changed so far.
+/// What a run is about to do. Nothing has been changed yet.
 pub struct Planned<Rows> {
     /// What is to be sent.
     pub changes: Changes<Rows>,
@@ -103,13 +106,13 @@ pub struct Planned<Rows> {
 }
 
 impl<Rows> Planned<Rows> {
-    /// Does nothing of it.
+    /// Drops the plan.
     pub fn give_up<W: Warehouse<Rows = Rows>>(self, warehouse: &mut W) -> Result<(), W::Error> {
         warehouse.delete(&self.work)
     }
 }
 
-/// Counts and judges the changes. Where they may not be made, how the run ends.
+/// Counts and judges the changes. Returns the run's end if they may not be made.
 pub fn plan<W: Warehouse>(
     warehouse: &mut W,
     rules: &Rules,
@@ -175,7 +178,7 @@ where
     commit(warehouse, rules.times, &next, number + 1)
 }
 
-/// Counts and judges the changes, and makes nothing.
+/// Counts and judges the changes without making any.
 pub fn preview<W: Warehouse>(
     warehouse: &mut W,
     rules: &Rules,
@@ -189,7 +192,7 @@ pub fn preview<W: Warehouse>(
     Ok(rules.judge(counts, top.is_none()))
 }
 
-/// The highest version, and the table of what it becomes; none if it was deleted under our hands, again and again.
+/// The highest version, and the table of what it becomes. None if newer runs keep deleting it.
 fn begin<W: Warehouse>(warehouse: &mut W, record: &mut Record) -> Result<Option<(Option<u64>, Table)>, W::Error> {
     for _ in 0..TRIES {
         let listing = warehouse.tables()?;
@@ -206,7 +209,8 @@ fn begin<W: Warehouse>(warehouse: &mut W, record: &mut Record) -> Result<Option<
     Ok(None)
 }
 
-/// Sends the removals or the additions, and waits until none of it can take effect any more. Returns why the run must end, if it must.
+/// Sends the removals or the additions, and waits until none of them can take effect any more. If the run must end,
+/// returns why.
 fn phase<W, S>(
     warehouse: &mut W,
     sender: &mut S,
@@ -255,7 +259,7 @@ fn commit<W: Warehouse>(warehouse: &mut W, times: Times, table: &Table, number: 
     }
 }
 
-/// Deletes what no run needs any more. The highest version stays, and it cannot be another's that is being made: that is higher.
+/// Deletes what no run needs any more. The highest version stays. What another run is making is higher, so it is safe.
 fn clean<W: Warehouse>(warehouse: &mut W, listing: &Listing) -> Result<(), W::Error> {
     let highest = listing.highest().filter(|_| keeps(Guard::HighestIsKept));
     for table in listing.leftovers.iter().chain(listing.versions.iter().filter(|table| Some(*table) != highest)) {
@@ -264,14 +268,13 @@ fn clean<W: Warehouse>(warehouse: &mut W, listing: &Listing) -> Result<(), W::Er
     Ok(())
 }
 
-/// Whose a number is.
 enum Taken {
     Ours(Table),
     Another,
     Unknown,
 }
 
-/// Renames a table to a number. After a lost answer only the tables say whose it is.
+/// Renames a table to a number. After a lost answer, only the tables show who has it.
 fn take<W: Warehouse>(warehouse: &mut W, times: Times, table: &Table, number: u64) -> Result<Taken, W::Error> {
     let ours = Table { name: Name::Version(number), id: table.id };
     for attempt in 0..TRIES {
@@ -299,21 +302,18 @@ fn take<W: Warehouse>(warehouse: &mut W, times: Times, table: &Table, number: u6
     Ok(Taken::Unknown)
 }
 
-/// Looks after our number.
 struct Watch {
     ours: Table,
     times: Times,
-    /// When it became ours.
     since: Duration,
 }
 
 impl Watch {
-    /// What the tables say to a sender.
     fn look<W: Warehouse>(&self, warehouse: &mut W) -> Result<Look, W::Error> {
         let listing = warehouse.tables()?;
         let is_above = listing.highest().and_then(Table::number) > self.ours.number();
         let is_shown = listing.versions.iter().any(|found| is_same(found, &self.ours)) || !keeps(Guard::LookShowsOurs);
-        // A version that a list must show by now, and does not, was deleted.
+        // A version that is missing when the list must show it was deleted.
         let is_gone = !is_shown && listing.asked > self.since + self.times.stale;
         Ok(if is_above && keeps(Guard::NewerVersionStops) || is_gone {
             Look::TakenOver
@@ -325,7 +325,6 @@ impl Watch {
         })
     }
 
-    /// Whether the number is still ours.
     fn confirm<W: Warehouse>(&self, warehouse: &mut W) -> Result<bool, W::Error> {
         loop {
             match self.look(warehouse)? {
@@ -337,8 +336,9 @@ impl Watch {
     }
 }
 
-/// How long a run that was at work may still change the cohort after our number can be seen: its last good look began before
-/// that, its last request began `request_timeout` after the look at most, and may take effect `grace` after its end.
+/// How long a run that was at work may still change the cohort after our number becomes visible. Its last good look
+/// began before that. Its last request began at most `request_timeout` after the look, and may take effect until
+/// `grace` after its end.
 fn takeover(times: Times) -> Duration {
     let part = |guard, time| if keeps(guard) { time } else { Duration::ZERO };
     part(Guard::TakeoverWaitsForLook, times.request_timeout)
@@ -347,12 +347,11 @@ fn takeover(times: Times) -> Duration {
         + part(Guard::TakeoverWaitsForGrace, times.grace)
 }
 
-/// A number is free again when its table was deleted, so a name alone proves nothing.
+/// When a table is deleted, its number is free again, so a name alone proves nothing.
 fn is_same(found: &Table, ours: &Table) -> bool {
     found.name == ours.name && (found.id == ours.id || !keeps(Guard::TablesAreKnownById))
 }
 
-/// The first odd number above the highest.
 fn next_odd(top: Option<u64>) -> u64 {
     match top {
         None => 1,

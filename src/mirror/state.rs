@@ -1,36 +1,36 @@
-//! The names of the tables of a cohort's state. Pure.
+//! The names of the tables for a cohort's state. Pure.
 
 use ring::{digest, hmac};
 
 use crate::mirror::warehouse::Name;
 use crate::secret::Secret;
 
-/// Longer than any run, in seconds: tasks end after a day.
+/// Longer than any run, in seconds. Tasks end after a day.
 const LONGEST_RUN: u64 = 2 * 24 * 60 * 60;
-/// This much of a cohort ID is in the name, so that a person can read it.
+/// How many letters of a cohort ID are in the name, so that people can read it.
 const READABLE: usize = 40;
 
-/// Where the versions of one cohort's state are.
+/// The place of one cohort's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    /// In this database.
+    /// The database.
     pub database: String,
-    /// The name for any data import key.
+    /// The part of the names that is independent of the key.
     pub base: String,
-    /// Equal for all runs of one data import key, and so of one Braze workspace.
+    /// The same for all runs with one data import key, and so for one Braze workspace.
     pub fingerprint: String,
 }
 
-/// What a table of a database is to a state, by its name.
+/// What a table's name shows about its relation to a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// One of its own: a version, or the table of an unfinished step.
+    /// It belongs to the state: a version, or the table of an unfinished step.
     Ours(Name),
     /// A version of the same cohort with another data import key.
     OtherKey {
         /// The hash of that key.
         fingerprint: String,
-        /// Which version.
+        /// The version.
         number: u64,
     },
     /// Something else, or a table of a run that may be alive.
@@ -38,19 +38,20 @@ pub enum Found {
 }
 
 impl State {
-    /// The state of a cohort: `table` is what the settings call it, `cohort` what tells cohorts apart: endpoint, partner, ID.
+    /// The state of a cohort. `table` is its name in the settings; `cohort` identifies the cohort by endpoint, partner
+    /// and ID.
     pub fn new(database: &str, table: Option<&str>, cohort: [&str; 3], key: &Secret) -> Self {
         let said = cohort.join("\n");
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes());
         let hash = digest::digest(&digest::SHA256, said.as_bytes());
         let name = table.map_or_else(|| format!("braze_{}", readable(cohort[2])), str::to_owned);
-        // With the hash, cohorts that share a `state_table` do not share a state.
+        // The hash keeps cohorts that share a `state_table` from sharing a state.
         let base = format!("{name}_{}", hex(hash.as_ref()));
         let fingerprint = hex(hmac::sign(&key, said.as_bytes()).as_ref());
         Self { database: database.to_owned(), base, fingerprint }
     }
 
-    /// A table of it.
+    /// The name of a table.
     pub fn table(&self, name: &Name) -> String {
         match name {
             Name::Version(number) => format!("{}_{}_{number}", self.base, self.fingerprint),
@@ -58,7 +59,7 @@ impl State {
         }
     }
 
-    /// A table of one step of a run that began at `began`, in seconds since 1970. No other run has the same `unique`.
+    /// The table for one step of a run that began at `began`, in seconds since 1970. `unique` differs for each run.
     pub fn work(&self, began: u64, unique: &str) -> String {
         format!("{}_{}_w{began}_{unique}", self.base, self.fingerprint)
     }
@@ -84,7 +85,7 @@ impl State {
     }
 }
 
-/// A part of a cohort ID, of letters that names of tables may have.
+/// The beginning of a cohort ID, in letters that are allowed in table names.
 fn readable(cohort_id: &str) -> String {
     let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '_' };
     cohort_id.chars().take(READABLE).map(letter).collect()
@@ -99,7 +100,7 @@ fn is_hex(text: &str) -> bool {
     text.len() == 2 * HEX_BYTES && text.bytes().all(|letter| letter.is_ascii_hexdigit())
 }
 
-/// Enough to tell a person's cohorts and keys apart.
+/// Enough to tell one customer's cohorts and keys apart.
 const HEX_BYTES: usize = 4;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How many of a sample Braze knows, as text and JSON.
+//! Formats how many identifiers of a sample Braze knows.
 
 use serde_json::{Map, Value, json};
 
@@ -47,7 +47,6 @@ fn found(kind: &KindFigures) -> String {
     parts.join("   ")
 }
 
-/// What the numbers do not show.
 fn remarks(kind: &KindFigures) -> Vec<String> {
     let name = &kind.name;
     let left = kind.sampled.saturating_sub(kind.asked());
@@ -62,7 +61,7 @@ fn remarks(kind: &KindFigures) -> Vec<String> {
     not_asked.into_iter().chain(cannot_tell).chain(kind.advice()).collect()
 }
 
-/// The same with the keys of docs/match.md; shares in percent.
+/// The same as JSON, documented in docs/match.md; shares in percent.
 pub fn to_json(figures: &Figures) -> Value {
     let kinds: Map<_, _> = figures.kinds.iter().map(|kind| (kind.name.clone(), kind_to_json(kind))).collect();
     json!({"kinds": kinds, "requests": figures.requests})

@@ -1,4 +1,5 @@
-//! In: the counts of input and delivery. Out: text, JSON, progress. It counts nothing itself, and does not know why a run ended.
+//! In: the counts of input and delivery. Out: text, JSON, progress. It counts nothing itself, and does not know why a
+//! run ended.
 //!
 //! The report of a run always adds up:
 //! rows read = used + without identifier + rejected; identifiers = delivered + refused + undelivered.
@@ -20,7 +21,7 @@ use crate::mirror::treasure_data::JobRun;
 use crate::mirror::warehouse::Counts;
 use crate::treasure_data::show::JobSummary;
 
-/// The counts of one operation, or of all.
+/// The counts of one operation, or of all operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PhaseReport {
     /// How many identifiers were read.
@@ -30,7 +31,7 @@ pub struct PhaseReport {
 }
 
 impl PhaseReport {
-    /// Identifiers that were read and neither acknowledged nor refused.
+    /// Identifiers that were read, but neither acknowledged nor refused.
     pub fn undelivered(self) -> u64 {
         self.identifiers.saturating_sub(self.sent.delivered + self.sent.refused)
     }
@@ -95,21 +96,21 @@ pub struct Report {
     pub input: InputCounts,
     /// What was sent.
     pub sent: DeliveryCounts,
-    /// The removals among both, if each row has its own operation.
+    /// The removals among these, if each row has its own operation.
     pub removals: Option<PhaseReport>,
-    /// How many of a sample Braze knows, if it was asked first.
+    /// How many of a sample Braze knows, if asked.
     pub matched: Option<Figures>,
-    /// How long it took.
+    /// The duration in seconds.
     pub seconds: f64,
     /// The process's exit code; 0 if everything was done.
     pub exit_code: u8,
-    /// Of a mirror.
+    /// The report of a mirror.
     pub mirror: Option<MirrorReport>,
     /// The batches that a dry run would send.
     pub dry_run: Option<u64>,
-    /// Whether it was a check, which counts nothing.
+    /// Whether it was a check, which has no counts.
     pub is_check: bool,
-    /// Names of settings that are in the workflow, but outside of the map that is read.
+    /// Names of settings that are in the workflow, but outside of the map that we read.
     pub ignored_parameters: Vec<String>,
     /// The job whose result was read.
     pub job: Option<JobSummary>,
@@ -118,7 +119,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Identifiers that were read and neither acknowledged nor refused.
+    /// Identifiers that were read, but neither acknowledged nor refused.
     pub fn undelivered(&self) -> u64 {
         PhaseReport { identifiers: self.input.identifiers(), sent: self.sent }.undelivered()
     }
@@ -195,7 +196,7 @@ impl Report {
         report
     }
 
-    /// The same for people: the summary, and below it a line for each other value. What is 0 or unknown is left out.
+    /// The same for people: the summary, then a line for each other value. Values that are 0 or unknown are left out.
     pub fn to_text(&self) -> String {
         let mut lines = vec![self.summary()];
         if let (false, Value::Object(values)) = (self.is_check, self.to_json()) {
@@ -208,7 +209,6 @@ impl Report {
         lines.join("\n")
     }
 
-    /// How many identifiers there are of each kind.
     fn kinds(&self) -> impl Iterator<Item = (Kind, u64)> {
         Kind::all(self.labels.len()).zip(self.input.of_kinds.iter().copied())
     }
@@ -244,7 +244,7 @@ impl Report {
         format!("cohort {} ({}): {}{counts}", self.cohort_id, self.operations.as_str(), self.headline())
     }
 
-    /// Of the input or, for a mirror, of the table.
+    /// In the input or, for a mirror, in the table.
     fn rejections(&self) -> u64 {
         let counts = self.mirror.as_ref().and_then(|mirror| mirror.counts);
         counts.map_or_else(|| self.input.rejections(), |counts| counts.rejected)
@@ -278,17 +278,14 @@ impl Report {
     }
 }
 
-/// To thousandths.
 fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
-/// A number with commas.
 fn grouped(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
-/// Those that are not 0.
 fn occurred<const N: usize>(keys: [&'static str; N], counts: [u64; N]) -> impl Iterator<Item = (&'static str, u64)> {
     keys.into_iter().zip(counts).filter(|(_, count)| *count > 0)
 }
@@ -297,12 +294,11 @@ fn map(entries: impl IntoIterator<Item = (impl ToString, impl Into<Value>)>) -> 
     entries.into_iter().map(|(name, value)| (name.to_string(), value.into())).collect()
 }
 
-/// Values that the summary has already, or that have a table.
+/// Values that are in the summary already, or have their own table.
 const UNLISTED: [&str; 5] = ["summary", "cohort_id", "operation", "outcome", "match"];
 /// Counts that are shown even if they are 0.
 const ALWAYS: [&str; 3] = ["delivered", "refused", "undelivered"];
 
-/// A line for each value.
 fn list(name: &str, value: &Value, lines: &mut Vec<String>) {
     match value {
         Value::Object(values) => values.iter().for_each(|(key, value)| list(&format!("{name}.{key}"), value, lines)),
@@ -315,7 +311,6 @@ fn list(name: &str, value: &Value, lines: &mut Vec<String>) {
     }
 }
 
-/// A value in one line.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

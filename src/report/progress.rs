@@ -1,4 +1,4 @@
-//! How far a run is: a bar on a terminal, a line every ten seconds in a log.
+//! The progress of a run: a bar on a terminal, or a line in the log every ten seconds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,13 +22,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// `size` is the input's in bytes, if it is known, and `bytes_read` counts what is read of it.
+    /// `size` is that of the input in bytes, if it is known. `bytes_read` counts the bytes that were read.
     pub fn new(size: Option<u64>, bytes_read: Arc<AtomicU64>) -> Self {
         let (bar, now) = (terminal::has_bar().then(|| terminal::start_bar(size)), Instant::now());
         Self { started: now, bytes_read, size, bar, last_line: now }
     }
 
-    /// Shows what was sent so far, if it is time.
+    /// Shows what was sent so far, if it is time to.
     pub fn show(&mut self, sent: DeliveryCounts) {
         let (read, elapsed) = (self.bytes_read.load(Ordering::Relaxed), self.started.elapsed());
         if let Some(bar) = self.bar {
@@ -38,7 +38,7 @@ impl Progress {
         self.show_text(|| line(sent, elapsed, size.map(|size| (read, size))));
     }
 
-    /// Shows how much longer the run waits for unanswered requests, if it is time.
+    /// Shows how much longer the run waits for unanswered requests, if it is time to.
     pub fn show_wait(&mut self, left: Duration) {
         self.show_text(|| format!("waiting {} s more for unanswered requests (grace)", left.as_secs() + 1));
     }
@@ -73,7 +73,7 @@ pub fn finish() {
 fn line(sent: DeliveryCounts, elapsed: Duration, read: Option<(u64, u64)>) -> String {
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
     let rate = sent.delivered.saturating_mul(1000) / millis;
-    // The bytes read tell nothing before anything was delivered.
+    // Before the first delivery the bytes read show nothing.
     let is_known = |(read, size): &(u64, u64)| sent.delivered > 0 && *read > 0 && read <= size;
     let left = read.filter(is_known).map_or_else(String::new, |(read, size)| {
         format!(", about {} s left", millis.saturating_mul(size - read) / read / 1000)

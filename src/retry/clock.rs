@@ -1,4 +1,4 @@
-//! Time, and waiting for it: monotonic, and replaceable, so that hours of pauses are tested in moments.
+//! Time, and waiting for it. The clock is monotonic, and replaceable so that tests need no real pauses.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -6,24 +6,24 @@ use std::time::{Duration, Instant, SystemTime};
 /// The number of wakes so far.
 pub type Wakes = u64;
 
-/// A clock that can be waited for.
+/// A clock that callers can wait for.
 pub trait Clock: Send + Sync {
-    /// The time since the start of the run; never goes back, whatever the wall clock does.
+    /// The time since the start of the run. It never goes back, even if the wall clock does.
     fn now(&self) -> Duration;
-    /// The same with the time in which the machine slept, according to the wall clock. Never goes back, and is never less than
+    /// The same, plus the time that the machine slept, by the wall clock. Never goes back, and is never less than
     /// [`Self::now`].
     fn with_sleep(&self) -> Duration {
         self.now()
     }
     /// The number of wakes. Read it before checking a condition, so that no wake is missed.
     fn wakes(&self) -> Wakes;
-    /// Waits until there was a wake since `seen`, or the time has come.
+    /// Waits for a wake since `seen`, or until the time has come.
     fn wait(&self, seen: Wakes, until: Option<Duration>);
     /// Wakes all waiters.
     fn wake(&self);
     /// Registers a worker with the simulated clock, whose time passes only while all workers wait.
     fn attend(&self) {}
-    /// The worker has ended.
+    /// Removes a worker.
     fn depart(&self) {}
 }
 
@@ -39,7 +39,7 @@ pub struct Monotonic {
 struct State {
     wakes: Wakes,
     waiting: usize,
-    /// How far the wall clock has been ahead.
+    /// How far ahead the wall clock has been.
     slept: Duration,
 }
 
@@ -104,7 +104,7 @@ impl Clock for Monotonic {
     }
 }
 
-/// Each wait moves its time forward.
+/// Each wait advances its time.
 #[cfg(test)]
 #[derive(Default)]
 pub struct Jumping(Mutex<Duration>);

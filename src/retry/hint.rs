@@ -8,12 +8,12 @@ use jiff::fmt::rfc2822::DateTimeParser;
 
 use super::pacing::QuotaHint;
 
-/// Longer pauses are taken for mistakes.
+/// Longer pauses are considered mistakes.
 const MAX_PAUSE: Duration = Duration::from_hours(7 * 24);
-/// Larger limits are taken for mistakes.
+/// Larger limits are considered mistakes.
 const MAX_REQUESTS: u64 = 1_000_000_000;
 
-/// The announcements of one answer. What is past, absurd or garbage is left out.
+/// What one answer announces. Values that are past, absurd or unreadable are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
     /// The pause that `Retry-After` announces.
@@ -25,13 +25,14 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Reads the headers, which `header` finds by their names in lower case.
+    /// Reads the headers. `header` finds them by their names in lower case.
     #[expect(clippy::disallowed_methods, reason = "pauses are announced as dates")]
     pub fn read<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Self {
         Self::read_at(header, epoch_seconds(Timestamp::now()))
     }
 
-    /// The same on a machine whose clock shows `local`, in UTC epoch seconds. The `Date` of the answer corrects a wrong clock.
+    /// The same on a machine whose clock shows `local`, in UTC epoch seconds. If that clock is wrong, the answer's
+    /// `Date` corrects it.
     pub fn read_at<'a>(header: impl Fn(&str) -> Option<&'a str>, local: u64) -> Self {
         let text = |name| header(name).map(str::trim);
         let number = |name| text(name)?.parse::<u64>().ok();

@@ -1,5 +1,5 @@
-//! In: the outcome of each try of a call. Out: the call's value, or why there is none. It limits the rate of all callers of one
-//! server, and waits. It never knows the server or the protocol.
+//! In: the outcome of each try of a call. Out: the call's value, or why there is none. It limits the rate of all
+//! callers of one server, and waits. It knows neither the server nor the protocol.
 //!
 //! ```text
 //! call ──> rate limiter: may I? ──> one try ──> policy: again, and when? ──> ...
@@ -29,9 +29,9 @@ use policy::{AfterFailure, History};
 /// Why a call has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// The limiter was stopped, by this call or otherwise. The reason is in the limiter.
+    /// The limiter was stopped, by this call or by something else. It has the reason.
     Stopped,
-    /// Only this call has failed; others may go on.
+    /// Only this call has failed. Others may continue.
     GivenUp(GivenUp),
 }
 
@@ -41,7 +41,7 @@ impl From<Stopped> for CallError {
     }
 }
 
-/// Tries until something final is known, not before `pause` has passed. A final failure stops the limiter.
+/// Tries until the result is final, but not before `pause` has passed. A final failure stops the limiter.
 pub fn call<T, E: Into<S>, S>(
     limiter: &RateLimiter<S>,
     pause: Duration,
@@ -72,7 +72,7 @@ pub fn call<T, E: Into<S>, S>(
         };
         let patience = limiter.release(permit, outcome, meta, said.as_deref());
         delay = next?;
-        // After the release, as the log may be slow.
+        // After the release, because the log may be slow.
         tell(outcome, &said.unwrap_or_default(), delay.length(), patience);
     }
 }

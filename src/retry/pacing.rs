@@ -1,10 +1,10 @@
-//! Decides who may send now; all callers share its state. Pure, with `now` as the time since the start of the run.
+//! Decides who may send now. All callers share its state. Pure; `now` is the time since the start of the run.
 //!
 //! - Normally all callers send, but never more than the limit in any hour (`hour`).
-//! - In an announced pause (429) no caller sends. If the server announces what is left of its limit, no more is sent than
-//!   that, and the last of it slowly (`quota`).
-//! - If the cohort is locked (423), or several requests fail in a row, one request at a time is sent, a second or more apart,
-//!   until one succeeds. Then all callers send again.
+//! - During an announced pause (429) no caller sends. If the server announces what is left of its limit, no more than
+//!   that is sent, and the last part slowly (`quota`).
+//! - If the cohort is locked (423), or several requests fail in a row, one request at a time is sent, a second or more
+//!   apart, until one succeeds. Then all callers send again.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use hour::Hour;
 pub use quota::QuotaHint;
 use quota::{Left, Quota};
 
-/// Failures in a row, over all callers, that make an outage. If 5 % of requests fail, three in a row happen by chance once
-/// in 8,000 requests.
+/// How many failures in a row, over all callers, make an outage. If 5 % of requests fail, three in a row happen by
+/// chance once in 8,000 requests.
 const OUTAGE_AFTER: u32 = 3;
 const FIRST_PROBE: Duration = Duration::from_secs(1);
-/// With this the former rate is back within ten seconds after an outage.
+/// With this value the former rate is back within ten seconds after an outage.
 const LAST_PROBE: Duration = Duration::from_secs(5);
 
 /// Whether a request may begin.
@@ -33,22 +33,22 @@ pub enum Admission {
     AfterAnother,
 }
 
-/// How a request ended, as far as it matters to other callers.
+/// How a request ended, as far as other callers need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
     /// It got through: the server accepted it, or refused its content.
     Through,
-    /// The idle connection was closed, which tells nothing about the server.
+    /// The idle connection was closed. This says nothing about the server.
     Unheard,
     /// It did not get through.
     Failed,
-    /// The cohort is locked; not again before this time.
+    /// The cohort is locked. No try before this time.
     Locked(Duration),
     /// Too many requests.
     Limited {
         /// When the pause ends.
         until: Duration,
-        /// The server named the time. Only then the pause does not count as an outage.
+        /// Whether the server named the time. If it did not, the pause counts as an outage.
         announced: bool,
     },
 }
@@ -74,16 +74,16 @@ impl Delay {
         Self { until: now.saturating_add(length), since: now, announced: false }
     }
 
-    /// How long it is.
+    /// Its length.
     pub fn length(self) -> Duration {
         self.until.saturating_sub(self.since)
     }
 }
 
-/// What else an answer, or its absence, tells.
+/// What else an answer, or its absence, shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResponseMeta {
-    /// There was an answer of any kind.
+    /// Whether there was any answer.
     pub answered: bool,
     /// What is left of the server's limit.
     pub quota: Option<QuotaHint>,
@@ -91,7 +91,7 @@ pub struct ResponseMeta {
     pub unanswered: Option<Unanswered>,
 }
 
-/// How a try ended that was sent, at least in part, and not answered.
+/// How an unanswered try ended. At least a part of it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     /// The answer took too long.
@@ -105,22 +105,21 @@ impl ResponseMeta {
     pub const NOTHING: Self = Self { answered: false, quota: None, unanswered: None };
 }
 
-/// One request at a time is sent.
 #[derive(Clone, Copy, Debug, Default)]
 struct Alone {
     not_before: Duration,
-    /// The success of this permit or a later one ends it: a lock outlasts the requests that began before it.
+    /// The success of this permit or a later one ends it. Earlier requests may have begun before a lock.
     ended_by: u64,
 }
 
-/// The state.
+/// The state of all callers.
 #[derive(Debug)]
 pub struct Pacing {
     in_flight: usize,
     pause_until: Duration,
     hour: Hour,
     quota: Option<Quota>,
-    /// In an outage, and while the cohort is locked.
+    /// Set in an outage, and while the cohort is locked.
     alone: Option<Alone>,
     next_permit: u64,
     /// When the latest outage or lock ended. Earlier delays no longer count.
@@ -139,7 +138,7 @@ pub struct Pacing {
 const MAX_OUTAGE_UNANSWERED: Duration = Duration::from_mins(1);
 
 impl Pacing {
-    /// Nothing was sent yet.
+    /// The state before the first request.
     pub fn new(max_outage: Duration, max_requests_per_hour: u64) -> Self {
         Self {
             in_flight: 0,
@@ -158,7 +157,7 @@ impl Pacing {
         }
     }
 
-    /// Whether the request of a caller with this pause may begin.
+    /// Whether a caller with this pause may begin its request.
     pub fn ask(&mut self, now: Duration, delay: Delay) -> Admission {
         let alone = self.alone.map(|alone| alone.not_before);
         let own_delay = match alone {
@@ -185,7 +184,7 @@ impl Pacing {
         }
     }
 
-    /// Until when the limits allow no request; zero if they allow one.
+    /// When the limits next allow a request; zero if they do now.
     fn kept_free(&mut self, now: Duration) -> Duration {
         let hour = Some(self.hour.free_at(now)).filter(|time| *time > now).unwrap_or_default();
         match self.quota.as_mut().map(|quota| quota.ask(now, self.in_flight)) {
@@ -194,15 +193,15 @@ impl Pacing {
         }
     }
 
-    /// Until when the server, or our own limit in an hour, allows no request.
+    /// When the server and our own hourly limit next allow a request.
     pub fn paused_until(&mut self, now: Duration) -> Duration {
         self.pause_until.max(self.kept_free(now))
     }
 
-    /// A request begins. Its permit must be given back when it ends.
+    /// Begins a request. Its permit must be given back when it ends.
     pub fn begin(&mut self, now: Duration) -> Permit {
         if self.in_flight == 0 && self.failures_in_a_row == 0 && self.alone.is_none() {
-            // Time without anything to send is no outage.
+            // Idle time is no outage.
             self.well_until = self.well_until.max(now);
         }
         self.hour.count(now);
@@ -214,7 +213,7 @@ impl Pacing {
         Permit(self.next_permit - 1)
     }
 
-    /// A request has ended.
+    /// Ends a request.
     pub fn end(&mut self, now: Duration, permit: Permit, outcome: RequestOutcome, meta: ResponseMeta) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.answered |= meta.answered;
@@ -231,7 +230,7 @@ impl Pacing {
             RequestOutcome::Failed => self.failed(now),
             RequestOutcome::Locked(until) => self.send_alone(until, self.next_permit),
             RequestOutcome::Limited { until, announced } => {
-                // The backoff may be nearly nothing, which is right only the first time.
+                // The backoff may be almost zero, which is acceptable only the first time.
                 let again = self.limited && !announced;
                 let until = if again { until.max(now + FIRST_PROBE) } else { until };
                 self.pause_until = self.pause_until.max(until);
@@ -253,7 +252,7 @@ impl Pacing {
         self.alone = Some(Alone { not_before, ended_by });
     }
 
-    /// An announced pause is no outage, but several without a success in between are.
+    /// An announced pause is no outage, unless there was no success since the last one.
     fn excuse(&mut self, until: Duration) {
         if !self.limited {
             self.well_until = self.well_until.max(until);

@@ -1,14 +1,14 @@
-//! When a call is made again.
+//! Decides when a call is tried again.
 //!
-//! - Again: after 0.5 s, doubling up to 30 s, with full jitter: an even spread from zero, so that callers that failed together
-//!   do not come back together.
-//! - If the answer names a time (`Retry-After`), it replaces this delay.
-//! - Locked (423): after 1 s, doubling up to 60 s, or at the announced time within these bounds; one call at a time.
-//! - A connection that the server had closed while it was idle is replaced once, without a delay.
-//! - A call that has failed 10 times while others got through is given up. While no call gets through, it is an outage, and
-//!   `max_outage` ends the run instead.
-//! - An answer that is not HTTP, or not of this server, is final after three tries.
-//! - A success that names errors gets one more try, then the call is given up.
+//! - Again after 0.5 s, doubling up to 30 s, with full jitter: spread evenly from zero, so that callers that failed
+//!   together do not come back together.
+//! - If the answer names a time (`Retry-After`), that replaces the delay.
+//! - Locked (423): after 1 s, doubling up to 60 s, or at the announced time within these bounds. One call at a time.
+//! - If the server had closed an idle connection, it is replaced once, without a delay.
+//! - A call that has failed 10 times while others got through is given up. If no call gets through, that is an outage,
+//!   and `max_outage` ends the run instead.
+//! - An answer that is not HTTP, or not from this server, is final after three tries.
+//! - After a success that names errors, the call is tried once more, then given up.
 //!
 //! Pure: time and chance are arguments.
 
@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use super::pacing::{Delay, RequestOutcome};
 
-/// Failures of one call, while others get through, after which it is given up.
+/// How many failures, while other calls get through, until a call is given up.
 pub const MAX_FAILURES: u32 = 10;
-/// Unintelligible answers in a row after which the run ends.
+/// How many unintelligible answers in a row end the run.
 const MAX_UNINTELLIGIBLE: u32 = 3;
 
 const FIRST_DELAY: Duration = Duration::from_millis(500);
@@ -29,27 +29,27 @@ const LAST_LOCKED_DELAY: Duration = Duration::from_mins(1);
 /// Why a try has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure<E> {
-    /// The idle connection was closed: again at once.
+    /// The idle connection was closed. Try again at once.
     AgainAtOnce,
-    /// Again, not before the announced pause.
+    /// Try again, not before the announced pause.
     Again {
         /// What went wrong.
         said: String,
         /// The announced pause.
         pause: Option<Duration>,
     },
-    /// The answer broke off, so the server is not down: again.
+    /// The answer broke off, so the server is not down. Try again.
     BrokeOff(String),
-    /// A success that acknowledges nothing: once more, then the call is given up.
+    /// A success that acknowledges nothing. Try once more, then give the call up.
     NotAcknowledged(String),
-    /// An answer that this server would not send: final after three tries.
+    /// An answer that this server would not send. Final after three tries.
     Unintelligible {
         /// What is wrong with it.
         said: String,
         /// The final error.
         error: E,
     },
-    /// Locked: one call at a time, not before the announced pause.
+    /// Locked. One call at a time, not before the announced pause.
     Locked {
         /// The announced pause.
         pause: Option<Duration>,
@@ -59,7 +59,7 @@ pub enum Failure<E> {
         /// The announced pause.
         pause: Option<Duration>,
     },
-    /// Final for the run.
+    /// Ends the run.
     Final(E),
 }
 
@@ -79,12 +79,12 @@ impl<E> Failure<E> {
     }
 }
 
-/// Why one call is not made again.
+/// Why a call is given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GivenUp {
-    /// It failed [`MAX_FAILURES`] times while others got through; with the last failure.
+    /// It failed [`MAX_FAILURES`] times while others got through. Contains the last failure.
     Failed(String),
-    /// It was answered twice, but not acknowledged; with the last answer's message.
+    /// It was answered twice, but not acknowledged. Contains the last answer's message.
     NotAcknowledged(String),
 }
 
@@ -97,21 +97,21 @@ impl GivenUp {
     }
 }
 
-/// The circumstances of the end of a try.
+/// The circumstances at the end of a try.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The time since the start of the run.
     pub now: Duration,
-    /// How many requests of all calls got through so far.
+    /// How many requests of all calls have succeeded so far.
     pub successes: u64,
-    /// From 0 to 1.
+    /// A random number, 0 to 1.
     pub chance: f64,
 }
 
-/// What follows from a try that failed.
+/// What follows from a failed try.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decision<E> {
-    /// What matters to other callers.
+    /// The outcome for the other callers.
     pub outcome: RequestOutcome,
     /// What went wrong, for the log.
     pub said: Option<String>,
@@ -119,14 +119,14 @@ pub struct Decision<E> {
     pub next: AfterFailure<E>,
 }
 
-/// What happens after a try that failed.
+/// What happens after a failed try.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AfterFailure<E> {
-    /// Another one.
+    /// Another try.
     Again(Delay),
     /// This call ends.
     GiveUp(GivenUp),
-    /// Everything ends.
+    /// The run ends.
     Stop(E),
 }
 
@@ -205,7 +205,7 @@ impl History {
         at: Moment,
     ) -> Decision<E> {
         self.failures += 1;
-        // A download that breaks off is this call's own success.
+        // A broken download counts as this call's own success.
         self.successes_seen = at.successes + u64::from(outcome == RequestOutcome::Through);
         let next = if self.failures_while_others_got_through >= MAX_FAILURES {
             AfterFailure::GiveUp(GivenUp::Failed(said.clone()))
@@ -228,7 +228,7 @@ impl<E> Decision<E> {
 }
 
 impl Moment {
-    /// The announced pause, or the delay after this number of failures.
+    /// The announced pause, or the delay after this many failures.
     fn delay(self, announced: Option<Duration>, failures: u32) -> Delay {
         let length = announced.unwrap_or_else(|| delay(failures, self.chance));
         Delay { announced: announced.is_some(), ..Delay::new(self.now, length) }
@@ -240,7 +240,7 @@ fn delay(failures: u32, chance: f64) -> Duration {
     doubled(FIRST_DELAY, failures, LAST_DELAY).mul_f64(chance.clamp(0.0, 1.0))
 }
 
-/// The delay after a lock, 1 to 60 s; `announced` is the pause of the answer.
+/// The delay after a lock, 1 to 60 s. `announced` is the pause in the answer.
 fn locked_delay(failures: u32, announced: Option<Duration>) -> Duration {
     let delay = announced.unwrap_or_else(|| doubled(FIRST_LOCKED_DELAY, failures, LAST_LOCKED_DELAY));
     delay.clamp(FIRST_LOCKED_DELAY, LAST_LOCKED_DELAY)
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(locked_delay(failures, asked_for.map(Duration::from_secs)).as_secs(), seconds);
     }
 
-    /// After how many failures a call is given up, with this number of successes of others before each.
+    /// After how many failures a call is given up, if this many others succeed before each.
     fn given_up_after(others: u64) -> Option<u64> {
         let mut history = History::default();
         (1..=50).find(|tries| {

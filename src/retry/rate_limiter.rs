@@ -1,5 +1,5 @@
-//! The one place in which callers wait. [`Pacing`] decides for how long; here are the lock, the stop, and the waiting on a
-//! [`Clock`].
+//! The only place in which callers wait. [`Pacing`] decides for how long. The lock, the stop, and the waiting on a
+//! [`Clock`] are here.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,6 @@ use super::policy::Moment;
 
 /// How often failures are logged while nothing gets through; the first one at once.
 const TELL_EVERY: Duration = Duration::from_mins(1);
-/// How often a wait is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 /// The limits of a run.
@@ -24,7 +23,7 @@ pub struct Limits {
     pub max_duration: Duration,
 }
 
-/// Why the limiter itself ends a run.
+/// Why the limiter ends a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitReached {
     /// Nothing got through for too long.
@@ -36,28 +35,29 @@ pub enum LimitReached {
         /// The last failure.
         last: String,
     },
-    /// The run's time is up.
+    /// The run's time is over.
     Deadline {
         /// The longest time it may take.
         limit: Duration,
     },
-    /// The server wants a pause beyond the end of the run.
+    /// The server asks for a pause beyond the end of the run.
     PauseTooLong {
         /// Its length.
         pause: Duration,
     },
 }
 
-/// What ends when none of its tries can take effect any more.
+/// What waits until none of its tries can take effect any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// A phase. No try of it may take effect in the next one.
+    /// A phase. Its tries must not take effect during the next phase.
     Phase,
-    /// The run. Only tries that timed out are waited for: broken connections are common, and hardly ever take effect late.
+    /// The run. It waits only for tries that timed out: broken connections are common, and hardly ever take effect
+    /// late.
     Run,
 }
 
-/// Shared by all callers of one server. `S` is the reason of a stop.
+/// Shared by all callers of one server. `S` is the reason for a stop.
 pub struct RateLimiter<S> {
     state: Mutex<State<S>>,
     clock: Arc<dyn Clock>,
@@ -82,7 +82,7 @@ struct State<S> {
 pub struct Stopped;
 
 impl<S> RateLimiter<S> {
-    /// For a run within these limits. `stop_for` makes the reason of a stop if the limiter ends the run.
+    /// A limiter for a run within these limits. If the limiter itself ends the run, `stop_for` makes the reason.
     pub fn new(
         limits: Limits,
         clock: Arc<dyn Clock>,
@@ -114,7 +114,7 @@ impl<S> RateLimiter<S> {
         ActiveGuard(Arc::clone(&self.clock))
     }
 
-    /// Waits until the request of a caller with this pause may begin.
+    /// Waits until a caller with this pause may begin its request.
     pub(super) fn acquire(&self, delay: Delay) -> Result<Permit, Stopped> {
         loop {
             let mut state = self.lock();
@@ -148,13 +148,12 @@ impl<S> RateLimiter<S> {
         }
     }
 
-    /// What the policy needs at the end of a try.
     pub(super) fn moment(&self) -> Moment {
         let successes = self.lock().pacing.successes();
         Moment { now: self.now(), successes, chance: fastrand::f64() }
     }
 
-    /// A request has ended. `failure` is what went wrong, if anything. Returns the longest outage if it is time to log a
+    /// Ends a request. `failure` is what went wrong, if anything. Returns the longest outage if it is time to log a
     /// warning.
     pub(super) fn release(
         &self,
@@ -194,8 +193,8 @@ impl<S> RateLimiter<S> {
         told.map(|_| patience)
     }
 
-    /// Waits until `grace` has passed since the end of the last unanswered try, which the server may have read. `show` gets the
-    /// time that is left, now and then. A wait beyond the end of the run ends it now.
+    /// Waits until `grace` has passed since the end of the last unanswered try, which the server may have read. `show`
+    /// gets the remaining time now and then. A wait beyond the end of the run ends the run now.
     pub fn settle(&self, ending: Ending, grace: Duration, show: impl FnMut(Duration)) -> Result<(), Stopped> {
         let until = |state: &State<S>| {
             let last = match ending {
@@ -207,7 +206,8 @@ impl<S> RateLimiter<S> {
         self.wait_until(until, show)
     }
 
-    /// Waits for this time. `show` gets the time that is left, now and then. A wait beyond the end of the run ends it now.
+    /// Waits for this long. `show` gets the remaining time now and then. A wait beyond the end of the run ends the run
+    /// now.
     pub fn wait(&self, time: Duration, show: impl FnMut(Duration)) -> Result<(), Stopped> {
         let until = self.now().saturating_add(time);
         self.wait_until(|_| until, show)
@@ -233,14 +233,15 @@ impl<S> RateLimiter<S> {
         }
     }
 
-    /// Requests begin until this time ([`Self::with_sleep`]), or a later one of another call. Without a call there is no such limit.
+    /// Requests may begin until this time ([`Self::with_sleep`]), or a later one of another call. Without a call there
+    /// is no such limit.
     pub fn permit_until(&self, until: Duration) {
         let mut state = self.lock();
         state.permitted_until = state.permitted_until.max(Some(until));
         self.clock.wake();
     }
 
-    /// The time since the start of the run, with the time in which the machine slept.
+    /// The time since the start of the run, including the time during which the machine slept.
     pub fn with_sleep(&self) -> Duration {
         self.clock.with_sleep()
     }
@@ -251,7 +252,7 @@ impl<S> RateLimiter<S> {
         state.last_timeout.max(state.last_break)
     }
 
-    /// Ends the run: no request begins any more. The first reason counts.
+    /// Ends the run: no further request begins. Only the first reason is kept.
     pub fn stop(&self, stop: S) {
         let mut state = self.lock();
         state.stop.get_or_insert(stop);
@@ -270,7 +271,7 @@ impl<S> RateLimiter<S> {
         self.lock().stop.is_some()
     }
 
-    /// Why it was stopped, once it is over.
+    /// Why it was stopped, for use when it is over.
     pub fn take_stop(&self) -> Option<S> {
         self.lock().stop.take()
     }
@@ -290,7 +291,7 @@ impl<S> RateLimiter<S> {
     }
 }
 
-/// A worker is registered until this is dropped.
+/// Keeps a worker registered until it is dropped.
 pub struct ActiveGuard(Arc<dyn Clock>);
 
 impl Drop for ActiveGuard {

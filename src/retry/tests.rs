@@ -5,7 +5,6 @@ use rstest::rstest;
 
 use super::*;
 
-/// What stopped the limiter.
 #[derive(Debug, PartialEq, Eq)]
 enum Stop {
     Refused(&'static str),
@@ -20,14 +19,14 @@ impl From<&'static str> for Stop {
 
 type Try = Result<&'static str, Failure<&'static str>>;
 
-/// What came of a call: its value, what stopped the limiter, when each try began.
+/// A call's value, what stopped the limiter, and when each try began.
 struct Ran {
     value: Result<&'static str, CallError>,
     stop: Option<Stop>,
     began: Vec<Duration>,
 }
 
-/// Makes one call, whose tries come to this, and from the last one on to the same again and again.
+/// Makes one call with these outcomes of its tries. The last outcome repeats.
 fn run(tries: Vec<Try>) -> Ran {
     let clock = Arc::new(Jumping::default());
     let limits = Limits {
@@ -113,7 +112,8 @@ fn an_announced_pause_beyond_the_deadline_ends_the_run_at_once(#[case] failure: 
     assert_eq!(ran.began, [Duration::ZERO]);
 }
 
-/// A call whose first try ends so, at the start, and whose second one is answered a pause later; then the end of a phase or a run.
+/// A call whose first try ends like this at the start, and whose second try is answered a pause later. Then a phase or
+/// the run ends.
 fn settled(
     unanswered: Option<Unanswered>,
     ending: Ending,

@@ -1,4 +1,4 @@
-//! `POST /users/export/ids`: which of at most 50 users are known, and of them the fields that were asked for.
+//! `POST /users/export/ids`: which of at most 50 users are known, with the requested fields.
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use super::rules::Question;
 use super::store::{Alias, Identifier, Kind};
 use super::users::KnownUsers;
 
-/// Answers a question. Without known users every identifier is a user.
+/// Answers a question. Without a list of users, every identifier is a user.
 pub fn answer(question: &Question, known: Option<&KnownUsers>) -> Value {
     let (mut users, mut invalid) = (IndexMap::new(), Vec::new());
     for (number, identifier) in question.identifiers.iter().enumerate() {
@@ -28,7 +28,6 @@ pub fn answer(question: &Question, known: Option<&KnownUsers>) -> Value {
     body
 }
 
-/// The fields that this user has.
 fn exported(number: usize, user: &[Identifier], fields: &[String]) -> Value {
     let of = |kind| user.iter().filter(move |identifier| identifier.kind == kind);
     let aliases: Vec<_> = of(Kind::Aliases).map(Alias::from).collect();

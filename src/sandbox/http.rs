@@ -13,7 +13,7 @@ use ureq::http::{StatusCode, Uri};
 const MAX_HEAD: u64 = 64 * 1024;
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
-/// Why a request is refused: the status, and Braze's message. It holds nothing from the request.
+/// Why a request is refused: the status, and Braze's message. It contains nothing from the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal(pub u16, pub &'static str);
 
@@ -22,32 +22,32 @@ const NOT_HTTP: Refusal =
     Refusal(400, "this is not an HTTP/1.1 request with a Content-Length (https:// on a plain port?)");
 const TOO_LARGE: Refusal = Refusal(413, "the request is longer than 16 MiB");
 
-/// What the rest of the sandbox needs of a request.
+/// What the rest of the sandbox needs from a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     pub method: String,
-    /// The target's path as it was sent, and what follows its `?`.
+    /// The target's path as sent, and the text after its `?`.
     pub path: String,
     pub query: String,
-    /// Whether `Host` names this machine. A page of another site can make a browser send requests here with that site's
-    /// name.
+    /// Whether `Host` names this machine. A page of another site can make a browser send requests here, but with that
+    /// site's name.
     pub is_loopback_host: bool,
-    /// What follows `Bearer` in `Authorization`.
+    /// The text after `Bearer` in `Authorization`.
     pub bearer: Option<String>,
     /// Whether `Content-Type` is JSON.
     pub is_json: bool,
-    /// Whether the client takes another answer on this connection.
+    /// Whether the connection stays open after the answer.
     pub keep_alive: bool,
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// Reads one from a connection; `None` at its end. After a refusal the connection cannot be used.
+    /// Reads a request from a connection; `None` at its end. After a refusal the connection cannot be used.
     ///
     /// # Errors
     /// The connection ended within the request.
     pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Result<Self, Refusal>>> {
-        // A TLS handshake has no end of a line to wait for.
+        // A TLS handshake has no line end to wait for.
         if reader.fill_buf()?.first().is_some_and(|first| !first.is_ascii_alphabetic()) {
             return Ok(Some(Err(NOT_HTTP)));
         }
@@ -66,7 +66,7 @@ impl Request {
         Ok(Some(Ok(request)))
     }
 
-    /// Without its body, which has this length.
+    /// Parses the head. Returns the body's length, too.
     fn parse(head: &[u8]) -> Result<(Self, usize), Refusal> {
         let mut headers = [httparse::EMPTY_HEADER; 100];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -102,7 +102,7 @@ impl Request {
     }
 }
 
-/// Whether it is a loopback name, with a port or without.
+/// Whether it is a loopback name, with or without a port.
 fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -128,7 +128,7 @@ impl Answer {
         Self { status, headers: vec![("Content-Type", "application/json".to_owned())], body }
     }
 
-    /// Sends it: head and body in one write, with the time of now.
+    /// Sends head and body in one write, with the current time.
     ///
     /// # Errors
     /// The client is gone.

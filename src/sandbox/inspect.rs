@@ -1,4 +1,4 @@
-//! A GET -> the page, or the JSON behind it. Nothing here changes anything.
+//! Answers a GET with the page, or the JSON behind it. Changes nothing.
 
 use std::sync::LazyLock;
 
@@ -12,12 +12,11 @@ use super::http::{Answer, NOT_FOUND, Request};
 use super::service::State;
 use super::store::Page;
 
-/// The largest `limit`.
 const MAX_LIMIT: usize = 1_000;
 
 const HTML: &str = include_str!("page.html");
 
-/// Only the script and the styles of the page itself run, and only this server is asked.
+/// Only the page's own script and styles run, and they can ask only this server.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; base-uri 'none'; \
@@ -27,7 +26,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The hash of the text between two marks, in the form of a policy.
+/// The hash of the text between two marks, as a policy needs it.
 fn hash(start: &str, end: &str) -> String {
     let after = HTML.split_once(start).map_or("", |(_, after)| after);
     let content = after.split_once(end).map_or("", |(content, _)| content);
@@ -47,7 +46,7 @@ pub fn answer(request: &Request, state: &State) -> Answer {
     answer
 }
 
-/// `None` is not found.
+/// `None` if it is not found.
 fn look(request: &Request, state: &State) -> Option<Answer> {
     let parameter = |name: &str| {
         let value = request.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;

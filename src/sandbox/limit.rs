@@ -56,8 +56,8 @@ impl RateWindow {
         Self { limit, ends: Duration::ZERO, used: 0 }
     }
 
-    /// Counts a request at `now`, a monotonic time; `epoch` is the same in UTC. Returns whether it is allowed, and the headers of
-    /// the answer. A request that is not allowed is not counted.
+    /// Counts a request at `now`, a monotonic time; `epoch` is the same time in UTC. Returns whether it is allowed, and
+    /// the answer's headers. A refused request is not counted.
     pub fn admit(&mut self, now: Duration, epoch: Duration) -> (bool, [(&'static str, String); 3]) {
         if now >= self.ends {
             self.ends = now.saturating_add(self.limit.window);

@@ -1,6 +1,6 @@
-//! In: requests of the cohort API. Out: what Braze would answer. It never listens beyond loopback.
+//! In: requests of the cohort API. Out: what Braze would answer. It listens on loopback only.
 //!
-//! A stand-in for Braze's cohort API, to try the program without a Braze account, and for smoke tests and this project's own tests.
+//! It lets people try the program without a Braze account, and serves smoke tests and this project's own tests.
 //!
 //! ```text
 //! server ──> http ──> service ──> rules ──> store
@@ -39,10 +39,10 @@ use service::Service;
 use store::Page;
 use users::KnownUsers;
 
-/// The sandbox's address, what it accepts, and how it misbehaves. It has no `Debug`, as it holds the keys.
+/// The sandbox's address, what it accepts, and its simulated failures. It has no `Debug`, because it holds the keys.
 #[derive(Clone)]
 pub struct Options {
-    /// A loopback address; port 0 takes any free one.
+    /// A loopback address; port 0 picks a free port.
     pub listen: SocketAddr,
     /// The data import key that requests must carry.
     pub client_secret: String,
@@ -50,18 +50,18 @@ pub struct Options {
     pub partner_api_key: String,
     /// The REST API key that questions about users must carry.
     pub rest_api_key: String,
-    /// The partner's path segment; any other one is answered with 404. `None` takes every partner.
+    /// The partner's path segment. Other partners get 404. `None` accepts every partner.
     pub partner: Option<String>,
     /// A CSV file with a row for each known user: `external_id`, `device_id`, and a column for each alias label.
     /// `None` makes every identifier a user.
     pub users: Option<PathBuf>,
     /// The delay of every API answer.
     pub latency: Duration,
-    /// Every n-th API request is answered with 503 and not applied. Requests over the rate limit are not counted.
+    /// Every n-th API request is answered with 503 and not applied. Requests over the rate limit do not count.
     pub fail_every: Option<NonZeroU64>,
-    /// How many API requests a window lets through; the others are answered with 429 and not applied.
+    /// How many API requests a window allows. Others are answered with 429 and not applied.
     pub rate_limit: Option<RateLimit>,
-    /// Whether it serves the page and its JSON, which show everything to every process of this machine.
+    /// Whether it serves the page and its JSON, which show everything to every process on this machine.
     pub page: bool,
 }
 
@@ -74,7 +74,7 @@ pub enum Error {
         "the sandbox listens on a loopback address only, not on {listen}: set --listen to 127.0.0.1:4000 or [::1]:4000"
     )]
     NotLoopback { listen: SocketAddr },
-    /// The address is in use, or not of this machine, or no thread can be started.
+    /// The address is in use or not of this machine, or no thread can be started.
     #[error(
         "the sandbox cannot listen on {listen}: {source} (set --listen to another address; port 0 picks a free one)"
     )]
@@ -112,17 +112,17 @@ fn read_users(path: &Path) -> Result<KnownUsers, Error> {
 }
 
 impl Sandbox {
-    /// Where it listens, such as `http://127.0.0.1:40123`: what a client takes for Braze's REST endpoint.
+    /// Its address, such as `http://127.0.0.1:40123`. Clients use it as Braze's REST endpoint.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.server.address)
     }
 
-    /// The cohort with this ID as it is now; `None` before the first request that names it.
+    /// The current cohort with this ID; `None` before the first request that names it.
     pub fn cohort(&self, id: &str) -> Option<CohortView> {
         self.server.service.lock().store.cohort(id, Page::ALL)
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     pub fn stats(&self) -> Stats {
         self.server.service.lock().stats.clone()
     }

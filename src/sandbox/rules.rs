@@ -1,5 +1,5 @@
-//! The rules of Braze's API: a body -> what it asks for, or the first rule that it breaks. Nothing is applied here, so a
-//! refused request changes nothing.
+//! The rules of Braze's API: turns a body into what it asks for, or finds the first broken rule. Nothing is applied
+//! here, so a refused request changes nothing.
 //!
 //! Credentials are checked first, in the order in which Braze documents the messages.
 
@@ -11,12 +11,12 @@ use super::Options;
 use super::http::Refusal;
 use super::store::{Alias, Identifier, Operation};
 
-/// Braze's limit of `user_ids`, `device_ids` and `aliases` combined a request.
+/// Braze's limit of `user_ids`, `device_ids` and `aliases` combined per request.
 const MAX_IDENTIFIERS: usize = 1_000;
 /// Its limit of external IDs, and of aliases, in a question.
 const MAX_USERS: usize = 50;
 
-/// A whole body, which is one JSON object. The last value of a repeated key counts; unknown keys are ignored.
+/// A whole body: one JSON object. If a key is repeated, its last value counts; unknown keys are ignored.
 pub type Document = Map<String, Value>;
 
 /// A cohort's name, checked.
@@ -34,7 +34,7 @@ pub struct Users {
     pub changes: Vec<(Operation, Identifier)>,
 }
 
-/// A question about users, checked.
+/// A checked question about users.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Question {
     pub identifiers: Vec<Identifier>,
@@ -73,7 +73,7 @@ pub fn users(document: &Document, options: &Options) -> Result<Users, Refusal> {
     Ok(Users { cohort_id, changes })
 }
 
-/// Checks a question about users. The key must be the REST API key: those of the cohort API have no permission here.
+/// Checks a question about users. It needs the REST API key: those of the cohort API have no permission here.
 pub fn question(document: &Document, bearer: Option<&str>, options: &Options) -> Result<Question, Refusal> {
     let is_other = bearer.is_some_and(|key| key == options.client_secret || key == options.partner_api_key);
     check(!is_other, 403, "Access denied: this API key has not the permission users.export.ids")?;
@@ -115,14 +115,14 @@ fn cohort_id(document: &Document) -> Result<String, Refusal> {
     Ok(id.to_owned())
 }
 
-/// A date, or a date and a time with or without an offset. The parsers take more than ISO 8601: a space for the `T`, a time
-/// zone in brackets.
+/// A date, or a date and a time with or without an offset. The parsers accept more than ISO 8601: a space instead of
+/// `T`, a time zone in brackets.
 fn is_iso_8601(text: &str) -> bool {
     let iso = |byte: u8| byte.is_ascii_digit() || b"+-:.,TZ".contains(&byte);
     text.bytes().all(iso) && (text.parse::<Timestamp>().is_ok() || text.parse::<DateTime>().is_ok())
 }
 
-/// Objects only: an array would be taken for the values of its fields.
+/// Objects only: an array would be read as the values of the fields.
 fn part(value: &Value) -> Option<Part> {
     let aliases = value.as_object()?.get("aliases").and_then(Value::as_array);
     let are_objects = aliases.is_none_or(|aliases| aliases.iter().all(Value::is_object));
@@ -137,7 +137,7 @@ fn changes(part: Part) -> impl Iterator<Item = (Operation, Identifier)> {
     user_ids.chain(device_ids).chain(aliases).map(move |identifier| (operation, identifier))
 }
 
-/// A list of a question; empty without it.
+/// A question's list; empty if missing.
 fn list<'a, T: Deserialize<'a>>(document: &'a Document, key: &str) -> Result<Vec<T>, Refusal> {
     let list = document.get(key).map_or(Ok(Vec::new()), Vec::deserialize);
     list.map_err(|_| Refusal(400, "external_ids, user_aliases and fields_to_export must be arrays of what they name"))

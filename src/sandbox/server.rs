@@ -13,7 +13,7 @@ use super::service::Service;
 /// How long to wait if the system has no free socket.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
-/// A listening service. It stops when it is dropped; what is open goes on until its client ends it.
+/// A listening service. It stops when it is dropped; open connections continue until their clients end them.
 pub struct Server {
     pub address: SocketAddr,
     pub service: Arc<Service>,
@@ -51,7 +51,6 @@ impl Drop for Server {
     }
 }
 
-/// Starts a thread for a connection.
 fn begin(socket: TcpStream, service: &Arc<Service>) -> io::Result<()> {
     let service = Arc::clone(service);
     service.lock().stats.connections += 1;
@@ -63,7 +62,6 @@ fn begin(socket: TcpStream, service: &Arc<Service>) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers one request after the other until either side ends the connection.
 fn serve(mut socket: &TcpStream, service: &Service) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut reader = BufReader::new(socket);

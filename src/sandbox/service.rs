@@ -1,4 +1,4 @@
-//! A request -> its answer: limits, rules and store in this order, with everything counted.
+//! Turns a request into its answer: limits, rules and store in this order, all counted.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,6 @@ use super::stats::{RequestRecord, Stats};
 use super::store::{Identifier, Operation, Store, keep};
 use super::users::KnownUsers;
 
-/// How many requests are kept.
 const RECENT_REQUESTS: usize = 1_000;
 const ONLY_POST: Refusal = Refusal(405, "Method Not Allowed");
 const HOST: Refusal = Refusal(403, "the Host header must be a loopback name, such as 127.0.0.1");
@@ -44,18 +43,17 @@ pub struct State {
     passed: u64,
 }
 
-/// A call of Braze's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Endpoint {
     /// `POST /partners/{partner}/cohorts`: creates or renames a cohort.
     Naming,
     /// `POST /partners/{partner}/cohorts/users`: adds and removes members.
     Users,
-    /// `POST /users/export/ids`: tells whether users are known.
+    /// `POST /users/export/ids`: shows whether users are known.
     Export,
 }
 
-/// The endpoint of a path, and its partner. If `wanted` is set, the path of any other partner is not found.
+/// The endpoint of a path, and its partner. If `wanted` is set, paths of other partners are not found.
 fn endpoint(path: &str, wanted: Option<&str>) -> Option<(Endpoint, String)> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let (partner, endpoint) = match segments[..] {
@@ -70,7 +68,7 @@ fn endpoint(path: &str, wanted: Option<&str>) -> Option<(Endpoint, String)> {
 }
 
 impl Service {
-    /// A service that has seen no request yet.
+    /// A service before its first request.
     pub fn new(options: Options, known: Option<KnownUsers>) -> Self {
         let state = State {
             store: Store::new(known),
@@ -84,14 +82,14 @@ impl Service {
         Self { options, started: Instant::now(), state: Mutex::new(state) }
     }
 
-    /// What was counted and is held. It is consistent at every moment, so a lock that a panic has poisoned can still be used.
+    /// The state. It is consistent at every moment, so a lock poisoned by a panic can still be used.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers one request. A GET is for the page: no limit holds for it, and it is not counted.
+    /// Answers one request. A GET is for the page, so it is neither limited nor counted.
     ///
-    /// The latency comes after the request was applied. So a request takes effect even if its client gave up.
+    /// The latency comes after the request was applied, so a request takes effect even if its client gave up.
     pub fn answer(&self, request: &Request) -> Answer {
         let (options, found) = (&self.options, endpoint(&request.path, self.options.partner.as_deref()));
         if request.method == "GET" {
@@ -163,7 +161,7 @@ impl State {
         answer
     }
 
-    /// Whether a request fails before it is looked at.
+    /// Refuses a request by the limit or `fail_every`, before its content is looked at.
     fn pass(&mut self, is_allowed: bool, options: &Options) -> Result<(), Refusal> {
         if !is_allowed {
             return Err(Refusal(429, "Rate limit exceeded"));

@@ -1,19 +1,19 @@
-//! What the sandbox counts. An API request is any request but a GET.
+//! What the sandbox counts. Every request except a GET is an API request.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Counts since the start; no GET is in any of them but `connections`.
+/// Counts since the start. GETs are only in `connections`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
-    /// POSTs that reached the cohort name endpoint, whatever the answer.
+    /// POSTs to the cohort name endpoint, whatever the answer.
     pub naming_requests: u64,
-    /// POSTs that reached the user cohort endpoint, whatever the answer.
+    /// POSTs to the user cohort endpoint, whatever the answer.
     pub users_requests: u64,
-    /// Connections accepted, also those that only sent GETs.
+    /// Accepted connections, including those that only sent GETs.
     pub connections: u64,
-    /// The most API requests that were handled at once, from the last byte read to the first byte answered.
+    /// The most API requests handled at once, from the last byte read to the first byte answered.
     pub max_in_flight: u64,
     /// Identifiers of each applied user cohort request, in order of arrival.
     pub batch_sizes: Vec<usize>,

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::rules::{Naming, Users};
 use super::users::KnownUsers;
 
-/// How many changes of each cohort are kept, and how many that matched no user.
+/// How many changes of each cohort are kept, and how many of those that matched no user.
 const RECENT_CHANGES: usize = 100;
 const RECENT_UNMATCHED: usize = 1_000;
 
-/// The list of a request in which an identifier is.
+/// The list in a request that contains the identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -30,7 +30,7 @@ pub enum Kind {
 pub struct Identifier {
     /// Its list in a request.
     pub kind: Kind,
-    /// Of an alias only.
+    /// Only for an alias.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias_label: Option<String>,
     /// The ID, or the alias name.
@@ -38,12 +38,12 @@ pub struct Identifier {
 }
 
 impl Identifier {
-    /// Of an external ID.
+    /// An external ID.
     pub fn external_id(identifier: String) -> Self {
         Self { kind: Kind::UserIds, alias_label: None, identifier }
     }
 
-    /// Of a device.
+    /// A device ID.
     pub fn device_id(identifier: String) -> Self {
         Self { kind: Kind::DeviceIds, alias_label: None, identifier }
     }
@@ -70,7 +70,7 @@ impl From<&Identifier> for Alias {
     }
 }
 
-/// What a change does with its identifier.
+/// What to do with an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
@@ -80,7 +80,7 @@ pub enum Operation {
     Remove,
 }
 
-/// What a change did.
+/// The effect of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
@@ -90,11 +90,11 @@ pub enum Effect {
     AlreadyMember,
     /// No longer a member.
     Removed,
-    /// It was no member.
+    /// It was not a member.
     NotMember,
     /// No known user has the identifier.
     NoSuchUser,
-    /// The known user with this device ID has an external ID, so it is not found by device.
+    /// The known user with this device ID has an external ID, so a device ID does not find it.
     DeviceOfIdentified,
 }
 
@@ -103,7 +103,7 @@ pub enum Effect {
 pub struct Applied {
     /// The number of the request that asked for it.
     pub request: u64,
-    /// What was asked for.
+    /// The requested operation.
     pub operation: Operation,
     /// The identifier.
     #[serde(flatten)]
@@ -115,9 +115,9 @@ pub struct Applied {
 /// A part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// How many come before it.
+    /// How many items come before it.
     pub offset: usize,
-    /// The most that are in it; `None` is all there are.
+    /// The most items in it; `None` for all.
     pub limit: Option<usize>,
 }
 
@@ -137,10 +137,10 @@ pub fn keep<T>(items: &mut VecDeque<T>, item: T, most: usize) {
     items.truncate(most);
 }
 
-/// A cohort as it is at one moment, or a part of each of its lists. Each member is listed exactly once.
+/// A cohort at one moment, or a part of each of its lists. Each member is listed exactly once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CohortView {
-    /// Its ID, as requests gave it.
+    /// Its ID, as in requests.
     pub cohort_id: String,
     /// The name that Braze shows; `None` if members came before a name.
     pub name: Option<String>,
@@ -150,15 +150,15 @@ pub struct CohortView {
     pub created_at: Option<String>,
     /// The number of members.
     pub members: usize,
-    /// With known users: how many added identifiers matched no user, repeated ones included.
+    /// With known users: how many added identifiers matched no user, including repeated ones.
     pub unknown: u64,
     /// The full length of each of the following lists.
     pub totals: BTreeMap<&'static str, usize>,
-    /// External IDs; sorted if all of them are here.
+    /// External IDs; sorted if all are here.
     pub user_ids: Vec<String>,
-    /// Device IDs; sorted if all of them are here. With known users: of members without an external ID.
+    /// Device IDs; sorted if all are here. With known users: of members without an external ID.
     pub device_ids: Vec<String>,
-    /// Aliases; sorted if all of them are here. With known users: of members with neither of the other two.
+    /// Aliases; sorted if all are here. With known users: of members with neither of the other two.
     pub aliases: Vec<Alias>,
     /// The last 1,000 changes whose identifier matched no known user, the newest first.
     pub unmatched: Vec<Applied>,
@@ -168,7 +168,7 @@ pub struct CohortView {
 
 /// All cohorts.
 pub struct Store {
-    /// Without them every identifier is a user.
+    /// If `None`, every identifier is a user.
     pub known: Option<KnownUsers>,
     cohorts: BTreeMap<String, Cohort>,
 }
@@ -178,9 +178,9 @@ struct Cohort {
     name: Option<String>,
     partner: String,
     created_at: Option<String>,
-    /// For each kind, the request since which each is a member. With known users each user is here once, under the
-    /// identifier that represents it. In the order of arrival, except that the last one replaces a removed one: so finding a
-    /// page takes the same time for a list of any length.
+    /// For each kind, the request that made each identifier a member. With known users, each user occurs once, under
+    /// the identifier that represents it. In the order of arrival, except that the last one replaces a removed one, so
+    /// a page is found in the same time in a list of any length.
     members: [IndexMap<Identifier, u64>; 3],
     unknown: u64,
     /// The newest first.
@@ -202,7 +202,7 @@ impl Store {
         (cohort.name, cohort.created_at) = (Some(naming.name), Some(naming.created_at));
     }
 
-    /// Applies all changes of a request in order. A cohort that was never named is created without a name.
+    /// Applies all changes of a request in order. A new cohort has no name.
     pub fn apply(&mut self, partner: &str, request: u64, users: Users) {
         let cohort = self.cohorts.entry(users.cohort_id).or_default();
         partner.clone_into(&mut cohort.partner);
@@ -273,8 +273,8 @@ impl Store {
         json!({ "total": self.cohorts.len(), "cohorts": page.of(self.cohorts.iter()).map(summary).collect::<Value>() })
     }
 
-    /// What is known of an identifier of any kind and label: its memberships, with the member that represents its user, and the
-    /// kept changes of it that matched no user.
+    /// What is known about an identifier of any kind and label: its memberships with the member that represents its
+    /// user, and its kept changes that matched no user.
     pub fn search(&self, text: &str) -> Value {
         let (mut cohorts, mut unmatched) = (Vec::new(), Vec::new());
         for (id, cohort) in &self.cohorts {

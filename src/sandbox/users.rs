@@ -5,18 +5,19 @@ use std::io::Read;
 
 use super::store::{Effect, Identifier, Kind};
 
-/// All users. As in Braze, an identified user (one with an external ID) is found by it and by its aliases, but not by
-/// device ID; an anonymous one by device ID and by its aliases.
+/// All users. As in Braze, an identified user (one with an external ID) is found by that ID and by aliases, but not by
+/// device ID. An anonymous one is found by device ID and by aliases.
 #[derive(Default)]
 pub struct KnownUsers {
-    /// The identifiers of each user. The first one represents it: its external ID, else its device ID, else its first alias.
+    /// The identifiers of each user. The first one represents it: its external ID, else its device ID, else its first
+    /// alias.
     users: Vec<Vec<Identifier>>,
     owners: HashMap<Identifier, usize>,
 }
 
 impl KnownUsers {
-    /// Reads CSV with a header and a user in each row. Empty cells are ignored. Rows with the same external ID are one user; any
-    /// other identifier belongs to the first user that has it.
+    /// Reads CSV with a header and a user in each row. Empty cells are ignored. Rows with the same external ID are one
+    /// user. Any other identifier belongs to the first user that has it.
     ///
     /// # Errors
     /// It cannot be read or is not UTF-8, or the cells of a row do not match the header.
@@ -31,7 +32,7 @@ impl KnownUsers {
         Ok(known)
     }
 
-    /// The identifier that represents the user of this one, or why a cohort has no user with it.
+    /// The identifier that represents the user of this one, or why a cohort finds no user by it.
     pub fn find(&self, identifier: &Identifier) -> Result<&Identifier, Effect> {
         match self.user(identifier).and_then(|(_, user)| user.first()) {
             Some(first) if first.kind == Kind::UserIds && identifier.kind == Kind::DeviceIds => {
@@ -41,7 +42,7 @@ impl KnownUsers {
         }
     }
 
-    /// The number and the identifiers of the user with this one.
+    /// The number and the identifiers of the user with this identifier.
     pub fn user(&self, identifier: &Identifier) -> Option<(usize, &[Identifier])> {
         let number = *self.owners.get(identifier)?;
         Some((number, self.users.get(number)?))

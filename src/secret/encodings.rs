@@ -10,9 +10,9 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// `encodeURIComponent` leaves these as they are.
 const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 
-/// As it is, in JSON, and in URLs and forms. Hexadecimal digits may be in either case.
+/// The text itself, in JSON, and in URLs and forms. Hexadecimal digits may be in either case.
 pub fn written(text: &str) -> Vec<String> {
-    // Most texts look the same in all of them.
+    // Most texts look the same in all forms.
     if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return vec![text.to_owned()];
     }
@@ -25,7 +25,7 @@ pub fn written(text: &str) -> Vec<String> {
         quoted.replace('/', "\\/"),
         ascii.replace('/', "\\/"),
         ascii,
-        // For a web page.
+        // As JSON in a web page.
         unicode_escaped(quoted, |letter| matches!(letter, '<' | '>' | '&')),
         unicode_escaped(text, |letter| !letter.is_ascii_alphanumeric()),
     ];
@@ -38,7 +38,7 @@ pub fn written(text: &str) -> Vec<String> {
     forms
 }
 
-/// As hexadecimal digits, and in base64.
+/// Its hexadecimal digits, and base64.
 pub fn encoded(text: &str) -> Vec<String> {
     let mut forms = vec![text.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))];
     for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
@@ -60,8 +60,8 @@ fn unicode_escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
     escaped
 }
 
-/// The part of a longer base64 text that depends on `text` alone, with `before` bytes before it in a group of three: `user:key` in one
-/// piece, as in a header of basic authentication.
+/// The part of a longer base64 text that depends only on `text`, if `before` bytes precede it in its group of three.
+/// Basic authentication, for example, encodes `user:key` as one text.
 fn within_base64(engine: &impl Engine, text: &str, before: usize) -> String {
     let all = engine.encode([&[0; 2][..before], text.as_bytes()].concat());
     let from = (before * 8).div_ceil(6);

@@ -1,7 +1,7 @@
-//! In: keys, and text that leaves the process. Out: the text without them. It never prints.
+//! In: keys, and text that leaves the process. Out: the text without the keys. It never prints.
 //!
-//! Braze's answers can hold the client secret (its 401 for a partner that is not enabled echoes it), and a library's error can hold a
-//! URL. So redaction searches the whole text for the values, before it is cut.
+//! Braze's answers can contain the client secret (the 401 for a partner that is not enabled repeats it), and a
+//! library's error can contain a URL. So the whole text is searched for the values before it is cut.
 
 use std::fmt;
 use std::ops::Range;
@@ -22,13 +22,13 @@ pub const REDACTED: &str = "[redacted]";
 pub struct Secret(String);
 
 impl Secret {
-    /// A credential, which is redacted in every text from here on.
+    /// A credential. From now on it is redacted in every text.
     pub fn new(value: String) -> Self {
         remember(&value);
         Self(value)
     }
 
-    /// The credential itself, only for the body or a header of a request.
+    /// The credential itself, only for a request's body or header.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -40,7 +40,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The secrets of this process.
 static KNOWN: Mutex<Known> = Mutex::new(Known { secrets: Vec::new(), search: None });
 
 struct Known {
@@ -48,16 +47,17 @@ struct Known {
     search: Option<Search>,
 }
 
-/// The shortest value that is redacted, in bytes. A shorter one is no credential, and would make every text unreadable.
+/// The shortest value that is redacted, in bytes. Redacting shorter ones, which are no credentials, would make every
+/// text unreadable.
 const SHORTEST: usize = 4;
 
-/// Redacts the values of these variables from here on.
+/// Redacts the values of these variables from now on.
 pub fn remember_variables(names: &[&str]) {
     names.iter().filter_map(|name| std::env::var(name).ok()).for_each(|value| remember(value.trim()));
 }
 
-/// Redacts the passwords in the addresses in these variables, such as `http://user:password@proxy:3128`: as they are there, decoded,
-/// and together with the user, as in a header.
+/// Redacts the passwords of addresses in these variables, such as `http://user:password@proxy:3128`: as written,
+/// decoded, and together with the user, as in a header.
 pub fn remember_passwords_in_addresses(names: &[&str]) {
     let addresses = names.iter().filter_map(|name| std::env::var(name).ok());
     addresses.flat_map(|address| passwords_in_address(&address)).for_each(|password| remember(&password));
@@ -66,7 +66,7 @@ pub fn remember_passwords_in_addresses(names: &[&str]) {
 fn passwords_in_address(address: &str) -> Vec<String> {
     let authority = address.trim().split_once("://").map_or(address.trim(), |(_, rest)| rest);
     let Some((credentials, _)) = authority.rsplit_once('@') else { return Vec::new() };
-    // Without a colon the user is the credential.
+    // Without a colon, the user is the credential.
     let password = credentials.split_once(':').map_or(credentials, |(_, password)| password);
     [password, credentials]
         .into_iter()
@@ -79,10 +79,10 @@ fn percent_decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Shorter ones, in bytes, are dummies such as `test`, which may be in any path by chance.
+/// Shorter values, in bytes, are dummies such as `test`, which may be in any path by chance.
 const SHORTEST_THAT_IS_REFUSED: usize = 12;
 
-/// Whether a text holds a credential of this process.
+/// Whether a text contains a credential of this process.
 pub fn holds_a_secret(text: &str) -> bool {
     let known = known();
     let is_long = |secret: &usize| known.secrets[*secret].len() >= SHORTEST_THAT_IS_REFUSED;
@@ -101,7 +101,7 @@ fn known() -> MutexGuard<'static, Known> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The text without the secrets of this process, in any written form.
+/// The text without the secrets of this process, in all their forms.
 pub fn redacted(text: &str) -> String {
     let known = known();
     match &known.search {
@@ -146,7 +146,7 @@ impl Search {
     }
 }
 
-/// The text with these places replaced. Places that overlap or touch are one.
+/// The text with these places replaced; overlapping or touching ones are replaced together.
 pub(crate) fn replaced(text: &str, mut spans: Vec<Range<usize>>, by: &str) -> String {
     spans.sort_unstable_by_key(|span| span.start);
     let (mut shown, mut end) = (String::new(), None);
@@ -202,7 +202,7 @@ mod tests {
         let all = format!("{before}{secret}{behind}");
         for text in [BASE64_STANDARD.encode(&all), BASE64_URL_SAFE.encode(&all)] {
             let redacted = search(&[secret]).redacted(&text);
-            // What is left decodes to what stood around it, and to a bit of the secret's first and last byte.
+            // What is left decodes to the surrounding text, and some bits of the secret's first and last byte.
             let left = redacted.replace(REDACTED, "").len();
             assert!(
                 redacted.contains(REDACTED) && left * 6 / 8 <= before.len() + behind.len() + 4,

@@ -1,4 +1,4 @@
-//! Settings that depend on each other, and those with rules of their own.
+//! Settings that depend on each other, and settings with their own rules.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ impl Values {
         }
     }
 
-    /// The names of the columns that are read; all different.
+    /// The names of the columns that are read. All differ.
     pub fn names_of_columns(&self, operation: Option<&str>) -> Result<Names, ConfigError> {
         let null_words = NullWords::new(self.list(Key::NullWords)?);
         let mapping = self.map(Key::Mapping)?;
@@ -88,7 +88,7 @@ impl Values {
         Ok(labels)
     }
 
-    /// A file, a job, or a table. For the last two, Treasure Data knows columns and format, so these must not be set.
+    /// A file, a job, or a table. Treasure Data knows the columns and format of the last two, so these must not be set.
     pub fn location(&self) -> Result<Location, ConfigError> {
         let (location, of) = match (self.table(Key::Table)?, self.text(Key::JobId)?) {
             (Some(table), _) => (Location::Table(table), Key::Table),
@@ -178,7 +178,7 @@ impl Values {
         Ok(FormatHint { format, columns, quotes, may_be_empty: false })
     }
 
-    /// The endpoint. The environment's is checked only if it is needed.
+    /// The endpoint. One from the environment is checked only if needed.
     pub fn endpoint(&self, allowed: &[String], is_needed: bool) -> Result<Option<Endpoint>, ConfigError> {
         let is_looked_at = |written: &&Located| is_needed || !matches!(written.origin, Origin::Environment(_));
         let Some(Located { origin, .. }) = self.written(Key::Endpoint).filter(is_looked_at) else { return Ok(None) };

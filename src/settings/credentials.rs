@@ -1,4 +1,4 @@
-//! The keys, which come from the environment only.
+//! The keys. They come only from the environment.
 
 use super::ConfigError;
 use super::placeholder;
@@ -28,7 +28,7 @@ pub fn names() -> String {
     format!("{} and {last}", several.join(", "))
 }
 
-/// Reads both of Braze's keys; `variable` is the environment.
+/// Reads both keys for Braze; `variable` is the environment.
 pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, ConfigError> {
     let take = |name, whose, secret| take(&variable, name, whose, secret);
     Ok(Credentials {
@@ -67,7 +67,8 @@ pub fn td_api_key(variable: impl Fn(&str) -> Option<String>) -> Result<Secret, C
     )
 }
 
-/// The address of Treasure Data's API: from the environment, or that of the US site. `allowed` are more hosts that may be called.
+/// The address of Treasure Data's API from the environment, or that of the US site. `allowed` are additional hosts that
+/// may be called.
 pub fn td_server(allowed: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Endpoint, ConfigError> {
     let set = |name| variable(name).filter(|text| !text.trim().is_empty());
     let what = "address of Treasure Data's API";
@@ -99,7 +100,7 @@ fn take(
     }
 }
 
-/// What keeps a value from being a credential; never the value.
+/// Why a value cannot be a credential. It never contains the value.
 fn problem(value: &str) -> Option<&'static str> {
     if value.trim().is_empty() {
         Some("is missing or empty in the environment")

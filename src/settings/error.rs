@@ -19,7 +19,7 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("the config file {} cannot be read: {error} (paths are relative to the working directory)", .path.display())]
     Unreadable {
-        /// As it was given.
+        /// As given.
         path: PathBuf,
         /// The system's error.
         error: io::Error,
@@ -27,20 +27,20 @@ pub enum ConfigError {
     /// The file, or the workflow's map, is not a map of our settings.
     #[error("{origin}: {message}")]
     Malformed {
-        /// Where it is; the line of the file if it is known.
+        /// Where it is, with the line in a file if it is known.
         origin: Origin,
         /// What is wrong.
         message: String,
     },
-    /// Settings that must be there are not.
+    /// Required settings are not set.
     #[error("missing settings: {}. Set {}{}", names(.keys), hints(.keys), belong(.outside))]
     Missing {
-        /// Which.
+        /// Which ones.
         keys: Vec<Key>,
-        /// Names of settings that are in the workflow, but outside of the map that is read.
+        /// Names of settings that are in the workflow, but outside of the map that we read.
         outside: Vec<String>,
     },
-    /// A setting that decides where the keys are sent, in a place that others than the owner of the file may write.
+    /// A setting that decides where the keys are sent, where others than the file's owner may write.
     #[error(
         "{origin}: {} may only be set in the config file{}, because it decides where the keys are sent", .key.name(), or_variable(*.key)
     )]
@@ -50,7 +50,7 @@ pub enum ConfigError {
         /// Where it is set.
         origin: Origin,
     },
-    /// A placeholder of `init`.
+    /// A placeholder of `init` is left.
     #[error("{origin}: {name} is still the placeholder <your ...>: replace it with your value")]
     Placeholder {
         /// Which.
@@ -58,7 +58,7 @@ pub enum ConfigError {
         /// Where it is set.
         origin: Origin,
     },
-    /// A value with a template that was not filled in.
+    /// A value contains a template that was not filled in.
     #[error("{origin}: {} contains ${{...}}, {}", .key.name(), finish(.origin, *.key))]
     Unfilled {
         /// Which.
@@ -66,7 +66,7 @@ pub enum ConfigError {
         /// Where it is set.
         origin: Origin,
     },
-    /// A value of the wrong type or outside its range.
+    /// A value has the wrong type or is out of range.
     #[error("{origin}: {} {expected}", .key.name())]
     Value {
         /// Which.
@@ -76,7 +76,7 @@ pub enum ConfigError {
         /// What it must be, and what it is.
         expected: String,
     },
-    /// A template in a value.
+    /// A template cannot be filled in.
     #[error("{origin}: {}: {error}", .key.name())]
     Template {
         /// Which.
@@ -86,7 +86,7 @@ pub enum ConfigError {
         /// Why it cannot be filled in.
         error: TemplateError,
     },
-    /// An address that would get the keys.
+    /// A refused address for the keys.
     #[error("{origin}: the {what} {error}")]
     Address {
         /// Where it is set.
@@ -96,24 +96,24 @@ pub enum ConfigError {
         /// Why it is refused.
         error: EndpointError,
     },
-    /// The certificates of further CAs.
+    /// `ca_file` cannot be used.
     #[error("ca_file {} {error}", .path.display())]
     CaFile {
-        /// As it was given.
+        /// As given.
         path: PathBuf,
         /// Why it cannot be used.
         error: TrustError,
     },
-    /// A variable of the environment that should name a proxy.
+    /// The proxy in a variable of the environment cannot be used.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
     /// `failed_file` would overwrite the input.
     #[error("input and failed_file are the same file: use two files")]
     SameFile,
-    /// A credential that is missing or unusable.
+    /// A credential is missing or unusable.
     #[error("{variable} {problem}. It is {whose}; in a workflow set it under _env: {variable}: ${{secret:{secret}}}")]
     Credential {
-        /// The variable of the environment.
+        /// The environment variable.
         variable: &'static str,
         /// What is wrong with it.
         problem: &'static str,
@@ -122,7 +122,7 @@ pub enum ConfigError {
         /// A name for it among the workflow's secrets.
         secret: &'static str,
     },
-    /// `check --status` without a mirror.
+    /// `check --status` needs a mirror.
     #[error("--status needs operation: mirror; no other operation keeps a state")]
     NoMirror,
     /// A mirror with `--sandbox`.
@@ -140,7 +140,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Adds to missing settings the names of those that are outside of the workflow's map.
+    /// Adds settings outside of the workflow's map to an error about missing ones.
     #[must_use]
     pub fn with_outside(self, names: &[String]) -> Self {
         match self {

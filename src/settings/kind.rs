@@ -1,14 +1,14 @@
-//! The kinds of values that settings have, and their names in messages.
+//! The kinds of values that settings have, and their descriptions in messages.
 
 use super::setting::Setting;
 
-/// More than the number of any job has.
+/// No job number is this long.
 pub const JOB_DIGITS: usize = 30;
 
 /// What a value may be. Numbers and booleans may also be text, as Digdag passes them.
 #[derive(Clone, Copy, Debug)]
 pub enum ValueKind {
-    /// Text that is not empty, or a number as it is written.
+    /// Text that is not empty, or a number as written.
     Text,
     /// The same, for a path.
     Path,
@@ -26,7 +26,7 @@ pub enum ValueKind {
     Paths,
     /// Pairs of names.
     Map,
-    /// A whole number, from and to.
+    /// A whole number in this range.
     Whole(u64, u64),
     /// A whole number, or a percentage.
     Share,
@@ -34,7 +34,7 @@ pub enum ValueKind {
     Percent,
     /// A whole number with a unit.
     Duration,
-    /// The same, or one of these words.
+    /// A duration, or one of these words.
     DurationOr(&'static [&'static str]),
     /// `true` or `false`.
     Flag,

@@ -1,5 +1,5 @@
-//! In: layers of written settings (environment, YAML, a workflow's map, flags). Out: a checked [`Config`] with the options of each
-//! module. It never reads an input or sends anything.
+//! In: layers of written settings (environment, YAML, a workflow's map, flags). Out: a checked [`Config`] with the
+//! options of each module. It never reads an input or sends anything.
 //!
 //! [`setting`] has the names and values of all settings.
 
@@ -38,19 +38,19 @@ pub use values::parse_duration;
 pub struct Config {
     /// Add or remove, or both.
     pub operations: Operations,
-    /// The cohort, and where Braze is.
+    /// The cohort, and how Braze is reached.
     pub braze: braze::Options,
     /// What is read.
     pub input: input::Options,
-    /// How much of it Braze must know.
+    /// How much of the input Braze must know.
     pub matching: matching::Options,
     /// The options of a mirror, if the operation is one.
     pub mirror: Option<mirror::Options>,
-    /// How it is sent.
+    /// How the input is sent.
     pub delivery: delivery::Options,
-    /// More hosts that may be called.
+    /// Additional hosts that may be called.
     pub allow_endpoint: Vec<String>,
-    /// Certificates of further CAs to trust.
+    /// A file with additional CAs to trust.
     pub ca_file: Option<PathBuf>,
     /// Whether nothing is sent.
     pub dry_run: bool,
@@ -58,8 +58,8 @@ pub struct Config {
     pub check_only: bool,
 }
 
-/// Merges the settings: those of the file replace those of the environment, and `above` (flags, or a workflow's map) replaces both. A
-/// workflow's changes are logged.
+/// Merges the settings. The file overrides the environment, and `above` (flags, or a workflow's map) overrides both.
+/// What a workflow changes is logged.
 pub fn merge(
     file: Option<&Path>,
     lookup: &Lookup<'_>,
@@ -96,9 +96,9 @@ pub fn read_file(path: &Path) -> Result<SettingsLayer, ConfigError> {
     yaml::read(path, bytes)
 }
 
-/// Drops what `above` replaces, because its templates may have no values. Returns the settings that had another value.
+/// Drops what `above` overrides, because its templates may have no values. Returns the settings whose value differs.
 fn drop_overridden(layer: &mut SettingsLayer, above: &SettingsLayer) -> Vec<Key> {
-    // A number may be text.
+    // Numbers may be text.
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut changed = Vec::new();
     layer.retain(|key, written| {
@@ -112,7 +112,6 @@ fn drop_overridden(layer: &mut SettingsLayer, above: &SettingsLayer) -> Vec<Key>
     changed
 }
 
-/// Fills in the templates of a file.
 fn fill_in(layer: SettingsLayer, lookup: &Lookup<'_>) -> Result<SettingsLayer, ConfigError> {
     let fill = |(key, Located { raw, origin }): (Key, Located)| {
         let filled = if key.setting().from_workflow { template::expand(raw, lookup) } else { Ok(raw) };
@@ -124,22 +123,22 @@ fn fill_in(layer: SettingsLayer, lookup: &Lookup<'_>) -> Result<SettingsLayer, C
     layer.into_iter().map(fill).collect()
 }
 
-/// Puts a later layer over an earlier one, key by key. A null in the later one changes nothing.
+/// Puts a later layer over an earlier one, key by key. A null in the later layer changes nothing.
 fn overlay(below: &mut SettingsLayer, mut above: SettingsLayer) {
     above.retain(|_, written| !written.raw.is_null());
     below.retain(|key, _| !counterparts(*key).any(|other| above.contains_key(&other)));
     below.extend(above);
 }
 
-/// A file, a job and a table exclude each other: one of them in a later layer replaces the others.
+/// A file, a job and a table exclude each other. One of them in a later layer replaces the others.
 fn counterparts(key: Key) -> impl Iterator<Item = Key> {
     const SOURCES: [Key; 3] = [Key::Input, Key::JobId, Key::Table];
     SOURCES.into_iter().filter(move |other| SOURCES.contains(&key) && *other != key)
 }
 
 impl Config {
-    /// Checks every setting. `needs_endpoint` if Braze is called. A dry run needs none, except that of a mirror, whose state belongs to
-    /// one endpoint.
+    /// Checks every setting. `needs_endpoint` if Braze is called. A dry run needs none unless it is a mirror's, whose
+    /// state belongs to one endpoint.
     pub fn check(layer: &SettingsLayer, needs_endpoint: bool) -> Result<Self, ConfigError> {
         let values = Values::new(layer)?;
         let dry_run = values.flag(Key::DryRun)?;
@@ -184,7 +183,7 @@ impl Config {
         })
     }
 
-    /// The endpoint, for what calls Braze.
+    /// The endpoint, for callers of Braze.
     pub fn required_endpoint(&self) -> Result<&Endpoint, ConfigError> {
         self.braze.endpoint.as_ref().ok_or_else(|| values::missing(Key::Endpoint))
     }
@@ -200,7 +199,7 @@ impl Config {
     /// Whether a file is one of the input.
     pub fn reads(&self, path: &Path) -> bool {
         let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
-        // Errors of the input are reported when it is opened.
+        // Errors about the input are reported when it is opened.
         let files = self.input.location.files();
         identity(path).is_some_and(|own| files.iter().any(|file| identity(file) == Some(own)))
     }

@@ -1,4 +1,4 @@
-//! Settings as they were written: untyped values with their places.
+//! Settings as written: untyped values with their places.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ pub fn what(value: &Value) -> &'static str {
     }
 }
 
-/// Whether `is_meant` holds for a text or a name in a value.
+/// Whether `is_meant` holds for any text or name in a value.
 pub fn has_text(value: &Value, is_meant: &impl Fn(&str) -> bool) -> bool {
     match value {
         Value::String(text) => is_meant(text),
@@ -33,9 +33,9 @@ pub fn has_text(value: &Value, is_meant: &impl Fn(&str) -> bool) -> bool {
 /// Where a value is set, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A file, and the line of the key if it was found.
+    /// A file, with the line of the key if it was found.
     File {
-        /// As it was given.
+        /// As given.
         path: PathBuf,
         /// From 1.
         line: Option<usize>,
@@ -66,11 +66,11 @@ impl fmt::Display for Origin {
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// The value. A number of YAML is text as it is written, because `007` is an ID.
+    /// The value. A YAML number is kept as text, because `007` is an ID.
     pub raw: Value,
     /// Its place.
     pub origin: Origin,
 }
 
-/// Settings by key. A later source overrides an earlier one key by key.
+/// Settings by key. A later layer overrides an earlier one key by key.
 pub type SettingsLayer = BTreeMap<Key, Located>;

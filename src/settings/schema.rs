@@ -1,5 +1,5 @@
-//! The JSON Schema of the config file, made from the table of settings; editors check and complete with it. It requires no setting,
-//! because each may come from elsewhere.
+//! The JSON Schema of the config file, made from the table of settings, for checks and completion in editors. It
+//! requires no setting, because each may come from elsewhere.
 
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,7 @@ fn property(setting: &Setting) -> Value {
     property
 }
 
-/// Type and range. Null is as good as unset, and numbers may be text, as Digdag makes them.
+/// Type and range. Null counts as not set. Numbers may be text, because Digdag passes them as text.
 fn values(kind: ValueKind) -> Value {
     let number =
         |pattern: &str| json!({"type": ["integer", "string", "null"], "pattern": format!("{pattern}|{TEMPLATE}")});
@@ -72,7 +72,7 @@ fn values(kind: ValueKind) -> Value {
         ValueKind::Duration => values(ValueKind::DurationOr(&[])),
         ValueKind::DurationOr(words) => {
             let pattern: Vec<_> = words.iter().map(|word| format!("^{word}$|")).collect();
-            // Some YAML parsers read off as false.
+            // Some YAML parsers read `off` as false.
             let types = if words.is_empty() { json!(["string", "null"]) } else { json!(["string", "boolean", "null"]) };
             json!({"type": types, "pattern": format!("^[0-9]+(ms|s|m|h|d)$|{}{TEMPLATE}", pattern.concat())})
         }

@@ -1,5 +1,5 @@
-//! Every setting, a row each. Parsing, checks, the JSON Schema and the table of docs/settings.md are read from here: a new
-//! setting is a row and its use.
+//! Every setting, one row each. Parsing, checks, the JSON Schema and docs/settings.md use them. A new setting needs
+//! only a row and its use.
 
 use super::kind::ValueKind;
 use crate::input::cells::NULL_WORDS;
@@ -30,21 +30,20 @@ pub struct Setting {
     pub key: Key,
     /// Its name in YAML and in parameters.
     pub name: &'static str,
-    /// What its value may be.
+    /// The kind of its value.
     pub kind: ValueKind,
     /// What applies if it is not set.
     pub unset: Unset,
-    /// Values in YAML.
+    /// Example values in YAML.
     pub examples: &'static [&'static str],
-    /// What it is for.
+    /// Its purpose.
     pub doc: &'static str,
-    /// The variable of the environment that is read if nothing else sets it.
+    /// The environment variable that is read if nothing else sets it.
     pub variable: Option<&'static str>,
-    /// Whether it may come from a workflow and contain `${...}`. Not if it decides where the keys are sent.
+    /// Whether it may come from a workflow and contain `${...}`. False if it decides where the keys are sent.
     pub from_workflow: bool,
 }
 
-/// The defaults of a row's fields.
 const ROW: Setting = Setting {
     key: Key::CohortId,
     name: "",
@@ -285,17 +284,17 @@ settings! {
 }
 
 impl Key {
-    /// Its row.
+    /// The setting's row.
     pub fn setting(self) -> &'static Setting {
         &SETTINGS[self as usize]
     }
 
-    /// As it is written in YAML and in parameters.
+    /// As written in YAML and in parameters.
     pub fn name(self) -> &'static str {
         self.setting().name
     }
 
-    /// The setting of exactly this name.
+    /// The setting with exactly this name.
     pub fn from_name(name: &str) -> Option<Self> {
         SETTINGS.iter().find(|setting| setting.name == name).map(|setting| setting.key)
     }

@@ -6,16 +6,16 @@ use thiserror::Error;
 use super::credentials;
 use super::raw::has_text;
 
-/// Where the values for templates are.
+/// The source of the values for templates.
 pub enum Lookup<'a> {
-    /// The environment: `sh>` puts a workflow's parameters there, text as it is, everything else as JSON.
+    /// The environment. `sh>` puts a workflow's parameters there: text as it is, everything else as JSON.
     Environment(&'a dyn Fn(&str) -> Option<String>),
     /// The parameters that Digdag passes to an operator.
     Parameters(&'a Value),
 }
 
 impl Lookup<'_> {
-    /// The value of a name, or of a path into it. None if there is no such name.
+    /// The value of a name, or of a path inside a value. None if the name does not exist.
     fn find(&self, path: &[&str]) -> Option<Value> {
         let (name, fields) = path.split_first()?;
         let value = match self {
@@ -29,7 +29,6 @@ impl Lookup<'_> {
         fields.iter().try_fold(&value, |value, field| value.get(field)).cloned()
     }
 
-    /// The place that is searched, for a message.
     fn searched(&self) -> &'static str {
         match self {
             Self::Environment(_) => "the environment (sh> puts the workflow's parameters there)",
@@ -37,7 +36,7 @@ impl Lookup<'_> {
         }
     }
 
-    /// Whether letters of the values may have been lost.
+    /// Whether the values may have lost letters.
     fn may_be_garbled(&self) -> bool {
         let Self::Environment(variable) = self else { return false };
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| variable(name)).find(|it| !it.is_empty());
@@ -49,38 +48,38 @@ impl Lookup<'_> {
 /// Why a template cannot be filled in.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TemplateError {
-    /// No such name.
+    /// The name is undefined.
     #[error("${{{name}}} is undefined{}", way_out(.name, .searched))]
     Unknown {
-        /// As it was written.
+        /// As written.
         name: String,
-        /// The place that was searched.
+        /// The searched place.
         searched: &'static str,
     },
-    /// A variable that holds a credential.
+    /// The variable holds a credential.
     #[error(
         "${{{name}}} is a credential, and credentials must not appear in settings: leave it out, it is read from the environment"
     )]
     Credential {
-        /// As it was written.
+        /// As written.
         name: String,
     },
     /// `${secret:...}`
     #[error("Digdag fills in ${{secret:...}} only under _env: move it there (BRAZE_CLIENT_SECRET: ${{secret:...}})")]
     DigdagSecret,
-    /// An expression that Digdag would compute.
+    /// An expression, which only Digdag can compute.
     #[error(
         "${{...}} may only contain a name, such as ${{cohort}} or ${{td.last_job_id}}, not a JavaScript expression. Compute the value \
          under _export in the .dig file, and use its name"
     )]
     Expression,
-    /// A value that may have lost letters.
+    /// The value may have lost letters.
     #[error(
         "the value of ${{{name}}} contains a ? or \u{fffd}, and the locale is not UTF-8, so letters may have been lost: use py>, or set \
          LC_ALL: C.UTF-8 under _env"
     )]
     Garbled {
-        /// As it was written.
+        /// As written.
         name: String,
     },
     /// `${` without `}`.
@@ -91,7 +90,7 @@ pub enum TemplateError {
         "${{{name}}} is a map or a list and cannot be part of a text: use one of its values, such as ${{{name}.id}}"
     )]
     Structured {
-        /// As it was written.
+        /// As written.
         name: String,
     },
 }
@@ -101,7 +100,7 @@ pub fn is_template(text: &str) -> bool {
     text.contains("${")
 }
 
-/// Fills in every template of a value. A text that is one template becomes its value, so a list stays a list.
+/// Fills in every template of a value. A text that is just a template becomes its value, so a list stays a list.
 pub fn expand(raw: Value, lookup: &Lookup<'_>) -> Result<Value, TemplateError> {
     match raw {
         Value::String(text) => expand_text(&text, lookup),

@@ -1,5 +1,5 @@
-//! Raw values into typed ones, by the kind in the table. Digdag turns numbers into text and text into numbers, so each is accepted
-//! for the other.
+//! Turns raw values into typed ones, by the kind in the table. Digdag turns numbers into text and text into numbers, so
+//! both are accepted.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::secret::{holds_a_secret, redacted};
 /// The longest text in bytes. A longer one is a mistake, such as a file's content instead of its name.
 const MAX_TEXT_BYTES: usize = 4096;
 
-/// A layer without null values, templates, placeholders, and settings in places where they may not be.
+/// Settings that come from where they may, without nulls, templates and placeholders.
 pub struct Values(SettingsLayer);
 
 impl Values {
@@ -41,7 +41,7 @@ impl Values {
         usable.collect::<Result<_, _>>().map(Self)
     }
 
-    /// An error that names all required settings that are missing.
+    /// An error that names all missing required settings.
     pub fn check_required(&self, needs_endpoint: bool) -> Result<(), ConfigError> {
         let is_set = |key: &Key| self.written(*key).is_some();
         let is_missing = |setting: &&Setting| {
@@ -52,7 +52,7 @@ impl Values {
         if keys.is_empty() { Ok(()) } else { Err(ConfigError::Missing { keys, outside: Vec::new() }) }
     }
 
-    /// What `read` makes of the value, or of the default.
+    /// The value, or the default, as read by `read`.
     pub fn get<T>(&self, key: Key, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
         let setting = key.setting();
         let Some(Located { raw, origin }) = self.written(key) else { return Ok(setting.default().and_then(read)) };
@@ -67,7 +67,7 @@ impl Values {
         })
     }
 
-    /// The text of a kind that is neither a list nor a map.
+    /// The text of a setting that is neither a list nor a map.
     pub fn text(&self, key: Key) -> Result<Option<String>, ConfigError> {
         let kind = key.setting().kind;
         self.get(key, |text| is_of(kind, text).then(|| text.to_owned()))
@@ -79,7 +79,7 @@ impl Values {
         self.get(key, |text| parse_digits(text).filter(in_range).and_then(|number| T::try_from(number).ok()))
     }
 
-    /// A value that is set or has a default.
+    /// A setting that is set or has a default.
     pub fn required<T>(
         &self,
         key: Key,
@@ -125,7 +125,7 @@ impl Values {
         };
         let texts = match raw {
             Value::Array(entries) => entries.iter().map(|entry| scalar(entry, "a string")).collect(),
-            // A template that came out empty.
+            // A template whose value is empty.
             Value::String(text) if !is_path && text.trim().is_empty() => Ok(Vec::new()),
             Value::String(text) if !is_path && text.trim().starts_with('[') => {
                 Err("begins with [ but is not a JSON list, such as [\"email\", \"phone\"]".to_owned())
@@ -135,7 +135,7 @@ impl Values {
         texts.map_err(|expected| bad(key, origin, expected))
     }
 
-    /// The texts of a map, in their order.
+    /// The texts of a map, in order.
     pub fn map(&self, key: Key) -> Result<Vec<(String, String)>, ConfigError> {
         let Some(Located { raw, origin }) = self.written(key) else { return Ok(Vec::new()) };
         let wrong = |expected: String| bad(key, origin, expected);
@@ -165,8 +165,8 @@ fn bad(key: Key, origin: &Origin, expected: String) -> ConfigError {
     ConfigError::Value { key, origin: origin.clone(), expected }
 }
 
-/// Undoes what happens to values on their way: lists and maps that became JSON text, and `off` that YAML read as false. A boolean
-/// becomes text.
+/// Reverses what happens to values on the way: lists and maps that became JSON text, and `off` that YAML read as false.
+/// A boolean becomes text.
 fn structured(raw: &Value, kind: ValueKind) -> Value {
     let of_json = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| raw.clone());
     match (kind, raw) {
@@ -231,7 +231,7 @@ fn parse_percent(text: &str) -> Option<u64> {
     parse_digits(text.strip_suffix('%')?.trim()).filter(|percent| *percent <= 100)
 }
 
-/// `500ms`, `30s`, `15m`, `23h`, `30d`: more than zero, and at most a million days.
+/// Parses `500ms`, `30s`, `15m`, `23h`, `30d`: more than zero, at most a million days.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     const DAY: u64 = 86_400_000;
     let text = text.trim();

@@ -1,4 +1,4 @@
-//! A YAML file of settings, read in bounded time and memory. A value keeps the text that it is written with.
+//! Reads a YAML file of settings, with limits on time and memory. Values keep the text that they are written with.
 
 use std::cell::Cell;
 use std::fmt;
@@ -16,8 +16,8 @@ use crate::input::near_names::nearest;
 
 /// The largest config file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
-/// How deep brackets, indents, and the marks of a line may be nested. Our settings need two levels; the parser's time grows with the
-/// square of the depth.
+/// The deepest nesting of brackets, indents, and the marks of one line. Our settings need two levels. The parser's time
+/// grows with the square of the depth.
 const MAX_DEPTH: usize = 64;
 
 /// An error about a config file as a whole.
@@ -30,7 +30,7 @@ fn misread(path: &Path, error: &serde_yaml::Error) -> ConfigError {
     let (message, location) = (error.to_string(), error.location());
     let suffix = location.as_ref().map(|location| format!(" at line {} column {}", location.line(), location.column()));
     let message = message.strip_suffix(suffix.as_deref().unwrap_or_default()).unwrap_or(&message);
-    // Never the value: it may be the file with the members.
+    // Hides the value: it may be the file with the members.
     let message = if message.ends_with(MAP) { format!("expected {MAP}") } else { message.to_owned() };
     let found = [("sequence", "a list"), ("map", "a map")].into_iter().find_map(|(kind, found)| {
         let (name, expected) = message.split_once(&format!(": invalid type: {kind}, expected "))?;
@@ -41,7 +41,7 @@ fn misread(path: &Path, error: &serde_yaml::Error) -> ConfigError {
     ConfigError::Malformed { origin, message }
 }
 
-/// The text of a file, unless the parser would take minutes for it: for deep nesting, for many directives.
+/// The text of a file. Fails if the parser would take minutes, because of deep nesting or many directives.
 fn bounded<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
     let wrong = |what: &str| Err(unusable(path, &format!("it {what}: is this the file with the settings?")));
     if bytes.len() > MAX_FILE_BYTES {
@@ -60,7 +60,7 @@ fn bounded<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
     Ok(text)
 }
 
-/// How deep a text may be nested: by its brackets, by its indents, or by the marks at the beginning of one line.
+/// How deeply a text may be nested: by its brackets, its indents, or the marks at the beginning of one line.
 fn depth(text: &str) -> usize {
     let mut open = 0_usize;
     let by_bracket = text.bytes().map(|byte| {
@@ -82,7 +82,7 @@ fn depth(text: &str) -> usize {
     by_bracket.chain(by_line).max().unwrap_or_default()
 }
 
-/// The settings of a YAML file: unknown and duplicate keys are errors that name the line.
+/// The settings of a YAML file. Unknown and duplicate keys are errors that name the line.
 pub fn read(path: &Path, text: impl AsRef<[u8]>) -> Result<SettingsLayer, ConfigError> {
     let text = bounded(path, text.as_ref())?;
     let mut layer = SettingsLayer::new();
@@ -108,10 +108,9 @@ pub fn read(path: &Path, text: impl AsRef<[u8]>) -> Result<SettingsLayer, Config
     Ok(layer)
 }
 
-/// What a file must be.
 const MAP: &str = "a map of settings (cohort_id: ..., operation: add, ...)";
 
-/// Reads the map of all settings. The parser must be asked for text, or it changes numbers.
+/// Reads the map of all settings. The parser is asked for text, because otherwise it changes numbers.
 struct Settings<'a>(&'a Cell<usize>);
 
 impl<'de> Visitor<'de> for Settings<'_> {
@@ -138,7 +137,7 @@ impl<'de> Visitor<'de> for Settings<'_> {
     }
 }
 
-/// A text, or nothing. `left` is how many values, and bytes of text, there may still be.
+/// A text, or nothing. `left` is how many more values and bytes of text are allowed.
 fn text<E: de::Error>(left: &Cell<usize>, text: Option<String>) -> Result<Value, E> {
     let size = 1 + text.as_ref().map_or(0, String::len);
     left.set(left.get().checked_sub(size).ok_or_else(|| {
@@ -197,7 +196,7 @@ impl<'de> Visitor<'de> for Several<'_> {
     }
 }
 
-/// The longest key that is shown, in bytes. A longer one, or one with characters that no name has, may be data.
+/// The longest key that is shown, in bytes. A longer one, or one with unusual characters, may be data.
 const LONGEST_NAME: usize = 64;
 
 /// The message for a key that is not a setting.
@@ -220,8 +219,8 @@ pub fn unknown_key(name: &str) -> String {
     format!("unknown key '{name}'; the settings are {}", known())
 }
 
-/// The line of a key of the top level, after `before` others of the same name. The parser does not give it, so the text is searched;
-/// for a map in braces that may find nothing.
+/// The line of a top-level key, after `before` others with the same name. The parser does not give it, so the text is
+/// searched. For a map in braces this may find nothing.
 fn line_of(text: &str, name: &str, before: usize) -> Option<usize> {
     let is_there = |line: &str| {
         let unquoted = line.trim_start_matches(['"', '\'', '{', ' ']);

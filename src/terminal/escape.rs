@@ -1,8 +1,8 @@
-//! Escapes what would act on a terminal, or forge a line of a log. Pure.
+//! Escapes characters that would control a terminal, or forge a line of a log. Pure.
 
 use std::fmt::Write;
 
-/// The longest line, in bytes: names and messages come from files and servers.
+/// The longest line, in bytes. Names and messages come from files and servers.
 pub const MAX_LINE_BYTES: usize = 8000;
 
 /// As one line, cut if it is too long.
@@ -14,7 +14,7 @@ pub fn line(text: &str) -> String {
     }
 }
 
-/// As lines: line feeds and tabs are ours.
+/// As lines: line feeds and tabs stay.
 pub fn lines(text: &str) -> String {
     escaped(text, |letter| matches!(letter, '\n' | '\t'))
 }
@@ -27,7 +27,7 @@ fn escaped(text: &str, is_ours: impl Fn(char) -> bool) -> String {
             '\n' => shown.push_str("\\n"),
             '\r' => shown.push_str("\\r"),
             '\t' => shown.push_str("\\t"),
-            // As in JSON, so a document stays valid. All of them have four digits.
+            // As in JSON, so that a document stays valid. Each has four digits.
             other => {
                 let _ = write!(shown, "\\u{:04x}", u32::from(other));
             }
@@ -36,7 +36,7 @@ fn escaped(text: &str, is_ours: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// Control characters, what changes the direction of text, and what some programs take for the end of a line.
+/// Whether it is a control character, changes the direction of text, or ends a line for some programs.
 fn acts(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }

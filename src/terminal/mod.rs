@@ -1,7 +1,8 @@
-//! In: text. Out: the same, redacted and escaped, on standard error (log lines, progress) or standard output (results). It never
-//! stops a run, not even if an output is closed.
+//! In: text. Out: the same text, redacted and escaped, on standard error (log lines, progress) or standard output
+//! (results). It never stops a run, not even if an output is closed.
 //!
-//! Only this module writes to the terminal, and only it escapes: names and messages from files and servers arrive unescaped.
+//! Only this module writes to the terminal, and only it escapes. Names and messages from files and servers arrive
+//! unescaped.
 
 mod escape;
 
@@ -16,10 +17,11 @@ use log::{LevelFilter, warn};
 
 use crate::secret::redacted;
 
-/// The current bar: log lines go above it.
+/// Log lines appear above it.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
-/// Starts the logger with the filter in `RUST_LOG`, or `default_filter`. Libraries never log below info: their lines can hold bodies.
+/// Starts the logger with the filter in `RUST_LOG`, or `default_filter`. Libraries never log below info, because such
+/// lines can contain bodies.
 pub fn start_logger(default_filter: &str) {
     let own = env!("CARGO_CRATE_NAME");
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default_filter))
@@ -41,7 +43,6 @@ pub fn start_logger(default_filter: &str) {
         .init();
 }
 
-/// Writes log lines above the bar, if there is one.
 struct Lines;
 
 impl Write for Lines {
@@ -58,12 +59,12 @@ impl Write for Lines {
     }
 }
 
-/// An error cannot be reported anywhere.
+/// Nothing could report an error here.
 fn write_error(text: &[u8]) {
     let _ = io::stderr().write_all(text);
 }
 
-/// From here on a panic is one redacted line, whatever the log's filter.
+/// From now on a panic is one redacted line, regardless of the log filter.
 pub fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
@@ -71,7 +72,7 @@ pub fn tell_panics() {
     }));
 }
 
-/// A panic of the standard library quotes what it failed on, which may be an identifier: cut at the first quote.
+/// Cuts a panic message at the first quote: the standard library quotes values, which may be identifiers.
 fn without_data(said: &str) -> &str {
     said.split(['`', '"', '\'']).next().unwrap_or_default().trim_end()
 }
@@ -100,13 +101,13 @@ pub fn say(text: &str) {
     write_error(escape::lines(&redacted(text)).as_bytes());
 }
 
-/// To the second.
+/// The time, to the second.
 #[expect(clippy::disallowed_methods, reason = "a log has the wall clock's time")]
 fn now() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }
 
-/// Whether standard error is a terminal for a bar.
+/// Whether standard error is a terminal.
 pub fn has_bar() -> bool {
     io::stderr().is_terminal()
 }
@@ -116,7 +117,7 @@ pub fn is_interactive() -> bool {
     io::stdout().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Starts the bar, or starts it again; `length` in bytes of input, if it is known.
+/// Starts or restarts the bar. `length` is the input's size in bytes, if it is known.
 pub fn start_bar(length: Option<u64>) -> &'static ProgressBar {
     let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(5)));
     let template = if length.is_some() { "{bar:30} {percent:>3} %  {msg}" } else { "{spinner} {msg}" };

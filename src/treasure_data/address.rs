@@ -1,23 +1,23 @@
-//! Where Treasure Data's API is. The key travels in every request, so the same rule holds as for Braze: https, and a host
-//! that is Treasure Data's, is named as allowed, or is this machine.
+//! The address of Treasure Data's API. Every request contains the key, so the same rule applies as for Braze: https,
+//! and a host that is Treasure Data's, allowed by name, or this machine.
 
 use crate::http::endpoint::{Endpoint, EndpointError, parse_address};
 
-/// The variable that names the site, as for Treasure Data's own clients.
+/// The variable with the site's address, as in Treasure Data's own clients.
 pub const TD_API_SERVER: &str = "TD_API_SERVER";
-/// What other tools of Treasure Data's call it.
+/// Its name in other Treasure Data tools.
 pub const TD_ENDPOINT: &str = "TD_ENDPOINT";
 /// The US site.
 pub const DEFAULT: &str = "https://api.treasuredata.com";
 
-/// Checks the address of a site; `allowed` are more hosts that may be called.
+/// Checks the address of a site; `allowed` are additional hosts that may be called.
 pub fn parse(text: &str, allowed: &[String]) -> Result<Endpoint, EndpointError> {
     parse_address(text, allowed, EndpointError::NotAServer, |host| {
         if is_td_host(host) { Ok(()) } else { Err(EndpointError::ForeignServer { host: host.to_owned() }) }
     })
 }
 
-/// `api.treasuredata.com`, `api.eu01.treasuredata.com`: sites are added, so a pattern and not a list.
+/// `api.treasuredata.com`, `api.eu01.treasuredata.com`: a pattern, because sites are added.
 fn is_td_host(host: &str) -> bool {
     if host == "api.treasuredata.com" || host == "api.treasuredata.co.jp" {
         return true;
@@ -26,7 +26,6 @@ fn is_td_host(host: &str) -> bool {
     api.strip_prefix("api.").or_else(|| api.strip_prefix("api-")).is_some_and(is_label)
 }
 
-/// One part of a host's name.
 fn is_label(text: &str) -> bool {
     let is_letter = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-';
     !text.is_empty() && text.bytes().all(is_letter) && !text.starts_with('-') && !text.ends_with('-')

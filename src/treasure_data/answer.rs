@@ -1,4 +1,4 @@
-//! What a failed call of Treasure Data means for the next try. One classifier for all calls; pure.
+//! What a failed call of Treasure Data means for the next try. One classifier handles all calls. Pure.
 
 use serde_json::Value;
 
@@ -63,7 +63,6 @@ pub fn unintelligible(job: &Job, said: String) -> Failure<JobError> {
     Failure::Unintelligible { said, error }
 }
 
-/// Treasure Data's message, redacted.
 fn said(answer: &Answer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = ["error", "message"].iter().find_map(|name| body.get(name)?.as_str()).unwrap_or("no message");

@@ -1,4 +1,5 @@
-//! Waits for the end of a job, and downloads its result into a file without a name. What ends it early is in the limiter.
+//! Waits for a job to end, and downloads its result into a file without a name. If that ends early, the limiter has the
+//! reason.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,7 +19,7 @@ pub const MAX_SHOW_BYTES: usize = 1024 * 1024;
 /// How often a running job is logged.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 const BUFFER_BYTES: usize = 64 * 1024;
-/// After how many written bytes the free space of the disk is checked.
+/// After how many written bytes the free disk space is checked.
 const CHECK_EVERY: u64 = 16 << 20;
 /// The free space that a result longer than [`CHECK_EVERY`] leaves on the disk, in bytes.
 const LEFT_FREE: u64 = 64 << 20;
@@ -30,7 +31,7 @@ impl<S: From<JobError>> Api<'_, S> {
         self.call(job, Duration::ZERO, || self.keep(job, self.ask(&address, Call::Download)?))
     }
 
-    /// Asks until the job has ended, also without success.
+    /// Asks until the job has ended, successfully or not.
     pub fn wait(&self, job: &Job) -> Result<JobInfo, Stopped> {
         let mut pause = Duration::ZERO;
         let mut told: Option<(Status, Duration)> = None;
@@ -66,8 +67,8 @@ impl<S: From<JobError>> Api<'_, S> {
         })
     }
 
-    /// Writes the whole body into a file without a name, so that only its owner can read it, and it is gone with the process.
-    /// A download that breaks begins anew.
+    /// Writes the whole body into a file without a name: only its owner can read it, and it disappears with the
+    /// process. A broken download starts again.
     fn keep(&self, job: &Job, mut stream: Stream) -> Result<(File, u64), TryError> {
         if stream.status != 200 {
             return Err(answer::of_answer(job, &stream.into_answer(MAX_ANSWER_BYTES)?).into());
@@ -106,7 +107,7 @@ impl<S: From<JobError>> Api<'_, S> {
         }
     }
 
-    /// A body of which bytes came shows that the server is not down.
+    /// If some bytes of the body came, the server is not down.
     fn broke_off(&self, size: u64, said: &str) -> TryError {
         let said = format!("the download broke off at byte {size} ({said})");
         let failure = match size {
@@ -118,7 +119,7 @@ impl<S: From<JobError>> Api<'_, S> {
     }
 }
 
-/// The pause before a running job is asked for again: 1 s after the first question, then longer, up to 10 s.
+/// The pause before a running job is asked about again: 1 s after the first question, then longer, up to 10 s.
 fn longer(pause: Duration) -> Duration {
     (pause * 3 / 2).clamp(Duration::from_secs(1), Duration::from_secs(10))
 }
@@ -128,7 +129,7 @@ fn cannot_keep(job: &Job, error: io::Error) -> TryError {
     Failure::Final(JobError::CannotKeep { id: job.id.clone(), folder, error }).into()
 }
 
-/// Fails if the disk of a file has less free space than this.
+/// Fails if the file's disk has less free space than this.
 fn has_room(file: &File, bytes: u64) -> io::Result<()> {
     let disk = rustix::fs::fstatvfs(file)?;
     if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }

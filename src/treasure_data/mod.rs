@@ -1,5 +1,5 @@
-//! In: the number of a job, or a query; names of tables. Out: their state in Treasure Data, and a job's result as a file. It
-//! never knows of cohorts or the meaning of columns.
+//! In: the number of a job, or a query; names of tables. Out: their state in Treasure Data, and a job's result as a
+//! file. It knows nothing of cohorts or the meaning of columns.
 //!
 //! ```text
 //! GET /v3/job/show/ID ──> queued, booting, running: asked again ──> success: columns, number of rows
@@ -19,9 +19,9 @@ pub mod fetch;
 pub mod show;
 pub mod tables;
 
-/// The format of a result in which each row is a `MessagePack` array, compressed with gzip.
+/// The result format with a `MessagePack` array per row, compressed with gzip.
 pub const MSGPACK: &str = "msgpack.gz";
-/// The one in which each line is a JSON array.
+/// The result format with a JSON array per line.
 pub const JSON: &str = "json";
 
 /// A job, and its server.
@@ -59,7 +59,7 @@ pub enum JobError {
          query, and run the workflow again"
     )]
     Failed {
-        /// The number of the job.
+        /// The job's number.
         id: String,
         /// `error` or `killed`.
         status: Status,
@@ -70,9 +70,9 @@ pub enum JobError {
          TD_API_KEY may read the job. If the result has expired, run the query again"
     )]
     Unknown {
-        /// The number of the job.
+        /// The job's number.
         id: String,
-        /// The server that was called.
+        /// The called server.
         server: String,
     },
     /// It has no columns.
@@ -80,26 +80,26 @@ pub enum JobError {
         "job {id} has no result (no hive_result_schema). It may be an INSERT or a CREATE: set job_id to the job of a SELECT"
     )]
     NoResult {
-        /// The number of the job.
+        /// The job's number.
         id: String,
     },
-    /// Its columns cannot be understood.
+    /// Its columns cannot be read.
     #[error(
         "job {id}: its hive_result_schema (the list of columns) {problem}: run the query again, or set input to its result as a file"
     )]
     Schema {
-        /// The number of the job.
+        /// The job's number.
         id: String,
         /// What is wrong with them.
         problem: &'static str,
     },
-    /// 401, or 403 of Treasure Data itself.
+    /// 401, or 403 from Treasure Data itself.
     #[error(
         "{server} refused the key ({said}): check TD_API_KEY, and that TD_API_SERVER is the key's site. If your Treasure Data account has an \
          IP allow-list, this machine must be on it; the containers of hosted workflows may have other addresses than Treasure Data's exports"
     )]
     Credentials {
-        /// The server that was called.
+        /// The called server.
         server: String,
         /// Its message.
         said: String,
@@ -109,15 +109,15 @@ pub enum JobError {
         "the answer from {server} is not Treasure Data's: {said} (check TD_API_SERVER, the proxy and the firewall)"
     )]
     NotTreasureData {
-        /// The server that was called.
+        /// The called server.
         server: String,
-        /// What the answer was.
+        /// What is wrong with it.
         said: String,
     },
     /// Any other refusal.
     #[error("Treasure Data refused the call to {server} ({said}): check job_id, or ask Treasure Data support")]
     Refused {
-        /// The server that was called.
+        /// The called server.
         server: String,
         /// Its message.
         said: String,
@@ -125,15 +125,15 @@ pub enum JobError {
     /// A certificate, or a proxy.
     #[error("{server}: {said}")]
     Configuration {
-        /// The server that was called.
+        /// The called server.
         server: String,
         /// What is wrong.
         said: String,
     },
-    /// A call failed again and again while others got through.
+    /// A call failed again and again, while others got through.
     #[error("{call} failed {failures} times (last: {said}); run it again later")]
     GaveUp {
-        /// `a call to SERVER`, and for which job, if it was about one.
+        /// `a call to SERVER`, with the job if it was about one.
         call: String,
         /// How many times.
         failures: u32,
@@ -146,11 +146,11 @@ pub enum JobError {
          space)"
     )]
     CannotKeep {
-        /// The number of the job.
+        /// The job's number.
         id: String,
         /// The folder of temporary files.
         folder: String,
-        /// The error of the system.
+        /// The system's error.
         error: io::Error,
     },
 }

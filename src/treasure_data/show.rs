@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Job, JobError};
 
-/// Enough of a query to tell it from others.
+/// Enough of a query to recognise it.
 const MAX_QUERY: usize = 80;
 
 /// The status of a job.
@@ -44,7 +44,7 @@ pub struct JobInfo {
     schema: Value,
 }
 
-/// A job for the log and the report, which show whether it is the right one.
+/// A job, for the log and the report. It shows whether it is the right one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JobSummary {
     /// Its number.
@@ -53,11 +53,11 @@ pub struct JobSummary {
     pub database: Option<String>,
     /// When it was issued, as Treasure Data writes it.
     pub issued: Option<String>,
-    /// The number of rows of its result, if that is known.
+    /// The number of rows in its result, if known.
     pub rows: Option<u64>,
-    /// The first line of its query that is not blank; its first 80 characters.
+    /// The first line of its query that is not blank, up to 80 characters.
     pub query: Option<String>,
-    /// Another cohort to which this session has uploaded its result.
+    /// Another cohort to which this session already uploaded its result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uploaded_before_to: Option<String>,
 }

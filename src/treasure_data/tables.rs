@@ -1,5 +1,5 @@
-//! Tables, and the start of jobs. Calls that may be repeated are tried until something final is known. A rename is tried once,
-//! as one whose answer was lost may take effect later.
+//! Tables, and starting jobs. Calls that may be repeated are tried until the result is final. A rename is tried only
+//! once: if its answer is lost, it may take effect later.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub struct Api<'a, S> {
 pub(super) enum TryError {
     /// There is no answer.
     Unanswered(HttpError),
-    /// The answer is none that was asked for.
+    /// The answer is not the expected one.
     Answered(Failure<JobError>),
 }
 
@@ -67,10 +67,10 @@ impl From<Failure<JobError>> for TryError {
 }
 
 impl<'a, S: From<JobError>> Api<'a, S> {
-    /// Sends the key with every call. The limiter must be for Treasure Data alone.
+    /// For calls with this key. The limiter must be for Treasure Data alone.
     pub fn new(server: &'a Endpoint, key: &Secret, http: &'a dyn Ask, limiter: &'a RateLimiter<S>) -> Self {
         let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("*/*"))]);
-        // Without the header Treasure Data refuses a key that no header can hold, like any wrong one.
+        // If no header can hold the key, Treasure Data gets none, and refuses it as wrong.
         if let Ok(mut value) = HeaderValue::from_str(&format!("TD1 {}", key.expose())) {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
@@ -130,7 +130,7 @@ impl<'a, S: From<JobError>> Api<'a, S> {
         })
     }
 
-    /// Renames a table without overwriting another one, in one try.
+    /// Renames a table in one try, without overwriting another.
     pub fn rename(&self, database: &str, from: &str, to: &str) -> Result<RenameOutcome, Stopped> {
         self.call_about_none(|| {
             let Ok(answer) = self.post(&["table", "rename", database, from, to], &[]) else {
@@ -145,7 +145,7 @@ impl<'a, S: From<JobError>> Api<'a, S> {
         })
     }
 
-    /// Issues a job. Several tries issue one job, as a `domain_key` belongs to one.
+    /// Issues a job. Repeated tries issue only one, because a `domain_key` belongs to one job.
     pub fn issue(&self, database: &str, query: &str, domain_key: &str) -> Result<Job, Stopped> {
         let id = self.call_about_none(|| {
             let form = [("query", query), ("domain_key", domain_key)];
@@ -163,7 +163,7 @@ impl<'a, S: From<JobError>> Api<'a, S> {
         Ok(self.job(&id))
     }
 
-    /// Kills a job, in one try, as the run is ending.
+    /// Kills a job, in one try because the run is ending.
     pub fn kill(&self, job: &Job) {
         match self.post(&["job", "kill", &job.id], &[]) {
             Ok(answer) if answer.status == 200 => info!("{} is killed", job.name()),
@@ -176,7 +176,7 @@ impl<'a, S: From<JobError>> Api<'a, S> {
         self.call(&self.job(""), Duration::ZERO, one_try)
     }
 
-    /// Makes a call, not before `pause` has passed. The ID of a call about no job is empty.
+    /// Makes a call, but not before `pause` has passed. If it is about no job, the ID is empty.
     pub(super) fn call<T>(
         &self,
         job: &Job,
@@ -203,7 +203,7 @@ impl<'a, S: From<JobError>> Api<'a, S> {
         self.http.ask(address, &self.headers, call)
     }
 
-    /// The JSON of the answer; none for a 404.
+    /// The answer's JSON; none for a 404.
     fn get(&self, path: &[&str]) -> Result<Option<Value>, TryError> {
         let answer = self.ask(&self.address(path), Call::Get)?.into_answer(MAX_LIST_BYTES)?;
         match answer.status {

@@ -14,10 +14,10 @@ use crate::mirror::error::MirrorError;
 use crate::mirror::treasure_data::{StateStatus, TreasureData};
 use crate::settings::credentials::from_environment;
 
-/// How long a look that runs a job may take.
+/// The limit for checks that run a job.
 const MOST: Duration = Duration::from_mins(2);
 
-/// Does something with the table and its state, within two minutes.
+/// Calls `look` with the table and its state, within two minutes.
 fn looking<T>(
     context: &mut RunContext,
     options: &Options,
@@ -38,7 +38,7 @@ fn looking<T>(
     cutting(&access.http, &limiter, work)
 }
 
-/// Tries what a mirror relies on, on the Treasure Data account itself. Returns what holds.
+/// Tries what a mirror relies on, in the Treasure Data account itself. Returns the facts.
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is of one lifetime only")]
 pub fn facts(context: &mut RunContext, options: &Options) -> Result<Vec<String>, Stop> {
     let facts = looking(context, options, |warehouse| warehouse.facts())?;

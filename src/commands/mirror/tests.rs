@@ -40,7 +40,7 @@ struct Memory {
     members: Vec<Row>,
     tables: Vec<(Table, State)>,
     next_id: u64,
-    /// A newer run that appears with that look.
+    /// A newer run appears at this look.
     overtaken_at: Option<u32>,
     looks: u32,
     clock: std::time::Instant,
@@ -166,7 +166,7 @@ struct Braze {
 }
 
 impl Braze {
-    /// It knows u1 by old@x too, and u2.
+    /// It knows u1 (also by old@x) and u2.
     fn start(folder: &std::path::Path) -> Self {
         let users = folder.join("users.csv");
         fs::write(&users, "external_id,email\nu1,old@x\nu2,\n").unwrap();

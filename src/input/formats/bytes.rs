@@ -1,4 +1,4 @@
-//! A buffered reader whose next bytes can be looked at before it is known what they are.
+//! A buffered reader. Callers can look at the next bytes before they consume them.
 
 use std::io::{self, Read};
 
@@ -6,12 +6,12 @@ use memchr::memchr;
 
 use super::Fault;
 
-/// The bytes that are looked at to recognise a format, and read at once.
+/// How many bytes are looked at to recognise a format, and read at once.
 pub const WINDOW: usize = 128 * 1024;
-/// The longest line that is kept whole. A longer one is read to its end and reported as such.
+/// The longest line that is kept whole. A longer one is read to its end and rejected as too long.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 
-/// Bytes from a reader, with a window over those that come next. The reader never ends a read with
+/// Bytes from a reader, with a window over the next ones. The reader's reads must never end with
 /// [`io::ErrorKind::Interrupted`].
 pub struct Bytes<R> {
     reader: R,
@@ -21,7 +21,7 @@ pub struct Bytes<R> {
 }
 
 impl<R: Read> Bytes<R> {
-    /// Reads nothing yet.
+    /// A reader that has read nothing yet.
     pub fn new(reader: R) -> Self {
         Self { reader, buffer: vec![0; WINDOW], start: 0, end: 0 }
     }
@@ -32,7 +32,7 @@ impl<R: Read> Bytes<R> {
         Ok(self.fill()?.first().copied())
     }
 
-    /// The bytes at hand; reads if there are none. Empty only at the end.
+    /// The bytes at hand. Reads if there are none; empty only at the end.
     #[inline]
     pub fn fill(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
@@ -42,7 +42,7 @@ impl<R: Read> Bytes<R> {
         Ok(self.at_hand())
     }
 
-    /// The next `count` bytes, or as many as there are before the end; at most [`WINDOW`].
+    /// The next `count` bytes, but at most [`WINDOW`]. Fewer if the input ends before.
     pub fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         while self.end - self.start < count.min(WINDOW) {
             if self.more()? == 0 {
@@ -52,12 +52,12 @@ impl<R: Read> Bytes<R> {
         Ok(&self.buffer[self.start..self.end.min(self.start + count)])
     }
 
-    /// The bytes that were read and not consumed.
+    /// The bytes that were read but not consumed.
     pub fn at_hand(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     #[inline]
     pub fn at_hand_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.end]
@@ -69,17 +69,17 @@ impl<R: Read> Bytes<R> {
         self.buffer.len()
     }
 
-    /// Whether the window has no room for more.
+    /// Whether the window is full.
     pub fn is_full(&self) -> bool {
         self.end - self.start == self.buffer.len()
     }
 
-    /// Keeps this many of the bytes at hand.
+    /// Keeps only the first `len` bytes at hand.
     pub fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start + len);
     }
 
-    /// Reads more after the bytes at hand and returns how many; none at the end. A window that is full is doubled.
+    /// Reads more after the bytes at hand, and returns how many; 0 at the end. A full window is doubled.
     pub fn more(&mut self) -> io::Result<usize> {
         if self.is_full() {
             self.buffer.resize(self.buffer.len() * 2, 0);
@@ -97,14 +97,14 @@ impl<R: Read> Bytes<R> {
         self.start += count;
     }
 
-    /// The last bytes that were consumed, while nothing further was read.
+    /// The last `count` consumed bytes, until more is read.
     #[inline]
     pub fn consumed(&self, count: usize) -> &[u8] {
         &self.buffer[self.start - count..self.start]
     }
 
-    /// The next line without its line feed, or none at the end; an error if it is longer than [`MAX_LINE_BYTES`]. The last one needs no
-    /// line feed.
+    /// The next line without its line feed, or none at the end. A line longer than [`MAX_LINE_BYTES`] is a fault. The
+    /// last line needs no line feed.
     pub fn line(&mut self) -> io::Result<Option<Result<&[u8], Fault>>> {
         let (mut searched, mut is_too_long) = (0, false);
         let end = loop {
@@ -137,7 +137,7 @@ pub(crate) mod tests {
     use super::*;
     use rstest::rstest;
 
-    /// Gives out a few bytes a read, as a pipe may.
+    /// Returns only a few bytes for each read, as a pipe may.
     pub struct Dribble<'a>(pub &'a [u8], pub usize);
 
     impl Read for Dribble<'_> {

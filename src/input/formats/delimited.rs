@@ -1,6 +1,8 @@
-//! Values separated by commas or tabs, as Digdag's `td>` writes them with `download_file` and as people write them by hand.
+//! Values separated by commas or tabs, as Digdag's `td>` writes them with `download_file`, or as people write them by
+//! hand.
 //!
-//! In a result of one column an empty line is a row (a NULL). No cell or row takes more memory than [`MAX_ROW_BYTES`].
+//! If a result has one column, an empty line is a row (a NULL). No cell or row takes more memory than
+//! [`MAX_ROW_BYTES`].
 
 use std::io::{self, Read};
 
@@ -9,33 +11,31 @@ use super::splitter::{Quotes, Split, Splitter};
 use super::{Fault, Row, RowsError};
 use crate::members::identifier;
 
-/// The most bytes that are kept of a row. A longer one is read to its end and rejected.
+/// The most bytes that are kept of a row. A longer row is read to its end and rejected.
 pub const MAX_ROW_BYTES: usize = 1024 * 1024;
 /// The most columns of a row.
 pub const MAX_COLUMNS: usize = 10_000;
-/// The bytes that are kept of a cell that does not fit: enough to see that it is too long for an identifier.
+/// The bytes kept of a cell that does not fit. They show that it is too long for an identifier.
 pub(super) const KEPT_OF_A_CELL: usize = identifier::MAX_BYTES + 1;
 
 /// Reads rows from separated text, in constant memory.
 pub struct Delimited<R> {
     input: Bytes<R>,
     splitter: Splitter,
-    /// The line of the next byte.
     line: u64,
     /// The line in which the latest row begins.
     row_line: u64,
-    /// The bytes of the latest row, which are the last ones that were consumed.
+    /// The length of the latest row, whose bytes were consumed last.
     row_len: usize,
-    /// The last line ended with a carriage return; a line feed that follows belongs to it.
+    /// The last line ended with a carriage return. A line feed after it belongs to it.
     after_carriage_return: bool,
     /// The number of columns, set by the header. If it is one, an empty line is a row of one empty cell.
     pub width: usize,
-    /// The lines of the latest row.
     lines: u64,
 }
 
 impl<R: Read> Delimited<R> {
-    /// Reads nothing yet.
+    /// A reader that has read nothing yet.
     pub fn new(input: Bytes<R>, delimiter: u8, quotes: Quotes) -> Self {
         Self {
             input,
@@ -49,7 +49,7 @@ impl<R: Read> Delimited<R> {
         }
     }
 
-    /// The names of the columns; to be read once, before the rows.
+    /// The column names. Call it once, before the rows.
     pub fn header(&mut self) -> Result<Vec<String>, RowsError> {
         if !self.advance()? {
             return Err(RowsError::Empty);
@@ -77,7 +77,7 @@ impl<R: Read> Delimited<R> {
         Ok(true)
     }
 
-    /// The row that it went to.
+    /// The current row.
     #[inline]
     pub fn row(&self) -> Row<'_> {
         Row {
@@ -90,8 +90,8 @@ impl<R: Read> Delimited<R> {
         }
     }
 
-    /// Goes to the next record and returns its first byte; none at the end. Of an empty line that is a row it is a line break, and
-    /// behind the reader.
+    /// Goes to the next record and returns its first byte; none at the end. If an empty line is a row, the byte is its
+    /// line break, which is already consumed.
     #[inline]
     fn skip_line_breaks(&mut self) -> io::Result<Option<u8>> {
         loop {
@@ -118,7 +118,7 @@ impl<R: Read> Delimited<R> {
                     self.row_len = len;
                     self.input.consume(len);
                     self.lines = lines;
-                    // A cell that goes on in the next line, as other programs write it, would become two rows.
+                    // Other programs continue a cell in the next line. It would become two rows.
                     let is_short = self.splitter.cells.len() < self.width;
                     if is_short && self.splitter.ends_with_an_open_quote(self.input.consumed(len)) {
                         return Err(RowsError::OpenQuoteOnALine { line: self.row_line });
@@ -138,7 +138,7 @@ impl<R: Read> Delimited<R> {
         }
     }
 
-    /// Returns whether there was nothing more.
+    /// Returns whether the input has ended.
     fn read_more(&mut self) -> io::Result<bool> {
         if self.input.is_full() {
             let len = self.splitter.squeeze(self.input.at_hand_mut());
@@ -148,7 +148,6 @@ impl<R: Read> Delimited<R> {
     }
 }
 
-/// Reading failed in this line.
 fn failed(line: u64, error: io::Error) -> RowsError {
     RowsError::Io { unit: "line", number: line.saturating_sub(1), error }
 }
@@ -234,7 +233,7 @@ mod tests {
         assert!(input.input.capacity() <= 2 * MAX_ROW_BYTES, "{} bytes are kept", input.input.capacity());
     }
 
-    /// Expected: the cells of a row between `|`, the rows between `/`.
+    /// Expected: cells separated by `|`, rows by `/`.
     #[rstest]
     #[case::crlf("a,b\r\n1,2\r\n3,4\r\n", "a|b/1|2/3|4")]
     #[case::lf("a,b\n1,2\n", "a|b/1|2")]
@@ -313,7 +312,7 @@ mod tests {
         assert!(input.input.capacity() <= WINDOW, "{} bytes are kept", input.input.capacity());
     }
 
-    /// Cells of 1,000 letters count whole, longer ones as far as they are kept.
+    /// Cells of 1,000 letters count fully; of longer ones, only what is kept counts.
     #[rstest]
     #[case::below(1000, 1000, None)]
     #[case::above(1000, 1100, Some(Fault::TooLong))]
@@ -345,7 +344,7 @@ mod tests {
     }
 
     proptest! {
-        /// The plain second implementation is the csv crate's own writer.
+        /// The csv crate's own writer is the second implementation.
         #[test]
         fn gives_back_what_a_writer_wrote(
             table in (1_usize..4).prop_flat_map(|width| {

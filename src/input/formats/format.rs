@@ -1,4 +1,4 @@
-//! The formats, and how one is recognised: by its content first, then by the file's name.
+//! The formats, and how one is recognised: first by content, then by file name.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -26,7 +26,7 @@ impl Format {
     /// Every format.
     pub const ALL: [Self; 4] = [Self::Csv, Self::Tsv, Self::Jsonl, Self::Msgpack];
 
-    /// The value of the setting.
+    /// The value of the setting `format`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Csv => "csv",
@@ -36,22 +36,22 @@ impl Format {
         }
     }
 
-    /// The format of exactly this name.
+    /// The format with exactly this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// Whether it has no names of columns.
+    /// Whether the format has no column names.
     pub fn needs_columns(self) -> bool {
         self == Self::Msgpack
     }
 
-    /// The unit of a position in it, for messages.
+    /// The unit of positions in it, for messages.
     pub fn unit(self) -> &'static str {
         if self == Self::Msgpack { "row" } else { "line" }
     }
 
-    /// From the end of a file's name, before that of a compression.
+    /// By the end of a file name, without the ending of a compression.
     fn from_file_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -71,22 +71,23 @@ impl fmt::Display for Format {
     }
 }
 
-/// What is known of an input's rows before a byte is read.
+/// What is known about an input's rows before any byte is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FormatHint {
     /// The format; recognised if it is not set.
     pub format: Option<Format>,
-    /// The names of the columns, in order, if there is no header.
+    /// The column names in order, if there is no header.
     pub columns: Option<Vec<String>>,
     /// Which quotes count in TSV.
     pub quotes: Option<Quotes>,
-    /// A container or an announced length shows that the bytes are whole, so no bytes are a result without rows. A format with a
-    /// header is never empty.
+    /// Whether an empty input is a result without rows: a container or an announced length shows that nothing is
+    /// missing. A format with a header is never empty.
     pub may_be_empty: bool,
 }
 
-/// The format of what comes next: by content, then by the file's name, else CSV. Conservative: what could be a CSV header with a
-/// usable name in it is CSV. `MessagePack` has no content that other encodings of text, such as Shift JIS, cannot have.
+/// The format of the next bytes: by content, then by file name, else CSV. Whatever could be a CSV header with a usable
+/// name is CSV. `MessagePack` is not recognised by content, because other text encodings, such as Shift JIS, can look
+/// like it.
 pub fn recognise<R: Read>(bytes: &mut Bytes<R>, name: &str, columns: Option<&[String]>) -> io::Result<Format> {
     let by_name = Format::from_file_name(name);
     if by_name == Some(Format::Msgpack) {
@@ -100,9 +101,9 @@ pub fn recognise<R: Read>(bytes: &mut Bytes<R>, name: &str, columns: Option<&[St
     })
 }
 
-/// The first line that is not empty, as far as it is within the window.
+/// The first line that is not empty, up to the end of the window.
 pub fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<&[u8]> {
-    // Both go on where they ended, as bytes may come one by one.
+    // Both continue where they stopped, because bytes may come one by one.
     let (mut start, mut searched) = (0, 0);
     let end = loop {
         let at_hand = bytes.at_hand();
@@ -118,8 +119,8 @@ pub fn first_line<R: Read>(bytes: &mut Bytes<R>) -> io::Result<&[u8]> {
     Ok(&at_hand[start..end.unwrap_or(at_hand.len())])
 }
 
-/// Whether a first line is JSON, and an error if that is not an object per line. Its first two characters show it; a header may
-/// begin with any bracket and a letter. `[row,` in its own line is how Treasure Data's command line begins.
+/// Whether a first line is JSON, and an error if it is not one object per line. Its first two characters show it; a
+/// header may begin with any bracket and a letter. Treasure Data's command line begins with `[row,` on its own line.
 pub fn json(line: &[u8]) -> Option<Result<(), RowsError>> {
     let (first, rest) = line.trim_ascii().split_first()?;
     match (first, rest.trim_ascii_start().first()) {
@@ -131,7 +132,7 @@ pub fn json(line: &[u8]) -> Option<Result<(), RowsError>> {
     }
 }
 
-/// Tabs and no comma. If the columns are known, there must be as many cells with tabs, and not as many with commas.
+/// It has tabs and no comma. If the columns are known, tabs must give that number of cells, and commas must not.
 fn is_tab_separated(line: &[u8], columns: Option<usize>) -> bool {
     let cells = |delimiter| line.split(|byte| *byte == delimiter).count();
     match columns {
@@ -162,7 +163,7 @@ mod tests {
     fn bytes_that_come_one_by_one_are_looked_at_once(#[case] content: &[u8], #[case] expected: Format) {
         let began = Instant::now();
         let found = recognise(&mut Bytes::new(Dribble(content, 1)), "standard input", None).unwrap();
-        // Milliseconds; seconds if each byte begins the search anew.
+        // Milliseconds. It takes seconds if each byte restarts the search.
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
         assert_eq!(found, expected);
     }
@@ -202,7 +203,6 @@ mod tests {
         assert_eq!(recognised(b"user_ids\n", name, None), expected);
     }
 
-    /// The name of what a first line shows.
     fn shape(line: &str) -> &'static str {
         match json(line.as_bytes()) {
             None => "no JSON",

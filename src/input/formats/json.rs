@@ -1,4 +1,4 @@
-//! JSON lines: an object a line.
+//! JSON lines: one object per line.
 //!
 //! A line that is not an object is a rejected row; an empty line is skipped. A line is kept up to
 //! [`MAX_LINE_BYTES`](super::bytes::MAX_LINE_BYTES).
@@ -18,29 +18,30 @@ use super::typed::{Record, What};
 use super::{Fault, Row, RowsError};
 use crate::input::cells::Reason;
 
-/// The most keys that are remembered of those that are not read, and the longest, in bytes.
+/// How many keys that are not read are remembered, and the longest of them in bytes.
 const MAX_OTHER_KEYS: usize = 1000;
 const MAX_OTHER_KEY: usize = 64;
-/// The most rejected lines before the first object, which shows what the columns are.
+/// The most rejected lines before the first object. That object shows the columns.
 const MAX_LEADING_FAULTS: usize = 1000;
 
 /// Reads rows from lines of JSON.
 pub struct Json<R> {
     bytes: Bytes<R>,
-    /// The keys that are read, and the column of each.
+    /// The keys that are read, each with its column.
     wanted: Vec<(String, usize)>,
     columns: usize,
     other_keys: HashSet<String>,
     line: u64,
     record: Record,
-    /// The lines that were read to find the first object, which is in the record: their numbers, and why they are rejected.
+    /// The lines that were read to find the first object: their numbers, and why they are rejected. The record holds
+    /// that object.
     ahead: VecDeque<(u64, Option<Fault>)>,
-    /// The same of the latest row.
+    /// The same for the latest row.
     latest: (u64, Option<Fault>),
 }
 
 impl<R: Read> Json<R> {
-    /// Reads as far as the first object, and returns its keys; none if there is no line at all.
+    /// Reads up to the first object, and returns its keys; none if there is no line at all.
     pub fn new(bytes: Bytes<R>, wanted: Vec<(String, usize)>) -> Result<(Self, Option<Vec<String>>), RowsError> {
         let mut json = Self {
             bytes,
@@ -78,20 +79,20 @@ impl<R: Read> Json<R> {
         Ok(true)
     }
 
-    /// The row that it went to.
+    /// The current row.
     pub fn row(&self) -> Row<'_> {
         let (line, fault) = self.latest;
         self.record.row(line, fault)
     }
 
-    /// The keys of objects so far that are not read, sorted; at most 1,000.
+    /// The keys so far that are not read, sorted; at most 1,000.
     pub fn other_keys(&self) -> Vec<String> {
         let mut keys: Vec<_> = self.other_keys.iter().cloned().collect();
         keys.sort_unstable();
         keys
     }
 
-    /// Reads the next line that is not empty into the record; `look` sees it if it is a row. None at the end.
+    /// Reads the next line that is not empty into the record. If it is a row, `look` sees it. None at the end.
     fn read_line(&mut self, look: impl FnOnce(&Object<'_>)) -> Result<Option<Result<(), Fault>>, RowsError> {
         loop {
             let number = self.line;
@@ -104,7 +105,7 @@ impl<R: Read> Json<R> {
                 Some(Ok(line)) if line.trim_ascii().is_empty() => continue,
                 Some(Ok(line)) => line,
             };
-            // Bytes that are not UTF-8 are looked for in texts that are read, and do no harm elsewhere.
+            // Bytes that are not UTF-8 matter only in texts that are read, so they are looked for there.
             let line = String::from_utf8_lossy(line);
             let read = Object::read(&line).and_then(|object| {
                 object.fill(&mut self.record, &self.wanted, &mut self.other_keys, matches!(line, Cow::Owned(_)))?;
@@ -120,8 +121,8 @@ impl<R: Read> Json<R> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The members of an object, in order. Values are as they are written, so numbers keep their digits. Their grammar was checked, but
-/// not what their strings escape.
+/// The members of an object, in order. Values are kept as written, so numbers keep their digits. Their grammar was
+/// checked, except for what strings escape.
 struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
@@ -154,13 +155,12 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// For messages, cut.
     fn keys(&self) -> Vec<String> {
         self.0.iter().map(|(key, _)| key.chars().take(KEPT_OF_A_CELL).collect()).collect()
     }
 
-    /// Puts the values of the wanted keys into the record, and the others to the keys that are not read, as far as there is room.
-    /// `is_damaged`: bytes that were not UTF-8 are replaced.
+    /// Puts the values of the wanted keys into the record, and remembers the other keys as far as there is room.
+    /// `is_damaged`: bytes that were not UTF-8 were replaced.
     fn fill(
         &self,
         record: &mut Record,
@@ -184,7 +184,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// What a value is. The content of a string and the digits of a whole number go to `out`.
+/// The type of a value. A string's content or a whole number's digits go to `out`.
 fn read_value(value: &str, out: Option<&mut Vec<u8>>, is_damaged: bool) -> Result<What, Fault> {
     let content = match value.as_bytes() {
         [b'"', content @ ..] if !value.contains('\\') => Cow::Borrowed(&value[1..content.len()]),
@@ -205,7 +205,7 @@ fn read_value(value: &str, out: Option<&mut Vec<u8>>, is_damaged: bool) -> Resul
     Ok(What::Text)
 }
 
-/// Whether JSON of the right grammar escapes no lone surrogate.
+/// Whether the text, which is valid JSON, escapes no lone surrogate.
 fn is_sound(json: &str) -> bool {
     let mut rest = json;
     while let Some(start) = rest.find('"') {

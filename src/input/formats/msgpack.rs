@@ -1,8 +1,8 @@
 //! `MessagePack`: one array per row, without a header, as Treasure Data writes a job's result.
 //!
-//! We read it ourselves, to hold nothing of a value that is not needed, whatever length it claims. Nested values are counted, not
-//! recursed into, so depth costs nothing. A row with a wrong length cannot be told from the rows after it: the input ends there with an
-//! error.
+//! We read it ourselves, so that an unneeded value takes no memory, whatever length it claims. Nested values are
+//! counted without recursion, so depth costs nothing. After a row with a wrong length the next rows cannot be found, so
+//! the input ends there with an error.
 
 use std::io::{self, Read, Write};
 
@@ -18,11 +18,10 @@ pub struct Msgpack<R> {
     row: u64,
     kept: Vec<bool>,
     record: Record,
-    /// Why the latest row is rejected.
     fault: Option<Fault>,
 }
 
-/// The beginning of a value: all of a number; of others the length that follows, in bytes or values.
+/// The beginning of a value: all of a number; for others, the length that follows, in bytes or values.
 #[derive(Clone, Copy)]
 enum Head {
     Nil,
@@ -40,7 +39,7 @@ enum Head {
 /// Why a value cannot be read to its end.
 enum Problem {
     Io(io::Error),
-    /// The bytes end before the value does, or it is not a row.
+    /// The bytes end before the value, or it is not a row.
     Invalid,
 }
 
@@ -66,7 +65,7 @@ impl<R: Read> Msgpack<R> {
         Ok(true)
     }
 
-    /// The row that it went to.
+    /// The current row.
     pub fn row(&self) -> Row<'_> {
         self.record.row(self.row, self.fault)
     }
@@ -88,7 +87,7 @@ impl<R: Read> Msgpack<R> {
         Ok((count > MAX_COLUMNS as u64).then_some(Fault::TooLong))
     }
 
-    /// The bytes of text and the digits of a number go to the record.
+    /// Reads a cell. Text and the digits of a number go to the record.
     fn read_cell(&mut self) -> Result<What, Problem> {
         match self.head()? {
             Head::Nil => {}
@@ -138,7 +137,7 @@ impl<R: Read> Msgpack<R> {
         })
     }
 
-    /// A number of `size` bytes, the highest first; 8 at most.
+    /// A big-endian number of `size` bytes, at most 8.
     fn number(&mut self, size: usize) -> Result<u64, Problem> {
         let bytes = self.bytes.peek(size).map_err(Problem::Io)?;
         if bytes.len() < size {
@@ -149,13 +148,12 @@ impl<R: Read> Msgpack<R> {
         Ok(number)
     }
 
-    /// The sign is the highest bit of the bytes that are there.
+    /// Reads a signed number of `size` bytes. The sign is their highest bit.
     fn signed(&mut self, size: usize) -> Result<Head, Problem> {
         let unused = 64 - 8 * size;
         Ok(Head::Signed((self.number(size)? << unused).cast_signed() >> unused))
     }
 
-    /// Skips values with all that is in them.
     fn pass_values(&mut self, count: u64) -> Result<(), Problem> {
         let mut left = count;
         while left > 0 {
@@ -165,11 +163,11 @@ impl<R: Read> Msgpack<R> {
         Ok(())
     }
 
-    /// Skips the rest of a value, except for the values in it, and returns how many these are.
+    /// Skips the rest of a value, but not the values in it. Returns their number.
     fn pass_rest(&mut self, head: Head) -> Result<u64, Problem> {
         match head {
             Head::Text(length) => self.pass_bytes(length, 0)?,
-            // One more byte is the type.
+            // The additional byte is the type.
             Head::Extension(length) => self.pass_bytes(length + 1, 0)?,
             Head::Array(count) => return Ok(count),
             Head::Map(count) => return Ok(2 * count),

@@ -1,4 +1,4 @@
-//! What can be wrong with rows: with all that follow, or with one.
+//! What can be wrong with one row, or with all rows that follow.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::format::Format;
 
-/// Why an input cannot be read on.
+/// Why an input cannot be read further.
 #[derive(Debug, Error)]
 pub enum RowsError {
     /// The bytes cannot be read.
@@ -19,28 +19,28 @@ pub enum RowsError {
         /// The system's error, or what is wrong with compressed data.
         error: io::Error,
     },
-    /// No byte at all, or line breaks only.
+    /// There are no bytes, or only line breaks.
     #[error(
         "it is empty and has no header line: was the query's result written? (td> with download_file writes a header even \
          without rows)"
     )]
     Empty,
-    /// A header of more columns, or longer, than any row may be.
+    /// A header longer than any row may be.
     #[error("its first line has more than 10,000 columns or 1 MiB: is this the result of a query?")]
     HeaderTooLong,
     /// Compressed in another way, an archive, or UTF-16.
     #[error("it is {0}")]
     Unsupported(&'static str),
-    /// A quote without end; everything after it is one cell.
+    /// A quoted cell that never ends.
     #[error(
         "a quoted cell in the record that begins in line {line} is not closed: the file is cut off, or a quote in the cell is not \
          doubled. Nothing of that record was sent"
     )]
     UnterminatedQuote {
-        /// The line in which the record begins.
+        /// The record's first line.
         line: u64,
     },
-    /// A cell of TSV that may go on in the next line.
+    /// A TSV cell that may continue in the next line.
     #[error(
         "line {line} has too few cells, and its last cell begins with a quote that is not closed: if cells may span several \
          lines, set quotes: standard; if quotes are plain text, set quotes: none. Nothing of that line was sent"
@@ -49,7 +49,7 @@ pub enum RowsError {
         /// The line.
         line: u64,
     },
-    /// The last row is not whole, and no line break follows.
+    /// The last row is incomplete, and no line break follows.
     #[error(
         "the last row, in line {line}, is not whole and has no line break: the file is cut off, fetch or write it again. Nothing of \
          that row was sent. If the file is whole, end it with a line break"
@@ -58,43 +58,43 @@ pub enum RowsError {
         /// The line.
         line: u64,
     },
-    /// The setting is for TSV.
+    /// `quotes` applies only to TSV.
     #[error("it is csv, but the setting quotes applies only to tsv: leave quotes out")]
     QuotesOfCsv,
-    /// More text after the end of a cell.
+    /// Text after a closing quote.
     #[error(
         "the record that begins in line {line} is invalid in line {broken}: text follows a closing quote. A cell that begins \
          with a quote must end with one, and quotes in it must be doubled. Nothing of that record was sent"
     )]
     TextBehindQuote {
-        /// The line in which the record begins.
+        /// The record's first line.
         line: u64,
         /// The line of the text.
         broken: u64,
     },
-    /// A format without header, and `columns` is not set.
+    /// The format has no header, and `columns` is not set.
     #[error(
         "it is {format}, which has no column names: set columns to the names in the order of the query's SELECT, such as \
          columns: [user_ids, email]"
     )]
     NoColumns {
-        /// As it was recognised.
+        /// The recognised format.
         format: Format,
     },
-    /// The first row has the names in `columns`.
+    /// The first row contains the names in `columns`.
     #[error(
         "its first row is a header with the names in columns, and would be sent as a member: leave columns out. If the format is \
          msgpack, leave the header out instead"
     )]
     HeaderBesideColumns,
-    /// The first row does not fit `columns`.
+    /// Its number of cells does not fit `columns`.
     #[error(
         "its first row has {found} cells, but columns has {named} names: name every column, in the order of the query's SELECT"
     )]
     ColumnCount {
-        /// The cells of the row.
+        /// The row's number of cells.
         found: usize,
-        /// The names in `columns`.
+        /// The number of names.
         named: usize,
     },
     /// JSON over several lines, arrays, or objects with commas between them.
@@ -103,24 +103,24 @@ pub enum RowsError {
          over several lines). For arrays without column names let Treasure Data write the result as csv or msgpack"
     )]
     NotLines,
-    /// Not one line is an object.
+    /// None of the lines is an object.
     #[error("none of the first {lines} lines is a JSON object: check the file, or set format")]
     NoObject {
         /// The lines that were read.
         lines: usize,
     },
-    /// `MessagePack` that ends within a row, another value than an array, or bytes that are none.
+    /// The `MessagePack` data ends within a row, has another value than an array, or is invalid.
     #[error(
         "row {row} is not a whole MessagePack array: the file is cut off or damaged, fetch or write it again. Nothing of that row \
          was sent"
     )]
     NoMsgpack {
-        /// From 1.
+        /// The row, from 1.
         row: u64,
     },
 }
 
-/// What is wrong with compressed data says itself what to do; the system's errors do not.
+/// How to go on after a system error. Errors about compressed data include that.
 fn after_io(error: &io::Error) -> &'static str {
     if error.raw_os_error().is_some() {
         ". Check the disk or the network drive that it is on, then run it again"
@@ -136,10 +136,10 @@ impl RowsError {
     }
 }
 
-/// Why a row is rejected as a whole.
+/// Why a whole row is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It has another number of cells than there are columns.
+    /// Its number of cells is not the number of columns.
     CellCount,
     /// It has more cells or bytes than any row may have.
     TooLong,
@@ -147,7 +147,7 @@ pub enum Fault {
     NotJson,
     /// The line is JSON, but not an object.
     NotARow,
-    /// The key of an identifier is there twice.
+    /// It has an identifier's key twice.
     DuplicateKey,
     /// The cell of `operation_column` is not an operation.
     Operation,

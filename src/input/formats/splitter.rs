@@ -1,9 +1,10 @@
-//! The grammar of separated text (RFC 4180), for commas and tabs alike. A cell is quoted if its first byte is a quote; then it
-//! ends with a quote, quotes in it are doubled, and only a delimiter or the end of the line may follow. A quote anywhere else
-//! is plain text. CR and LF alone end a line as CRLF does. [`Quotes`] tells which quotes at the beginning of a cell count.
+//! The grammar of separated text (RFC 4180), for commas and tabs alike. A cell whose first byte is a quote is quoted:
+//! it ends with a quote, quotes in it are doubled, and only a delimiter or the end of the line may follow. A quote
+//! anywhere else is plain text. CR or LF alone ends a line as CRLF does. [`Quotes`] defines which quotes at the
+//! beginning of a cell count.
 //!
-//! A record is split in the buffer, as far as it is there. Doubled quotes become one in place, so every cell is a part of the
-//! buffer.
+//! Records are split in place in the buffer, as far as they are there. Doubled quotes become one, so every cell is a
+//! part of the buffer.
 
 use std::ops::Range;
 
@@ -13,17 +14,17 @@ use super::delimited::{KEPT_OF_A_CELL, MAX_COLUMNS, MAX_ROW_BYTES};
 
 const QUOTE: u8 = b'"';
 
-/// How far the end of a quoted cell is searched on its line, in bytes. The quote of a longer one does not count.
+/// How far the end of a quoted cell is searched on its line, in bytes. The quote of a longer cell does not count.
 const MAX_QUOTED_ON_A_LINE: usize = 64 * 1024;
 
-/// Which quotes at the beginning of a cell mean that it is quoted.
+/// Which quotes at the beginning of a cell make it quoted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quotes {
-    /// All: a quoted cell may have several lines.
+    /// All. A quoted cell may span several lines.
     #[default]
     Standard,
-    /// Those of cells that end with a quote on the same line. Treasure Data's command line writes TSV without quoting, so a cell may
-    /// begin with a quote that means nothing.
+    /// Those of cells that end with a quote on the same line. Treasure Data's command line writes TSV without quoting,
+    /// so a quote at the beginning may mean nothing.
     OnOneLine,
     /// None.
     None,
@@ -33,20 +34,21 @@ impl Quotes {
     /// The values of the setting.
     pub const NAMED: [(&'static str, Self); 2] = [("standard", Self::Standard), ("none", Self::None)];
 
-    /// From the value of the setting.
+    /// From the setting's value.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::NAMED.into_iter().find(|(known, _)| *known == name).map(|(_, quotes)| quotes)
     }
 }
 
-/// The place of the next delimiter, quote or line break, or the length. For identifiers it takes half of what `memchr` does.
+/// The place of the next delimiter, quote or line break, or the length. For identifiers it takes half the time of
+/// `memchr`.
 #[inline]
 fn special(bytes: &[u8], delimiter: u8) -> usize {
-    // All of them are less than this, and nearly all bytes of identifiers are not.
+    // All of these bytes are below it; nearly all bytes of identifiers are not.
     const FIRST: u8 = b'-';
     const EACH: u64 = u64::MAX / 0xff;
     let is_special = |byte: u8| byte == delimiter || matches!(byte, b'\n' | b'\r' | QUOTE);
-    // First without looking at each byte, then in words, whose low bytes have their highest bit set.
+    // First skips whole blocks. Then in each word, the highest bit of low bytes gets set.
     let has_low = |block: &[u8; 16]| block.iter().map(|byte| *byte < FIRST).fold(false, |found, is_low| found | is_low);
     let mut next = bytes.as_chunks().0.iter().take_while(|block| !has_low(block)).count() * 16;
     let (words, rest) = bytes[next..].as_chunks();
@@ -70,43 +72,40 @@ fn special(bytes: &[u8], delimiter: u8) -> usize {
 pub struct Splitter {
     delimiter: u8,
     quotes: Quotes,
-    /// The places of the cells that have ended.
+    /// The places of the finished cells.
     pub cells: Vec<Range<usize>>,
-    /// The line feeds so far in this record.
+    /// The number of line feeds so far in this record.
     pub line_feeds: u64,
-    /// The text of the current cell.
     cell: Range<usize>,
-    /// It is between quotes.
     is_quoted: bool,
-    /// The next byte to look at.
     next: usize,
-    /// Cells were cut, so the length of the row must be checked.
+    /// Whether cells were cut. Then the row's length must be checked.
     is_squeezed: bool,
     is_oversized: bool,
 }
 
-/// How far the splitter came.
+/// How far the splitter got.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Split {
     /// To the end of the record.
     Record {
         /// Its bytes, with the first byte of the line break.
         len: usize,
-        /// Its lines.
+        /// Its number of lines.
         lines: u64,
         /// The line break is a carriage return; a line feed that follows belongs to it.
         after_carriage_return: bool,
     },
-    /// To the end of the bytes: call it again with more of them.
+    /// To the end of the bytes. Call it again with more bytes.
     More,
     /// To text after a closing quote.
     TextBehindQuote,
-    /// To the end of the input, within quotes.
+    /// To the end of the input, inside quotes.
     OpenQuote,
 }
 
 impl Splitter {
-    /// Before the first record.
+    /// At the first record.
     pub fn new(delimiter: u8, quotes: Quotes) -> Self {
         Self { delimiter, quotes, ..Self::default() }
     }
@@ -135,7 +134,7 @@ impl Splitter {
         self.is_oversized || self.cells.len() > MAX_COLUMNS
     }
 
-    /// Goes on in the record that begins with `bytes`; `at_end` if they are the last.
+    /// Continues the record that begins with `bytes`. `at_end` means that no more bytes follow.
     #[inline]
     pub fn split(&mut self, bytes: &mut [u8], at_end: bool) -> Split {
         loop {
@@ -177,7 +176,8 @@ impl Splitter {
         }
     }
 
-    /// Whether a cell whose opening quote is before these bytes ends with one on the same line; none if that needs more bytes.
+    /// Whether a cell whose opening quote is before these bytes ends with a quote on the same line; none if more bytes
+    /// are needed.
     #[cold]
     fn ends_on_its_line(&self, bytes: &[u8], at_end: bool) -> Option<bool> {
         let mut next = 0;
@@ -195,7 +195,7 @@ impl Splitter {
         }
     }
 
-    /// Goes past the delimiter after the closing quote; otherwise returns how far it came.
+    /// Moves past the delimiter after the closing quote. Otherwise returns how far it got.
     fn pass_quoted(&mut self, bytes: &mut [u8], at_end: bool) -> Option<Split> {
         loop {
             let quote = memchr(QUOTE, &bytes[self.next..]).map(|length| self.next + length);
@@ -219,7 +219,6 @@ impl Splitter {
         }
     }
 
-    /// Adds the bytes before `end` to the text of the cell.
     fn take_quoted(&mut self, bytes: &mut [u8], end: usize) {
         let taken = self.next..end;
         self.line_feeds += memchr_iter(b'\n', &bytes[taken.clone()]).count() as u64;
@@ -230,7 +229,6 @@ impl Splitter {
         self.cell.end += taken.len();
     }
 
-    /// Ends the record at this line break, or the end of the input.
     #[inline]
     fn end(&mut self, bytes: &[u8], stop: usize) -> Split {
         self.cells.push(self.cell.clone());
@@ -245,8 +243,8 @@ impl Splitter {
         Split::Record { len, lines, after_carriage_return: line_break == Some(&b'\r') }
     }
 
-    /// Cuts every cell to what is kept of it, and moves these together; of an oversized record only the end is kept. Returns how many
-    /// of the bytes are left.
+    /// Shortens every cell to what is kept of it, and moves the cells together. Of an oversized record only the end is
+    /// kept. Returns how many bytes are left.
     #[cold]
     pub fn squeeze(&mut self, bytes: &mut [u8]) -> usize {
         let mut len = 0;

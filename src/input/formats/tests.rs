@@ -1,4 +1,4 @@
-//! Every reader of rows against a plain second implementation, which is slow and keeps everything in memory.
+//! Compares every row reader with a simple second implementation, which is slow and keeps everything in memory.
 
 mod delimited;
 mod json;
@@ -9,7 +9,7 @@ use super::format::{Format, FormatHint};
 use super::{Fault, Row, RowsError, Value, open};
 use crate::input::cells::Reason;
 
-/// A cell as it is compared: text, or why there is none.
+/// A cell for comparison: text, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cell {
     Text(Vec<u8>),
@@ -21,7 +21,6 @@ fn text(text: &str) -> Cell {
     Cell::Text(text.as_bytes().to_vec())
 }
 
-/// A row, or its fault.
 type Read = Result<Vec<Cell>, Fault>;
 
 fn cells(row: Row<'_>) -> Read {

@@ -1,4 +1,4 @@
-//! The cells of a row in a format whose values have types. One record is filled again and again.
+//! The cells of a row in a format whose values have types. One record is reused for all rows.
 
 use std::ops::Range;
 
@@ -8,15 +8,15 @@ use crate::input::cells::Reason;
 /// What a typed cell holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// Bytes, none for NULL.
+    /// Bytes; none for NULL.
     Text,
-    /// The row does not have it.
+    /// The row lacks this cell.
     Absent,
     /// A value of a type that no identifier has.
     Unfit(Reason),
 }
 
-/// The cells of one row, while it is read.
+/// The cells of a row while it is read.
 #[derive(Default)]
 pub struct Record {
     bytes: Vec<u8>,
@@ -25,7 +25,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// A row of cells that are absent until they are set.
+    /// Begins a row. Its cells are absent until they are set.
     pub fn reset(&mut self, cells: usize) {
         self.bytes.clear();
         self.cells.clear();
@@ -34,12 +34,12 @@ impl Record {
         self.types.resize(cells, What::Absent);
     }
 
-    /// Takes the bytes of a cell before it is set.
+    /// The buffer for a cell's bytes, to be filled before `set`.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Sets the cell whose bytes were added from `start` on; false if it was set before.
+    /// Sets the cell whose bytes were added from `start` on. False if it was set already.
     pub fn set(&mut self, column: usize, start: usize, what: What) -> bool {
         self.cells[column] = start..self.bytes.len();
         std::mem::replace(&mut self.types[column], what) == What::Absent

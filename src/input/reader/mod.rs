@@ -1,4 +1,4 @@
-//! Rows into batches, with exact counts of every row and cell.
+//! Turns rows into batches, with exact counts of every row and cell.
 
 use std::mem;
 use std::sync::Arc;
@@ -25,37 +25,37 @@ mod row_counter;
 use open_source::{OpenSource, unreadable};
 use row_counter::RowCounter;
 
-/// What the input must fulfil beyond its header.
+/// What the input must satisfy, apart from its header.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The rows that it must have.
+    /// The number of rows that it must have.
     pub expected_rows: Option<u64>,
-    /// How much may be rejected.
+    /// How many rejections are allowed.
     pub max_rejected: MaxRejected,
-    /// Identifiers a batch; [`crate::members::batch::CAPACITY`], or fewer in a test.
+    /// Identifiers per batch; [`crate::members::batch::CAPACITY`], or fewer in a test.
     pub batch_size: usize,
 }
 
-/// Up to this many rejections, a share of the rows is judged only at the end.
+/// With at most this many rejections, a percentage is checked only at the end.
 const SURE: u64 = 100;
 
 /// Which rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// All of them, for the same operation.
+    /// All of them, with the same operation.
     Every(Operation),
-    /// The same once more, after a look at them.
+    /// The same rows again, after a first look.
     Again(Operation),
-    /// All of them, for either operation, to see whether they can be used; sends nothing.
+    /// All of them, with either operation, to check whether they can be used. Sends nothing.
     Judging,
-    /// Those that remove, once the input is judged.
+    /// Only removals, after the input was judged.
     Removals,
-    /// Those that add, after the removals.
+    /// Only additions, after the removals.
     Additions,
 }
 
 impl Pass {
-    /// Which rows are read first.
+    /// The first pass.
     pub fn first(operations: &Operations) -> Self {
         match operations {
             Operations::One(operation) => Self::Every(*operation),
@@ -63,7 +63,6 @@ impl Pass {
         }
     }
 
-    /// What happens to the members.
     fn operation(self) -> Operation {
         match self {
             Self::Every(operation) | Self::Again(operation) => operation,
@@ -72,7 +71,7 @@ impl Pass {
         }
     }
 
-    /// Whether an earlier pass has logged what there is to say.
+    /// Whether an earlier pass has already logged the warnings.
     fn is_quiet(self) -> bool {
         matches!(self, Self::Again(_) | Self::Removals | Self::Additions)
     }
@@ -86,12 +85,12 @@ impl Pass {
     }
 }
 
-/// The identifiers of an input that was judged to be usable.
+/// How many identifiers a usable input has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
-    /// Those that are to be removed.
+    /// Identifiers to remove.
     pub removals: u64,
-    /// Those that are to be added.
+    /// Identifiers to add.
     pub additions: u64,
 }
 
@@ -107,7 +106,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads the beginning of the first source, and of all others, so that a file that does not fit is found before anything is sent.
+    /// Reads the beginning of every source, so that an unsuitable file is found before anything is sent.
     pub fn new(mut sources: Sources, names: &Names, limits: Limits, pass: Pass) -> Result<Self, InputError> {
         let are_several = sources.are_several();
         let first = sources.open_next().ok_or_else(|| InputProblem::Nothing.of(sources.name()))??;
@@ -121,7 +120,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Goes on counting where an earlier pass ended.
+    /// Continues the counts of an earlier pass.
     #[must_use]
     pub fn counting_on(mut self, counts: InputCounts) -> Self {
         self.counter.counts = counts;
@@ -133,7 +132,7 @@ impl Reader {
         self.sources.name()
     }
 
-    /// The size of all files in bytes, as often as they are read, compressed or not; if it is known.
+    /// The size of all files in bytes, compressed or not, multiplied by the number of passes; if it is known.
     pub fn size(&self) -> Option<u64> {
         self.sources.size()
     }
@@ -143,7 +142,7 @@ impl Reader {
         self.sources.bytes_read()
     }
 
-    /// The identifier columns that were found in the header, or among the keys of the first object.
+    /// The identifier columns that were found in the header, or in the keys of the first object.
     pub fn columns(&self) -> &Columns {
         &self.source.found
     }
@@ -153,10 +152,10 @@ impl Reader {
         self.source.layout.format
     }
 
-    /// Reads to the end. Each full batch goes to `take`, which returns whether more is wanted. The counts go to `publish` first, so that
-    /// nothing is delivered that was not counted as read; what it returns is kept until these batches are handed over. Batches that were
-    /// read and are no longer wanted, or must not be sent after an error, go to `leave`. `used` gives an empty batch of this
-    /// pass, if there is one.
+    /// Reads to the end. The counts go to `publish`, then each full batch to `take`, so nothing is delivered before it
+    /// is counted as read. What `publish` returns is kept until these batches are handed over. `take` returns whether
+    /// more is wanted. Batches that are no longer wanted, or must not be sent after an error, go to `leave`. `used`
+    /// gives an empty batch of this pass, if there is one.
     pub fn read<P>(
         mut self,
         publish: impl Fn(&InputCounts) -> P,
@@ -178,8 +177,8 @@ impl Reader {
         result.map(|_| ())
     }
 
-    /// Reads to the end, to see whether all of it can be used. Each batch is shown to `look`, which returns whether more is wanted.
-    /// Returns what the later passes will send.
+    /// Reads to the end, to check whether all of it can be used. `look` sees each batch, and returns whether more is
+    /// wanted. Returns what the later passes will send.
     pub fn judge(mut self, mut look: impl FnMut(&Batch) -> bool) -> Result<Judged, InputError> {
         self.read_rows(&|_| {}, &mut || None, &mut |batch| look(&batch), &mut |_| {})?;
         look(&self.batch);
@@ -245,7 +244,6 @@ impl Reader {
         Ok(true)
     }
 
-    /// Goes to the next row, of any file; false at the end.
     #[inline]
     fn advance(&mut self) -> Result<bool, InputError> {
         match self.source.advance() {
@@ -254,7 +252,7 @@ impl Reader {
         }
     }
 
-    /// Apart from the rest, which runs for each row.
+    /// Separate from the code that runs for each row.
     #[cold]
     fn advance_after(&mut self, end: Result<bool, RowsError>) -> Result<bool, InputError> {
         match end {
@@ -263,7 +261,6 @@ impl Reader {
         }
     }
 
-    /// Goes on to the next file; false if there is none.
     fn next_part(&mut self) -> Result<bool, InputError> {
         self.source.watch.unmodified()?;
         self.end_source();
@@ -284,14 +281,13 @@ impl Reader {
             self.counter.counts.count_lines(self.source.rows.row());
         }
         self.source.found.used.iter().for_each(|(_, kind)| self.counter.show(*kind));
-        // The keys of the first object are not all that there are.
+        // The first object may lack keys that later ones have.
         if format != Format::Jsonl {
             let near = self.source.found.near.clone();
             self.note_ignored(&near, "columns", "write SELECT ... AS with that name");
         }
     }
 
-    /// Warns of near misses that are new, and keeps them for the report.
     fn note_ignored(&mut self, near: &[NearMiss], what: &str, way_out: &str) {
         let is_new = self.pass.is_first() && self.counter.counts.add_ignored_columns(near);
         if is_new && !self.pass.is_quiet() {
@@ -299,7 +295,6 @@ impl Reader {
         }
     }
 
-    /// Counts what is known when a source was read to its end.
     fn end_source(&mut self) {
         if self.pass.is_first() {
             let keys = self.source.rows.other_keys();
@@ -309,7 +304,7 @@ impl Reader {
     }
 
     fn check_rejections(&self) -> Result<(), InputProblem> {
-        // A share of the rows is known only if many were rejected, or all were read.
+        // A percentage can be judged only after many rejections, or at the end.
         let is_share = !matches!(self.limits.max_rejected, MaxRejected::Count(_));
         if is_share && self.counter.counts.rejections() <= SURE { Ok(()) } else { self.check_limit() }
     }
@@ -345,7 +340,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Warns of probable mistakes, and of those that only show after all objects were read.
+    /// Warns about probable mistakes, including those that show only after all objects were read.
     fn warn_at_end(&self) {
         let InputCounts { over_lines, ignored_columns, .. } = &self.counter.counts;
         if over_lines.rows > 0 {

@@ -8,12 +8,12 @@ use crate::input::source::Source;
 use crate::input::source::compressed::Unpacked;
 use crate::input::source::files::Watch;
 
-/// What a row must be like, and what is read of it.
+/// What a row must look like, and what is read from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The cells that are read.
     pub columns: Columns,
-    /// The format of the row.
+    /// The format of the rows.
     pub format: Format,
     /// The file, if there are several.
     pub file: Option<String>,
@@ -22,7 +22,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Whether a row is the header once more.
+    /// Whether a row repeats the header.
     #[inline]
     pub fn is_header(&self, row: &Row<'_>) -> bool {
         matches!(self.format, Format::Csv | Format::Tsv)
@@ -40,14 +40,14 @@ impl Layout {
         row.fault.is_none() && row.len() == self.names.len() && (0..row.len()).all(|column| self.repeats(&row, column))
     }
 
-    /// A row, for messages.
+    /// A row's position, for messages.
     pub fn at(&self, number: u64) -> String {
         let position = format!("{} {number}", self.format.unit());
         self.file.as_ref().map_or_else(|| position.clone(), |file| format!("{file}, {position}"))
     }
 
-    /// Whether the names in the setting `columns` can be those of this row. In a short input wrong names would pass for a few
-    /// rejections.
+    /// Checks that the names in the setting `columns` can be those of this row. In a short input, wrong names would
+    /// look like a few rejections.
     fn check_first_row(&self, row: Row<'_>) -> Result<(), RowsError> {
         if row.len() != self.names.len() {
             return Err(RowsError::ColumnCount { found: row.len(), named: self.names.len() });
@@ -59,26 +59,26 @@ impl Layout {
 
 /// An opened source.
 pub struct OpenSource {
-    /// For messages.
+    /// Its name, for messages.
     pub name: String,
     /// The columns that its header names, or the keys of its first object.
     pub found: Columns,
     /// What is read.
     pub layout: Layout,
-    /// The rows, which only [`Self::advance`] moves on.
+    /// The rows. Only [`Self::advance`] moves on.
     pub rows: Rows<Unpacked<Source>>,
-    /// The names of the columns are set, and no row was compared with them yet.
+    /// The column names come from the settings, and have not been compared with a row yet.
     is_unchecked: bool,
     /// Shows whether the file was modified since it was found.
     pub watch: Watch,
 }
 
 impl OpenSource {
-    /// Reads as far as it takes to know the columns.
+    /// Reads until the columns are known.
     pub fn open(source: Source, names: &Names, is_one_of_several: bool) -> Result<Self, InputError> {
         let (name, watch, mut format_hint) = (source.name.clone(), source.watch.clone(), source.format_hint.clone());
         let opened = Unpacked::new(source).map_err(RowsError::at_start).and_then(|unpacked| {
-            // In compressed bytes a missing end would show.
+            // Compressed data shows if its end is missing.
             format_hint.may_be_empty |= !matches!(unpacked, Unpacked::Plain(_));
             formats::open(unpacked, &name, &format_hint, names.keys())
         });
@@ -108,8 +108,8 @@ impl OpenSource {
         Ok(is_row)
     }
 
-    /// An error if its identifier columns are not those of the first source. Objects may leave keys out, so JSON lines are not
-    /// compared.
+    /// An error if its identifier columns are not those of the first source. JSON lines are not compared, because
+    /// objects may leave out keys.
     pub fn fits(&self, first: &Self, names: &Names) -> Result<(), InputError> {
         let [found, wanted] = [self, first].map(|source| {
             let mut used: Vec<_> = source.found.used.iter().map(|(_, kind)| kind.index()).collect();
@@ -126,9 +126,9 @@ impl OpenSource {
     }
 }
 
-/// Why the rows of a source cannot be read on.
+/// Why a source cannot be read further.
 pub fn unreadable(name: &str, watch: &Watch, error: RowsError) -> InputError {
-    // A file that changes while it is read shows as nearly any error; the cause is the better message.
+    // A file that changes while it is read can cause nearly any error. The change is the better message.
     match watch.unmodified() {
         Err(modified) => modified.into(),
         Ok(()) => InputProblem::from(error).of(name),

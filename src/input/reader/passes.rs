@@ -1,5 +1,5 @@
-//! The passes over an input: one that sends it; or one that looks at it and one that sends it; or, with an operation per row, one that
-//! judges it, one for all removals, and one for all additions.
+//! The passes over an input. One pass sends it; if it is looked at first, that is another pass. With an operation per
+//! row there are three: one judges it, one sends all removals, one all additions.
 
 use super::{Limits, Pass, Reader};
 use crate::input::columns::Names;
@@ -20,12 +20,13 @@ pub enum LaterPasses {
     Both {
         /// Comes first.
         removals: LaterPass,
-        /// Comes when all removals are settled; it goes on counting where they ended.
+        /// Begins when all removals are settled. It continues their counts.
         additions: LaterPass,
     },
 }
 
-/// Opens the input for the first pass, and keeps what later passes need. With `is_looked_at`, a pass that sends nothing comes first.
+/// Opens the input for the first pass, and keeps what later passes need. With `is_looked_at`, the first pass sends
+/// nothing.
 pub fn open(
     mut sources: Sources,
     names: &Names,

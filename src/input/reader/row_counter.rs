@@ -15,14 +15,13 @@ use crate::input::formats::{Fault, Row, Value};
 use crate::members::identifier::Kind;
 use crate::members::operation::Operation;
 
-/// The places that are kept for each reason, and the words.
+/// How many places are kept for each reason, and how many words.
 const KEPT: usize = 3;
-/// A longer word is hardly meant as an operation.
+/// Longer words are unlikely to be operations.
 const MAX_WORD: usize = 12;
-/// Ends a warning that is logged only once.
 const ONCE: &str = "further ones are only counted";
 
-/// What happens to the members of a row; none if another pass reads it.
+/// The operation for a row's members; none if another pass reads the row.
 #[expect(clippy::inline_always, reason = "a million rows take 0.086 CPU seconds instead of 0.095")]
 #[inline(always)]
 fn operation_of(row: &Row<'_>, layout: &Layout, pass: Pass) -> Result<Option<Operation>, Fault> {
@@ -40,25 +39,24 @@ fn operation_of(row: &Row<'_>, layout: &Layout, pass: Pass) -> Result<Option<Ope
 /// Counts rows.
 #[derive(Clone, Debug)]
 pub struct RowCounter {
-    /// What was counted.
+    /// The counts so far.
     pub counts: InputCounts,
-    /// The identifiers that are removed.
+    /// The number of identifiers to remove.
     pub removals: u64,
     pass: Pass,
-    /// For each of [`Kind::all`], the rows without it, until one has it. In JSON lines only then it shows that these rows have a
-    /// blank cell.
+    /// For each of [`Kind::all`], the rows without it, until a row has it. In JSON lines, only that shows that these
+    /// rows have a blank cell.
     rows_without: Vec<Option<u64>>,
     null_words: NullWords,
-    /// Rows with an unknown operation.
     unknown_operations: u64,
-    /// Some of the words in its place, quoted and escaped.
+    /// Some of the unknown operations, quoted and escaped.
     unknown_words: Vec<String>,
     /// For each operation, the rows that are used, and those of which all identifiers are rejected.
     rows: [(u64, u64); 2],
 }
 
 impl RowCounter {
-    /// Nothing counted yet.
+    /// Counts of zero.
     pub fn new(names: &Names, pass: Pass) -> Self {
         let aliases = names.aliases.len();
         Self {
@@ -73,7 +71,7 @@ impl RowCounter {
         }
     }
 
-    /// Whether an operation has identifiers, and all of them were rejected.
+    /// Whether an operation has identifiers, but all of them were rejected.
     pub fn has_lost(&self, operation: Operation) -> bool {
         matches!(self.rows[operation as usize], (0, 1..))
     }
@@ -84,7 +82,7 @@ impl RowCounter {
         if rows == 0 { Ok(()) } else { Err(InputProblem::UnknownOperations { rows, words }) }
     }
 
-    /// There is a column for this kind.
+    /// Notes a column for this kind.
     pub fn show(&mut self, kind: Kind) {
         self.counts.cells_blank += self.rows_without[kind.index()].take().unwrap_or_default();
     }
@@ -94,8 +92,8 @@ impl RowCounter {
         self.rows_without[kind.index()].is_none()
     }
 
-    /// Counts one row and hands on its identifiers. The first rejection for each reason is logged. Returns whether anything was
-    /// rejected.
+    /// Counts one row and passes on its identifiers. Logs the first rejection for each reason. Returns whether anything
+    /// was rejected.
     pub fn count_row(&mut self, row: Row<'_>, layout: &Layout, send_on: &mut impl FnMut(Kind, &[u8])) -> bool {
         if self.pass.is_first() {
             self.counts.count_lines(row);
@@ -188,7 +186,7 @@ impl RowCounter {
         }
     }
 
-    /// A word is kept if it is unlikely to be an identifier.
+    /// Keeps a word only if it is unlikely to be an identifier.
     fn note_operation(&mut self, value: Value<'_>) {
         let cell = match value {
             Value::Text(cell) if matches!(examine(cell, &self.null_words), Cell::Blank | Cell::NullWord) => return,
@@ -253,7 +251,7 @@ impl RowCounter {
         self.tell_first(self.counts.null_words, row, layout, what);
     }
 
-    /// Counts an identifier that is sent as it is, although it is rarely meant so.
+    /// Counts an identifier that is sent as it is, but is probably a mistake.
     fn count_unusual(&mut self, padded: bool, invisible: bool, row: Row<'_>, layout: &Layout) {
         let counts = &mut self.counts;
         counts.cells_with_outer_space += u64::from(padded);

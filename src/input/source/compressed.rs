@@ -1,7 +1,7 @@
 //! Bytes that may be compressed with gzip, recognised by its magic number: any number of members.
 //!
-//! A member is checked against its checksum. Zeros after the last one are padding (an error for `MultiGzDecoder`); anything else there
-//! is an error.
+//! Each member is checked against its checksum. Zeros after the last member are padding (`MultiGzDecoder` fails on
+//! them). Anything else there is an error.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::mem;
@@ -10,22 +10,21 @@ use flate2::bufread::GzDecoder;
 use thiserror::Error;
 
 const BUFFER_BYTES: usize = 64 * 1024;
-/// The first bytes of every member.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// What is wrong with compressed bytes; the inner error of an [`io::Error`].
 #[derive(Debug, Error)]
 pub enum CompressionError {
-    /// They end before they should.
+    /// They end too early.
     #[error("the gzip data is cut off: fetch or write the file again")]
     CutOff,
-    /// They cannot be unpacked, or have another checksum.
+    /// They cannot be unpacked, or the checksum is wrong.
     #[error("the gzip data is damaged ({problem}): fetch or write the file again")]
     Damaged {
         /// The decoder's message.
         problem: String,
     },
-    /// Other bytes follow.
+    /// Other bytes follow them.
     #[error("trailing garbage after the gzip data: fetch or write the file again")]
     Garbage,
 }
@@ -36,7 +35,6 @@ impl From<CompressionError> for io::Error {
     }
 }
 
-/// A reader whose first bytes were looked at.
 type Started<R> = Chain<Cursor<Vec<u8>>, R>;
 
 /// Bytes, unpacked if they were compressed.
@@ -99,7 +97,7 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
-/// Zeros until the end.
+/// Fails unless only zeros follow.
 fn end_of_padding(packed: &mut impl BufRead) -> io::Result<usize> {
     loop {
         let bytes = packed.fill_buf()?;

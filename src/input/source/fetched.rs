@@ -1,11 +1,11 @@
-//! Files without a name: they are gone with the process, however it ends.
+//! Files without a name. They disappear with the process, however it ends.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// A fetched result. Clones are the same file.
+/// A fetched result. Clones share the file.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     /// For messages.
@@ -31,7 +31,7 @@ impl PartialEq for Fetched {
 
 impl Eq for Fetched {}
 
-/// Reads a file. Each reader has its own offset, so several do not disturb each other.
+/// Reads a file. Each reader has its own offset, so several readers do not interfere.
 pub struct KeptReader {
     /// The file.
     pub file: Arc<File>,

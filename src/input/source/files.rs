@@ -1,4 +1,4 @@
-//! Files: patterns into paths, and whether a file is still the one that was looked at first.
+//! Files: turns patterns into paths, and shows whether a file has changed since it was found.
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
@@ -17,24 +17,24 @@ pub struct Stamp {
     /// The size.
     pub bytes: u64,
     modified: Option<SystemTime>,
-    /// Device and inode: a file that replaced another may have its size and time.
+    /// Device and inode: another file may have the same size and time.
     identity: (u64, u64),
 }
 
 impl Stamp {
-    /// None for a pipe or a device (process substitution, /dev/stdin), which has no size and no history.
+    /// None for a pipe or a device (process substitution, /dev/stdin), which has no size or history.
     fn of(metadata: &Metadata) -> Option<Self> {
         let identity = (metadata.dev(), metadata.ino());
         metadata.is_file().then(|| Self { bytes: metadata.len(), modified: metadata.modified().ok(), identity })
     }
 }
 
-/// Remembers how a file was; by default it watches nothing.
+/// Remembers a file's state. By default it watches nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Watch(Option<(PathBuf, Stamp)>);
 
 impl Watch {
-    /// An error if the file was replaced, has another size or time of modification, or is gone.
+    /// An error if the file was replaced, has another size or modification time, or is gone.
     pub fn unmodified(&self) -> Result<(), SourceError> {
         let Some((path, before)) = &self.0 else { return Ok(()) };
         match std::fs::metadata(path) {
@@ -44,7 +44,7 @@ impl Watch {
     }
 }
 
-/// How the file is now; an error if it cannot be an input.
+/// The file's state now; an error if it cannot be an input.
 pub fn stamp(path: &Path) -> Result<Option<Stamp>, SourceError> {
     let metadata = std::fs::metadata(path).map_err(|error| open_error(path, error))?;
     if metadata.is_dir() {
@@ -53,7 +53,7 @@ pub fn stamp(path: &Path) -> Result<Option<Stamp>, SourceError> {
     Ok(Stamp::of(&metadata))
 }
 
-/// Opens a file; an error if it no longer has this stamp.
+/// Opens a file. An error if its stamp has changed.
 pub fn open(path: PathBuf, stamp: Option<Stamp>) -> Result<(File, Watch), SourceError> {
     let file = File::open(&path).map_err(|error| open_error(&path, error))?;
     let watch = Watch(stamp.map(|stamp| (path, stamp)));
@@ -73,7 +73,7 @@ fn working_directory() -> PathBuf {
     std::env::current_dir().unwrap_or_default()
 }
 
-/// A path itself if there is such a file; otherwise the files that it matches as a pattern, sorted by name.
+/// Returns the path itself if such a file exists, otherwise the files that match it as a pattern, sorted by name.
 pub fn resolve(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
     let mut files = Vec::new();
     for path in paths {

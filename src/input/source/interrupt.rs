@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Whether nothing more must be read.
+/// Whether reading must stop.
 pub type IsStopped = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// Less than a stopped run waits for what was just read.
+/// Shorter than a stopped run waits for what was read last.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// For a run that is never stopped.

@@ -1,4 +1,4 @@
-//! Where the bytes come from: files, one after the other, standard input, or a fetched result; compressed or not.
+//! The sources of bytes: files, one after the other, standard input, or a fetched result; compressed or not.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,7 +22,7 @@ use fetched::{Fetched, KeptReader};
 use files::{Stamp, Watch};
 use interrupt::{IsStopped, Polled};
 
-/// What is to be read.
+/// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// Standard input.
@@ -61,27 +61,27 @@ pub enum SourceError {
     /// There is no such file.
     #[error("{} does not exist (paths are relative to the working directory, here {})", .path.display(), .directory.display())]
     NotFound {
-        /// As it was written.
+        /// As written.
         path: PathBuf,
         /// The working directory.
         directory: PathBuf,
     },
-    /// No file has a name of this pattern.
+    /// No file matches this pattern.
     #[error(
         "{pattern} matches no file (patterns are relative to the working directory, here {})", .directory.display()
     )]
     NoMatch {
-        /// As it was written.
+        /// As written.
         pattern: String,
         /// The working directory.
         directory: PathBuf,
     },
-    /// An invalid pattern.
+    /// The pattern is invalid.
     #[error(
         "{pattern} is neither a file nor a valid pattern ({problem}): use one such as part-*.csv, or the path of a file"
     )]
     Pattern {
-        /// As it was written.
+        /// As written.
         pattern: String,
         /// What is wrong with it.
         problem: &'static str,
@@ -89,18 +89,18 @@ pub enum SourceError {
     /// A file would be read twice.
     #[error("{} is named twice, by two entries or patterns of input: remove one of them", .path.display())]
     Twice {
-        /// As it was found.
+        /// Its path.
         path: PathBuf,
     },
-    /// It is there, but cannot be opened.
+    /// It exists, but cannot be opened.
     #[error("{} cannot be opened: {error}. Check the path, and that this user may read it", .path.display())]
     Open {
-        /// As it was written.
+        /// As written.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// Input that can be read only once cannot be kept for the later passes.
+    /// A pipe must be kept for the later passes, but cannot be.
     #[error(
         "is read twice, but no temporary file can be created for that ({0}): set TMPDIR to a folder with free space"
     )]
@@ -108,14 +108,14 @@ pub enum SourceError {
     /// It was replaced or written to while it was read.
     #[error("{} changed while it was read: wait until the task that writes it has ended, then run the upload again", .path.display())]
     Modified {
-        /// As it was written.
+        /// As written.
         path: PathBuf,
     },
 }
 
 /// One opened source.
 pub struct Source {
-    /// For messages. Its end may show the format.
+    /// For messages. Its ending may show the format.
     pub name: String,
     /// Format and columns, as far as they are known.
     pub format_hint: FormatHint,
@@ -135,7 +135,7 @@ impl Read for Source {
                 return Err(io::Error::other("the run was stopped"));
             }
             match self.bytes.read(buffer) {
-                // Not every decoder goes on after it.
+                // Some decoders cannot continue after it.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
                 Ok(count) => {
@@ -155,14 +155,13 @@ pub struct Sources {
     name: String,
     format_hint: FormatHint,
     size: Option<u64>,
-    /// This pass and those after it.
+    /// How many passes remain, including this one.
     passes: u64,
     read: Arc<AtomicU64>,
     waiting: VecDeque<Waiting>,
     is_stopped: IsStopped,
 }
 
-/// A source that is not open yet.
 struct Waiting {
     name: String,
     origin: Origin,
@@ -170,9 +169,9 @@ struct Waiting {
 }
 
 enum Origin {
-    /// Can be read once.
+    /// Can be read only once.
     Bytes(Box<dyn Read + Send>),
-    /// Without a stamp it is a pipe, which can be read once.
+    /// Without a stamp it is a pipe, which can be read only once.
     File(PathBuf, Option<Stamp>),
     Kept(Arc<File>),
 }
@@ -182,7 +181,6 @@ impl Waiting {
         Self { name, origin, keep: None }
     }
 
-    /// The same for a later pass.
     fn again(&mut self) -> io::Result<Self> {
         let origin = match (&self.origin, &self.keep) {
             (Origin::File(path, stamp @ Some(_)), _) => Origin::File(path.clone(), *stamp),
@@ -198,12 +196,12 @@ impl Waiting {
 }
 
 impl Sources {
-    /// Finds the files and looks at how they are now; opens nothing yet.
+    /// Finds the files and takes their stamps. Opens nothing yet.
     pub fn find(input: &Input, format_hint: &FormatHint, is_stopped: &IsStopped) -> Result<Self, SourceError> {
         let mut name = input.to_string();
         let (waiting, size) = match input {
             Input::Stdin => {
-                // Not through its buffer, so that poll sees all that is left.
+                // Not through its buffer, so that poll sees all remaining bytes.
                 let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
                 let file = file.map_err(|error| SourceError::Open { path: PathBuf::from("-"), error })?;
                 (VecDeque::from([Waiting::new(name.clone(), Origin::Bytes(Box::new(Polled(file))))]), None)
@@ -246,23 +244,23 @@ impl Sources {
         self.waiting.len() > 1
     }
 
-    /// The size of all files in bytes, as often as they are read; if it is known.
+    /// The size of all files in bytes, multiplied by the number of passes; if it is known.
     pub fn size(&self) -> Option<u64> {
         self.size.map(|size| size * self.passes)
     }
 
-    /// A counter of the bytes read so far in all passes, as they are in the files.
+    /// A counter of the bytes read from the files so far, in all passes.
     pub fn bytes_read(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.read)
     }
 
-    /// Opens the next one.
+    /// Opens the next source.
     pub fn open_next(&mut self) -> Option<Result<Source, SourceError>> {
         let waiting = self.waiting.pop_front()?;
         Some(self.open(waiting, Arc::clone(&self.read)))
     }
 
-    /// Opens those that are still to be read, to look at how they begin. What can be opened only once is left out.
+    /// Opens the remaining sources, to look at how they begin. Those that can be opened only once are left out.
     pub fn ahead(&self) -> impl Iterator<Item = Result<Source, SourceError>> {
         self.waiting.iter().filter_map(|Waiting { name, origin, .. }| match origin {
             Origin::File(path, stamp @ Some(_)) => {
@@ -286,7 +284,7 @@ impl Sources {
         Ok(Source { name, format_hint, bytes, keep, read, watch, is_stopped })
     }
 
-    /// The same sources for a later pass. What can be read only once is kept by this pass, in a file without a name.
+    /// The same sources for a later pass. This pass keeps what can be read only once, in a file without a name.
     pub fn again(&mut self) -> Result<Self, SourceError> {
         let waiting = self.waiting.iter_mut().map(Waiting::again).collect::<io::Result<_>>();
         self.passes += 1;

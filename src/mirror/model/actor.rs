@@ -1,4 +1,4 @@
-//! One run, as far as it has come: the answers that it got so far. What it does next is found by running `run` itself with them.
+//! One run, with the answers that it got so far. Its next call is found by running `run` itself with these answers.
 
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
@@ -12,7 +12,6 @@ use crate::mirror::limits::{Limit, Limits};
 use crate::mirror::run::{Conclusion, Record, Rules, run};
 use crate::mirror::warehouse::{Renamed, Times};
 
-/// What a run waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     Tables,
@@ -21,9 +20,9 @@ pub enum Call {
     Rename(Key, u8),
     Commit(u8, Ids, Ids),
     Delete(Key),
-    /// Until a tick.
+    /// Until this tick.
     Wait(u32),
-    /// Until the end of a tick: time is too coarse for a moment just before a tick.
+    /// Until the end of this tick. Time is too coarse for a moment just before a tick.
     Request {
         is_add: bool,
         id: Ids,
@@ -45,15 +44,14 @@ pub enum Answer {
     },
     Renamed(Renamed),
     Done,
-    /// The request was answered, refused, given up.
+    /// The request was answered, refused or given up.
     Delivered,
     Refused,
     GivenUp,
-    /// It was not answered when the tick began.
+    /// There was no answer when this tick began.
     Unanswered(u32),
     /// It was too late to begin.
     NotBegun,
-    /// A whole phase.
     Sent {
         refused: Ids,
         undelivered: bool,
@@ -62,7 +60,6 @@ pub enum Answer {
     },
 }
 
-/// A phase that is being sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sending {
     pub todo: Option<Ids>,
@@ -75,7 +72,7 @@ pub struct Sending {
 #[derive(Clone, Debug)]
 pub struct Actor {
     pub index: u8,
-    /// With the call and the tick of each.
+    /// The answers, each with its call and tick.
     pub history: Vec<(Call, Answer, u32)>,
     pub sending: Sending,
     pub is_sending: bool,
@@ -84,17 +81,16 @@ pub struct Actor {
     pub end: Option<End>,
 }
 
-/// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     Crashed,
     Concluded(Conclusion),
 }
 
-/// A run cannot go on before its call is answered.
+/// Ends `run` until its call is answered.
 pub struct Suspended;
 
-/// All of it in ticks.
+/// Times in ticks.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks {
     pub request_timeout: u32,
@@ -140,7 +136,7 @@ impl Actor {
         self.is_alive() && self.history.is_empty()
     }
 
-    /// The number that it has committed.
+    /// The number that it claims to have committed.
     pub fn committed(&self) -> Option<u8> {
         let is_committed = self.end == Some(End::Concluded(Conclusion::Committed));
         let number = |call: &Call| match call {
@@ -150,7 +146,6 @@ impl Actor {
         self.history.iter().rev().find_map(|(call, ..)| number(call)).filter(|_| is_committed)
     }
 
-    /// Goes on with an answer.
     pub fn answer(&mut self, times: Ticks, answer: Answer, now: u32) {
         if self.is_sending {
             self.replay(times, Some(answer), now);
@@ -177,7 +172,7 @@ impl Actor {
         }
     }
 
-    /// What it does from here on depends on this alone.
+    /// Everything that its next steps depend on.
     pub fn hash_into(&self, state: &mut impl Hasher, now: u32, ticks: Ticks) {
         self.end.is_some().hash(state);
         if self.end.is_some() {
@@ -185,7 +180,8 @@ impl Actor {
         }
         let age = |at: u32| now.saturating_sub(at).min(ticks.stale + 1);
         let ahead = |until: u32| (until + 1).saturating_sub(now).min(ticks.longest());
-        // What a list said is forgotten when something was done with it; of times, only that of the last rename is compared.
+        // A list no longer matters after something was done with it. Of the times, only that of the last rename is
+        // compared.
         let is_passing = |call: &Call| matches!(call, Call::Tables | Call::Delete(_) | Call::Wait(1..));
         let is_settled = !is_passing(&self.call);
         let last = self.history.iter().rposition(|(call, ..)| !is_passing(call)).map_or(0, |last| last + 1);

@@ -1,4 +1,4 @@
-//! A world with its runs, and whatever may happen next.
+//! A world with its runs, and its next possible events.
 
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
@@ -8,10 +8,9 @@ use super::world::{Ids, Key, Late, Rows, State, World, ids};
 use super::{Contract, breaks};
 use crate::mirror::warehouse::Renamed;
 
-/// What may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A run's call is answered, in one of some ways.
+    /// A run's call is answered in one of these ways.
     Step(usize, Way),
     Crash(usize),
     Tick,
@@ -21,16 +20,15 @@ pub enum Event {
     TableChanges,
 }
 
-/// How a call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// As it should be.
+    /// As intended.
     Well,
-    /// With the list of that many changes ago.
+    /// With the list from before that many changes.
     Old(usize),
-    /// The answer is lost; it is done now, later, or never.
+    /// The answer is lost. The effect comes now, later, or never.
     Late,
-    /// The same, and nothing is heard until the request's time is over.
+    /// The same, but nothing is heard until the request's time is over.
     Hung,
     Refused,
     GivenUp,
@@ -40,17 +38,15 @@ pub enum Way {
 pub struct Node {
     pub world: World,
     pub actors: Vec<Rc<Actor>>,
-    /// Whether it can be known that a run has crashed.
+    /// Whether a run's crash can be known.
     pub crashes: bool,
 }
 
-/// Where a search begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     pub users: [Option<u8>; 3],
     /// The state and the cohort, if there are any.
     pub before: Option<Rows>,
-    /// The members' table, before and after it changes.
     pub tables: [Rows; 2],
     pub due: Ids,
     pub runs: u8,
@@ -121,7 +117,7 @@ impl Node {
                 events.push(Event::Crash(index));
             }
             if index == 0 && actor.has_not_begun() {
-                // They are all alike.
+                // The other runs are alike.
                 break;
             }
         }
@@ -131,7 +127,7 @@ impl Node {
                 events.push(Event::Never(*late));
             }
         }
-        // Nobody sees it before.
+        // Earlier, no run would see it.
         let reads = |actor: &Rc<Actor>| actor.is_alive() && matches!(actor.call, Call::Build(_));
         if self.world.next_table.is_some() && self.actors.iter().any(reads) {
             events.push(Event::TableChanges);
@@ -141,7 +137,7 @@ impl Node {
 
     pub fn apply(&mut self, event: Event, ticks: Ticks) {
         self.one(event, ticks);
-        // What touches nothing that others see needs no place among their steps.
+        // A step that touches nothing visible to others can be taken at once.
         for index in 0..self.actors.len() {
             while self.actors[index].is_alive() && self.is_private(index) {
                 self.one(Event::Step(index, Way::Well), ticks);

@@ -1,4 +1,4 @@
-//! The answers that a run got so far, as the warehouse and the sender of `run` itself.
+//! Gives the answers that a run got so far to `run` again, as its warehouse and sender.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -14,11 +14,9 @@ use crate::mirror::warehouse::{
 
 pub struct Replay<'a> {
     pub actor: &'a mut Actor,
-    /// The number of answers that were used again.
+    /// How many answers were used again.
     pub at: usize,
-    /// The answer within a phase.
     pub live: Option<(Answer, u32)>,
-    /// When the last answer came.
     pub now: u32,
     pub times: Ticks,
 }

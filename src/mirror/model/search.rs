@@ -1,4 +1,4 @@
-//! The search: each state once, by its hash.
+//! The search. It visits each state once, by its hash.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -9,16 +9,15 @@ use super::node::{Event, Node, Scenario, Way};
 use super::world::{State, ids};
 use crate::mirror::run::Conclusion;
 
-/// What was found.
 #[derive(Debug, Default)]
 pub struct Found {
     pub states: usize,
     pub ends: usize,
-    /// What is wrong, and the events that led to it.
+    /// The fault, and the events that led to it.
     pub wrong: Option<(String, Vec<Event>)>,
 }
 
-/// A hash for numbers that are not chosen to collide, much faster than the standard one.
+/// A hash for numbers that do not collide on purpose, much faster than the standard one.
 #[derive(Default)]
 struct Mix(u64);
 
@@ -65,7 +64,6 @@ struct Search {
     found: Found,
 }
 
-/// Everything that may happen.
 pub fn search(scenario: &Scenario) -> Found {
     let mut search = Search {
         seen: HashSet::default(),
@@ -91,7 +89,7 @@ impl Search {
         }
         let is_new =
             |search: &mut Self| search.quiet.insert(hash(&Node { actors: Vec::new(), ..node.clone() }, search.ticks));
-        // As if all runs crashed here, and nothing comes late any more.
+        // As if all runs crashed here, and nothing came late any more.
         if node.world.late.is_empty()
             && is_new(self)
             && let Err(fault) = quiet_run(node, self.ticks)
@@ -111,7 +109,7 @@ impl Search {
     }
 }
 
-/// One run to which nothing happens leaves the cohort equal to the table, and nothing but its version.
+/// Checks that one undisturbed run leaves the cohort equal to the table, and only its own version.
 fn quiet_run(node: &Node, ticks: Ticks) -> Result<(), String> {
     const QUIET: u8 = 4;
     let mut node = node.clone();

@@ -1,4 +1,4 @@
-//! What is searched, and what a search must notice.
+//! What is searched, and which faults a search must notice.
 
 use rstest::rstest;
 
@@ -9,20 +9,20 @@ use super::world::{A, B, C, rows};
 use super::{Contract, breaking};
 use crate::mirror::guard::{Guard, without};
 
-/// More that may go wrong in each search, and more stories with it: minutes. scripts/check sets it.
+/// The least number of faults in each search. scripts/check sets it; the searches then take minutes.
 const MORE: &str = "MIRROR_MODEL_FAULTS";
 
 const TICKS: Ticks = Ticks { request_timeout: 1, longest_try: 1, stale: 1, grace: 1 };
 
 #[derive(Clone, Copy, Debug)]
 enum Story {
-    /// A user enters, another leaves, and the next table takes both back.
+    /// A user enters, another leaves, and the next table reverses both.
     BackAndForth,
     /// There was no run before.
     First,
     /// A user's identifier becomes one that Braze does not know yet.
     NewAddress,
-    /// A user stays by one identifier, another one leaves.
+    /// A user stays with one identifier, another one leaves.
     Stays,
     /// Nothing changes, and something is sent again.
     Refreshed,
@@ -74,7 +74,7 @@ fn a_run_that_is_known_to_be_dead_is_cleaned_up_after() {
     assert_eq!(found.wrong, None);
 }
 
-/// Each guard, with a story that shows it, and how many faults it needs.
+/// Each guard, with a story that shows it and the number of faults needed.
 const GUARDS: [(Guard, Story, u8); 19] = [
     (Guard::NewerVersionStops, Story::First, 0),
     (Guard::LookShowsOurs, Story::First, 0),

@@ -2,16 +2,16 @@
 
 use super::{Contract, breaks};
 
-/// A set of identifiers, a bit each.
+/// A set of identifiers, one bit each.
 pub type Ids = u8;
-/// A set of rows: bit `m` is the row whose identifiers are `m`.
+/// A set of rows. Bit `m` is the row whose identifiers are `m`.
 pub type Rows = u8;
 
 pub const A: Ids = 1;
 pub const B: Ids = 2;
 pub const C: Ids = 4;
 
-/// Rows, each a set of identifiers.
+/// A set of rows, each a set of identifiers.
 pub const fn rows(list: &[Ids]) -> Rows {
     let (mut set, mut at) = (0, 0);
     while at < list.len() {
@@ -25,7 +25,6 @@ fn each(rows: Rows) -> impl Iterator<Item = Ids> {
     (1..8).filter(move |row| rows & 1 << row != 0)
 }
 
-/// All identifiers of some rows.
 pub fn ids(rows: Rows) -> Ids {
     each(rows).fold(0, |all, row| all | row)
 }
@@ -34,22 +33,21 @@ fn where_rows(rows: Rows, keep: impl Fn(Ids) -> bool) -> Rows {
     each(rows).filter(|row| keep(*row)).fold(0, |kept, row| kept | 1 << row)
 }
 
-/// A table of the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct State {
-    /// The rows that the members' table had.
+    /// The rows of the members' table.
     pub wanted_rows: Rows,
-    /// The rows that it had before.
+    /// Its rows before.
     pub gone: Rows,
     pub confirmed: Ids,
-    /// What a run with this table as its odd version adds.
+    /// What a run adds if this table is its odd version.
     pub additions: Ids,
     /// Whether a row has come or gone.
     pub is_changed: bool,
 }
 
 impl State {
-    /// Everything is done.
+    /// The state when everything is done.
     pub fn of(table: Rows) -> Self {
         Self { wanted_rows: table, confirmed: ids(table), ..Self::default() }
     }
@@ -62,7 +60,7 @@ impl State {
         ids(self.gone) & !ids(self.wanted_rows)
     }
 
-    /// What job 1 makes.
+    /// The result of job 1.
     pub fn next_odd(top: Option<Self>, table: Rows, due: Ids) -> Self {
         let top = top.unwrap_or_default();
         let (rows, wanted) = (top.rows(), ids(table));
@@ -88,7 +86,7 @@ impl State {
         }
     }
 
-    /// What job 3 makes.
+    /// The result of job 3.
     pub fn next_even(self, refused_removals: Ids, refused_additions: Ids) -> Self {
         let stays = if breaks(Contract::RefusedRemovalStays) { 0 } else { refused_removals };
         let gone = where_rows(self.gone, |row| row & stays != 0);
@@ -97,17 +95,16 @@ impl State {
     }
 }
 
-/// What a table is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     Version(u8),
     Work(u8),
 }
 
-/// Something that was asked for without an answer, and may still happen.
+/// An action whose answer was lost, and which may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Late {
-    /// Until then (a tick).
+    /// Until this tick.
     Request {
         is_add: bool,
         id: Ids,
@@ -120,7 +117,6 @@ pub enum Late {
     Delete(Key),
 }
 
-/// What Braze and the warehouse hold, and the requests in flight.
 #[derive(Clone, Debug)]
 pub struct World {
     /// The user of each identifier that Braze knows.
@@ -129,16 +125,16 @@ pub struct World {
     /// The members' table, and what it becomes.
     pub table: Rows,
     pub next_table: Option<Rows>,
-    /// Sorted by name; a name, an ID, what is in it.
+    /// Name, ID and content, sorted by name.
     pub tables: Vec<(Key, u8, State)>,
-    /// What lists showed until a tick.
+    /// What lists showed, each until a tick.
     pub past: Vec<(u32, Vec<(u8, u8)>)>,
     pub late: Vec<Late>,
-    /// What is sent again by the next run that reads the table.
+    /// Identifiers that the next run that reads the table sends again.
     pub due: Ids,
-    /// Users.
+    /// The users in it.
     pub cohort: u8,
-    /// So much may still go wrong.
+    /// How many more things may go wrong.
     pub faults: u8,
 }
 
@@ -163,7 +159,7 @@ impl World {
         self.tables.iter().find(|(name, ..)| *name == key).map(|(_, id, state)| (*id, *state))
     }
 
-    /// Changes the tables; what the list showed before is kept.
+    /// Changes the tables. The list from before is kept.
     fn change(&mut self, how: impl FnOnce(&mut Vec<(Key, u8, State)>)) {
         let before = self.versions();
         how(&mut self.tables);
@@ -182,7 +178,6 @@ impl World {
         self.change(|tables| tables.retain(|(name, ..)| *name != key));
     }
 
-    /// Whether it was done.
     pub fn rename(&mut self, from: Key, to: u8) -> bool {
         let Some((id, state)) = self.find(from) else { return false };
         let to = Key::Version(to);
@@ -222,7 +217,7 @@ impl World {
         }
     }
 
-    /// A tick passes, and with it what can happen no more.
+    /// What is too late can no longer happen.
     pub fn tick(&mut self, stale: u32) {
         self.now += 1;
         let now = self.now;
@@ -230,7 +225,7 @@ impl World {
         self.past.retain(|(until, _)| until + stale >= now);
     }
 
-    /// What is wrong with it, if anything is.
+    /// What is wrong with the world, if anything.
     pub fn fault(&self) -> Option<&'static str> {
         let (rows, confirmed) = self.top().map_or((0, 0), |(_, state)| (state.rows(), state.confirmed));
         let is_even = self.top().is_none_or(|(number, _)| number % 2 == 0);

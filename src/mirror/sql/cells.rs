@@ -1,16 +1,16 @@
-//! The one rule for text ([`crate::input::cells`]) in SQL. Pure.
+//! The rule for text ([`crate::input::cells`]) in SQL. Pure.
 
 use super::{ColumnType, literal};
 use crate::members::identifier::MAX_BYTES;
 
 /// Unicode's white space and other invisible characters. A cell with only these counts as blank.
 const BLANK: &str = r"\0009-\000D \0085\00A0\1680\2000-\200A\2028\2029\202F\205F\3000\00AD\061C\180E\200B-\200F\202A-\202E\2060-\2064\2066-\206F\FEFF";
-/// What most identifiers look like: without it the rules below take most of the job's time.
+/// The form of most identifiers. Without this check, the rules below take most of the job's time.
 const PLAIN: &str = r"^(?:[A-Za-z_][!-~]*|[0-9]+)\z";
 /// The text of a DOUBLE: digits followed by `.0`, or a mantissa with a point and an exponent.
 const DOUBLE: &str = "^[-+]?[0-9]+(?:[.]0|[.][0-9]+[eE](?:[-+][0-9]{1,3}|[0-9]{1,4}))$";
 
-/// An expression for a cell's verdict: 0 for a blank one, 1 for an identifier, 2 for one that is rejected. `cell` is text.
+/// An expression for a cell's verdict: 0 for blank, 1 for an identifier, 2 for rejected. `cell` is text.
 ///
 /// SQL cannot tell whether text is UTF-8; the engine guarantees it.
 pub fn verdict(cell: &str, column_type: ColumnType, null_words: &[String]) -> String {

@@ -1,4 +1,4 @@
-//! What needs an engine is in `scripts/mirror_sql.py`, which reads what the last test here writes.
+//! What needs an SQL engine is in `scripts/mirror_sql.py`. It reads what the last test here writes.
 
 use std::{env, fs};
 
@@ -54,7 +54,7 @@ fn the_members_and_the_version_before_are_read_once() {
     }
 }
 
-/// Cells at each edge of the rule, and the verdict of the reader of files on them, with the numbers of [`cells::verdict`].
+/// Cells at each edge of the rule, and the file reader's verdict on them, in the numbers of [`cells::verdict`].
 fn cells_and_verdicts() -> Vec<Value> {
     let blanks = (0..0x1_0000)
         .filter_map(char::from_u32)

@@ -1,4 +1,4 @@
-//! What `check` asks: how far the state is, and whether the account does what the protocol relies on.
+//! What `check` asks: the progress of the state, and whether the account behaves as the protocol requires.
 
 use super::{STALE, TRIES, TreasureData};
 use crate::mirror::error::{Fact, MirrorError};
@@ -7,23 +7,23 @@ use crate::treasure_data::JobError;
 use crate::treasure_data::show::{JobInfo, Status};
 use crate::treasure_data::tables::{ListedTable, RenameOutcome};
 
-/// How far a state is, in identifiers.
+/// The progress of a state, in identifiers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateStatus {
-    /// The highest version: odd while a run is at work, or if it did not finish.
+    /// The highest version. Odd while a run is at work, or if it did not finish.
     pub version: u64,
-    /// When changes were committed last, in seconds since 1970; 0 for never.
+    /// When changes were last committed, in seconds since 1970; 0 for never.
     pub committed: u64,
-    /// Those that are to be in the cohort.
+    /// Identifiers that should be in the cohort.
     pub wanted: u64,
-    /// Those that are still to be removed.
+    /// Identifiers that are still to be removed.
     pub to_remove: u64,
-    /// Those that are wanted and not known to be there.
+    /// Wanted identifiers that are not known to be in the cohort.
     pub to_add: u64,
 }
 
 impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
-    /// How far the state is; nothing before a first run.
+    /// The progress of the state; none before the first run.
     pub fn status(&mut self) -> Result<Option<StateStatus>, Box<S>> {
         let result = self.try_status();
         self.told(result)
@@ -50,7 +50,7 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
         Ok(Some(status))
     }
 
-    /// Tries what the protocol relies on, with two tables that are deleted again, and a job.
+    /// Tries what the protocol relies on, with a job, and two tables that are deleted again.
     pub fn facts(&mut self) -> Result<[(Fact, bool); 5], Box<S>> {
         let result = self.try_all();
         self.told(result)

@@ -1,4 +1,4 @@
-//! A warehouse in Treasure Data: the statements as jobs, the versions as tables.
+//! A warehouse in Treasure Data. Statements run as jobs, versions are tables.
 
 mod look;
 mod versions;
@@ -27,12 +27,12 @@ use crate::treasure_data::{JSON, Job, JobError};
 pub use look::StateStatus;
 use versions::number_of;
 
-/// How often a job that failed is tried under a new name, and how often a list is asked for a table that was just made.
+/// How often a failed job is tried under a new name, and how often a new table is looked for in the list.
 const TRIES: u32 = 3;
-/// How long lists may be stale.
+/// How old a list may be.
 pub const STALE: Duration = Duration::from_secs(5);
 
-/// How a run tells and spends time.
+/// How a run measures and spends time.
 pub trait RunClock {
     /// The time since the start of the run, including the time that the machine slept.
     fn now(&self) -> Duration;
@@ -47,9 +47,9 @@ pub trait RunClock {
 pub struct JobRun {
     /// Its number.
     pub id: String,
-    /// What for.
+    /// Its purpose.
     pub step: &'static str,
-    /// From its issue to its end, as far as it was waited for.
+    /// From the issue to the end, as long as the run waited for it.
     pub time: Duration,
 }
 
@@ -63,12 +63,11 @@ pub struct TreasureData<'a, S> {
     times: &'a dyn RunClock,
     /// When the run began, in seconds since 1970.
     began: u64,
-    /// Different for each run.
     unique: String,
-    /// State of another data import key is to become this one's.
+    /// Whether state of another data import key becomes this one's.
     key_rotated: bool,
     issued: Vec<JobRun>,
-    /// Issued, and not known to have ended.
+    /// A job that may not have ended yet.
     running: Option<Job>,
 }
 
@@ -85,7 +84,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         Self { api, statements, state, aliases, times, began, unique, key_rotated, issued, running }
     }
 
-    /// State of another data import key becomes this one's.
+    /// With `key_rotated`, state of another data import key becomes this one's.
     #[must_use]
     pub fn adopting(self, key_rotated: bool) -> Self {
         Self { key_rotated, ..self }
@@ -96,7 +95,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         &self.issued
     }
 
-    /// The job that may still run when the run was stopped.
+    /// The job that may have been running at the stop.
     pub fn running(&self) -> Option<&Job> {
         self.running.as_ref()
     }
@@ -110,7 +109,6 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         Name::Work(self.state.work(self.began, &format!("{}_{count}", self.unique)))
     }
 
-    /// Runs a statement to its end, successful or not.
     fn run(&mut self, step: &'static str, statement: &str) -> Result<(Job, JobInfo), Stopped> {
         self.times.begin(step);
         let (began, key) = (self.times.now(), self.domain_key(self.issued.len()));
@@ -127,8 +125,8 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         format!("td-braze-cohort-{}-{}-{number}", self.began, self.unique)
     }
 
-    /// Makes a table. A job that failed may have made it, so each try has a name of its own. None if it failed and `source` is not
-    /// there any more.
+    /// Makes a table. A failed job may have made it, so each try uses another name. None if it failed because `source`
+    /// no longer exists.
     fn make(
         &mut self,
         step: &'static str,
@@ -152,7 +150,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         }
     }
 
-    /// The table that a job has made, which lists may not show at once.
+    /// The table that a job has made. Lists may not show it at once.
     fn made(&self, name: Name) -> Result<Table, Stopped> {
         let table = self.state.table(&name);
         for _ in 0..=TRIES {
@@ -164,7 +162,8 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         Err(self.cannot(&format!("the list of tables does not show '{table}', which a job has made")))
     }
 
-    /// Runs a statement that makes nothing until it succeeds. Returns the number of its rows too, if Treasure Data names it.
+    /// Runs a statement that makes no table until it succeeds. Also returns its number of rows, if Treasure Data gives
+    /// it.
     fn succeed(&mut self, step: &'static str, statement: &str) -> Result<(Job, Option<u64>), Stopped> {
         for attempt in 1..=TRIES {
             let (job, info) = self.run(step, statement)?;
@@ -176,7 +175,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         Err(self.cannot("a job never succeeded"))
     }
 
-    /// A job that failed; an error the last time.
+    /// A failed job. After the last try it is an error.
     fn failed(&self, step: &'static str, job: &Job, status: Status, attempt: u32) -> Result<(), Stopped> {
         if attempt == TRIES {
             return Err(self.stop(MirrorError::JobFailed { id: job.id.clone(), status, step }));
@@ -185,7 +184,6 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         Ok(())
     }
 
-    /// Runs a statement and fetches its rows, of `N` texts each.
     fn rows<const N: usize>(
         &mut self,
         step: &'static str,
@@ -296,11 +294,11 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
     }
 }
 
-/// What job 2 brings for the delivery.
+/// What the delivery gets from job 2.
 pub struct ChangedRows {
-    /// One row an identifier.
+    /// One row per identifier.
     pub input: ReadableInput,
-    /// Labels of the aliases: those of the settings, then those that only the state has, whose identifiers must leave.
+    /// The alias labels of the settings, then those that only the state has. Identifiers of the latter must be removed.
     pub labels: Vec<String>,
 }
 

@@ -13,7 +13,7 @@ use crate::treasure_data::JobError;
 use crate::treasure_data::tables::{ListedTable, RenameOutcome};
 
 impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
-    /// Makes the state of another data import key this one's: its highest version becomes ours, and the others go.
+    /// Takes over the state of another data import key: its highest version becomes ours, the others are deleted.
     fn adopt(&self, mut others: Vec<OtherVersion>) -> Result<Vec<Table>, Stopped> {
         others.sort_by_key(|other| other.number);
         let Some(highest) = others.pop() else { return Ok(Vec::new()) };
@@ -26,7 +26,7 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
         for other in &others {
             self.api.delete(&self.state.database, &other.table)?;
         }
-        // Not listed anew, as a list may be stale.
+        // Not listed again, because the list may be stale.
         Ok(vec![Table { name, id: highest.id }])
     }
 
@@ -61,7 +61,7 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
     }
 }
 
-/// The ID of a table as a number: a hash if it is none.
+/// A table's ID as a number, or its hash if it is none.
 pub(super) fn number_of(table: &ListedTable) -> u64 {
     table.id.parse().unwrap_or_else(|_| {
         let mut hasher = DefaultHasher::new();

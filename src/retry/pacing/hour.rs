@@ -1,5 +1,5 @@
-//! The requests of a rolling hour, counted in slots of ten seconds. A slot counts until its end is an hour ago, so no hour has
-//! more than the limit, and at most 0.3 % of the limit is lost.
+//! The requests of a rolling hour, counted in slots of ten seconds. A slot counts until its end is an hour ago, so no
+//! hour has more than the limit, and at most 0.3 % of the limit is lost.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,13 +11,13 @@ const SLOT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Hour {
     limit: u64,
-    /// The slots that may still count, the oldest first: its number, and how many requests began in it.
+    /// The slots that may still count, the oldest first: number, and requests that began in it.
     slots: VecDeque<(u64, u64)>,
     used: u64,
 }
 
 impl Hour {
-    /// With no request counted yet; `limit` is at least 1.
+    /// A counter of no requests; `limit` is at least 1.
     pub fn new(limit: u64) -> Self {
         Self { limit, slots: VecDeque::new(), used: 0 }
     }
@@ -36,7 +36,7 @@ impl Hour {
         free_at
     }
 
-    /// A request begins.
+    /// Counts a request.
     pub fn count(&mut self, now: Duration) {
         while let Some(&(slot, count)) = self.slots.front()
             && forgotten_at(slot) <= now

@@ -1,6 +1,6 @@
-//! The limit that the server announces in headers: how many requests are left until a time. No more are sent, and the last
-//! tenth is spread over the time, so that no answer is a 429. After that time one request finds out what is left in the next
-//! period.
+//! The limit that the server announces in headers: how many requests are left until a time. No more are sent, and the
+//! last tenth is spread over the time, so that no answer is a 429. After that time one request finds out what is left
+//! in the next period.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use std::time::Duration;
 pub struct QuotaHint {
     /// Requests that are left.
     pub remaining: u64,
-    /// How long until they are counted anew.
+    /// How long until the count starts again.
     pub resets_in: Duration,
     /// When that is, in UTC epoch seconds. It identifies the period.
     pub reset_at: u64,
 }
 
-/// Requests are spread from a tenth of what the first answer of a period announces.
+/// Requests are spread over time when only a tenth of the first announced number is left.
 const SCARCE: u64 = 10;
-/// Periods with ends this close are the same, rounded differently.
+/// Periods that end this close together are the same, rounded differently.
 const SAME_PERIOD_SECONDS: u64 = 1;
 
-/// The known rest of the current period.
+/// What is left of the current period.
 #[derive(Debug)]
 pub struct Quota {
     remaining: u64,
     first_remaining: u64,
     resets: Duration,
     reset_at: u64,
-    /// While requests are spread: not before this time.
+    /// While requests are spread, none begins before this time.
     next: Duration,
-    /// A new period has begun that no answer has announced yet. Other tasks may have used it up.
+    /// A period that no answer has announced yet. Other tasks may have used it up.
     is_unheard: bool,
 }
 
@@ -38,7 +38,7 @@ pub struct Quota {
 pub enum Left {
     /// Now, or from this time on.
     From(Duration),
-    /// When one of those in flight has ended: they may use up what is left.
+    /// When a request in flight has ended. Those in flight may use up what is left.
     AfterAnother,
     /// Not before the period is over.
     Nothing(Duration),
@@ -57,7 +57,7 @@ impl Quota {
         }
     }
 
-    /// Takes a later answer. Answers may arrive in another order than they were sent.
+    /// Takes a later answer. Answers may arrive out of order.
     pub fn hear(&mut self, hint: QuotaHint, now: Duration) {
         if self.is_unheard || hint.reset_at > self.reset_at.saturating_add(SAME_PERIOD_SECONDS) {
             *self = Self::new(hint, now);
@@ -66,7 +66,7 @@ impl Quota {
         }
     }
 
-    /// A request has ended without an announcement. It may have counted.
+    /// A request ended without an announcement. It may have counted.
     pub fn hear_nothing(&mut self) {
         self.remaining = self.remaining.saturating_sub(1);
     }
@@ -76,7 +76,7 @@ impl Quota {
         self.is_unheard
     }
 
-    /// When a request may begin, with this number of others in flight.
+    /// When a request may begin, if this many others are in flight.
     pub fn ask(&mut self, now: Duration, in_flight: usize) -> Left {
         self.is_unheard |= now >= self.resets;
         // Requests in flight may not be counted yet.
@@ -91,7 +91,7 @@ impl Quota {
         }
     }
 
-    /// A request begins, with this number of others in flight.
+    /// Begins a request while this many others are in flight.
     pub fn begin(&mut self, now: Duration, in_flight: usize) {
         if self.is_scarce() && !self.is_unheard {
             let left = u32::try_from(self.remaining.saturating_sub(in_flight as u64)).unwrap_or(u32::MAX);
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(quota.ask(at(1), 4), Left::From(at(1)));
     }
 
-    /// The reader of the headers rejects such numbers; this does not depend on it.
+    /// The reader of the headers rejects such numbers, but this does not depend on it.
     #[rstest]
     #[case::then_ten(10)]
     #[case::then_a_thousand(1000)]

@@ -166,7 +166,7 @@ fn no_more_is_in_flight_than_the_server_says_is_left() {
 }
 
 mod limit {
-    //! Tasks and a limit, step by step: what each of them does, and what the server answers.
+    //! Tasks and a limit, step by step: what each task does, and what the server answers.
 
     use super::*;
     use std::cmp::Reverse;
@@ -204,7 +204,6 @@ mod limit {
         }
     }
 
-    /// What happens at a time.
     #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
     enum Step {
         Ask,
@@ -212,7 +211,8 @@ mod limit {
         Answer(Permit),
     }
 
-    /// Runs the tasks, whose requests and answers take up to `latency` milliseconds. Returns what the server accepted and refused.
+    /// Runs the tasks. Requests and answers take up to `latency` milliseconds each. Returns the accepted and refused
+    /// numbers.
     fn run(tasks: usize, threads: usize, limit: u64, length: u64, latency: u64) -> (u64, u64) {
         let mut random = fastrand::Rng::with_seed(4711);
         let mut window = Window { limit, length: at(length), ends: Duration::ZERO, used: 0, refused: 0, taken: 0 };
@@ -221,7 +221,7 @@ mod limit {
             pacings.push(pacing());
             steps.push(Reverse((Duration::from_millis(random.u64(0..500)), task, Step::Ask)));
         }
-        // The first call of each comes alone.
+        // Each task's first call is alone.
         let mut waiting = vec![threads - 1; tasks];
         while let Some(Reverse((now, task, step))) =
             steps.pop().filter(|Reverse((now, ..))| *now < at(length * PERIODS))
@@ -266,7 +266,7 @@ mod limit {
     ) {
         let (taken, refused) = run(1, threads, limit, length, latency);
         assert_eq!(refused, 0);
-        // The end of a period is said in whole seconds, which in a short one is a good part of it.
+        // The end of a period is announced in whole seconds. In a short period, rounding takes a large part of it.
         let used = if length < 10 { 60 } else { 95 };
         assert!(taken * 100 >= limit * PERIODS * used, "{taken} of {}", limit * PERIODS);
     }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Reads all requests of a connection; each as its method, path, query and body. And the end.
+/// Reads all requests of a connection, each as its method, path, query and body; and how it ended.
 fn read(mut input: &[u8]) -> (Vec<String>, Option<u16>) {
     let mut requests = Vec::new();
     let end = loop {

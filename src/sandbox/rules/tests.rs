@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::sandbox::tests::options;
 
-/// A good request of either kind, with some keys replaced; null takes a key away.
+/// A valid request of either kind, with some keys replaced; null removes a key.
 fn document(replaced: &Value) -> Document {
     let mut document = json!({
         "partner_api_key": "partner-key", "client_secret": "import-key", "cohort_id": "c", "name": "Cohort",

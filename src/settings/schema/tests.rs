@@ -1,4 +1,4 @@
-//! The schema against the settings themselves, the documentation and the sample workflows.
+//! Compares the schema with the settings, the documentation and the sample workflows.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether a value fits, by all keywords that our schema has; another one fails the test.
+/// Whether a value fits, by all keywords of our schema. Any other keyword fails the test.
 fn fits(schema: &Value, value: &Value) -> bool {
     let texts =
         |value: &Value| value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect();
@@ -191,7 +191,7 @@ fn the_committed_schema_is_this_one() {
     written_anew(COMMITTED, |_| serde_json::to_string_pretty(&schema()).unwrap() + "\n");
 }
 
-/// If it is set, the files are written again.
+/// If this is set, the test writes the files again.
 const UPDATE: &str = "UPDATE_SETTINGS";
 
 /// Compares a file with the text that the table of settings requires.
@@ -207,7 +207,7 @@ fn written_anew(name: &str, change: impl Fn(&str) -> String) {
     }
 }
 
-/// A setting's line in docs/settings.md: values or examples, what holds if it is not set, what it is for.
+/// A setting's line in docs/settings.md: values or examples, the default or its meaning, and the purpose.
 fn documentation(setting: &Setting) -> String {
     let quoted = |texts: &[&str]| one_of(&texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>());
     let examples = quoted(setting.examples);
@@ -254,7 +254,6 @@ fn the_reference_is_the_table_of_settings() {
     });
 }
 
-/// Every YAML file of a folder.
 fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries

@@ -13,7 +13,7 @@ use crate::retry::{Clock, Jumping, LimitReached, Limits, RateLimiter};
 use crate::secret::Secret;
 use crate::treasure_data::MSGPACK;
 
-/// Answers in this order, and the last one again and again.
+/// Answers in this order, then the last one again and again.
 struct Answers {
     replies: Mutex<VecDeque<Reply>>,
     asked: Mutex<Vec<(String, HeaderMap)>>,
@@ -22,7 +22,7 @@ struct Answers {
 #[derive(Clone)]
 enum Reply {
     Answer(u16, HeaderMap, Vec<u8>),
-    /// The same, but the connection breaks behind the body.
+    /// The same, but the connection breaks after the body.
     Broken(u16, HeaderMap, Vec<u8>),
     Unreachable,
 }
@@ -61,7 +61,6 @@ fn show(status: &str) -> Reply {
     Reply::Answer(200, HeaderMap::new(), job.to_string().into_bytes())
 }
 
-/// What ended a run.
 #[derive(Debug)]
 enum Stop {
     Job(JobError),

@@ -1,4 +1,4 @@
-//! Text with delimiters against a state machine.
+//! Compares separated text with a state machine.
 
 use proptest::prelude::*;
 
@@ -6,20 +6,19 @@ use super::{Read, read, text};
 use crate::input::formats::RowsError;
 use crate::input::formats::format::Format;
 
-/// Why there are no more rows.
 #[derive(Debug, PartialEq)]
 enum Bad {
-    /// A quote that never ends, in the record that begins in this line.
+    /// A quote never ends in the record that begins in this line.
     Open(u64),
     /// Text after a closing quote: the line of the record, and the line of the text.
     Text(u64, u64),
-    /// The last record has too few cells and no line break, in this line.
+    /// In this line, the last record has too few cells and no line break.
     CutOff(u64),
 }
 
-/// Comma-separated values (RFC 4180), a letter at a time. Where the standard is silent: CR and LF alone end a line as CRLF
-/// does; a quote within a cell that does not begin with one is plain text; an empty line is a row if there is one column,
-/// and nothing if there are more. Lines are counted by their LF.
+/// Comma-separated values (RFC 4180), one letter at a time. The standard leaves some cases open: CR or LF alone ends a
+/// line as CRLF does; a quote in a cell that does not begin with one is plain text; an empty line is a row if there is
+/// one column, otherwise nothing. Lines are counted by LF.
 fn reference(content: &str, delimiter: char) -> Result<Vec<Vec<String>>, Bad> {
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
     let (mut rows, mut row, mut cell) = (Vec::<Vec<String>>::new(), Vec::new(), String::new());
@@ -103,7 +102,7 @@ proptest! {
         step in prop_oneof![1_usize..4, Just(1000)],
     ) {
         let cells = cells.iter().zip(ends).map(|(cell, end)| format!("{cell}{end}"));
-        // With two columns an empty line is no row in either.
+        // With two columns, neither reader takes an empty line for a row.
         let content = format!("x,y\n{}\n", cells.collect::<String>());
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(content.as_bytes());
         let expected: Vec<Vec<String>> = reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();

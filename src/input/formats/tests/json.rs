@@ -1,4 +1,4 @@
-//! Lines of JSON against `serde_json`.
+//! Compares JSON lines with `serde_json`.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -40,7 +40,7 @@ proptest! {
     }
 }
 
-/// A line that is an object with the keys that are looked for, or nearly one, or something else.
+/// A line that is an object with the wanted keys, or nearly one, or something else.
 fn line() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         Just("null".to_owned()),
@@ -62,8 +62,8 @@ fn line() -> impl Strategy<Value = String> {
     prop_oneof![6 => object, 1 => "[\\[\\]{} \",:0]{0,4}", 1 => Just("[1]".to_owned()), 1 => Just("\r".to_owned())]
 }
 
-/// What `serde_json` makes of the line: as a value, which shows whether it is JSON at all, and as members whose values keep
-/// the text they were written with.
+/// What `serde_json` makes of the line: a value, which shows whether it is JSON at all, and the members, whose values
+/// keep their original text.
 fn expected(line: &str) -> Read {
     match serde_json::from_str::<Json>(line) {
         Err(_) => return Err(Fault::NotJson),

@@ -1,4 +1,4 @@
-//! `MessagePack` against a writer of every form that a value can have.
+//! Compares `MessagePack` with a writer of every possible form of a value.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -40,7 +40,7 @@ proptest! {
         for content in [content, from_rows] {
             match read(&content, 1000, Format::Msgpack, Some(&["a", "b"])) {
                 Ok(rows) => prop_assert!(rows.len() <= content.len()),
-                // What begins as an array is never taken for something compressed.
+                // What begins as an array must never be taken for compressed data.
                 Err(RowsError::Unsupported(_)) => prop_assert!(!matches!(content[0], 0x90..=0x9f | 0xdc | 0xdd)),
                 Err(error) => {
                     prop_assert!(matches!(error, RowsError::NoMsgpack { .. }), "{}", error);
@@ -50,12 +50,12 @@ proptest! {
     }
 }
 
-/// A value of `MessagePack`, and which of the ways to write it is taken.
+/// A `MessagePack` value, and the form in which it is written.
 #[derive(Clone, Debug)]
 enum Written {
     Nil,
     Bool(bool),
-    /// The number, and in how many bytes at least.
+    /// The number, and the least number of bytes for it.
     Integer(i128, u32),
     Float(f64),
     Text(String, u32),
@@ -98,7 +98,7 @@ fn value(depth: u32) -> BoxedStrategy<Written> {
     prop_oneof![4 => flat, 1 => inner().prop_map(Written::List), 1 => inner().prop_map(Written::Map)].boxed()
 }
 
-/// The first of the forms from `wanted` on that the length fits into: one byte with the length in it, then 1, 2, 4 bytes.
+/// The first form from `wanted` on that the length fits into: one byte that includes the length, then 1, 2, 4 bytes.
 fn head(length: usize, small: Option<(u8, usize)>, [one, two, four]: [Option<u8>; 3], wanted: u32, out: &mut Vec<u8>) {
     match (small, one, two) {
         (Some((marker, most)), _, _) if wanted == 0 && length <= most => {
