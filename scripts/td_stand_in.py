@@ -43,6 +43,8 @@ WHEN = "2026-01-01 00:00:00 UTC"
 API_TYPES = {"varchar": "string", "bigint": "long", "integer": "int", "real": "float"}
 # An answer about a job comes when the job has ended, but not later than this, in seconds.
 PATIENCE = 0.5
+# What is left of ended clients is done by then, in seconds.
+SETTLES = 120
 
 
 def cell(value):
@@ -405,12 +407,13 @@ class Server(ThreadingHTTPServer):
 
     def settle(self):
         """Waits until all connections of clients that have ended are closed here too, those that wait to be accepted included."""
-        with socket.create_connection(self.server_address) as last:
+        with socket.create_connection(self.server_address, timeout=SETTLES) as last:
             last.sendall(b"GET / HTTP/1.0\r\n\r\n")
             while last.recv(4096):
                 pass
         with self.changed:
-            self.changed.wait_for(lambda: not self.connections)
+            if not self.changed.wait_for(lambda: not self.connections, SETTLES):
+                raise TimeoutError(f"{self.connections} connections are open after {SETTLES} s")
 
 
 def main():
