@@ -16,8 +16,8 @@ use crate::commands::exit::Exit;
 use crate::commands::outcome::Stop;
 use crate::retry::RateLimiter;
 
-/// The longest time for a stopped run: 10 s for requests in flight, and then the report. The documentation promises 12
-/// s.
+/// The longest time for a stopped run: 10 s for requests in flight, and then the report. The documentation promises
+/// 12 s.
 const AT_MOST: Duration = Duration::from_millis(11_500);
 
 static STATE: Mutex<State> = Mutex::new(State { limiters: Vec::new(), heard: None });

@@ -33,8 +33,8 @@ use tls_connector::TlsConnector;
 
 /// The longest body of an answer that is read, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// The longest head of an answer that is read, in bytes. With ureq's 128 KiB, 64 encrypted connections would take 15
-/// MiB more.
+/// The longest head of an answer that is read, in bytes. With ureq's 128 KiB, 64 encrypted connections would take
+/// 15 MiB more.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// The most bytes of one write: a full batch of common external IDs with its head (40 KB), or half a batch of longer
