@@ -108,10 +108,16 @@ pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
     if null_words.find(cell).is_some() {
         return Cell::NullWord;
     }
-    if let Some(reason) = written_as_other_type(cell) {
-        return Cell::Rejected(reason);
+    if matches!(cell, [b'[' | b'{', ..]) && is_json(cell) {
+        return Cell::Rejected(Reason::Nested);
     }
-    // Nearly every identifier is printable ASCII.
+    // Nearly every identifier is printable ASCII, and a DOUBLE has a point.
+    if all_bytes(cell, |byte| (b'!'..=b'~').contains(&byte) & (byte != b'.')) {
+        return Cell::Identifier { padded: false, invisible: false };
+    }
+    if is_double(cell) {
+        return Cell::Rejected(Reason::Float);
+    }
     if all_bytes(cell, |byte| (b'!'..=b'~').contains(&byte)) {
         Cell::Identifier { padded: false, invisible: false }
     } else {
@@ -131,16 +137,6 @@ fn examine_text(cell: &[u8]) -> Cell {
         Cell::Rejected(Reason::ControlCharacter)
     } else {
         Cell::Identifier { padded: trimmed.len() != text.len(), invisible: text.chars().any(is_invisible) }
-    }
-}
-
-/// Why text is not an identifier: it looks like a DOUBLE or a nested value.
-#[inline]
-fn written_as_other_type(cell: &[u8]) -> Option<Reason> {
-    match cell {
-        [b'[' | b'{', ..] => is_json(cell).then_some(Reason::Nested),
-        [b'0'..=b'9' | b'-' | b'+', .., b'0'..=b'9'] => is_double(cell).then_some(Reason::Float),
-        _ => None,
     }
 }
 

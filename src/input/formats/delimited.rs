@@ -22,31 +22,18 @@ pub(super) const KEPT_OF_A_CELL: usize = identifier::MAX_BYTES + 1;
 pub struct Delimited<R> {
     input: Bytes<R>,
     splitter: Splitter,
-    line: u64,
-    /// The line in which the latest row begins.
-    row_line: u64,
     /// The length of the latest row, whose bytes were consumed last.
     row_len: usize,
     /// The last line ended with a carriage return. A line feed after it belongs to it.
     after_carriage_return: bool,
     /// The number of columns, set by the header. If it is one, an empty line is a row of one empty cell.
     pub width: usize,
-    lines: u64,
 }
 
 impl<R: Read> Delimited<R> {
     /// A reader that has read nothing yet.
     pub fn new(input: Bytes<R>, delimiter: u8, quotes: Quotes) -> Self {
-        Self {
-            input,
-            splitter: Splitter::new(delimiter, quotes),
-            line: 1,
-            row_line: 1,
-            row_len: 0,
-            after_carriage_return: false,
-            width: 0,
-            lines: 1,
-        }
+        Self { input, splitter: Splitter::new(delimiter, quotes), row_len: 0, after_carriage_return: false, width: 0 }
     }
 
     /// The column names. Call it once, before the rows.
@@ -66,8 +53,8 @@ impl<R: Read> Delimited<R> {
     /// Goes to the next row; false at the end of the input.
     #[inline]
     pub fn advance(&mut self) -> Result<bool, RowsError> {
-        let next = self.skip_line_breaks().map_err(|error| failed(self.line, error))?;
-        (self.row_line, self.row_len, self.lines) = (self.line, 0, 1);
+        let next = self.skip_line_breaks().map_err(|error| failed(self.splitter.line, error))?;
+        self.row_len = 0;
         self.splitter.begin();
         match next {
             None => return Ok(false),
@@ -84,8 +71,8 @@ impl<R: Read> Delimited<R> {
             bytes: self.input.consumed(self.row_len),
             cells: &self.splitter.cells,
             types: &[],
-            position: self.row_line,
-            lines: self.lines,
+            position: self.splitter.row_line,
+            lines: self.splitter.lines,
             fault: self.splitter.is_oversized().then_some(Fault::TooLong),
         }
     }
@@ -98,7 +85,7 @@ impl<R: Read> Delimited<R> {
             let first = self.input.first()?;
             let Some(byte @ (b'\r' | b'\n')) = first else { return Ok(first) };
             self.input.consume(1);
-            self.line += u64::from(byte == b'\n');
+            self.splitter.line += u64::from(byte == b'\n');
             let ends_the_last_record = byte == b'\n' && self.after_carriage_return;
             self.after_carriage_return = byte == b'\r';
             if self.width == 1 && !ends_the_last_record {
@@ -109,31 +96,28 @@ impl<R: Read> Delimited<R> {
 
     #[inline]
     fn read_record(&mut self) -> Result<(), RowsError> {
-        let mut at_end = false;
+        let (mut at_end, line) = (false, self.splitter.row_line);
         loop {
             match self.splitter.split(self.input.at_hand_mut(), at_end) {
-                Split::Record { len, lines, after_carriage_return } => {
+                Split::Record { len, after_carriage_return } => {
                     self.after_carriage_return = after_carriage_return;
-                    self.line += self.splitter.line_feeds;
                     self.row_len = len;
                     self.input.consume(len);
-                    self.lines = lines;
                     // Other programs continue a cell in the next line. It would become two rows.
                     let is_short = self.splitter.cells.len() < self.width;
                     if is_short && self.splitter.ends_with_an_open_quote(self.input.consumed(len)) {
-                        return Err(RowsError::OpenQuoteOnALine { line: self.row_line });
+                        return Err(RowsError::OpenQuoteOnALine { line });
                     }
                     if is_short && !matches!(self.input.consumed(1), b"\r" | b"\n") {
-                        return Err(RowsError::CutOff { line: self.row_line });
+                        return Err(RowsError::CutOff { line });
                     }
                     return Ok(());
                 }
-                Split::OpenQuote => return Err(RowsError::UnterminatedQuote { line: self.row_line }),
+                Split::OpenQuote => return Err(RowsError::UnterminatedQuote { line }),
                 Split::TextBehindQuote => {
-                    let broken = self.row_line + self.splitter.line_feeds;
-                    return Err(RowsError::TextBehindQuote { line: self.row_line, broken });
+                    return Err(RowsError::TextBehindQuote { line, broken: self.splitter.line });
                 }
-                Split::More => at_end = self.read_more().map_err(|error| failed(self.row_line, error))?,
+                Split::More => at_end = self.read_more().map_err(|error| failed(line, error))?,
             }
         }
     }

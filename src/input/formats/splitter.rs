@@ -68,14 +68,21 @@ fn special(bytes: &[u8], delimiter: u8) -> usize {
 }
 
 /// Splits one record after the other. All places count from the beginning of the record.
+///
+/// What every record begins with is set at the end of the last one: read right after it is written, it would cost as much as
+/// the split itself.
 #[derive(Default)]
 pub struct Splitter {
     delimiter: u8,
     quotes: Quotes,
     /// The places of the finished cells.
     pub cells: Vec<Range<usize>>,
-    /// The number of line feeds so far in this record.
-    pub line_feeds: u64,
+    /// The line of the next byte, from 1.
+    pub line: u64,
+    /// The line in which the record begins.
+    pub row_line: u64,
+    /// How many lines the record spans.
+    pub lines: u64,
     cell: Range<usize>,
     is_quoted: bool,
     next: usize,
@@ -91,8 +98,6 @@ pub enum Split {
     Record {
         /// Its bytes, with the first byte of the line break.
         len: usize,
-        /// Its number of lines.
-        lines: u64,
         /// The line break is a carriage return; a line feed that follows belongs to it.
         after_carriage_return: bool,
     },
@@ -107,14 +112,14 @@ pub enum Split {
 impl Splitter {
     /// At the first record.
     pub fn new(delimiter: u8, quotes: Quotes) -> Self {
-        Self { delimiter, quotes, ..Self::default() }
+        Self { delimiter, quotes, line: 1, ..Self::default() }
     }
 
     /// Forgets the last record.
     #[inline]
     pub fn begin(&mut self) {
         self.cells.clear();
-        (self.cell, self.is_quoted, self.next, self.line_feeds) = (0..0, false, 0, 0);
+        (self.row_line, self.lines) = (self.line, 1);
         (self.is_squeezed, self.is_oversized) = (false, false);
     }
 
@@ -221,7 +226,7 @@ impl Splitter {
 
     fn take_quoted(&mut self, bytes: &mut [u8], end: usize) {
         let taken = self.next..end;
-        self.line_feeds += memchr_iter(b'\n', &bytes[taken.clone()]).count() as u64;
+        self.line += memchr_iter(b'\n', &bytes[taken.clone()]).count() as u64;
         self.next = end;
         if self.cell.end != taken.start {
             bytes.copy_within(taken.clone(), self.cell.end);
@@ -232,15 +237,20 @@ impl Splitter {
     #[inline]
     fn end(&mut self, bytes: &[u8], stop: usize) -> Split {
         self.cells.push(self.cell.clone());
-        let line_break = bytes.get(stop);
-        let lines = self.line_feeds + 1;
-        self.line_feeds += u64::from(line_break == Some(&b'\n'));
+        (self.cell, self.is_quoted, self.next) = (0..0, false, 0);
+        self.lines = self.line - self.row_line + 1;
+        let (line_break, line_feeds, after_carriage_return) = match bytes[stop..] {
+            [b'\r', b'\n', ..] => (2, 1, false),
+            [b'\r', ..] => (1, 0, true),
+            [] => (0, 0, false),
+            _ => (1, 1, false),
+        };
+        self.line += line_feeds;
         if self.is_squeezed || stop > MAX_ROW_BYTES {
             let kept: usize = self.cells.iter().map(|cell| cell.len().min(KEPT_OF_A_CELL)).sum();
             self.is_oversized |= kept > MAX_ROW_BYTES;
         }
-        let len = stop + usize::from(line_break.is_some());
-        Split::Record { len, lines, after_carriage_return: line_break == Some(&b'\r') }
+        Split::Record { len: stop + line_break, after_carriage_return }
     }
 
     /// Shortens every cell to what is kept of it, and moves the cells together. Of an oversized record only the end is
