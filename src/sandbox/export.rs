@@ -1,6 +1,7 @@
 //! `POST /users/export/ids`: which of at most 50 users are known, with the requested fields.
 
-use indexmap::IndexMap;
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::rules::Question;
@@ -9,7 +10,7 @@ use super::users::KnownUsers;
 
 /// Answers a question. Without a list of users, every identifier is a user.
 pub fn answer(question: &Question, known: Option<&KnownUsers>) -> Value {
-    let (mut users, mut invalid) = (IndexMap::new(), Vec::new());
+    let (mut users, mut invalid) = (BTreeMap::new(), Vec::new());
     for (number, identifier) in question.identifiers.iter().enumerate() {
         let user = match known {
             Some(known) => known.user(identifier),

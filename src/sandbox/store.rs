@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -125,7 +124,7 @@ impl Page {
     /// Everything.
     pub const ALL: Self = Self { offset: 0, limit: None };
 
-    /// This part of a list. `skip` must be cheap for long lists.
+    /// This part of a list.
     pub fn of<T>(self, items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
         items.skip(self.offset).take(self.limit.unwrap_or(usize::MAX))
     }
@@ -154,11 +153,11 @@ pub struct CohortView {
     pub unknown: u64,
     /// The full length of each of the following lists.
     pub totals: BTreeMap<&'static str, usize>,
-    /// External IDs; sorted if all are here.
+    /// External IDs, sorted.
     pub user_ids: Vec<String>,
-    /// Device IDs; sorted if all are here. With known users: of members without an external ID.
+    /// Device IDs, sorted. With known users: of members without an external ID.
     pub device_ids: Vec<String>,
-    /// Aliases; sorted if all are here. With known users: of members with neither of the other two.
+    /// Aliases, sorted. With known users: of members with neither of the other two.
     pub aliases: Vec<Alias>,
     /// The last 1,000 changes whose identifier matched no known user, the newest first.
     pub unmatched: Vec<Applied>,
@@ -179,9 +178,8 @@ struct Cohort {
     partner: String,
     created_at: Option<String>,
     /// For each kind, the request that made each identifier a member. With known users, each user occurs once, under
-    /// the identifier that represents it. In the order of arrival, except that the last one replaces a removed one, so
-    /// a page is found in the same time in a list of any length.
-    members: [IndexMap<Identifier, u64>; 3],
+    /// the identifier that represents it.
+    members: [BTreeMap<Identifier, u64>; 3],
     unknown: u64,
     /// The newest first.
     unmatched: VecDeque<Applied>,
@@ -228,10 +226,10 @@ impl Store {
     pub fn cohort(&self, id: &str, page: Page) -> Option<CohortView> {
         let (id, cohort) = self.cohorts.get_key_value(id)?;
         let [user_ids, device_ids, aliases] = &cohort.members;
-        let texts = |members: &IndexMap<Identifier, u64>| {
+        let texts = |members: &BTreeMap<Identifier, u64>| {
             page.of(members.keys()).map(|member| member.identifier.clone()).collect::<Vec<_>>()
         };
-        let mut view = CohortView {
+        Some(CohortView {
             cohort_id: id.clone(),
             name: cohort.name.clone(),
             partner: cohort.partner.clone(),
@@ -250,13 +248,7 @@ impl Store {
             aliases: page.of(aliases.keys()).map(Alias::from).collect(),
             unmatched: page.of(cohort.unmatched.iter()).cloned().collect(),
             changes: page.of(cohort.changes.iter()).cloned().collect(),
-        };
-        if page == Page::ALL {
-            view.user_ids.sort_unstable();
-            view.device_ids.sort_unstable();
-            view.aliases.sort_unstable();
-        }
-        Some(view)
+        })
     }
 
     /// The number of cohorts, and a page of them by ID, without members.
@@ -287,7 +279,7 @@ impl Store {
                 found["since_request"] = json!(since);
                 Some(found)
             };
-            let own = cohort.members.iter().flat_map(IndexMap::keys).filter(|member| member.identifier == text);
+            let own = cohort.members.iter().flat_map(BTreeMap::keys).filter(|member| member.identifier == text);
             match &self.known {
                 Some(known) => {
                     cohorts.extend(known.with_text(text).filter_map(|(as_sent, member)| found(as_sent, member)));
@@ -306,7 +298,7 @@ impl Store {
 
 impl Cohort {
     fn len(&self) -> usize {
-        self.members.iter().map(IndexMap::len).sum()
+        self.members.iter().map(BTreeMap::len).sum()
     }
 
     fn change(&mut self, operation: Operation, member: &Identifier, request: u64) -> Effect {
@@ -318,7 +310,7 @@ impl Cohort {
                 Effect::Added
             }
             (Operation::Remove, true) => {
-                members.swap_remove(member);
+                members.remove(member);
                 Effect::Removed
             }
             (Operation::Remove, false) => Effect::NotMember,

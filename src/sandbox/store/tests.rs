@@ -92,7 +92,7 @@ fn users(cohort_id: &str, changes: &[Change]) -> Users {
 }
 
 #[test]
-fn a_page_is_a_part_of_each_list_in_the_order_of_arrival() {
+fn a_page_is_a_part_of_each_list_in_the_order_of_the_alphabet() {
     let mut store = Store::new(None);
     let arrived = [
         add(external_id("c")),
@@ -106,9 +106,9 @@ fn a_page_is_a_part_of_each_list_in_the_order_of_arrival() {
     ];
     store.apply("td", 1, users("c", &arrived));
     for (offset, limit, ids, aliases) in [
-        (0, 2, &["c", "a"][..], &["m:1", "l:2"][..]),
-        (2, 2, &["b"], &["l:1", "l:3"]),
-        (3, 9, &[], &["l:3"]),
+        (0, 2, &["a", "b"][..], &["l:1", "l:2"][..]),
+        (2, 2, &["c"], &["l:3", "m:1"]),
+        (3, 9, &[], &["m:1"]),
         (4, 1, &[], &[]),
         (0, 0, &[], &[]),
     ] {
