@@ -112,7 +112,7 @@ pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
         return Cell::Rejected(Reason::Nested);
     }
     // Nearly every identifier is printable ASCII, and a DOUBLE has a point.
-    if all_bytes(cell, |byte| (b'!'..=b'~').contains(&byte) & (byte != b'.')) {
+    if all_bytes(cell, |byte| matches!(byte, b'!'..=b'-' | b'/'..=b'~')) {
         return Cell::Identifier { padded: false, invisible: false };
     }
     if is_double(cell) {
