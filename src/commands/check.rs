@@ -17,8 +17,8 @@ use crate::matching::sample::SampleSize;
 use crate::members::identifier::Kind;
 use crate::report::Report;
 use crate::report::matching::to_text;
+use crate::settings::Config;
 use crate::settings::credentials::{REST_API_KEY, from_environment, rest_api_key};
-use crate::settings::{Config, ConfigError};
 use crate::terminal;
 
 use super::context::{MAX_STEP, RunContext};
@@ -43,8 +43,7 @@ pub fn run(args: CheckArgs) -> Result<Exit, Stop> {
     // The credentials are tried even if an upload would not use them.
     let mut context = RunContext::new(load(&args.config, args.input, Some(false), true)?, None);
     if args.status {
-        let options = context.config.mirror.clone().ok_or(ConfigError::NoMirror)?;
-        terminal::print(&look::status(&mut context, &options)?);
+        terminal::print(&look::status(&context)?);
         return Ok(Exit::Success);
     }
     let found = take_steps(&mut context, if args.json { |_| () } else { terminal::print });
@@ -109,9 +108,8 @@ fn described_settings(config: &Config) -> String {
 }
 
 fn check_facts(context: &mut RunContext) -> Finding {
-    let options = context.config.mirror.clone().ok_or(ConfigError::NoMirror)?;
     info!("creating and deleting two tables and running a job; this may take 2 minutes");
-    Ok(look::facts(context, &options)?.join("\n"))
+    Ok(look::facts(context)?.join("\n"))
 }
 
 fn check_input(context: &mut RunContext) -> Finding {

@@ -9,9 +9,9 @@ use crate::commands::job::Access;
 use crate::commands::outcome::{Api, Stop};
 use crate::commands::variable;
 use crate::commands::watch::cutting;
-use crate::mirror::Options;
 use crate::mirror::error::MirrorError;
 use crate::mirror::treasure_data::{StateStatus, TreasureData};
+use crate::settings::ConfigError;
 use crate::settings::credentials::from_environment;
 
 /// The limit for checks that run a job.
@@ -19,10 +19,10 @@ const MOST: Duration = Duration::from_mins(2);
 
 /// Calls `look` with the table and its state, within two minutes.
 fn looking<T>(
-    context: &mut RunContext,
-    options: &Options,
+    context: &RunContext,
     look: impl FnOnce(&mut TreasureData<'_, Stop>) -> Result<T, Box<Stop>>,
 ) -> Result<T, Stop> {
+    let options = context.config.mirror.as_ref().ok_or(ConfigError::NoMirror)?;
     let credentials = from_environment(variable)?;
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MOST)?;
@@ -40,8 +40,8 @@ fn looking<T>(
 
 /// Tries what a mirror relies on, in the Treasure Data account itself. Returns the facts.
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is of one lifetime only")]
-pub fn facts(context: &mut RunContext, options: &Options) -> Result<Vec<String>, Stop> {
-    let facts = looking(context, options, |warehouse| warehouse.facts())?;
+pub fn facts(context: &RunContext) -> Result<Vec<String>, Stop> {
+    let facts = looking(context, |warehouse| warehouse.facts())?;
     match facts.iter().find(|(_, holds)| !holds) {
         Some((fact, _)) => Err(MirrorError::Fact { fact: *fact }.into()),
         None => Ok(facts.iter().map(|(fact, _)| fact.to_string()).collect()),
@@ -50,8 +50,8 @@ pub fn facts(context: &mut RunContext, options: &Options) -> Result<Vec<String>,
 
 /// The state's progress.
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is of one lifetime only")]
-pub fn status(context: &mut RunContext, options: &Options) -> Result<String, Stop> {
-    let found = looking(context, options, |warehouse| warehouse.status())?;
+pub fn status(context: &RunContext) -> Result<String, Stop> {
+    let found = looking(context, |warehouse| warehouse.status())?;
     let cohort_id = &context.config.braze.cohort_id;
     let Some(StateStatus { version, committed, wanted, to_remove, to_add }) = found else {
         return Ok(format!(
