@@ -10,8 +10,6 @@ pub const JOB_DIGITS: usize = 30;
 pub enum ValueKind {
     /// Text that is not empty, or a number as written.
     Text,
-    /// The same, for a path.
-    Path,
     /// Letters, digits, `_` and `-`.
     Segment,
     /// The number of a job: at most [`JOB_DIGITS`] digits.
@@ -44,7 +42,7 @@ impl Setting {
     /// What a value must be, for a message.
     pub fn wanted(&self) -> String {
         match self.kind {
-            ValueKind::Text | ValueKind::Path => "a string".to_owned(),
+            ValueKind::Text => "a string".to_owned(),
             ValueKind::Segment => "letters, digits, _ and - only".to_owned(),
             ValueKind::JobNumber => format!("the number of a job, such as {}", self.examples.concat()),
             ValueKind::OneOf(names) => one_of(&names().iter().map(|name| format!("'{name}'")).collect::<Vec<_>>()),

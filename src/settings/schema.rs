@@ -46,7 +46,7 @@ fn values(kind: ValueKind) -> Value {
     let text =
         |pattern: &str| json!({"type": ["string", "number", "null"], "pattern": format!("{pattern}|{TEMPLATE}")});
     match kind {
-        ValueKind::Text | ValueKind::Path => json!({"type": ["string", "number", "null"]}),
+        ValueKind::Text => json!({"type": ["string", "number", "null"]}),
         ValueKind::Segment => text("^[A-Za-z0-9_-]+$"),
         ValueKind::JobNumber => with(number(&format!("^[0-9]{{1,{JOB_DIGITS}}}$")), "minimum", json!(0)),
         ValueKind::OneOf(names) => json!({

@@ -124,7 +124,6 @@ settings! {
         from_workflow: false,
     }
     CaFile "ca_file" {
-        kind: ValueKind::Path,
         examples: &["config/ca.pem"],
         doc: "more certificates to trust, in PEM; not from a workflow",
         variable: Some("TD_BRAZE_COHORT_CA_FILE"),
@@ -229,7 +228,6 @@ settings! {
         doc: "send nothing if Braze knows fewer of a sample than this; needs `BRAZE_REST_API_KEY`",
     }
     FailedFile "failed_file" {
-        kind: ValueKind::Path,
         examples: &["failed.csv"],
         doc: "gets refused and undelivered identifiers, with the reason; `upload --input` reads it",
     }

@@ -220,7 +220,6 @@ fn documentation(setting: &Setting) -> String {
         ValueKind::DurationOr(words) => format!("a duration, or {}", quoted(words)),
         ValueKind::Flag => "`true` or `false`".to_owned(),
         ValueKind::Text
-        | ValueKind::Path
         | ValueKind::JobNumber
         | ValueKind::List
         | ValueKind::Paths
