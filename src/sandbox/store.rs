@@ -303,17 +303,13 @@ impl Cohort {
 
     fn change(&mut self, operation: Operation, member: &Identifier, request: u64) -> Effect {
         let members = &mut self.members[member.kind as usize];
-        match (operation, members.contains_key(member)) {
-            (Operation::Add, true) => Effect::AlreadyMember,
-            (Operation::Add, false) => {
+        match operation {
+            Operation::Add if members.contains_key(member) => Effect::AlreadyMember,
+            Operation::Add => {
                 members.insert(member.clone(), request);
                 Effect::Added
             }
-            (Operation::Remove, true) => {
-                members.remove(member);
-                Effect::Removed
-            }
-            (Operation::Remove, false) => Effect::NotMember,
+            Operation::Remove => members.remove(member).map_or(Effect::NotMember, |_| Effect::Removed),
         }
     }
 }
