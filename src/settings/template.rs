@@ -105,11 +105,7 @@ pub fn expand(raw: Value, lookup: &Lookup<'_>) -> Result<Value, TemplateError> {
     match raw {
         Value::String(text) => expand_text(&text, lookup),
         Value::Array(values) => values.into_iter().map(|value| expand(value, lookup)).collect(),
-        Value::Object(entries) => entries
-            .into_iter()
-            .map(|(key, value)| Ok((key, expand(value, lookup)?)))
-            .collect::<Result<_, _>>()
-            .map(Value::Object),
+        Value::Object(entries) => entries.into_iter().map(|(key, value)| Ok((key, expand(value, lookup)?))).collect(),
         other => Ok(other),
     }
 }
