@@ -182,8 +182,14 @@ fn read_and_send(
     Ok(context.outcome(report, limiter.take_stop()))
 }
 
-fn sources(readable: &ReadableInput, limiter: &Arc<RateLimiter<Stop>>) -> Result<Sources, InputError> {
-    Ok(Sources::find(&readable.input, &readable.format_hint, &is_stopped(limiter))?)
+/// Finds the bytes of the input. A stop ends their reading.
+pub(super) fn sources(readable: &ReadableInput, limiter: &Arc<RateLimiter<Stop>>) -> Result<Sources, InputError> {
+    let limiter = Arc::clone(limiter);
+    let is_stopped: IsStopped = Arc::new(move || {
+        limiter.check_limit();
+        limiter.is_stopped()
+    });
+    Ok(Sources::find(&readable.input, &readable.format_hint, &is_stopped)?)
 }
 
 /// Opens the input to read it once, without sending it.
@@ -200,14 +206,6 @@ pub(super) fn open_once(
 fn limits(config: &Config, readable: &ReadableInput) -> Limits {
     let max_rejected = config.input.max_rejected;
     Limits { expected_rows: readable.expected_rows, max_rejected, batch_size: CAPACITY }
-}
-
-pub(super) fn is_stopped(limiter: &Arc<RateLimiter<Stop>>) -> IsStopped {
-    let limiter = Arc::clone(limiter);
-    Arc::new(move || {
-        limiter.check_limit();
-        limiter.is_stopped()
-    })
 }
 
 /// The reason why reading ended. A stop comes first, because it also makes reading fail.

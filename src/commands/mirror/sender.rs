@@ -9,12 +9,11 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use crate::braze::Refusal;
 use crate::commands::outcome::Stop;
 use crate::commands::phases::Upload;
-use crate::commands::pipeline::is_stopped;
+use crate::commands::pipeline::sources;
 use crate::delivery::{self, Shared};
 use crate::input::columns::Names;
 use crate::input::error::InputError;
 use crate::input::reader::{Limits, Pass, Reader};
-use crate::input::source::Sources;
 use crate::input::{MaxRejected, ReadableInput};
 use crate::members::batch::{Batch, CAPACITY};
 use crate::members::operation::Operation;
@@ -120,8 +119,8 @@ impl BrazeSender<'_> {
             Operation::Remove => Pass::Removals,
             Operation::Add => Pass::Additions,
         };
-        let sources = Sources::find(&rows.input, &rows.format_hint, &is_stopped(self.upload.limiter))?;
         let counted = self.upload.shared.input().clone();
+        let sources = sources(rows, self.upload.limiter)?;
         Ok(Reader::new(sources, self.names, limits, pass)?.counting_on(counted))
     }
 }
