@@ -73,6 +73,11 @@ pub struct Upload<'a> {
 }
 
 impl Upload<'_> {
+    /// The counts of all passes until now.
+    pub fn so_far(&self) -> PhaseReport {
+        PhaseReport { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() }
+    }
+
     /// Sends what `reader` reads.
     pub fn send(&mut self, reader: Reader) {
         let (shared, progress) = (self.shared, &mut self.progress);
@@ -114,7 +119,7 @@ impl Upload<'_> {
     /// Judges the input, sends the removals, then the additions. Returns the counts of the removals.
     pub fn send_both(&mut self, reader: Reader, removals: LaterPass, additions: LaterPass) -> PhaseReport {
         let judged = self.send_judged(reader, removals);
-        let removals = PhaseReport { identifiers: self.shared.input().identifiers(), sent: self.shared.sent() };
+        let removals = self.so_far();
         let undelivered = removals.undelivered();
         if undelivered > 0 && !self.limiter.is_stopped() {
             warn!("{undelivered} identifiers were not removed, so none are added");

@@ -10,7 +10,7 @@ use crate::braze::Refusal;
 use crate::commands::outcome::Stop;
 use crate::commands::phases::Upload;
 use crate::commands::pipeline::sources;
-use crate::delivery::{self, Shared};
+use crate::delivery;
 use crate::input::columns::Names;
 use crate::input::error::InputError;
 use crate::input::reader::{Limits, Pass, Reader};
@@ -51,7 +51,7 @@ impl Sender<ChangedRows> for BrazeSender<'_> {
         look: &mut dyn FnMut() -> Result<Look, Stopped>,
     ) -> Result<Settled, Stopped> {
         let limiter = Arc::clone(self.upload.limiter);
-        let (before, refused_before) = (undelivered(self.upload.shared), self.upload.shared.refused_parts().len());
+        let (before, refused_before) = (self.upload.so_far().undelivered(), self.upload.shared.refused_parts().len());
         limiter.permit_until(Duration::ZERO);
         let mut eyes = Eyes { limiter: &limiter, every: self.request_timeout / LOOKS, is_taken_over: false };
         // Nothing is read before the first look.
@@ -72,10 +72,9 @@ impl Sender<ChangedRows> for BrazeSender<'_> {
         if let Some(stop) = limiter.take_stop().filter(|_| !eyes.is_taken_over) {
             return Err(Box::new(stop));
         }
-        let shared = self.upload.shared;
         Ok(Settled {
-            refused: shared.refused_parts().iter().skip(refused_before).flat_map(refused).collect(),
-            undelivered: undelivered(shared) - before,
+            refused: self.upload.shared.refused_parts().iter().skip(refused_before).flat_map(refused).collect(),
+            undelivered: self.upload.so_far().undelivered() - before,
             // By the clock that counts sleep, and rather too late than too early.
             unanswered: limiter.last_unanswered().map(|last| last + limiter.with_sleep().saturating_sub(limiter.now())),
             is_taken_over: eyes.is_taken_over,
@@ -164,12 +163,6 @@ impl Eyes<'_> {
             }
         }
     }
-}
-
-/// Read, and neither delivered nor refused.
-fn undelivered(shared: &Shared) -> u64 {
-    let sent = shared.sent();
-    shared.input().identifiers().saturating_sub(sent.delivered + sent.refused)
 }
 
 fn refused(part: &Batch) -> impl Iterator<Item = Refused> {
