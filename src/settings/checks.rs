@@ -133,14 +133,14 @@ impl Values {
             "all" => Some(Refresh::All),
             other => Some(parse_duration(other)?.as_secs()).filter(|seconds| *seconds > 0).map(Refresh::Every),
         })?;
-        let limit = |(number, is_percent)| if is_percent { Limit::Percent(number) } else { Limit::Count(number) };
+        let limit = |key| self.share(key, Limit::Count, Limit::Percent);
         let Limits { removals, additions } = Limits::default();
         Ok(Some(mirror::Options {
             table,
             state_table: self.table(Key::StateTable)?,
             limits: Limits {
-                removals: self.share(Key::MaxRemovals)?.map_or(removals, limit),
-                additions: self.share(Key::MaxAdditions)?.map_or(additions, limit),
+                removals: limit(Key::MaxRemovals)?.unwrap_or(removals),
+                additions: limit(Key::MaxAdditions)?.unwrap_or(additions),
             },
             refresh: refresh.ok_or_else(|| missing(Key::Refresh))?,
             key_rotated: self.flag(Key::KeyRotated)?,
@@ -188,8 +188,7 @@ impl Values {
     }
 
     pub fn max_rejected(&self) -> Result<MaxRejected, ConfigError> {
-        Ok(self.share(Key::MaxRejected)?.map_or(MaxRejected::Default, |(number, is_percent)| {
-            if is_percent { MaxRejected::Percent(number) } else { MaxRejected::Count(number) }
-        }))
+        let limit = self.share(Key::MaxRejected, MaxRejected::Count, MaxRejected::Percent)?;
+        Ok(limit.unwrap_or(MaxRejected::Default))
     }
 }

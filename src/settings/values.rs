@@ -96,12 +96,9 @@ impl Values {
         Ok(self.get(key, |text| text.parse().ok())?.unwrap_or(false))
     }
 
-    /// A number, and whether it is a percentage.
-    pub fn share(&self, key: Key) -> Result<Option<(u64, bool)>, ConfigError> {
-        self.get(key, |text| match parse_percent(text) {
-            Some(percent) => Some((percent, true)),
-            None => parse_digits(text).map(|count| (count, false)),
-        })
+    /// A count or a percentage.
+    pub fn share<T>(&self, key: Key, count: fn(u64) -> T, percent: fn(u64) -> T) -> Result<Option<T>, ConfigError> {
+        self.get(key, |text| parse_percent(text).map(percent).or_else(|| parse_digits(text).map(count)))
     }
 
     pub fn table(&self, key: Key) -> Result<Option<TableName>, ConfigError> {
