@@ -111,7 +111,7 @@ pub enum Stop {
     },
     /// The server asks for a pause beyond `max_duration`.
     #[error(
-        "{} asks for a pause of {} s, until {}. This is longer than max_duration allows; run it again after that time", .server.names().0,
+        "{} asks for a pause of {} s, until {:.0}. This is longer than max_duration allows; run it again after that time", .server.names().0,
         HumanCount(.pause.as_secs() + u64::from(.pause.subsec_nanos() > 0)), .until
     )]
     PauseTooLong {
@@ -312,8 +312,7 @@ fn of_job(error: &JobError) -> Exit {
 #[expect(clippy::disallowed_methods, reason = "a time that is shown to a person is of the wall clock")]
 fn shown_end(pause: Duration) -> jiff::Timestamp {
     let now = jiff::Timestamp::now();
-    let until = jiff::SignedDuration::try_from(pause).ok().and_then(|pause| now.checked_add(pause).ok()).unwrap_or(now);
-    jiff::Timestamp::from_second(until.as_second()).unwrap_or(until)
+    now.checked_add(pause).unwrap_or(now)
 }
 
 fn refusal_text(refusal: &Refusal, address: &str) -> String {

@@ -22,6 +22,7 @@ static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
 /// Starts the logger with the filter in `RUST_LOG`, or `default_filter`. Libraries never log below info, because such
 /// lines can contain bodies.
+#[expect(clippy::disallowed_methods, reason = "a log has the wall clock's time")]
 pub fn start_logger(default_filter: &str) {
     let own = env!("CARGO_CRATE_NAME");
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default_filter))
@@ -30,9 +31,9 @@ pub fn start_logger(default_filter: &str) {
                 return Ok(());
             }
             let line = line(&record.args().to_string());
-            let (time, level) = (now(), record.level());
+            let (time, level) = (Timestamp::now(), record.level());
             let style = out.default_level_style(level);
-            writeln!(out, "{time} {style}{level:<5}{style:#} {line}")
+            writeln!(out, "{time:.0} {style}{level:<5}{style:#} {line}")
         })
         .write_style(if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
             WriteStyle::Always
@@ -99,12 +100,6 @@ pub fn say_error(text: &str) {
 /// Writes a text to standard error.
 pub fn say(text: &str) {
     write_error(escape::lines(&redacted(text)).as_bytes());
-}
-
-/// The time, to the second.
-#[expect(clippy::disallowed_methods, reason = "a log has the wall clock's time")]
-fn now() -> Timestamp {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }
 
 /// Whether standard error is a terminal.
