@@ -162,7 +162,7 @@ impl Values {
     }
 
     pub fn format_hint(&self) -> Result<FormatHint, ConfigError> {
-        let format = self.text(Key::Format)?.and_then(|name| Format::from_name(&name));
+        let format = self.get(Key::Format, Format::from_name)?;
         let columns = Some(self.list(Key::Columns)?).filter(|columns| !columns.is_empty());
         if columns.as_ref().is_some_and(|columns| columns.len() > MAX_COLUMNS) {
             return Err(self.bad(Key::Columns, "has more than 10,000 names, the most that an input may have"));
@@ -174,7 +174,7 @@ impl Values {
             );
             return Err(self.bad(Key::Format, &expected));
         }
-        let quotes = self.text(Key::Quotes)?.and_then(|name| Quotes::from_name(&name));
+        let quotes = self.get(Key::Quotes, Quotes::from_name)?;
         Ok(FormatHint { format, columns, quotes, may_be_empty: false })
     }
 
