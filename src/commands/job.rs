@@ -139,8 +139,7 @@ fn usable_columns(job: &Job, shown: &JobInfo, options: &input::Options) -> Resul
     {
         return Err(Stop::JobRows { id: job.id.clone(), found, expected });
     }
-    match options.names.find_all(&columns) {
-        Ok(_) => Ok(columns),
-        Err(error) => Err(Stop::Header { name: job.name(), error: Box::new(error) }),
-    }
+    let found = options.names.find_all(&columns);
+    found.map_err(|error| Stop::Header { name: job.name(), error: Box::new(error) })?;
+    Ok(columns)
 }
