@@ -27,7 +27,6 @@ use crate::http::{Http, Post};
 use crate::input::ReadableInput;
 use crate::input::counters::InputCounts;
 use crate::input::error::InputError;
-use crate::input::reader::Judged;
 use crate::input::reader::passes::{self, LaterPasses};
 use crate::input::reader::{Limits, Pass, Reader};
 use crate::input::source::Sources;
@@ -163,7 +162,7 @@ fn read_and_send(
             None
         }
         LaterPasses::Same(later) => {
-            let _: Judged = upload.send_judged(reader, later);
+            upload.send_judged(reader, later);
             None
         }
         LaterPasses::Both { removals, additions } => Some(upload.send_both(reader, removals, additions)),
