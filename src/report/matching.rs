@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::grouped;
-use crate::matching::{Figures, Interval, KindFigures, OTHER_WORKSPACE};
+use crate::matching::{Figures, Interval, KindFigures, MAX_REQUESTS, OTHER_WORKSPACE, Variant};
 use crate::members::identifier::Kind;
 
 /// A line for each kind, with a warning before them and remarks after them.
@@ -39,9 +39,8 @@ fn found(kind: &KindFigures) -> String {
     } else {
         format!("{known} known {range}   about {}", grouped(kind.about()))
     }];
-    let exist = |(variant, count): &(_, u32)| {
-        let words = crate::matching::Variant::words(*variant);
-        format!("{count} of the {} unknown exist {words}", kind.unknown)
+    let exist = |(variant, count): &(Variant, u32)| {
+        format!("{count} of the {} unknown exist {}", kind.unknown, variant.words())
     };
     parts.extend(kind.exist.iter().map(exist));
     parts.join("   ")
@@ -52,8 +51,7 @@ fn remarks(kind: &KindFigures) -> Vec<String> {
     let left = kind.sampled.saturating_sub(kind.asked());
     let not_asked = (left > 0).then(|| {
         format!(
-            "{name}: {left} more of the sample were not asked, because one run makes at most {} requests",
-            crate::matching::MAX_REQUESTS
+            "{name}: {left} more of the sample were not asked, because one run makes at most {MAX_REQUESTS} requests"
         )
     });
     let cannot_tell = (kind.cannot_tell > 0)
