@@ -1,6 +1,6 @@
 //! Formats how many identifiers of a sample Braze knows.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::grouped;
 use crate::matching::{Figures, Interval, KindFigures, MAX_REQUESTS, OTHER_WORKSPACE, Variant};
@@ -61,14 +61,14 @@ fn remarks(kind: &KindFigures) -> Vec<String> {
 
 /// The same as JSON, documented in docs/match.md; shares in percent.
 pub fn to_json(figures: &Figures) -> Value {
-    let kinds: Map<_, _> = figures.kinds.iter().map(|kind| (kind.name.clone(), kind_to_json(kind))).collect();
+    let kinds: Value = figures.kinds.iter().map(|kind| (kind.name.as_str(), kind_to_json(kind))).collect();
     json!({"kinds": kinds, "requests": figures.requests})
 }
 
 fn kind_to_json(kind: &KindFigures) -> Value {
     let Interval { low, high } = kind.interval();
     let percent = |share: f64| (share * 1000.0).round() / 10.0;
-    let exist: Map<_, _> = kind.exist.iter().map(|(variant, count)| (variant.key().to_owned(), json!(count))).collect();
+    let exist: Value = kind.exist.iter().map(|(variant, count)| (variant.key(), *count)).collect();
     let mut object = json!({
         "identifiers": kind.seen,
         "sampled": kind.sampled,

@@ -161,14 +161,14 @@ impl Report {
             "rows_used": input.rows_used,
             "rows_without_identifier": input.rows_without_identifier,
             "rows_rejected": input.rows_rejected,
-            "rows_malformed": map(occurred(Fault::KEYS, input.rows_malformed)),
+            "rows_malformed": occurred(Fault::KEYS, input.rows_malformed),
             "rows_repeating_header": input.rows_repeating_header,
             "rows_over_lines": input.over_lines.rows,
             "ignored_columns": input.ignored_columns.iter().map(|miss| &miss.seen).collect::<Vec<_>>(),
             "first_rejections": input.first_rejections,
             "cells_blank": input.cells_blank,
             "null_words": input.null_words,
-            "cells_rejected": map(occurred(Reason::KEYS, input.cells_rejected)),
+            "cells_rejected": occurred(Reason::KEYS, input.cells_rejected),
             "cells_with_outer_space": input.cells_with_outer_space,
             "cells_with_invisible_characters": input.cells_with_invisible_characters,
             "identifiers": self.identifiers(),
@@ -180,7 +180,8 @@ impl Report {
             "seconds": rounded(self.seconds),
         });
         let dry_run = self.dry_run.map(|batches| json!({"batches": batches}));
-        let by_operation = self.parts().map(|parts| map(parts.map(|(name, part)| (name, part.to_json()))));
+        let by_operation =
+            self.parts().map(|parts| parts.map(|(name, part)| (name, part.to_json())).into_iter().collect());
         let parts = [
             ("dry_run", dry_run),
             ("match", self.matched.as_ref().map(matching::to_json)),
@@ -216,8 +217,8 @@ impl Report {
     fn identifiers(&self) -> Value {
         let mut kinds = self.kinds().map(|(kind, count)| (kind.column(&self.labels), count));
         let total = std::iter::once(("total", self.input.identifiers()));
-        let mut identifiers = map(total.chain(kinds.by_ref().take(COLUMNS.len())));
-        identifiers["aliases"] = map(kinds);
+        let mut identifiers: Value = total.chain(kinds.by_ref().take(COLUMNS.len())).collect();
+        identifiers["aliases"] = kinds.collect();
         identifiers
     }
 
@@ -286,12 +287,8 @@ fn grouped(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
-fn occurred<const N: usize>(keys: [&'static str; N], counts: [u64; N]) -> impl Iterator<Item = (&'static str, u64)> {
-    keys.into_iter().zip(counts).filter(|(_, count)| *count > 0)
-}
-
-fn map(entries: impl IntoIterator<Item = (impl ToString, impl Into<Value>)>) -> Value {
-    entries.into_iter().map(|(name, value)| (name.to_string(), value.into())).collect()
+fn occurred<const N: usize>(keys: [&str; N], counts: [u64; N]) -> Value {
+    keys.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
 }
 
 /// Values that are in the summary already, or have their own table.
