@@ -1,7 +1,7 @@
 //! The JSON Schema of the config file, made from the table of settings, for checks and completion in editors. It
 //! requires no setting, because each may come from elsewhere.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::kind::{JOB_DIGITS, ValueKind};
 use super::setting::{Key, SETTINGS, Setting};
@@ -11,8 +11,7 @@ const TEMPLATE: &str = r"\$\{";
 
 /// The schema, in draft 2020-12.
 pub fn schema() -> Value {
-    let properties: Map<String, Value> =
-        SETTINGS.iter().map(|setting| (setting.name.to_owned(), property(setting))).collect();
+    let properties: Value = SETTINGS.iter().map(|setting| (setting.name, property(setting))).collect();
     let both_set = |key: Key| json!({"required": [key.name()], "properties": {key.name(): {"type": "string"}}});
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
