@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::rules::Question;
 use super::store::{Alias, Identifier, Kind};
@@ -41,7 +41,7 @@ fn exported(number: usize, user: &[Identifier], fields: &[String]) -> Value {
         };
         Some((field.clone(), value))
     };
-    Value::Object(fields.iter().filter_map(value).collect::<Map<_, _>>())
+    fields.iter().filter_map(value).collect()
 }
 
 #[cfg(test)]
