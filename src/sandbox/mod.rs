@@ -106,9 +106,8 @@ pub fn start(options: Options) -> Result<Sandbox, Error> {
 }
 
 fn read_users(path: &Path) -> Result<KnownUsers, Error> {
-    let failed = |source| Error::Users { path: path.to_owned(), source };
-    let file = File::open(path).map_err(|error| failed(error.into()))?;
-    KnownUsers::read(file).map_err(failed)
+    let known = File::open(path).map_err(csv::Error::from).and_then(KnownUsers::read);
+    known.map_err(|source| Error::Users { path: path.to_owned(), source })
 }
 
 impl Sandbox {
