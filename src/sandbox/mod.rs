@@ -31,10 +31,10 @@ mod store;
 mod users;
 
 pub use limit::{RateLimit, RateLimitError};
+pub use server::Sandbox;
 pub use stats::Stats;
 pub use store::{Alias, Applied, CohortView, Effect, Identifier, Kind, Operation};
 
-use server::Server;
 use service::Service;
 use store::Page;
 use users::KnownUsers;
@@ -84,11 +84,6 @@ pub enum Error {
     Users { path: PathBuf, source: csv::Error },
 }
 
-/// A running sandbox. It stops when it is dropped.
-pub struct Sandbox {
-    server: Server,
-}
-
 /// Starts to listen, and answers requests on other threads.
 ///
 /// # Errors
@@ -99,10 +94,10 @@ pub fn start(options: Options) -> Result<Sandbox, Error> {
         return Err(Error::NotLoopback { listen });
     }
     let known = options.users.as_deref().map(read_users).transpose()?;
-    let server = TcpListener::bind(listen).and_then(|listener| Server::start(listener, Service::new(options, known)));
-    let server = server.map_err(|source| Error::Listen { listen, source })?;
-    log::info!("the sandbox listens on {}", server.address);
-    Ok(Sandbox { server })
+    let sandbox = TcpListener::bind(listen).and_then(|listener| Sandbox::start(listener, Service::new(options, known)));
+    let sandbox = sandbox.map_err(|source| Error::Listen { listen, source })?;
+    log::info!("the sandbox listens on {}", sandbox.address);
+    Ok(sandbox)
 }
 
 fn read_users(path: &Path) -> Result<KnownUsers, Error> {
@@ -113,17 +108,17 @@ fn read_users(path: &Path) -> Result<KnownUsers, Error> {
 impl Sandbox {
     /// Its address, such as `http://127.0.0.1:40123`. Clients use it as Braze's REST endpoint.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.server.address)
+        format!("http://{}", self.address)
     }
 
     /// The current cohort with this ID; `None` before the first request that names it.
     pub fn cohort(&self, id: &str) -> Option<CohortView> {
-        self.server.service.lock().store.cohort(id, Page::ALL)
+        self.service.lock().store.cohort(id, Page::ALL)
     }
 
     /// The counts so far.
     pub fn stats(&self) -> Stats {
-        self.server.service.lock().stats.clone()
+        self.service.lock().stats.clone()
     }
 }
 

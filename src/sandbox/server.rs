@@ -13,19 +13,19 @@ use super::service::Service;
 /// How long to wait if the system has no free socket.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
-/// A listening service. It stops when it is dropped; open connections continue until their clients end them.
-pub struct Server {
-    pub address: SocketAddr,
-    pub service: Arc<Service>,
+/// A running sandbox. It stops when it is dropped; open connections continue until their clients end them.
+pub struct Sandbox {
+    pub(super) address: SocketAddr,
+    pub(super) service: Arc<Service>,
     is_stopped: Arc<AtomicBool>,
 }
 
-impl Server {
+impl Sandbox {
     /// Starts a thread that accepts connections and owns the listener.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(listener: TcpListener, service: Service) -> io::Result<Self> {
+    pub(super) fn start(listener: TcpListener, service: Service) -> io::Result<Self> {
         let (address, service, is_stopped) = (listener.local_addr()?, Arc::new(service), Arc::<AtomicBool>::default());
         let server = Self { address, service: Arc::clone(&service), is_stopped: Arc::clone(&is_stopped) };
         thread::Builder::new().name("sandbox".to_owned()).spawn(move || {
@@ -43,7 +43,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         self.is_stopped.store(true, Ordering::SeqCst);
         // Only a connection wakes the thread of the listener.

@@ -22,7 +22,7 @@ pub fn options() -> Options {
 }
 
 fn connect(sandbox: &Sandbox) -> TcpStream {
-    let socket = TcpStream::connect(sandbox.server.address).unwrap();
+    let socket = TcpStream::connect(sandbox.address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     socket
 }
@@ -59,7 +59,7 @@ fn requests_are_answered_on_one_connection_until_it_is_to_close() {
 fn a_sandbox_that_is_dropped_closes_its_listener() {
     let sandbox = start(options()).unwrap();
     let _idle = connect(&sandbox);
-    let (address, dropped) = (sandbox.server.address, Instant::now());
+    let (address, dropped) = (sandbox.address, Instant::now());
     drop(sandbox);
     while TcpStream::connect(address).is_ok() {
         assert!(dropped.elapsed() < Duration::from_secs(5), "it still listens");
@@ -87,6 +87,6 @@ fn what_cannot_be_served_is_refused_at_the_start() {
     let users = Some(PathBuf::from("/does/not/exist.csv"));
     assert!(matches!(start(Options { users, ..options() }), Err(Error::Users { .. })));
     let sandbox = start(options()).unwrap();
-    let listen = sandbox.server.address;
+    let listen = sandbox.address;
     assert!(matches!(start(Options { listen, ..options() }), Err(Error::Listen { .. })));
 }
