@@ -125,7 +125,7 @@ impl Report {
     }
 
     /// The counts of each operation, if each row has its own.
-    fn parts(&self) -> Option<[(&'static str, PhaseReport); 2]> {
+    fn by_operation(&self) -> Option<Value> {
         let removals = self.removals?;
         let sent = DeliveryCounts {
             delivered: self.sent.delivered - removals.sent.delivered,
@@ -133,7 +133,7 @@ impl Report {
             ..DeliveryCounts::default()
         };
         let additions = PhaseReport { identifiers: self.input.identifiers() - removals.identifiers, sent };
-        Some([("remove", removals), ("add", additions)])
+        Some(json!({"remove": removals.to_json(), "add": additions.to_json()}))
     }
 
     fn outcome(&self) -> &'static str {
@@ -180,15 +180,13 @@ impl Report {
             "seconds": rounded(self.seconds),
         });
         let dry_run = self.dry_run.map(|batches| json!({"batches": batches}));
-        let by_operation =
-            self.parts().map(|parts| parts.map(|(name, part)| (name, part.to_json())).into_iter().collect());
         let parts = [
             ("dry_run", dry_run),
             ("match", self.matched.as_ref().map(matching::to_json)),
             ("job", self.job.as_ref().map(|job| json!(job))),
             ("mirror", self.mirror.as_ref().map(MirrorReport::to_json)),
             ("ignored_parameters", (!self.ignored_parameters.is_empty()).then(|| json!(self.ignored_parameters))),
-            ("by_operation", by_operation),
+            ("by_operation", self.by_operation()),
             ("sandbox", self.sandbox.clone()),
         ];
         for (name, part) in parts.into_iter().filter_map(|(name, part)| Some((name, part?))) {
