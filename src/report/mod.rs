@@ -208,12 +208,9 @@ impl Report {
         lines.join("\n")
     }
 
-    fn kinds(&self) -> impl Iterator<Item = (Kind, u64)> {
-        Kind::all(self.labels.len()).zip(self.input.of_kinds.iter().copied())
-    }
-
     fn identifiers(&self) -> Value {
-        let mut kinds = self.kinds().map(|(kind, count)| (kind.column(&self.labels), count));
+        let kinds = Kind::all(self.labels.len()).zip(self.input.of_kinds.iter().copied());
+        let mut kinds = kinds.map(|(kind, count)| (kind.column(&self.labels), count));
         let total = std::iter::once(("total", self.input.identifiers()));
         let mut identifiers: Value = total.chain(kinds.by_ref().take(COLUMNS.len())).collect();
         identifiers["aliases"] = kinds.collect();
