@@ -78,7 +78,9 @@ impl Outcome {
 
 /// Does the run. A failure after it has begun is part of the outcome.
 pub fn run(mut context: RunContext) -> Result<Outcome, Stop> {
-    context.config.check_files()?;
+    if context.config.delivery.failed_file.as_deref().is_some_and(|path| context.config.reads(path)) {
+        return Err(ConfigError::SameFile.into());
+    }
     let (mirror, is_dry) = (context.config.mirror.clone(), context.config.dry_run);
     if mirror.is_some() && context.sandbox.is_some() {
         return Err(ConfigError::MirrorInSandbox.into());

@@ -188,14 +188,6 @@ impl Config {
         self.braze.endpoint.as_ref().ok_or_else(|| values::missing(Key::Endpoint))
     }
 
-    /// An error if `failed_file` is a file of the input.
-    pub fn check_files(&self) -> Result<(), ConfigError> {
-        match &self.delivery.failed_file {
-            Some(path) if self.reads(path) => Err(ConfigError::SameFile),
-            _ => Ok(()),
-        }
-    }
-
     /// Whether a file is one of the input.
     pub fn reads(&self, path: &Path) -> bool {
         let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
