@@ -76,8 +76,7 @@ pub fn merge(
     if let Some(path) = file {
         let mut layer = read_file(path)?;
         let changed = drop_overridden(&mut layer, &above);
-        let is_workflow = above.values().all(|written| !matches!(written.origin, Origin::Flag(_)));
-        if is_workflow && !changed.is_empty() {
+        if matches!(lookup, Lookup::Parameters(_)) && !changed.is_empty() {
             info!("the workflow's map braze_cohort changes what {} says: {}", path.display(), names(&changed));
         }
         overlay(&mut merged, fill_in(layer, lookup)?);
