@@ -26,7 +26,7 @@ use super::job::Access;
 use super::matching::Matching;
 use super::mirror::look;
 use super::network::network;
-use super::pipeline::{Outcome, open_once, plan, stop_or};
+use super::pipeline::{Outcome, keeps_input, open_once, plan, stop_or};
 use super::table;
 use super::upload::load;
 use super::variable;
@@ -82,10 +82,14 @@ fn failures(found: Vec<(&'static str, Finding)>) -> impl Iterator<Item = (&'stat
 
 /// Takes all steps. `tell` gets each step's lines as soon as the step has ended.
 fn take_steps(context: &mut RunContext, tell: fn(&str)) -> Vec<(&'static str, Finding)> {
-    let is_asked = std::env::var(REST_API_KEY).is_ok() || context.config.matching.min_match.is_some();
+    let has_key = variable(REST_API_KEY).is_some_and(|key| !key.is_empty());
+    let is_asked = has_key || context.config.matching.min_match.is_some();
     let of_mirror = context.config.mirror.is_some().then_some(("relied on", check_facts as Step));
     let of_match = is_asked.then_some(("match", check_match as Step));
-    let settings: Step = |context| Ok(described_settings(&context.config));
+    let settings: Step = |context| {
+        keeps_input(&context.config)?;
+        Ok(described_settings(&context.config))
+    };
     let steps = [("settings", settings), ("input", check_input), ("credentials", check_credentials)];
     let take = |(what, step): (&'static str, Step)| {
         let found = step(context);

@@ -78,9 +78,7 @@ impl Outcome {
 
 /// Does the run. A failure after it has begun is part of the outcome.
 pub fn run(mut context: RunContext) -> Result<Outcome, Stop> {
-    if context.config.delivery.failed_file.as_deref().is_some_and(|path| context.config.reads(path)) {
-        return Err(ConfigError::SameFile.into());
-    }
+    keeps_input(&context.config)?;
     let (mirror, is_dry) = (context.config.mirror.clone(), context.config.dry_run);
     if mirror.is_some() && context.sandbox.is_some() {
         return Err(ConfigError::MirrorInSandbox.into());
@@ -191,6 +189,12 @@ pub(super) fn sources(readable: &ReadableInput, limiter: &Arc<RateLimiter<Stop>>
         limiter.is_stopped()
     });
     Ok(Sources::find(&readable.input, &readable.format_hint, &is_stopped)?)
+}
+
+/// An error if `failed_file` would replace a file of the input.
+pub(super) fn keeps_input(config: &Config) -> Result<(), ConfigError> {
+    let replaces = config.delivery.failed_file.as_deref().is_some_and(|path| config.reads(path));
+    if replaces { Err(ConfigError::SameFile) } else { Ok(()) }
 }
 
 /// Opens the input to read it once, without sending it.

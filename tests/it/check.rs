@@ -61,6 +61,20 @@ fn a_check_finds_a_wrong_setting() {
 }
 
 #[test]
+fn a_check_finds_a_failed_file_that_would_replace_the_input() {
+    let braze = braze();
+    let run = Run::check().to(&braze).set("failed_file", "./members.csv").rows(user_ids(1)).exits(2);
+    run.says(&["settings", "same file"]).prints(&["settings     FAILED"]);
+}
+
+#[test]
+fn a_check_without_a_rest_api_key_asks_about_no_match() {
+    let braze = braze();
+    let run = Run::check().to(&braze).env("BRAZE_REST_API_KEY", "").rows(user_ids(1)).exits(0);
+    run.hides(&["match "]);
+}
+
+#[test]
 fn a_check_finds_an_endpoint_that_does_not_answer() {
     let run = Run::check().set("endpoint", &dead_endpoint()).set("max_outage", "1s").rows(user_ids(1));
     run.exits(75).says(&["127.0.0.1"]);
