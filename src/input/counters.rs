@@ -114,22 +114,4 @@ impl InputCounts {
         let counts = malformed.chain(rejected).filter(|(_, count)| *count > 0);
         counts.map(|(key, count)| format!("{key} {count}")).collect::<Vec<_>>().join(", ")
     }
-
-    /// Counts an identifier.
-    pub fn count_identifier(&mut self, kind: Kind) {
-        self.of_kinds[kind.index()] += 1;
-    }
-
-    /// Counts a rejected cell, and returns how many there are for this reason.
-    pub fn count_rejected(&mut self, reason: Reason) -> u64 {
-        self.cells_rejected[reason as usize] += 1;
-        self.cells_rejected[reason as usize]
-    }
-
-    /// Counts a malformed row, and returns how many there are with this fault.
-    pub fn count_malformed(&mut self, fault: Fault) -> u64 {
-        self.rows_rejected += 1;
-        self.rows_malformed[fault as usize] += 1;
-        self.rows_malformed[fault as usize]
-    }
 }

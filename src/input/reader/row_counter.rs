@@ -134,7 +134,7 @@ impl RowCounter {
                 }
                 Cell::Identifier { padded, invisible } => {
                     is_used = true;
-                    self.counts.count_identifier(*kind);
+                    self.counts.of_kinds[kind.index()] += 1;
                     self.removals += u64::from(operation == Operation::Remove);
                     if padded | invisible {
                         self.count_unusual(padded, invisible, row, layout);
@@ -215,7 +215,9 @@ impl RowCounter {
     fn count_malformed(&mut self, fault: Fault, row: Row<'_>, layout: &Layout) {
         self.counts.rows_read += 1;
         self.keep_place(fault.key(), row, layout, None);
-        let count = self.counts.count_malformed(fault);
+        self.counts.rows_rejected += 1;
+        self.counts.rows_malformed[fault as usize] += 1;
+        let count = self.counts.rows_malformed[fault as usize];
         let problem = match fault {
             Fault::CellCount => &format!("it has {} cells for {} columns", row.len(), layout.columns.width),
             Fault::TooLong => "it has too many cells, or too long ones",
@@ -232,7 +234,8 @@ impl RowCounter {
 
     fn count_rejected_cell(&mut self, reason: Reason, row: Row<'_>, layout: &Layout, column: usize) {
         self.keep_place(reason.key(), row, layout, Some(column));
-        let count = self.counts.count_rejected(reason);
+        self.counts.cells_rejected[reason as usize] += 1;
+        let count = self.counts.cells_rejected[reason as usize];
         let way_out = match reason {
             Reason::Float => "; for a DOUBLE write CAST(CAST(... AS BIGINT) AS VARCHAR) in the query",
             Reason::Nested => "; for an ARRAY or a MAP write UNNEST in the query",
