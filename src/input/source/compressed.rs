@@ -41,10 +41,8 @@ type Started<R> = Chain<Cursor<Vec<u8>>, R>;
 pub enum Unpacked<R> {
     /// They are not compressed.
     Plain(Started<R>),
-    /// Before a member.
-    Between(BufReader<Started<R>>),
     /// In a member.
-    Within(Box<GzDecoder<BufReader<Started<R>>>>),
+    Packed(Box<GzDecoder<BufReader<Started<R>>>>),
     /// After the last member, or an error.
     Done,
 }
@@ -56,7 +54,11 @@ impl<R: Read> Unpacked<R> {
         reader.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start)?;
         let is_gzip = start == MAGIC;
         let reader = Cursor::new(start).chain(reader);
-        Ok(if is_gzip { Self::Between(BufReader::with_capacity(BUFFER_BYTES, reader)) } else { Self::Plain(reader) })
+        Ok(if is_gzip { Self::member(BufReader::with_capacity(BUFFER_BYTES, reader)) } else { Self::Plain(reader) })
+    }
+
+    fn member(packed: BufReader<Started<R>>) -> Self {
+        Self::Packed(Box::new(GzDecoder::new(packed)))
     }
 }
 
@@ -66,23 +68,17 @@ impl<R: Read> Read for Unpacked<R> {
             return reader.read(buffer);
         }
         loop {
-            match mem::replace(self, Self::Done) {
-                Self::Done | Self::Plain(_) => return Ok(0),
-                Self::Between(mut packed) => match packed.fill_buf()?.first() {
-                    None => return Ok(0),
-                    Some(0) => return end_of_padding(&mut packed),
-                    Some(byte) if *byte != MAGIC[0] => return Err(CompressionError::Garbage.into()),
-                    Some(_) => *self = Self::Within(Box::new(GzDecoder::new(packed))),
-                },
-                Self::Within(mut member) => match member.read(buffer) {
-                    Ok(0) if !buffer.is_empty() => *self = Self::Between(member.into_inner()),
-                    Err(error) => return Err(explained(error)),
-                    result => {
-                        *self = Self::Within(member);
-                        return result;
-                    }
-                },
+            let Self::Packed(mut member) = mem::replace(self, Self::Done) else { return Ok(0) };
+            let count = member.read(buffer).map_err(explained)?;
+            if count > 0 || buffer.is_empty() {
+                *self = Self::Packed(member);
+                return Ok(count);
             }
+            let mut packed = member.into_inner();
+            if packed.fill_buf()?.first() != Some(&MAGIC[0]) {
+                return end_of_padding(&mut packed);
+            }
+            *self = Self::member(packed);
         }
     }
 }
