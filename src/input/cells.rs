@@ -115,7 +115,7 @@ pub fn examine(cell: &[u8], null_words: &NullWords) -> Cell {
     if all_bytes(cell, |byte| matches!(byte, b'!'..=b'-' | b'/'..=b'~')) {
         return Cell::Identifier { padded: false, invisible: false };
     }
-    if is_double(cell) {
+    if matches!(cell, [b'+' | b'-' | b'0'..=b'9', ..]) && is_double(cell) {
         return Cell::Rejected(Reason::Float);
     }
     if all_bytes(cell, |byte| (b'!'..=b'~').contains(&byte)) {
@@ -148,18 +148,14 @@ pub fn is_json(cell: &[u8]) -> bool {
 
 /// Digits and `.0`, or a mantissa with a point and an exponent.
 fn is_double(cell: &[u8]) -> bool {
-    let are_digits = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let unsigned = |number: &[u8]| number.len() - usize::from(matches!(number, [b'-' | b'+', ..]));
-    let number = &cell[cell.len() - unsigned(cell)..];
-    let Some(point) = number.iter().position(|byte| !byte.is_ascii_digit()) else { return false };
-    let [b'.', fraction @ ..] = &number[point..] else { return false };
-    if point == 0 || fraction == b"0" {
-        return point > 0;
-    }
-    let Some(end) = fraction.iter().position(|byte| !byte.is_ascii_digit()) else { return false };
-    let [b'e' | b'E', exponent @ ..] = &fraction[end..] else { return false };
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_integer = |text: &str| are_digits(text.strip_prefix(['-', '+']).unwrap_or(text));
     // The largest exponent has a sign and three digits.
-    end > 0 && exponent.len() <= 4 && are_digits(&exponent[exponent.len() - unsigned(exponent)..])
+    let is_exponent = |text: &str| text.len() <= 4 && is_integer(text);
+    let Some((whole, fraction)) = str::from_utf8(cell).ok().and_then(|text| text.split_once('.')) else { return false };
+    let scaled = fraction.split_once(['e', 'E']);
+    let is_scaled = scaled.is_some_and(|(digits, exponent)| are_digits(digits) && is_exponent(exponent));
+    is_integer(whole) && (fraction == "0" || is_scaled)
 }
 
 /// Zero-width and directional characters, the soft hyphen and the byte order mark.
