@@ -82,18 +82,15 @@ pub enum Refusal {
 
 /// What an answer, or its absence, means to all callers of Braze.
 pub fn meta(outcome: &Result<Answer, HttpError>) -> ResponseMeta {
-    let error = match outcome {
+    let unanswered = match outcome {
         Ok(answer) => {
             let quota = Hints::read(|name| answer.header(name)).quota;
             return ResponseMeta { answered: true, quota, unanswered: None };
         }
-        Err(error) => error,
-    };
-    let unanswered = match error {
-        HttpError::Timeout(_) => Some(Unanswered::TimedOut),
+        Err(HttpError::Timeout(_)) => Some(Unanswered::TimedOut),
         // Braze may have read a request on a kept connection before it closed it.
-        HttpError::Stale | HttpError::Broken(_) | HttpError::Unintelligible(_) => Some(Unanswered::Broke),
-        HttpError::Unreachable(_) | HttpError::Certificate(_) | HttpError::Proxy(_) => None,
+        Err(HttpError::Stale | HttpError::Broken(_) | HttpError::Unintelligible(_)) => Some(Unanswered::Broke),
+        Err(HttpError::Unreachable(_) | HttpError::Certificate(_) | HttpError::Proxy(_)) => None,
     };
     ResponseMeta { unanswered, ..ResponseMeta::NOTHING }
 }
