@@ -1,5 +1,6 @@
 //! Redacts identifiers in Braze's messages, which appear in the log and in errors. Pure.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use memchr::memmem::Finder;
@@ -66,15 +67,9 @@ fn is_known(text: &str) -> bool {
     KNOWN.contains(&said) || said.strip_prefix(NOT_ENABLED) == Some(REDACTED)
 }
 
-fn distinct(part: &Batch) -> Vec<&str> {
-    let mut identifiers: Vec<_> = part
-        .identifiers()
-        .filter_map(|(_, bytes)| std::str::from_utf8(bytes).ok())
-        .filter(|it| !it.is_empty())
-        .collect();
-    identifiers.sort_unstable();
-    identifiers.dedup();
-    identifiers
+fn distinct(part: &Batch) -> HashSet<&str> {
+    let texts = part.identifiers().filter_map(|(_, bytes)| str::from_utf8(bytes).ok());
+    texts.filter(|text| !text.is_empty()).collect()
 }
 
 /// The places of this form in `lower_case`, the beginning of `text`, including overlapping ones.
