@@ -145,10 +145,6 @@ impl Shared {
         self.refused_parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hand_over(&self) -> MutexGuard<'_, ()> {
-        self.handing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What was sent.
     pub fn sent(&self) -> DeliveryCounts {
         *self.counts()
@@ -257,7 +253,7 @@ fn start_reader<S: From<DeliveryError> + Send + 'static>(
     thread::spawn(move || {
         let is_over = || shared.is_over.load(Ordering::Relaxed);
         let publish = |counts: &InputCounts| {
-            let handing = shared.hand_over();
+            let handing = shared.handing.lock().unwrap_or_else(PoisonError::into_inner);
             if !is_over() {
                 shared.input().clone_from(counts);
             }
