@@ -173,7 +173,7 @@ pub fn open<R: Read>(
             Ok(Opened { rows: Rows::Json(rows), format, names })
         }
         Format::Msgpack => {
-            let names = columns.ok_or(RowsError::NoColumns { format })?;
+            let names = columns.ok_or(RowsError::NoColumns)?;
             let kept = names.iter().map(|name| wanted.iter().any(|(key, _)| key == name)).collect();
             Ok(Opened { rows: Rows::Msgpack(Msgpack::new(bytes, kept)), format, names: Some(names) })
         }

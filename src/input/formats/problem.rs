@@ -4,8 +4,6 @@ use std::io;
 
 use thiserror::Error;
 
-use super::format::Format;
-
 /// Why an input cannot be read further.
 #[derive(Debug, Error)]
 pub enum RowsError {
@@ -74,13 +72,10 @@ pub enum RowsError {
     },
     /// The format has no header, and `columns` is not set.
     #[error(
-        "it is {format}, which has no column names: set columns to the names in the order of the query's SELECT, such as \
+        "it is msgpack, which has no column names: set columns to the names in the order of the query's SELECT, such as \
          columns: [user_ids, email]"
     )]
-    NoColumns {
-        /// The recognised format.
-        format: Format,
-    },
+    NoColumns,
     /// The first row contains the names in `columns`.
     #[error(
         "its first row is a header with the names in columns, and would be sent as a member: leave columns out. If the format is \

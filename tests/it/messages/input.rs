@@ -8,7 +8,6 @@ use td_braze_cohort::input::MaxRejected;
 use td_braze_cohort::input::columns::HeaderError;
 use td_braze_cohort::input::error::{InputError, InputProblem};
 use td_braze_cohort::input::formats::RowsError;
-use td_braze_cohort::input::formats::format::Format;
 use td_braze_cohort::input::near_names::NearMiss;
 use td_braze_cohort::input::source::SourceError;
 use td_braze_cohort::input::source::compressed::CompressionError;
@@ -59,7 +58,7 @@ fn rows() -> Vec<RowsError> {
         RowsError::OpenQuoteOnALine { line: 12 },
         RowsError::QuotesOfCsv,
         RowsError::TextBehindQuote { line: 12, broken: 14 },
-        RowsError::NoColumns { format: Format::Msgpack },
+        RowsError::NoColumns,
         RowsError::HeaderBesideColumns,
         RowsError::ColumnCount { found: 3, named: 2 },
         RowsError::NotLines,
