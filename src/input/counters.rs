@@ -20,17 +20,6 @@ pub struct Rejection {
     pub column: Option<String>,
 }
 
-/// Rows that span more than one line. An unintended quote can cause them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OverLines {
-    /// How many.
-    pub rows: u64,
-    /// The line in which the longest begins.
-    pub longest_at: u64,
-    /// How many lines that one has.
-    pub longest: u64,
-}
-
 /// What was read so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputCounts {
@@ -58,8 +47,12 @@ pub struct InputCounts {
     pub cells_with_invisible_characters: u64,
     /// Rows that repeat the header, and are not data rows.
     pub rows_repeating_header: u64,
-    /// Rows and headers that span more than one line.
-    pub over_lines: OverLines,
+    /// Rows and headers that span more than one line. An unintended quote can cause them.
+    pub rows_over_lines: u64,
+    /// How many lines the longest of them has.
+    pub longest_row: u64,
+    /// The line in which that one begins.
+    pub longest_row_at: u64,
     /// Ignored columns whose name is close to one that is read.
     pub ignored_columns: Vec<NearMiss>,
     /// The first places of each reason for rejection.
@@ -89,9 +82,9 @@ impl InputCounts {
     /// Counts a row or a header that spans more than one line.
     pub fn count_lines(&mut self, row: Row<'_>) {
         if row.lines > 1 {
-            self.over_lines.rows += 1;
-            if row.lines > self.over_lines.longest {
-                (self.over_lines.longest, self.over_lines.longest_at) = (row.lines, row.position);
+            self.rows_over_lines += 1;
+            if row.lines > self.longest_row {
+                (self.longest_row, self.longest_row_at) = (row.lines, row.position);
             }
         }
     }

@@ -163,7 +163,7 @@ impl Report {
             "rows_rejected": input.rows_rejected,
             "rows_malformed": occurred(Fault::KEYS, input.rows_malformed),
             "rows_repeating_header": input.rows_repeating_header,
-            "rows_over_lines": input.over_lines.rows,
+            "rows_over_lines": input.rows_over_lines,
             "ignored_columns": input.ignored_columns.iter().map(|miss| &miss.seen).collect::<Vec<_>>(),
             "first_rejections": input.first_rejections,
             "cells_blank": input.cells_blank,

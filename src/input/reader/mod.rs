@@ -342,12 +342,11 @@ impl Reader {
 
     /// Warns about probable mistakes, including those that show only after all objects were read.
     fn warn_at_end(&self) {
-        let InputCounts { over_lines, ignored_columns, .. } = &self.counter.counts;
-        if over_lines.rows > 0 {
+        let InputCounts { rows_over_lines, longest_row, longest_row_at, ignored_columns, .. } = &self.counter.counts;
+        if *rows_over_lines > 0 {
             warn!(
-                "{} rows span several lines; the longest begins in line {} and has {} lines. If that is not intended, a cell begins \
-                 with a quote that is not doubled",
-                over_lines.rows, over_lines.longest_at, over_lines.longest
+                "{rows_over_lines} rows span several lines; the longest begins in line {longest_row_at} and has {longest_row} lines. If \
+                 that is not intended, a cell begins with a quote that is not doubled"
             );
         }
         let aliases = &self.names.aliases;
