@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::delivery::safe_path::{folder_of, must_be_regular, resolve};
 use crate::input::columns::Names;
 use crate::members::batch::Batch;
-use crate::members::identifier::COLUMNS;
+use crate::members::identifier::{COLUMNS, Kind};
 
 const REASON: &str = "reason";
 /// The prefix of the temporary name.
@@ -45,7 +45,8 @@ struct Destination {
     path: PathBuf,
     /// The file itself, after links.
     target: PathBuf,
-    header: Vec<String>,
+    /// The number of aliases.
+    aliases: usize,
     /// The operation is the last column but one.
     has_operation: bool,
     state: Mutex<FileState>,
@@ -78,7 +79,6 @@ impl Failures {
     /// The same for the path of another setting or flag.
     pub fn begin_as(name: &'static str, path: Option<&Path>, names: &Names) -> Result<Self, FailuresError> {
         let Some(path) = path else { return Ok(Self(None)) };
-        let has_operation = names.operation.is_some();
         let mut header: Vec<_> = names.outputs().into_iter().chain(names.operation.clone()).collect();
         let is_taken = header.iter().any(|name| name == REASON);
         header.push(if is_taken { format!("failure_{REASON}") } else { REASON.to_owned() });
@@ -88,8 +88,8 @@ impl Failures {
             name,
             path: path.to_owned(),
             target,
-            header,
-            has_operation,
+            aliases: names.aliases.len(),
+            has_operation: names.operation.is_some(),
             state: Mutex::new(FileState::Open(Box::new(open))),
         })))
     }
@@ -132,10 +132,9 @@ impl Destination {
     }
 
     fn write(&self, open: &mut OpenFile, batch: &Batch, reason: &str) -> csv::Result<()> {
-        let last = self.header.len() - 1 - usize::from(self.has_operation);
         for (kind, identifier) in batch.identifiers() {
-            for column in 0..last {
-                open.writer.write_field(if column == kind.index() { identifier } else { b"" })?;
+            for column in Kind::all(self.aliases) {
+                open.writer.write_field(if column == kind { identifier } else { b"" })?;
             }
             if self.has_operation {
                 open.writer.write_field(batch.operation().as_str())?;
@@ -189,7 +188,6 @@ fn is_ours(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::members::identifier::Kind;
     use crate::members::operation::Operation;
 
     fn batch() -> Batch {
