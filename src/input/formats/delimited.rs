@@ -211,7 +211,7 @@ mod tests {
         let mut input = Delimited::new(Bytes::new(Dribble(text.as_bytes(), 100_000)), b'\t', Quotes::OnOneLine);
         input.header().unwrap();
         assert!(input.advance().unwrap());
-        assert_eq!((input.row().len(), input.row().cell(1)), (2, b"1".as_slice()));
+        assert_eq!((input.row().width(), input.row().cell(1)), (2, b"1".as_slice()));
         assert!(input.advance().unwrap());
         assert_eq!(input.row().to_strings(), ["2", "3"]);
         assert!(input.input.capacity() <= 2 * MAX_ROW_BYTES, "{} bytes are kept", input.input.capacity());
@@ -270,7 +270,7 @@ mod tests {
         let text = format!("a,b,c\r\nx,{},z\r\n1,2,3\r\n", "y".repeat(30_000_000));
         let mut input = delimited(&text);
         let row = next(&mut input);
-        assert_eq!((row.cell(0), row.cell(2), row.len()), (b"x".as_slice(), b"z".as_slice(), 3));
+        assert_eq!((row.cell(0), row.cell(2), row.width()), (b"x".as_slice(), b"z".as_slice(), 3));
         assert!(row.cell(1).len() > identifier::MAX_BYTES);
         assert!(input.input.capacity() <= WINDOW, "{} bytes are kept", input.input.capacity());
         assert_eq!(next(&mut input).to_strings(), ["1", "2", "3"]);
@@ -319,7 +319,7 @@ mod tests {
             assert_eq!(input.row().fault, fault);
             assert!(
                 fault.is_some()
-                    || input.row().len() == cells && input.row().cell(cells - 1).len() >= length.min(KEPT_OF_A_CELL)
+                    || input.row().width() == cells && input.row().cell(cells - 1).len() >= length.min(KEPT_OF_A_CELL)
             );
         }
         assert!(input.advance().unwrap());

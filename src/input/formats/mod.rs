@@ -56,13 +56,8 @@ pub enum Value<'a> {
 
 impl<'a> Row<'a> {
     /// How many cells it has.
-    pub fn len(&self) -> usize {
+    pub fn width(&self) -> usize {
         self.cells.len()
-    }
-
-    /// Whether it has no cell at all.
-    pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
     }
 
     /// The cell of a column.
@@ -88,7 +83,7 @@ impl<'a> Row<'a> {
 
     /// All cells as text, for headers. Bytes that are not UTF-8 are replaced.
     pub fn to_strings(&self) -> Vec<String> {
-        (0..self.len()).map(|column| String::from_utf8_lossy(self.cell(column)).into_owned()).collect()
+        (0..self.width()).map(|column| String::from_utf8_lossy(self.cell(column)).into_owned()).collect()
     }
 }
 

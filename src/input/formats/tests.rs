@@ -29,7 +29,7 @@ fn cells(row: Row<'_>) -> Read {
         Value::Absent => Cell::Absent,
         Value::Unfit(reason) => Cell::Unfit(reason),
     };
-    row.fault.map_or_else(|| Ok((0..row.len()).map(cell).collect()), Err)
+    row.fault.map_or_else(|| Ok((0..row.width()).map(cell).collect()), Err)
 }
 
 fn read(content: &[u8], step: usize, format: Format, columns: Option<&[&str]>) -> Result<Vec<Read>, RowsError> {

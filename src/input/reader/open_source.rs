@@ -37,7 +37,8 @@ impl Layout {
 
     #[cold]
     fn repeats_all(&self, row: Row<'_>) -> bool {
-        row.fault.is_none() && row.len() == self.names.len() && (0..row.len()).all(|column| self.repeats(&row, column))
+        let is_repeated = |column| self.repeats(&row, column);
+        row.fault.is_none() && row.width() == self.names.len() && (0..row.width()).all(is_repeated)
     }
 
     /// A row's position, for messages.
@@ -49,8 +50,8 @@ impl Layout {
     /// Checks that the names in the setting `columns` can be those of this row. In a short input, wrong names would
     /// look like a few rejections.
     fn check_first_row(&self, row: Row<'_>) -> Result<(), RowsError> {
-        if row.len() != self.names.len() {
-            return Err(RowsError::ColumnCount { found: row.len(), named: self.names.len() });
+        if row.width() != self.names.len() {
+            return Err(RowsError::ColumnCount { found: row.width(), named: self.names.len() });
         }
         let is_header = self.columns.used.iter().all(|(column, _)| self.repeats(&row, *column));
         if is_header { Err(RowsError::HeaderBesideColumns) } else { Ok(()) }

@@ -25,7 +25,7 @@ const ONCE: &str = "further ones are only counted";
 #[expect(clippy::inline_always, reason = "a million rows take 0.086 CPU seconds instead of 0.095")]
 #[inline(always)]
 fn operation_of(row: &Row<'_>, layout: &Layout, pass: Pass) -> Result<Option<Operation>, Fault> {
-    let fault = row.fault.or_else(|| (row.len() != layout.columns.width).then_some(Fault::CellCount));
+    let fault = row.fault.or_else(|| (row.width() != layout.columns.width).then_some(Fault::CellCount));
     match (fault, layout.columns.operation) {
         (Some(fault), _) => Err(fault),
         (None, None) => Ok(Some(pass.operation())),
@@ -219,7 +219,7 @@ impl RowCounter {
         self.counts.rows_malformed[fault as usize] += 1;
         let count = self.counts.rows_malformed[fault as usize];
         let problem = match fault {
-            Fault::CellCount => &format!("it has {} cells for {} columns", row.len(), layout.columns.width),
+            Fault::CellCount => &format!("it has {} cells for {} columns", row.width(), layout.columns.width),
             Fault::TooLong => "it has too many cells, or too long ones",
             Fault::NotJson => "it is not JSON",
             Fault::NotARow => "it is JSON, but not an object",
