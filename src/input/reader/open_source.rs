@@ -1,5 +1,7 @@
 //! An opened source: its rows, and which of their cells are identifiers.
 
+use std::collections::BTreeSet;
+
 use crate::input::columns::{Columns, HeaderError, Names};
 use crate::input::error::{InputError, InputProblem};
 use crate::input::formats::format::Format;
@@ -112,11 +114,8 @@ impl OpenSource {
     /// An error if its identifier columns are not those of the first source. JSON lines are not compared, because
     /// objects may leave out keys.
     pub fn fits(&self, first: &Self, names: &Names) -> Result<(), InputError> {
-        let [found, wanted] = [self, first].map(|source| {
-            let mut used: Vec<_> = source.found.used.iter().map(|(_, kind)| kind.index()).collect();
-            used.sort_unstable();
-            used
-        });
+        let used = |source: &Self| source.found.used.iter().map(|(_, kind)| kind.index()).collect::<BTreeSet<_>>();
+        let [found, wanted] = [self, first].map(used);
         if found == wanted || [self, first].iter().any(|source| source.layout.format == Format::Jsonl) {
             return Ok(());
         }
