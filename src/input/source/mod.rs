@@ -199,17 +199,15 @@ impl Sources {
     /// Finds the files and takes their stamps. Opens nothing yet.
     pub fn find(input: &Input, format_hint: &FormatHint, is_stopped: &IsStopped) -> Result<Self, SourceError> {
         let mut name = input.to_string();
+        let only = |origin| VecDeque::from([Waiting::new(name.clone(), origin)]);
         let (waiting, size) = match input {
             Input::Stdin => {
                 // Not through its buffer, so that poll sees all remaining bytes.
                 let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
                 let file = file.map_err(|error| SourceError::Open { path: PathBuf::from("-"), error })?;
-                (VecDeque::from([Waiting::new(name.clone(), Origin::Bytes(Box::new(Polled(file))))]), None)
+                (only(Origin::Bytes(Box::new(Polled(file)))), None)
             }
-            Input::Fetched(fetched) => {
-                let origin = Origin::Kept(Arc::clone(&fetched.file));
-                (VecDeque::from([Waiting::new(name.clone(), origin)]), Some(fetched.size))
-            }
+            Input::Fetched(fetched) => (only(Origin::Kept(Arc::clone(&fetched.file))), Some(fetched.size)),
             Input::Files(paths) => {
                 let files = files::resolve(paths)?.into_iter().map(|path| Ok((files::stamp(&path)?, path)));
                 let files = files.collect::<Result<Vec<_>, SourceError>>()?;
@@ -262,12 +260,10 @@ impl Sources {
 
     /// Opens the remaining sources, to look at how they begin. Those that can be opened only once are left out.
     pub fn ahead(&self) -> impl Iterator<Item = Result<Source, SourceError>> {
-        self.waiting.iter().filter_map(|Waiting { name, origin, .. }| match origin {
-            Origin::File(path, stamp @ Some(_)) => {
-                let waiting = Waiting::new(name.clone(), Origin::File(path.clone(), *stamp));
-                Some(self.open(waiting, Arc::default()))
-            }
-            Origin::File(_, None) | Origin::Kept(_) | Origin::Bytes(_) => None,
+        self.waiting.iter().filter_map(|Waiting { name, origin, .. }| {
+            let Origin::File(path, stamp @ Some(_)) = origin else { return None };
+            let waiting = Waiting::new(name.clone(), Origin::File(path.clone(), *stamp));
+            Some(self.open(waiting, Arc::default()))
         })
     }
 
