@@ -30,7 +30,8 @@ pub struct Json<R> {
     /// The keys that are read, each with its column.
     wanted: Vec<(String, usize)>,
     columns: usize,
-    other_keys: HashSet<String>,
+    /// The keys so far that are not read, as far as there is room.
+    pub other_keys: HashSet<String>,
     line: u64,
     record: Record,
     /// The lines that were read to find the first object: their numbers, and why they are rejected. The record holds
@@ -83,13 +84,6 @@ impl<R: Read> Json<R> {
     pub fn row(&self) -> Row<'_> {
         let (line, fault) = self.latest;
         self.record.row(line, fault)
-    }
-
-    /// The keys so far that are not read, sorted; at most 1,000.
-    pub fn other_keys(&self) -> Vec<String> {
-        let mut keys: Vec<_> = self.other_keys.iter().cloned().collect();
-        keys.sort_unstable();
-        keys
     }
 
     /// Reads the next line that is not empty into the record. If it is a row, `look` sees it. None at the end.

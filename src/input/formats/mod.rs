@@ -1,5 +1,6 @@
 //! Turns bytes into rows, one file per format. A bad row does not end the input: it becomes a row with a fault.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::Range;
 
@@ -204,12 +205,10 @@ fn refuse_other_content(start: &[u8]) -> Result<(), RowsError> {
 }
 
 impl<R: Read> Rows<R> {
-    /// The keys so far that are not read, up to a limit.
-    pub fn other_keys(&self) -> Vec<String> {
-        match self {
-            Self::Json(rows) => rows.other_keys(),
-            Self::Delimited(_) | Self::Msgpack(_) => Vec::new(),
-        }
+    /// The keys so far that are not read, up to a limit, sorted.
+    pub fn other_keys(&self) -> BTreeSet<&str> {
+        let keys = if let Self::Json(rows) = self { Some(&rows.other_keys) } else { None };
+        keys.into_iter().flatten().map(String::as_str).collect()
     }
 
     /// Goes to the next row; false at the end of the input. Reading the row is a second step, because a row within two

@@ -297,8 +297,8 @@ impl Reader {
 
     fn end_source(&mut self) {
         if self.pass.is_first() {
-            let keys = self.source.rows.other_keys();
-            let near = near_misses(keys.iter().map(String::as_str), &self.names.wanted(), 1).collect::<Vec<_>>();
+            let keys = self.source.rows.other_keys().into_iter();
+            let near = near_misses(keys, &self.names.wanted(), 1).collect::<Vec<_>>();
             self.note_ignored(&near, "keys", "give it that name");
         }
     }
