@@ -33,22 +33,17 @@ pub fn capacity(kind: Kind) -> usize {
 /// whether a profile exists. An anonymous user always has a `braze_id`, but may have neither external ID nor alias.
 pub fn body(batch: &Batch, labels: &[String]) -> Vec<u8> {
     let mut fields = vec!["external_id", "user_aliases"];
-    let (mut external_ids, mut aliases, mut device) = (Vec::new(), Vec::new(), None);
-    for (kind, identifier) in batch.identifiers() {
-        let text = String::from_utf8_lossy(identifier).into_owned();
-        match kind {
-            Kind::UserId => external_ids.push(text),
-            Kind::Alias(_) => aliases.push(json!({"alias_label": kind.column(labels), "alias_name": text})),
-            Kind::DeviceId => device = Some(text),
-        }
-    }
-    let (name, asked) = match device {
-        Some(device) => {
+    let asked = batch.identifiers().map(|(kind, identifier)| match (kind, String::from_utf8_lossy(identifier)) {
+        (Kind::Alias(_), name) => json!({"alias_label": kind.column(labels), "alias_name": name}),
+        (Kind::UserId | Kind::DeviceId, text) => json!(text),
+    });
+    let (name, asked) = match batch.identifiers().next() {
+        Some((Kind::DeviceId, _)) => {
             fields.push("braze_id");
-            ("device_id", json!(device))
+            ("device_id", json!(asked.last()))
         }
-        None if aliases.is_empty() => ("external_ids", json!(external_ids)),
-        None => ("user_aliases", json!(aliases)),
+        Some((Kind::Alias(_), _)) => ("user_aliases", asked.collect()),
+        _ => ("external_ids", asked.collect()),
     };
     json!({ name: asked, "fields_to_export": fields }).to_string().into_bytes()
 }
