@@ -73,13 +73,12 @@ impl Batch {
     /// Two halves; the first is never the larger. From two identifiers on, neither is empty.
     pub fn halves(&self) -> (Self, Self) {
         let middle = self.len() / 2;
-        let empty = || Self::alone(self.operation);
-        let mut halves = (empty(), empty());
+        let (mut left, mut right) = (Self::alone(self.operation), Self::alone(self.operation));
         for (index, (kind, identifier)) in self.identifiers().enumerate() {
-            let half = if index < middle { &mut halves.0 } else { &mut halves.1 };
+            let half = if index < middle { &mut left } else { &mut right };
             half.push(kind, identifier);
         }
-        halves
+        (left, right)
     }
 }
 
