@@ -105,13 +105,11 @@ impl<'a, S: From<MatchError>> Asker<'a, S> {
 
     fn ask_one(&mut self, batch: &Batch) -> Result<Vec<Found>, Stopped> {
         let body = export::body(batch, self.labels);
-        let (http, address, headers, labels) = (self.http, &self.address, &self.headers, self.labels);
-        let requests = &mut self.requests;
         let result = retry::call(self.limiter, Duration::ZERO, || {
-            *requests += 1;
-            let stream = http.ask(address, headers, Call::Json(&body));
+            self.requests += 1;
+            let stream = self.http.ask(&self.address, &self.headers, Call::Json(&body));
             let outcome = stream.and_then(|stream| stream.into_answer(MAX_ANSWER_BYTES));
-            (meta(&outcome), end_of_try(&outcome, batch, labels, address))
+            (meta(&outcome), end_of_try(&outcome, batch, self.labels, &self.address))
         });
         let error = match result {
             Ok(found) => return Ok(found),
