@@ -130,13 +130,12 @@ fn examine_text(cell: &[u8]) -> Cell {
     let Ok(text) = std::str::from_utf8(cell) else {
         return Cell::Rejected(Reason::InvalidUtf8);
     };
-    let trimmed = text.trim();
     if text.chars().all(|letter| letter.is_whitespace() || is_invisible(letter)) {
         Cell::Blank
     } else if text.chars().any(char::is_control) {
         Cell::Rejected(Reason::ControlCharacter)
     } else {
-        Cell::Identifier { padded: trimmed.len() != text.len(), invisible: text.chars().any(is_invisible) }
+        Cell::Identifier { padded: text.trim() != text, invisible: text.chars().any(is_invisible) }
     }
 }
 
