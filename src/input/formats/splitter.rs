@@ -77,6 +77,8 @@ pub struct Splitter {
     quotes: Quotes,
     /// The places of the finished cells.
     pub cells: Vec<Range<usize>>,
+    /// What lines are counted by: line feeds, or carriage returns if the file has only these.
+    pub line_break: u8,
     /// The line of the next byte, from 1.
     pub line: u64,
     /// The line in which the record begins.
@@ -112,7 +114,7 @@ pub enum Split {
 impl Splitter {
     /// At the first record.
     pub fn new(delimiter: u8, quotes: Quotes) -> Self {
-        Self { delimiter, quotes, line: 1, ..Self::default() }
+        Self { delimiter, quotes, line_break: b'\n', line: 1, ..Self::default() }
     }
 
     /// Forgets the last record.
@@ -185,17 +187,20 @@ impl Splitter {
     /// are needed.
     #[cold]
     fn ends_on_its_line(&self, bytes: &[u8], at_end: bool) -> Option<bool> {
+        // What is beyond does not count, even if it is at hand: a row is the same whatever was read at once.
+        let searched = bytes.len().min(MAX_QUOTED_ON_A_LINE);
+        let is_known = at_end || bytes.len() > MAX_QUOTED_ON_A_LINE;
         let mut next = 0;
         loop {
-            let is_known = at_end || bytes.len() > MAX_QUOTED_ON_A_LINE;
-            let Some(found) = memchr3(QUOTE, b'\n', b'\r', &bytes[next..]) else { return is_known.then_some(false) };
+            let rest = bytes[..searched].get(next..).unwrap_or_default();
+            let Some(found) = memchr3(QUOTE, b'\n', b'\r', rest) else { return is_known.then_some(false) };
             if bytes[next + found] != QUOTE {
                 return Some(false);
             }
             match bytes.get(next + found + 1) {
                 Some(&QUOTE) => next += found + 2,
                 Some(&byte) => return Some(byte == self.delimiter || matches!(byte, b'\n' | b'\r')),
-                None => return is_known.then_some(at_end),
+                None => return at_end.then_some(true),
             }
         }
     }
@@ -226,7 +231,7 @@ impl Splitter {
 
     fn take_quoted(&mut self, bytes: &mut [u8], end: usize) {
         let taken = self.next..end;
-        self.line += memchr_iter(b'\n', &bytes[taken.clone()]).count() as u64;
+        self.line += memchr_iter(self.line_break, &bytes[taken.clone()]).count() as u64;
         self.next = end;
         if self.cell.end != taken.start {
             bytes.copy_within(taken.clone(), self.cell.end);
@@ -239,18 +244,19 @@ impl Splitter {
         self.cells.push(self.cell.clone());
         (self.cell, self.is_quoted, self.next) = (0..0, false, 0);
         self.lines = self.line - self.row_line + 1;
-        let (line_break, line_feeds, after_carriage_return) = match bytes[stop..] {
-            [b'\r', b'\n', ..] => (2, 1, false),
-            [b'\r', ..] => (1, 0, true),
-            [] => (0, 0, false),
-            _ => (1, 1, false),
+        let (length, after_carriage_return) = match bytes[stop..] {
+            [b'\r', b'\n', ..] => (2, false),
+            [b'\r', ..] => (1, true),
+            [] => (0, false),
+            _ => (1, false),
         };
-        self.line += line_feeds;
+        let end = stop + length;
+        self.line += u64::from(bytes[stop..end].contains(&self.line_break));
         if self.is_squeezed || stop > MAX_ROW_BYTES {
             let kept: usize = self.cells.iter().map(|cell| cell.len().min(KEPT_OF_A_CELL)).sum();
             self.is_oversized |= kept > MAX_ROW_BYTES;
         }
-        Split::Record { len: stop + line_break, after_carriage_return }
+        Split::Record { len: end, after_carriage_return }
     }
 
     /// Shortens every cell to what is kept of it, and moves the cells together. Of an oversized record only the end is

@@ -18,31 +18,33 @@ enum Bad {
 
 /// Comma-separated values (RFC 4180), one letter at a time. The standard leaves some cases open: CR or LF alone ends a
 /// line as CRLF does; a quote in a cell that does not begin with one is plain text; an empty line is a row if there is
-/// one column, otherwise nothing. Lines are counted by LF.
+/// one column, otherwise nothing. Lines are counted by LF, or by CR if the header ends with CR alone.
 fn reference(content: &str, delimiter: char) -> Result<Vec<Vec<String>>, Bad> {
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
     let (mut rows, mut row, mut cell) = (Vec::<Vec<String>>::new(), Vec::new(), String::new());
     let (mut is_quoted, mut was_quoted, mut has_begun) = (false, false, false);
-    let (mut line, mut begin) = (1, 1);
+    let (mut line, mut begin, mut line_break) = (1, 1, '\n');
     let mut letters = content.chars().peekable();
     while let Some(letter) = letters.next() {
         if row.is_empty() && !has_begun {
             begin = line;
         }
-        line += u64::from(letter == '\n');
+        line += u64::from(letter == line_break);
         match letter {
             '"' if is_quoted && letters.peek() == Some(&'"') => cell.push(letters.next().unwrap()),
             '"' if is_quoted => (is_quoted, was_quoted) = (false, true),
             _ if is_quoted => cell.push(letter),
             '"' if !has_begun => (is_quoted, has_begun) = (true, true),
             '\r' | '\n' => {
-                if letter == '\r' && letters.next_if_eq(&'\n').is_some() {
-                    line += 1;
-                }
+                let is_pair = letter == '\r' && letters.next_if_eq(&'\n').is_some();
+                line += u64::from(is_pair && line_break == '\n');
                 let is_empty = row.is_empty() && !has_begun;
                 if !is_empty || rows.first().is_some_and(|header| header.len() == 1) {
                     row.push(std::mem::take(&mut cell));
                     rows.push(std::mem::take(&mut row));
+                    if rows.len() == 1 && letter == '\r' && !is_pair {
+                        (line_break, line) = ('\r', line + 1);
+                    }
                 }
                 (was_quoted, has_begun) = (false, false);
             }
