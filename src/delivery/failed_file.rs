@@ -19,6 +19,8 @@ use crate::members::batch::Batch;
 use crate::members::identifier::{COLUMNS, Kind};
 
 const REASON: &str = "reason";
+/// For an alias with the name of that column.
+const OTHER_REASON: &str = "failure_reason";
 /// The prefix of the temporary name.
 const HALF_WRITTEN: &str = ".failed_file.";
 
@@ -81,7 +83,7 @@ impl Failures {
         let Some(path) = path else { return Ok(Self(None)) };
         let mut header: Vec<_> = names.outputs().into_iter().chain(names.operation.clone()).collect();
         let is_taken = header.iter().any(|name| name == REASON);
-        header.push(if is_taken { format!("failure_{REASON}") } else { REASON.to_owned() });
+        header.push(if is_taken { OTHER_REASON } else { REASON }.to_owned());
         let begun = resolve(path).and_then(|target| Ok((begin_at(&target, &header)?, target)));
         let (open, target) = begun.map_err(|error| FailuresError { name, path: path.to_owned(), error })?;
         Ok(Self(Some(Destination {
@@ -182,7 +184,8 @@ fn is_ours(path: &Path) -> bool {
     let mut first = String::new();
     let begins = COLUMNS.map(|(_, name)| name).join(",") + ",";
     let read = File::open(path).and_then(|file| BufReader::new(io::Read::take(file, 64 * 1024)).read_line(&mut first));
-    read.is_ok() && first.starts_with(&begins) && first.trim_end().ends_with(REASON)
+    let last = first.trim_end().rsplit(',').next();
+    read.is_ok() && first.starts_with(&begins) && last.is_some_and(|last| last == REASON || last == OTHER_REASON)
 }
 
 #[cfg(test)]
@@ -229,9 +232,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (ours, other) = (folder.path().join("failed.csv"), folder.path().join("other.csv"));
         std::fs::write(&ours, "user_ids,device_ids,reason\r\nu1,,x\r\n").unwrap();
-        std::fs::write(&other, "user_ids\r\nu1\r\n").unwrap();
+        for theirs in ["user_ids\r\nu1\r\n", "user_ids,device_ids,churn_reason\r\nu1,,x\r\n"] {
+            std::fs::write(&other, theirs).unwrap();
+            assert!(Failures::begin(Some(&other), &Names::default()).is_err());
+        }
         assert_eq!(Failures::begin(Some(&ours), &Names::default()).unwrap().finish().unwrap(), None);
-        assert!(Failures::begin(Some(&other), &Names::default()).is_err());
         assert!(!ours.exists() && other.exists());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
     }
