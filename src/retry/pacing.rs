@@ -117,6 +117,8 @@ struct Alone {
 pub struct Pacing {
     in_flight: usize,
     pause_until: Duration,
+    /// The same, as far as the server named it.
+    announced_until: Duration,
     hour: Hour,
     quota: Option<Quota>,
     /// Set in an outage, and while the cohort is locked.
@@ -143,6 +145,7 @@ impl Pacing {
         Self {
             in_flight: 0,
             pause_until: Duration::ZERO,
+            announced_until: Duration::ZERO,
             hour: Hour::new(max_requests_per_hour),
             quota: None,
             alone: None,
@@ -195,7 +198,7 @@ impl Pacing {
 
     /// When the server and our own hourly limit next allow a request.
     pub fn paused_until(&mut self, now: Duration) -> Duration {
-        self.pause_until.max(self.kept_free(now))
+        self.announced_until.max(self.kept_free(now))
     }
 
     /// Begins a request. Its permit must be given back when it ends.
@@ -235,6 +238,7 @@ impl Pacing {
                 let until = if again { until.max(now + FIRST_PROBE) } else { until };
                 self.pause_until = self.pause_until.max(until);
                 if announced {
+                    self.announced_until = self.announced_until.max(until);
                     self.excuse(until);
                 } else {
                     // The end of the pause is unknown, so only one caller tries.

@@ -47,6 +47,7 @@ fn no_request_begins_in_an_announced_pause_and_a_shorter_hint_does_not_shorten_i
 fn limits_without_a_time_are_probed_a_second_or_more_apart() {
     let mut pacing = pacing();
     ended(&mut pacing, 1, RequestOutcome::Limited { until: at(1), announced: false });
+    assert_eq!(pacing.paused_until(at(0)), at(0), "the server asked for no pause");
     assert_eq!(ask(&mut pacing, 1), Admission::Go);
     ended(&mut pacing, 1, RequestOutcome::Limited { until: at(1), announced: false });
     assert_eq!(ask(&mut pacing, 1), Admission::NotBefore(at(2)));
