@@ -314,9 +314,7 @@ impl From<ureq::Error> for HttpError {
                 | ErrorKind::InvalidData => Self::Broken(error.to_string()),
                 _ => Self::Unreachable(error.to_string()),
             },
-            Error::Protocol(_) | Error::LargeResponseHeader(..) | Error::Http(_) | Error::BodyStalled => {
-                Self::Unintelligible(text)
-            }
+            Error::Protocol(_) | Error::LargeResponseHeader(..) | Error::Http(_) => Self::Unintelligible(text),
             Error::HostNotFound | Error::ConnectionFailed => Self::Unreachable(text),
             _ => Self::Broken(text),
         }

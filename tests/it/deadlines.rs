@@ -330,6 +330,8 @@ fn a_head_that_is_too_long_is_not_usable(#[case] lines: usize, #[case] length: u
 #[case::half_a_body("HTTP/1.1 201 Created\r\nContent-Length: 21\r\n\r\n{\"message\":\"su")]
 #[case::half_a_chunk("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n15\r\n{\"mess")]
 #[case::no_last_chunk("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")]
+#[case::half_a_size("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n0")]
+#[case::half_a_size_line("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n0\r")]
 fn an_answer_that_breaks_off_is_none(#[case] answer: &str) {
     let error = answered(answer.as_bytes().to_vec()).unwrap_err();
     assert!(matches!(error, HttpError::Broken(_)), "{error:?}");
