@@ -13,6 +13,7 @@ use crate::delivery::DeliveryError;
 use crate::delivery::failed_file::FailuresError;
 use crate::input::columns::HeaderError;
 use crate::input::error::InputError;
+use crate::input::source::SourceError;
 use crate::matching::{MatchError, TooFew};
 use crate::mirror::error::MirrorError;
 use crate::mirror::run::Conclusion;
@@ -240,8 +241,10 @@ impl Stop {
             Self::Mirror(conclusion) => of_mirror(conclusion),
             Self::MirrorError(_) => Exit::Usage,
             Self::Job(error) => of_job(error),
+            Self::CannotWrite(_) | Self::Unwritable { .. } | Self::Input(InputError::Source(SourceError::Spool(_))) => {
+                Exit::CannotWrite
+            }
             Self::Input(_) | Self::Table(_) | Self::Header { .. } | Self::JobRows { .. } => Exit::Input,
-            Self::CannotWrite(_) | Self::Unwritable { .. } => Exit::CannotWrite,
             Self::Defect(_) | Self::Signals(_) => Exit::Defect,
         }
     }

@@ -129,7 +129,10 @@ impl MaxRejected {
         match self {
             Self::Default => rejected > (rows_read / 100).max(10),
             Self::Count(count) => rejected > count,
-            Self::Percent(percent) => u128::from(rejected) * 100 > u128::from(rows_read) * u128::from(percent),
+            // A row may have several rejected cells, and 100 % allows all.
+            Self::Percent(percent) => {
+                u128::from(rejected.min(rows_read)) * 100 > u128::from(rows_read) * u128::from(percent)
+            }
         }
     }
 }
@@ -147,6 +150,8 @@ mod tests {
     #[case(MaxRejected::Count(0), 1, 1000, true)]
     #[case(MaxRejected::Percent(5), 50, 1000, false)]
     #[case(MaxRejected::Percent(5), 51, 1000, true)]
+    #[case::several_cells_of_a_row(MaxRejected::Percent(100), 2001, 1000, false)]
+    #[case::several_cells_of_a_row(MaxRejected::Percent(99), 2001, 1000, true)]
     fn the_limit_of_rejections(
         #[case] limit: MaxRejected,
         #[case] rejected: u64,

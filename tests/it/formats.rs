@@ -216,6 +216,8 @@ fn json_that_is_not_an_object_a_line_is_refused_by_name(#[case] rows: &str, #[ca
 
 #[rstest]
 #[case::header("user_ids,name\nmember-zqx,a\n", "leave columns out")]
+#[case::header_in_another_order("name,user_ids\na,member-zqx\n", "leave columns out")]
+#[case::header_of_other_columns("x,user_ids\na,member-zqx\n", "leave columns out")]
 #[case::fewer_cells("member-zqx\nu2\n", "has 1 cells, but columns has 2 names")]
 #[case::more_cells("member-zqx,a,b\n", "has 3 cells, but columns has 2 names")]
 #[case::more_cells_behind_a_bad_row(&format!("{}\nmember-zqx,a,b\n", ",".repeat(10_000)), "has 3 cells, but columns has 2 names")]
@@ -224,9 +226,20 @@ fn a_first_row_that_columns_cannot_mean_ends_the_run_before_anything_is_sent(
     #[case] message: &str,
 ) {
     let braze = braze();
-    let run = Run::upload().to(&braze).set("columns", "user_ids, name").rows(rows).exits(3);
+    let run = Run::upload().to(&braze).set("aliases", "name").set("columns", "user_ids, name").rows(rows);
+    let run = run.exits(3);
     run.says(&[message]).hides(&["member-zqx"]);
     assert_eq!(braze.stats().users_requests, 0);
+}
+
+#[rstest]
+#[case::columns("columns", "user_ids", "leave columns out")]
+#[case::quotes("quotes", "none", "leave quotes out")]
+fn a_setting_that_json_lines_cannot_follow_ends_the_run(#[case] name: &str, #[case] value: &str, #[case] words: &str) {
+    let braze = braze();
+    let run = Run::upload().to(&braze).rows("{\"user_ids\":\"u1\"}\n").set(name, value);
+    run.exits(3).says(&["it is jsonl", words]);
+    assert_untouched(&braze);
 }
 
 #[test]

@@ -36,6 +36,37 @@ fn a_byte_order_mark_is_fine() {
     assert_eq!(braze.cohort("vip").unwrap().user_ids, ["u1"]);
 }
 
+#[rstest]
+#[case::csv("\u{feff}user_ids,email\r\nu,e\r\n", 2)]
+#[case::quoted("\u{feff}\"user_ids\",\"email\"\n\"u\",\"e\"\n", 2)]
+#[case::jsonl("\u{feff}{\"user_ids\":\"u\",\"email\":\"e\"}\n", 0)]
+fn joined_files_have_their_byte_order_marks_and_headers_skipped(#[case] file: &str, #[case] headers: u64) {
+    let braze = braze();
+    let run = Run::upload().to(&braze).set("aliases", "email").rows(file.repeat(3)).arg("--json").exits(0);
+    run.report().has(&[("/delivered", 6), ("/rows_rejected", 0), ("/rows_repeating_header", headers)]);
+    let cohort = braze.cohort("vip").unwrap();
+    assert_eq!((cohort.user_ids, cohort.aliases.len()), (vec!["u".to_owned()], 1));
+}
+
+#[test]
+fn lines_that_end_with_a_carriage_return_alone_are_counted_and_named() {
+    let braze = braze();
+    let rows = "user_ids,x\ra,\"1\rb,2\rc,3\"\rd,4,5\re,6\r";
+    let run = Run::upload().to(&braze).rows(rows).arg("--json").exits(0);
+    let run =
+        run.says(&["1 rows span several lines; the longest begins in line 2 and has 3 lines", "line 5: rejected"]);
+    run.report().has(&[("/rows_over_lines", 1), ("/delivered", 2)]);
+}
+
+#[test]
+fn standard_input_that_cannot_be_kept_is_no_fault_of_the_input() {
+    let braze = braze();
+    let run =
+        Run::upload().to(&braze).unset("operation").set("operation_column", "op").env("TMPDIR", "/nowhere/at/all");
+    run.arg("--input").arg("-").stdin("user_ids,op\nu1,add\n").exits(73).says(&["TMPDIR", "standard input"]);
+    assert_untouched(&braze);
+}
+
 #[test]
 fn a_null_in_the_only_column_is_a_row_without_identifier() {
     let braze = braze();

@@ -26,7 +26,8 @@ pub use problem::{Fault, RowsError};
 use splitter::Quotes;
 use typed::What;
 
-const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
+/// What other programs begin a UTF-8 file with.
+pub const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 const TAR_MAGIC: Range<usize> = 257..262;
 
 /// One row: its cells as bytes, unquoted and unescaped.
@@ -143,12 +144,14 @@ pub fn open<R: Read>(
             return Err(RowsError::Unsupported("not UTF-8 text: if it is MessagePack, set format: msgpack"));
         }
     }
+    if format != Format::Tsv && !matches!(format_hint.quotes, None | Some(Quotes::Standard)) {
+        return Err(RowsError::QuotesOfOther { format });
+    }
     match format {
         Format::Csv | Format::Tsv => {
-            let (delimiter, quotes) = match (format, format_hint.quotes) {
-                (Format::Csv, None | Some(Quotes::Standard)) => (b',', Quotes::Standard),
-                (Format::Csv, Some(_)) => return Err(RowsError::QuotesOfCsv),
-                (_, quotes) => (b'\t', quotes.unwrap_or(Quotes::OnOneLine)),
+            let (delimiter, quotes) = match format {
+                Format::Csv => (b',', Quotes::Standard),
+                _ => (b'\t', format_hint.quotes.unwrap_or(Quotes::OnOneLine)),
             };
             let mut rows = Delimited::new(bytes, delimiter, quotes);
             let names = columns.map_or_else(|| rows.header(), Ok)?;
@@ -161,6 +164,7 @@ pub fn open<R: Read>(
             }
             Ok(Opened { rows: Rows::Delimited(Box::new(rows)), format, names: Some(names) })
         }
+        Format::Jsonl if columns.is_some() => Err(RowsError::ColumnsOfObjects),
         Format::Jsonl => {
             let (rows, names) = Json::new(bytes, wanted)?;
             if names.is_none() && !format_hint.may_be_empty {

@@ -4,6 +4,8 @@ use std::io;
 
 use thiserror::Error;
 
+use super::format::Format;
+
 /// Why an input cannot be read further.
 #[derive(Debug, Error)]
 pub enum RowsError {
@@ -57,8 +59,14 @@ pub enum RowsError {
         line: u64,
     },
     /// `quotes` applies only to TSV.
-    #[error("it is csv, but the setting quotes applies only to tsv: leave quotes out")]
-    QuotesOfCsv,
+    #[error("it is {format}, but the setting quotes applies only to tsv: leave quotes out")]
+    QuotesOfOther {
+        /// The format.
+        format: Format,
+    },
+    /// `columns` does not apply to objects.
+    #[error("it is jsonl, whose keys are its column names: leave columns out")]
+    ColumnsOfObjects,
     /// Text after a closing quote.
     #[error(
         "the record that begins in line {line} is invalid in line {broken}: text follows a closing quote. A cell that begins \
@@ -76,10 +84,10 @@ pub enum RowsError {
          columns: [user_ids, email]"
     )]
     NoColumns,
-    /// The first row contains the names in `columns`.
+    /// The first row contains names of columns.
     #[error(
-        "its first row is a header with the names in columns, and would be sent as a member: leave columns out. If the format is \
-         msgpack, leave the header out instead"
+        "its first row is a header, and would be sent as a member: leave columns out, or leave the header out and name the columns in \
+         the order of the file. If the format is msgpack, leave the header out"
     )]
     HeaderBesideColumns,
     /// Its number of cells does not fit `columns`.

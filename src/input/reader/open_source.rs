@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use crate::input::columns::{Columns, HeaderError, Names};
 use crate::input::error::{InputError, InputProblem};
 use crate::input::formats::format::Format;
-use crate::input::formats::{self, Row, Rows, RowsError};
-use crate::input::source::Source;
+use crate::input::formats::{self, Row, Rows, RowsError, UTF8_BOM};
 use crate::input::source::compressed::Unpacked;
 use crate::input::source::files::Watch;
+use crate::input::source::{Source, SourceError};
+use crate::members::identifier::Kind;
 
 /// What a row must look like, and what is read from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,10 @@ impl Layout {
 
     #[inline]
     fn repeats(&self, row: &Row<'_>, column: usize) -> bool {
-        self.names.get(column).is_some_and(|name| name.as_bytes() == row.cell(column))
+        let cell = row.cell(column);
+        self.names.get(column).is_some_and(|name| {
+            name.as_bytes() == cell || cell.starts_with(UTF8_BOM) && name.as_bytes() == without_mark(cell)
+        })
     }
 
     #[cold]
@@ -50,13 +54,15 @@ impl Layout {
     }
 
     /// Checks that the names in the setting `columns` can be those of this row. In a short input, wrong names would
-    /// look like a few rejections.
-    fn check_first_row(&self, row: Row<'_>) -> Result<(), RowsError> {
+    /// look like a few rejections, and a header in another order would send identifiers as another kind.
+    fn check_first_row(&self, row: Row<'_>, known: &[String]) -> Result<(), RowsError> {
         if row.width() != self.names.len() {
             return Err(RowsError::ColumnCount { found: row.width(), named: self.names.len() });
         }
-        let is_header = self.columns.used.iter().all(|(column, _)| self.repeats(&row, *column));
-        if is_header { Err(RowsError::HeaderBesideColumns) } else { Ok(()) }
+        let is_name = |cell: &[u8]| known.iter().chain(&self.names).any(|name| name.as_bytes() == cell);
+        let is_fixed = |column| str::from_utf8(row.cell(column)).is_ok_and(Kind::is_fixed_column);
+        let names_kind = self.columns.used.iter().any(|(column, _)| is_name(row.cell(*column)));
+        if names_kind || (0..row.width()).any(is_fixed) { Err(RowsError::HeaderBesideColumns) } else { Ok(()) }
     }
 }
 
@@ -70,8 +76,9 @@ pub struct OpenSource {
     pub layout: Layout,
     /// The rows. Only [`Self::advance`] moves on.
     pub rows: Rows<Unpacked<Source>>,
-    /// The column names come from the settings, and have not been compared with a row yet.
-    is_unchecked: bool,
+    /// The names that a header would have, if the column names come from the settings and have not been compared with a
+    /// row yet.
+    unchecked: Option<Vec<String>>,
     /// Shows whether the file was modified since it was found.
     pub watch: Watch,
 }
@@ -94,19 +101,20 @@ impl OpenSource {
         };
         let found = found.map_err(|error| InputProblem::from(Box::new(error)).of(&name))?;
         let columns = if is_sparse { names.of_objects() } else { found.clone() };
+        let known = names.outputs();
         let names = if is_sparse { names.outputs() } else { seen.unwrap_or_default() };
         let layout = Layout { columns, format, file: is_one_of_several.then(|| name.clone()), names };
-        let is_unchecked = format_hint.columns.is_some() && !is_sparse;
-        Ok(Self { name, found, layout, rows, is_unchecked, watch })
+        let unchecked = format_hint.columns.is_some().then_some(known);
+        Ok(Self { name, found, layout, rows, unchecked, watch })
     }
 
     /// Goes to the next row; false at the end.
     #[inline]
     pub fn advance(&mut self) -> Result<bool, RowsError> {
         let is_row = self.rows.advance()?;
-        if self.is_unchecked && is_row && self.rows.row().fault.is_none() {
-            self.layout.check_first_row(self.rows.row())?;
-            self.is_unchecked = false;
+        if is_row && self.unchecked.is_some() && self.rows.row().fault.is_none() {
+            let known = self.unchecked.take().unwrap_or_default();
+            self.layout.check_first_row(self.rows.row(), &known)?;
         }
         Ok(is_row)
     }
@@ -126,11 +134,24 @@ impl OpenSource {
     }
 }
 
+/// The first name of a header that was joined to another file with its byte order mark, after which a quote is text.
+#[cold]
+fn without_mark(cell: &[u8]) -> &[u8] {
+    let name = &cell[UTF8_BOM.len()..];
+    name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name)
+}
+
 /// Why a source cannot be read further.
 pub fn unreadable(name: &str, watch: &Watch, error: RowsError) -> InputError {
     // A file that changes while it is read can cause nearly any error. The change is the better message.
-    match watch.unmodified() {
-        Err(modified) => modified.into(),
-        Ok(()) => InputProblem::from(error).of(name),
+    if let Err(modified) = watch.unmodified() {
+        return modified.into();
+    }
+    match error {
+        RowsError::Io { unit, number, error } => match error.downcast::<SourceError>() {
+            Ok(error) => error.into(),
+            Err(error) => InputProblem::from(RowsError::Io { unit, number, error }).of(name),
+        },
+        error => InputProblem::from(error).of(name),
     }
 }

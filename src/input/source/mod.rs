@@ -102,7 +102,7 @@ pub enum SourceError {
     },
     /// A pipe must be kept for the later passes, but cannot be.
     #[error(
-        "is read twice, but no temporary file can be created for that ({0}): set TMPDIR to a folder with free space"
+        "is read twice, but cannot be kept in a temporary file for that ({0}): set TMPDIR to a folder with free space"
     )]
     Spool(io::Error),
     /// It was replaced or written to while it was read.
@@ -140,7 +140,8 @@ impl Read for Source {
                 Err(error) => return Err(error),
                 Ok(count) => {
                     if let Some(file) = &self.keep {
-                        file.as_ref().write_all(&buffer[..count])?;
+                        let kept = file.as_ref().write_all(&buffer[..count]);
+                        kept.map_err(|error| io::Error::other(SourceError::Spool(error)))?;
                     }
                     self.read.fetch_add(count as u64, Ordering::Relaxed);
                     return Ok(count);

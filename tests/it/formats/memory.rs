@@ -72,9 +72,8 @@ fn a_hundred_megabytes_are_read_in_little_memory(
     #[case] rejected: &str,
 ) {
     let braze = braze();
-    let run = Run::upload().to(&braze).set("input", "\"-\"").set("columns", "user_ids").arg("--json");
-    let run = if before == MSGPACK.0 { run.set("format", "msgpack") } else { run };
-    let run = if before.starts_with(b"user_ids") { run.unset("columns") } else { run };
+    let run = Run::upload().to(&braze).set("input", "\"-\"").arg("--json");
+    let run = if before == MSGPACK.0 { run.set("format", "msgpack").set("columns", "user_ids") } else { run };
     let (mut child, _directory) = run.spawn_with(Stdio::piped());
     let mut stdin = child.stdin.take().unwrap();
     feed(before, &[after, &row.repeat(1000)].concat(), &mut stdin);

@@ -8,6 +8,7 @@ use td_braze_cohort::input::MaxRejected;
 use td_braze_cohort::input::columns::HeaderError;
 use td_braze_cohort::input::error::{InputError, InputProblem};
 use td_braze_cohort::input::formats::RowsError;
+use td_braze_cohort::input::formats::format::Format;
 use td_braze_cohort::input::near_names::NearMiss;
 use td_braze_cohort::input::source::SourceError;
 use td_braze_cohort::input::source::compressed::CompressionError;
@@ -56,7 +57,8 @@ fn rows() -> Vec<RowsError> {
         RowsError::Unsupported("compressed with bzip2: unpack it, or use gzip"),
         RowsError::UnterminatedQuote { line: 12 },
         RowsError::OpenQuoteOnALine { line: 12 },
-        RowsError::QuotesOfCsv,
+        RowsError::QuotesOfOther { format: Format::Csv },
+        RowsError::ColumnsOfObjects,
         RowsError::TextBehindQuote { line: 12, broken: 14 },
         RowsError::NoColumns,
         RowsError::HeaderBesideColumns,
