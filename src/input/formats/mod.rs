@@ -138,31 +138,23 @@ pub fn open<R: Read>(
         if format == Format::Jsonl {
             format::json(line).unwrap_or(Ok(()))?;
         }
-        refuse_other_content(bytes.at_hand())?;
-        // No UTF-8 text begins with these bytes, but short MessagePack arrays do.
-        if columns.is_some() && matches!(bytes.at_hand(), [0x90..=0x9f, ..]) {
-            return Err(RowsError::Unsupported("not UTF-8 text: if it is MessagePack, set format: msgpack"));
-        }
+        refuse_other_content(bytes.at_hand(), columns.is_some())?;
     }
     if format != Format::Tsv && !matches!(format_hint.quotes, None | Some(Quotes::Standard)) {
         return Err(RowsError::QuotesOfOther { format });
     }
     match format {
-        Format::Csv | Format::Tsv => {
-            let (delimiter, quotes) = match format {
-                Format::Csv => (b',', Quotes::Standard),
-                _ => (b'\t', format_hint.quotes.unwrap_or(Quotes::OnOneLine)),
-            };
-            let mut rows = Delimited::new(bytes, delimiter, quotes);
-            let names = columns.map_or_else(|| rows.header(), Ok)?;
-            rows.width = names.len();
-            if format_hint.columns.is_none()
-                && format == Format::Csv
-                && matches!(&names[..], [name] if name.contains(';'))
-            {
+        Format::Csv => {
+            let is_named = columns.is_some();
+            let opened = delimited(Delimited::new(bytes, b',', Quotes::Standard), format, columns)?;
+            if !is_named && matches!(opened.names.as_deref(), Some([name]) if name.contains(';')) {
                 return Err(RowsError::Unsupported("separated by semicolons: write it with commas"));
             }
-            Ok(Opened { rows: Rows::Delimited(Box::new(rows)), format, names: Some(names) })
+            Ok(opened)
+        }
+        Format::Tsv => {
+            let quotes = format_hint.quotes.unwrap_or(Quotes::OnOneLine);
+            delimited(Delimited::new(bytes, b'\t', quotes), format, columns)
         }
         Format::Jsonl if columns.is_some() => Err(RowsError::ColumnsOfObjects),
         Format::Jsonl => {
@@ -180,6 +172,16 @@ pub fn open<R: Read>(
     }
 }
 
+fn delimited<R: Read>(
+    mut rows: Delimited<R>,
+    format: Format,
+    columns: Option<Vec<String>>,
+) -> Result<Opened<R>, RowsError> {
+    let names = columns.map_or_else(|| rows.header(), Ok)?;
+    rows.width = names.len();
+    Ok(Opened { rows: Rows::Delimited(Box::new(rows)), format, names: Some(names) })
+}
+
 /// An error if the first bytes show another compression. Gzip was already unpacked once.
 fn refuse_compressed(start: &[u8]) -> Result<(), RowsError> {
     Err(RowsError::Unsupported(match *start {
@@ -195,7 +197,7 @@ fn refuse_compressed(start: &[u8]) -> Result<(), RowsError> {
 }
 
 /// An error if the first line shows that it is not UTF-8 text.
-fn refuse_other_content(start: &[u8]) -> Result<(), RowsError> {
+fn refuse_other_content(start: &[u8], has_columns: bool) -> Result<(), RowsError> {
     Err(RowsError::Unsupported(match *start {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, 0, _, ..] | [_, 0, _, 0, ..] => {
             "UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)"
@@ -204,6 +206,8 @@ fn refuse_other_content(start: &[u8]) -> Result<(), RowsError> {
         _ if start.get(TAR_MAGIC) == Some(b"ustar") && start[..TAR_MAGIC.start].contains(&0) => {
             "a tar archive: unpack it, and set input to its files or a pattern"
         }
+        // No UTF-8 text begins with these bytes, but short MessagePack arrays do.
+        [0x90..=0x9f, ..] if has_columns => "not UTF-8 text: if it is MessagePack, set format: msgpack",
         _ => return Ok(()),
     }))
 }

@@ -143,6 +143,12 @@ impl RowCounter {
                 }
             }
         }
+        self.count_whole(operation, is_used, has_rejected);
+        has_rejected
+    }
+
+    #[inline]
+    fn count_whole(&mut self, operation: Operation, is_used: bool, has_rejected: bool) {
         let rows = &mut self.rows[operation as usize];
         match (is_used, has_rejected) {
             (true, _) => {
@@ -155,7 +161,6 @@ impl RowCounter {
             }
             (false, false) => self.counts.rows_without_identifier += 1,
         }
-        has_rejected
     }
 
     fn show_present(&mut self, row: Row<'_>, layout: &Layout) {
