@@ -250,13 +250,12 @@ impl Splitter {
             [] => (0, false),
             _ => (1, false),
         };
-        let end = stop + length;
-        self.line += u64::from(bytes[stop..end].contains(&self.line_break));
+        self.line += u64::from(length == 2 || bytes.get(stop) == Some(&self.line_break));
         if self.is_squeezed || stop > MAX_ROW_BYTES {
             let kept: usize = self.cells.iter().map(|cell| cell.len().min(KEPT_OF_A_CELL)).sum();
             self.is_oversized |= kept > MAX_ROW_BYTES;
         }
-        Split::Record { len: end, after_carriage_return }
+        Split::Record { len: stop + length, after_carriage_return }
     }
 
     /// Shortens every cell to what is kept of it, and moves the cells together. Of an oversized record only the end is
