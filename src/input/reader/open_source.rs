@@ -37,7 +37,7 @@ impl Layout {
     fn repeats(&self, row: &Row<'_>, column: usize) -> bool {
         let cell = row.cell(column);
         self.names.get(column).is_some_and(|name| {
-            name.as_bytes() == cell || cell.starts_with(UTF8_BOM) && name.as_bytes() == without_mark(cell)
+            name.as_bytes() == cell || cell.first() == Some(&UTF8_BOM[0]) && repeats_with_mark(name, cell)
         })
     }
 
@@ -134,11 +134,12 @@ impl OpenSource {
     }
 }
 
-/// The first name of a header that was joined to another file with its byte order mark, after which a quote is text.
+/// Whether it is the first name of a header that was joined to another file with its byte order mark, after which a
+/// quote is text.
 #[cold]
-fn without_mark(cell: &[u8]) -> &[u8] {
-    let name = &cell[UTF8_BOM.len()..];
-    name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name)
+fn repeats_with_mark(name: &str, cell: &[u8]) -> bool {
+    let quoted = format!("\"{name}\"");
+    cell.strip_prefix(UTF8_BOM).is_some_and(|cell| [name, quoted.as_str()].map(str::as_bytes).contains(&cell))
 }
 
 /// Why a source cannot be read further.
