@@ -239,7 +239,8 @@ impl Splitter {
         self.cell.end += taken.len();
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a million rows take 0.172 CPU seconds instead of 0.190")]
+    #[inline(always)]
     fn end(&mut self, bytes: &[u8], stop: usize) -> Split {
         self.cells.push(self.cell.clone());
         (self.cell, self.is_quoted, self.next) = (0..0, false, 0);

@@ -26,7 +26,8 @@ pub struct Layout {
 
 impl Layout {
     /// Whether a row repeats the header.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as for the end of a record")]
+    #[inline(always)]
     pub fn is_header(&self, row: &Row<'_>) -> bool {
         matches!(self.format, Format::Csv | Format::Tsv)
             && self.columns.used.first().is_some_and(|(column, _)| self.repeats(row, *column))
