@@ -37,13 +37,12 @@ fn a_byte_order_mark_is_fine() {
 }
 
 #[rstest]
-#[case::csv("\u{feff}user_ids,email\r\nu,e\r\n", 2)]
-#[case::quoted("\u{feff}\"user_ids\",\"email\"\n\"u\",\"e\"\n", 2)]
-#[case::jsonl("\u{feff}{\"user_ids\":\"u\",\"email\":\"e\"}\n", 0)]
-fn joined_files_have_their_byte_order_marks_and_headers_skipped(#[case] file: &str, #[case] headers: u64) {
+#[case::plain("\u{feff}user_ids,email\r\nu,e\r\n")]
+#[case::quoted("\u{feff}\"user_ids\",\"email\"\n\"u\",\"e\"\n")]
+fn joined_files_have_their_byte_order_marks_and_headers_skipped(#[case] file: &str) {
     let braze = braze();
     let run = Run::upload().to(&braze).set("aliases", "email").rows(file.repeat(3)).arg("--json").exits(0);
-    run.report().has(&[("/delivered", 6), ("/rows_rejected", 0), ("/rows_repeating_header", headers)]);
+    run.report().has(&[("/delivered", 6), ("/rows_rejected", 0), ("/rows_repeating_header", 2)]);
     let cohort = braze.cohort("vip").unwrap();
     assert_eq!((cohort.user_ids, cohort.aliases.len()), (vec!["u".to_owned()], 1));
 }

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::bytes::Bytes;
 use super::delimited::KEPT_OF_A_CELL;
 use super::typed::{Record, What};
-use super::{Fault, Row, RowsError, UTF8_BOM};
+use super::{Fault, Row, RowsError};
 use crate::input::cells::Reason;
 
 /// How many keys that are not read are remembered, and the longest of them in bytes.
@@ -96,11 +96,9 @@ impl<R: Read> Json<R> {
             let line = match line {
                 None => return Ok(None),
                 Some(Err(fault)) => return Ok(Some(Err(fault))),
-                Some(Ok(line)) => line.strip_prefix(UTF8_BOM).unwrap_or(line),
+                Some(Ok(line)) if line.trim_ascii().is_empty() => continue,
+                Some(Ok(line)) => line,
             };
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
             // Bytes that are not UTF-8 matter only in texts that are read, so they are looked for there.
             let line = String::from_utf8_lossy(line);
             let read = Object::read(&line).and_then(|object| {
