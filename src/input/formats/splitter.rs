@@ -68,9 +68,6 @@ fn special(bytes: &[u8], delimiter: u8) -> usize {
 }
 
 /// Splits one record after the other. All places count from the beginning of the record.
-///
-/// What every record begins with is set at the end of the last one: read right after it is written, it would cost as much as
-/// the split itself.
 #[derive(Default)]
 pub struct Splitter {
     delimiter: u8,
@@ -98,9 +95,9 @@ pub struct Splitter {
 pub enum Split {
     /// To the end of the record.
     Record {
-        /// Its bytes, with the first byte of the line break.
+        /// Its bytes, with its line break, as far as that is at hand.
         len: usize,
-        /// The line break is a carriage return; a line feed that follows belongs to it.
+        /// It ends with a carriage return; a line feed that follows belongs to it.
         after_carriage_return: bool,
     },
     /// To the end of the bytes. Call it again with more bytes.
@@ -121,6 +118,7 @@ impl Splitter {
     #[inline]
     pub fn begin(&mut self) {
         self.cells.clear();
+        (self.cell, self.is_quoted, self.next) = (0..0, false, 0);
         (self.row_line, self.lines) = (self.line, 1);
         (self.is_squeezed, self.is_oversized) = (false, false);
     }
@@ -243,7 +241,6 @@ impl Splitter {
     #[inline(always)]
     fn end(&mut self, bytes: &[u8], stop: usize) -> Split {
         self.cells.push(self.cell.clone());
-        (self.cell, self.is_quoted, self.next) = (0..0, false, 0);
         self.lines = self.line - self.row_line + 1;
         let (length, after_carriage_return) = match bytes[stop..] {
             [b'\r', b'\n', ..] => (2, false),
