@@ -102,10 +102,10 @@ impl OpenSource {
         };
         let found = found.map_err(|error| InputProblem::from(Box::new(error)).of(&name))?;
         let columns = if is_sparse { names.of_objects() } else { found.clone() };
-        let known = names.outputs();
-        let names = if is_sparse { names.outputs() } else { seen.unwrap_or_default() };
+        let outputs = names.outputs();
+        let unchecked = format_hint.columns.is_some().then(|| outputs.clone());
+        let names = if is_sparse { outputs } else { seen.unwrap_or_default() };
         let layout = Layout { columns, format, file: is_one_of_several.then(|| name.clone()), names };
-        let unchecked = format_hint.columns.is_some().then_some(known);
         Ok(Self { name, found, layout, rows, unchecked, watch })
     }
 
