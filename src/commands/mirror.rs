@@ -2,9 +2,8 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use log::{info, warn};
+use log::warn;
 
 use super::context::RunContext;
 use super::job::Access;
@@ -27,7 +26,7 @@ use crate::mirror;
 use crate::mirror::run::{self, Record, Rules};
 use crate::mirror::sql::Statements;
 use crate::mirror::state::State;
-use crate::mirror::treasure_data::{self, ChangedRows, STALE, TreasureData};
+use crate::mirror::treasure_data::{ChangedRows, STALE, TreasureData};
 use crate::mirror::warehouse::{self, OPERATION, Warehouse};
 use crate::report::progress::{self, Progress, show_step};
 use crate::report::{MirrorReport, Report};
@@ -48,10 +47,9 @@ pub fn run(mut context: RunContext, options: &mirror::Options, recipient: &Recip
     let is_dry = context.config.dry_run;
     let access = Access::new(&context.config)?;
     let limiter = context.limiter(Api::TreasureData, access.server.as_str())?;
-    let times = LimiterClock { limiter: Arc::clone(&limiter) };
     let rules = rules(&context.config, options);
     let work = || {
-        let (warehouse, near) = warehouse(&access, &times, &context.config, options, recipient.credentials)?;
+        let (warehouse, near) = warehouse(&access, &limiter, &context.config, options, recipient.credentials)?;
         let mut warehouse = warehouse.adopting(options.key_rotated && !is_dry);
         let ended = if is_dry {
             preview(&mut context, &mut warehouse, &rules)
@@ -85,13 +83,12 @@ fn rules(config: &Config, options: &mirror::Options) -> Rules {
 /// ignored although their name is close to one that is read.
 fn warehouse<'a>(
     access: &'a Access,
-    times: &'a LimiterClock,
+    limiter: &'a RateLimiter<Stop>,
     config: &Config,
     options: &mirror::Options,
     credentials: &Credentials,
 ) -> Result<(TreasureData<'a, Stop>, Vec<NearMiss>), Stop> {
     let endpoint = config.required_endpoint()?;
-    let limiter = &times.limiter;
     let stop =
         |LimiterStopped| limiter.take_stop().unwrap_or_else(|| Stop::Defect("a stop without a reason".to_owned()));
     let (columns, used) = table::columns(&access.api(limiter), &options.table, &config.input.names).map_err(stop)?;
@@ -110,34 +107,13 @@ fn warehouse<'a>(
     let name = options.state_table.as_ref().map(|place| place.table.as_str());
     let state = State::new(&place.database, name, cohort, &credentials.client_secret);
     let aliases = config.input.names.aliases.clone();
-    let warehouse = TreasureData::new(access.api(limiter), (statements, state, aliases), times, seconds_since_1970());
+    let warehouse = TreasureData::new(access.api(limiter), (statements, state, aliases), show_step, seconds_since_1970());
     Ok((warehouse, columns.near))
 }
 
 #[expect(clippy::disallowed_methods, reason = "tables are named after the wall clock's time")]
 fn seconds_since_1970() -> u64 {
     jiff::Timestamp::now().as_second().try_into().unwrap_or_default()
-}
-
-struct LimiterClock {
-    limiter: Arc<RateLimiter<Stop>>,
-}
-
-impl treasure_data::RunClock for LimiterClock {
-    fn now(&self) -> Duration {
-        self.limiter.with_sleep()
-    }
-
-    fn wait(&self, time: Duration) -> Result<(), LimiterStopped> {
-        if time > STALE {
-            info!("waiting {} s, because requests of an earlier run may still take effect", time.as_secs());
-        }
-        self.limiter.wait(time, |_| {})
-    }
-
-    fn begin(&self, step: &str) {
-        show_step(step);
-    }
 }
 
 /// The receiver of the changes.

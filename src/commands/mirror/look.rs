@@ -1,9 +1,8 @@
 //! What `check` finds out about a mirror without changing its cohort or its state.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LimiterClock, warehouse};
+use super::warehouse;
 use crate::commands::context::RunContext;
 use crate::commands::job::Access;
 use crate::commands::outcome::{Api, Stop};
@@ -26,9 +25,8 @@ fn looking<T>(
     let credentials = from_environment(variable)?;
     let access = Access::new(&context.config)?;
     let limiter = context.limiter_of_step(Api::TreasureData, access.server.as_str(), MOST)?;
-    let times = LimiterClock { limiter: Arc::clone(&limiter) };
     let work = || {
-        let (mut warehouse, _) = warehouse(&access, &times, &context.config, options, &credentials)?;
+        let (mut warehouse, _) = warehouse(&access, &limiter, &context.config, options, &credentials)?;
         let found = look(&mut warehouse);
         if let Some(job) = warehouse.running() {
             Access::new(&context.config)?.api(&limiter).kill(job);

@@ -70,7 +70,7 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
             |tables: &[ListedTable]| [&one, &other].iter().all(|name| tables.iter().any(|table| table.name == **name));
         let mut is_shown = shows(&self.api.list(&database)?);
         if !is_shown && renamed == RenameOutcome::Refused {
-            self.times.wait(STALE)?;
+            self.pause(STALE)?;
             is_shown = shows(&self.api.list(&database)?);
         }
         for table in [&one, &other] {

@@ -32,16 +32,6 @@ const TRIES: u32 = 3;
 /// How old a list may be.
 pub const STALE: Duration = Duration::from_secs(5);
 
-/// How a run measures and spends time.
-pub trait RunClock {
-    /// The time since the start of the run, including the time that the machine slept.
-    fn now(&self) -> Duration;
-    /// Waits. Fails if the run is stopped meanwhile.
-    fn wait(&self, time: Duration) -> Result<(), Stopped>;
-    /// Shows the step that begins.
-    fn begin(&self, step: &str);
-}
-
 /// A job that was issued.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobRun {
@@ -60,7 +50,8 @@ pub struct TreasureData<'a, S> {
     state: State,
     /// Labels of the aliases, in the order of the settings.
     aliases: Vec<String>,
-    times: &'a dyn RunClock,
+    /// Shows the step that begins.
+    show_step: fn(&str),
     /// When the run began, in seconds since 1970.
     began: u64,
     unique: String,
@@ -76,12 +67,12 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
     pub fn new(
         api: Api<'a, S>,
         (statements, state, aliases): (Statements, State, Vec<String>),
-        times: &'a dyn RunClock,
+        show_step: fn(&str),
         began: u64,
     ) -> Self {
         let unique = format!("{:016x}", fastrand::u64(..));
         let (key_rotated, issued, running) = (false, Vec::new(), None);
-        Self { api, statements, state, aliases, times, began, unique, key_rotated, issued, running }
+        Self { api, statements, state, aliases, show_step, began, unique, key_rotated, issued, running }
     }
 
     /// With `key_rotated`, state of another data import key becomes this one's.
@@ -110,12 +101,12 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
     }
 
     fn run(&mut self, step: &'static str, statement: &str) -> Result<(Job, JobInfo), Stopped> {
-        self.times.begin(step);
-        let (began, key) = (self.times.now(), self.domain_key(self.issued.len()));
+        (self.show_step)(step);
+        let (began, key) = (self.elapsed(), self.domain_key(self.issued.len()));
         let job = self.api.issue(&self.state.database, statement, &key)?;
         self.running = Some(job.clone());
         let ended = self.api.wait(&job);
-        self.issued.push(JobRun { id: job.id.clone(), step, time: self.times.now().saturating_sub(began) });
+        self.issued.push(JobRun { id: job.id.clone(), step, time: self.elapsed().saturating_sub(began) });
         let info = ended?;
         self.running = None;
         Ok((job, info))
@@ -157,7 +148,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
             if let Some(found) = self.api.list(&self.state.database)?.iter().find(|found| found.name == table) {
                 return Ok(Table { name, id: number_of(found) });
             }
-            self.times.wait(STALE)?;
+            self.pause(STALE)?;
         }
         Err(self.cannot(&format!("the list of tables does not show '{table}', which a job has made")))
     }
@@ -209,6 +200,15 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The time since the start of the run, including the time that the machine slept.
+    fn elapsed(&self) -> Duration {
+        self.api.limiter().with_sleep()
+    }
+
+    fn pause(&self, time: Duration) -> Result<(), Stopped> {
+        self.api.limiter().wait(time, |_| {})
     }
 
     fn number(&self, text: &str) -> Result<u64, Stopped> {
@@ -307,11 +307,14 @@ impl<S: From<JobError> + From<MirrorError>> Warehouse for TreasureData<'_, S> {
     type Error = Box<S>;
 
     fn now(&self) -> Duration {
-        self.times.now()
+        self.elapsed()
     }
 
     fn wait(&mut self, time: Duration) -> Result<(), Self::Error> {
-        self.told(self.times.wait(time))
+        if time > STALE {
+            info!("waiting {} s, because requests of an earlier run may still take effect", time.as_secs());
+        }
+        self.told(self.pause(time))
     }
 
     fn tables(&mut self) -> Result<Listing, Self::Error> {

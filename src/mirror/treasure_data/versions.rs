@@ -31,7 +31,7 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
     }
 
     pub(super) fn listed(&self) -> Result<Listing, Stopped> {
-        let asked = self.times.now();
+        let asked = self.elapsed();
         let mut listing = Listing { asked, ..Listing::default() };
         let mut others = Vec::new();
         let now = self.began + asked.as_secs();
