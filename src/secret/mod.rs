@@ -44,7 +44,18 @@ static KNOWN: Mutex<Known> = Mutex::new(Known { secrets: Vec::new(), search: Non
 
 struct Known {
     secrets: Vec<String>,
+    /// Made when it is needed, because that takes most of the time of a start.
     search: Option<Search>,
+}
+
+impl Known {
+    /// The search for all secrets; none if it cannot run.
+    fn search(&mut self) -> Option<&Search> {
+        if self.search.is_none() {
+            self.search = Search::of(&self.secrets);
+        }
+        self.search.as_ref()
+    }
 }
 
 /// The shortest value that is redacted, in bytes. Redacting shorter ones, which are no credentials, would make every
@@ -84,16 +95,15 @@ const SHORTEST_THAT_IS_REFUSED: usize = 12;
 
 /// Whether a text contains a credential of this process.
 pub fn holds_a_secret(text: &str) -> bool {
-    let known = known();
-    let is_long = |secret: &usize| known.secrets[*secret].len() >= SHORTEST_THAT_IS_REFUSED;
-    known.search.as_ref().is_some_and(|search| search.matches(text).any(|(secret, _)| is_long(&secret)))
+    let is_long = |(length, _)| length >= SHORTEST_THAT_IS_REFUSED;
+    known().search().is_some_and(|search| search.matches(text).any(is_long))
 }
 
 fn remember(secret: &str) {
     let mut known = known();
     if secret.len() >= SHORTEST && known.secrets.iter().all(|known| known != secret) {
         known.secrets.push(secret.to_owned());
-        known.search = Search::of(&known.secrets);
+        known.search = None;
     }
 }
 
@@ -103,44 +113,39 @@ fn known() -> MutexGuard<'static, Known> {
 
 /// The text without the secrets of this process, in all their forms.
 pub fn redacted(text: &str) -> String {
-    let known = known();
-    match &known.search {
-        Some(search) => search.redacted(text),
-        None if known.secrets.is_empty() => text.to_owned(),
-        // Without a search nothing can be shown.
-        None => REDACTED.to_owned(),
-    }
+    // Without a search nothing can be shown.
+    known().search().map_or_else(|| REDACTED.to_owned(), |search| search.redacted(text))
 }
 
 /// One search for all forms of all secrets, in either case: hexadecimal digits come in both.
 struct Search {
     automaton: NFA,
-    /// The secret of each pattern.
-    secrets: Vec<usize>,
+    /// The length of each pattern's secret, in bytes.
+    lengths: Vec<usize>,
 }
 
 impl Search {
     fn of(secrets: &[String]) -> Option<Self> {
-        let forms = secrets.iter().enumerate().flat_map(|(number, secret)| {
+        let forms = secrets.iter().flat_map(|secret| {
             let forms = encodings::written(secret).into_iter().chain(encodings::encoded(secret));
-            forms.filter(|form| form.len() >= SHORTEST).map(move |form| (number, form))
+            forms.filter(|form| form.len() >= SHORTEST).map(|form| (secret.len(), form))
         });
-        let (secrets, patterns): (Vec<_>, Vec<_>) = forms.unzip();
+        let (lengths, patterns): (Vec<_>, Vec<_>) = forms.unzip();
         // A DFA takes 200 KB instead of 25, and milliseconds to build.
         let automaton = NFA::builder().ascii_case_insensitive(true).build(&patterns).ok()?;
         // One that cannot search is none: then nothing is shown.
         automaton.try_find_overlapping_iter(Input::new("")).ok()?;
-        Some(Self { automaton, secrets })
+        Some(Self { automaton, lengths })
     }
 
-    /// The place of each secret, with its number.
+    /// The place of each secret, and its length.
     fn matches(&self, text: &str) -> impl Iterator<Item = (usize, Range<usize>)> {
         // `of` has tried that it does not fail.
         self.automaton
             .try_find_overlapping_iter(Input::new(text))
             .into_iter()
             .flatten()
-            .map(|found| (self.secrets[found.pattern().as_usize()], found.range()))
+            .map(|found| (self.lengths[found.pattern().as_usize()], found.range()))
     }
 
     fn redacted(&self, text: &str) -> String {
