@@ -28,9 +28,6 @@ pub enum InputError {
 /// What is wrong with an input's content.
 #[derive(Debug, Error)]
 pub enum InputProblem {
-    /// The list of files is empty.
-    #[error("it is an empty list: name at least one file")]
-    Nothing,
     /// Its bytes are no valid rows.
     #[error(transparent)]
     Rows(#[from] RowsError),

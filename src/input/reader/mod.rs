@@ -109,7 +109,7 @@ impl Reader {
     /// Reads the beginning of every source, so that an unsuitable file is found before anything is sent.
     pub fn new(mut sources: Sources, names: &Names, limits: Limits, pass: Pass) -> Result<Self, InputError> {
         let are_several = sources.are_several();
-        let first = sources.open_next().ok_or_else(|| InputProblem::Nothing.of(sources.name()))??;
+        let first = sources.open_next().ok_or_else(|| InputProblem::from(RowsError::Empty).of(sources.name()))??;
         let source = OpenSource::open(first, names, are_several)?;
         for other in sources.ahead() {
             OpenSource::open(other?, names, are_several)?.fits(&source, names)?;

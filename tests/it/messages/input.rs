@@ -89,7 +89,6 @@ fn limits() -> Vec<InputProblem> {
     let rejected =
         |limit| InputProblem::TooManyRejected { rejected: 1001, rows_read: 20_000, limit, reasons: reasons() };
     vec![
-        InputProblem::Nothing,
         rejected(MaxRejected::Default),
         rejected(MaxRejected::Percent(5)),
         rejected(MaxRejected::Count(1000)),

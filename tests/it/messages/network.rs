@@ -22,6 +22,7 @@ use td_braze_cohort::input::TableName;
 use td_braze_cohort::input::columns::{HeaderError, Names};
 use td_braze_cohort::input::counters::InputCounts;
 use td_braze_cohort::input::error::InputProblem;
+use td_braze_cohort::input::formats::RowsError;
 use td_braze_cohort::matching::TooFew;
 use td_braze_cohort::members::operation::{Operation, Operations};
 use td_braze_cohort::mirror::error::{Fact, MirrorError};
@@ -300,6 +301,6 @@ fn incomplete() -> Vec<String> {
 /// The errors that end a command pass others through as they are.
 #[test]
 fn an_error_that_is_passed_through_says_the_same() {
-    let error = || InputProblem::Nothing.of("[]");
+    let error = || InputProblem::from(RowsError::Empty).of("[]");
     assert_eq!(Stop::Input(error()).to_string(), error().to_string());
 }
