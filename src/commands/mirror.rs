@@ -107,7 +107,8 @@ fn warehouse<'a>(
     let name = options.state_table.as_ref().map(|place| place.table.as_str());
     let state = State::new(&place.database, name, cohort, &credentials.client_secret);
     let aliases = config.input.names.aliases.clone();
-    let warehouse = TreasureData::new(access.api(limiter), (statements, state, aliases), show_step, seconds_since_1970());
+    let warehouse =
+        TreasureData::new(access.api(limiter), (statements, state, aliases), show_step, seconds_since_1970());
     Ok((warehouse, columns.near))
 }
 
