@@ -93,6 +93,21 @@ pub enum TemplateError {
         /// As written.
         name: String,
     },
+    /// A number within text that may have lost digits.
+    #[error(
+        "${{{name}}} is a number such as 1.5 or 1e5 and cannot be part of a text, because its digits may have changed: write it in quotes \
+         where it is set"
+    )]
+    Number {
+        /// As written.
+        name: String,
+    },
+    /// Nothing would be filled in, and the setting would be another one or none.
+    #[error("${{{name}}} is empty or null: give it a value, or leave the setting out")]
+    Empty {
+        /// As written.
+        name: String,
+    },
 }
 
 /// Whether a text contains a template.
@@ -141,6 +156,9 @@ fn value_of(name: &str, lookup: &Lookup<'_>) -> Result<Value, TemplateError> {
     let value = lookup
         .find(&path)
         .ok_or_else(|| TemplateError::Unknown { name: name.to_owned(), searched: lookup.searched() })?;
+    if value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty()) {
+        return Err(TemplateError::Empty { name: name.to_owned() });
+    }
     let is_replaced = |text: &str| text.contains(['?', char::REPLACEMENT_CHARACTER]);
     if lookup.may_be_garbled() && has_text(&value, &is_replaced) {
         return Err(TemplateError::Garbled { name: name.to_owned() });
@@ -163,9 +181,9 @@ fn is_name(part: &str) -> bool {
 
 fn plain_text(name: &str, value: &Value) -> Result<String, TemplateError> {
     match value {
-        Value::Null => Ok(String::new()),
         Value::String(text) => Ok(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
+        Value::Number(number) if number.is_f64() => Err(TemplateError::Number { name: name.to_owned() }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
         Value::Array(_) | Value::Object(_) => Err(TemplateError::Structured { name: name.to_owned() }),
     }
 }
@@ -179,7 +197,7 @@ mod tests {
     fn environment(name: &str) -> Option<String> {
         let value = match name {
             "cohort" => "vip",
-            "td" => r#"{"last_job_id":"815","last_job":{"num_records":42}}"#,
+            "td" => r#"{"last_job_id":"815","last_job":{"num_records":42,"size":null},"id":123456789012345678901234}"#,
             "labels" => r#"["email","phone"]"#,
             "braces" => "{not json",
             "question" => "gold?",
@@ -202,7 +220,6 @@ mod tests {
     #[case("n=${td.last_job.num_records}", "n=42")]
     #[case("${braces}", "{not json")]
     #[case("$cohort $ {x} }", "$cohort $ {x} }")]
-    #[case("${empty}", "")]
     fn fills_in(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(expanded(text), Ok(Value::from(expected)));
     }
@@ -218,6 +235,9 @@ mod tests {
     #[case("${nobody}", "is undefined")]
     #[case("${td.nothing}", "is undefined")]
     #[case("${cohort.x}", "is undefined")]
+    #[case("${empty}", "is empty or null")]
+    #[case("gold_${td.last_job.size}", "is empty or null")]
+    #[case("gold_${td.id}", "in quotes")]
     #[case("x${td}", "is a map or a list")]
     #[case("${BRAZE_CLIENT_SECRET}", "is a credential")]
     #[case("${TD_API_KEY}", "is a credential")]

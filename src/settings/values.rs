@@ -122,8 +122,9 @@ impl Values {
         };
         let texts = match raw {
             Value::Array(entries) => entries.iter().map(|entry| scalar(entry, "a string")).collect(),
-            // A template whose value is empty.
-            Value::String(text) if !is_path && text.trim().is_empty() => Ok(Vec::new()),
+            Value::String(text) if !is_path && text.trim().is_empty() => {
+                Err("is empty: give it a value, or [] for none".to_owned())
+            }
             Value::String(text) if !is_path && text.trim().starts_with('[') => {
                 Err("begins with [ but is not a JSON list, such as [\"email\", \"phone\"]".to_owned())
             }

@@ -161,6 +161,8 @@ fn templates() -> impl Iterator<Item = TemplateError> {
         },
         TemplateError::Credential { name: "BRAZE_CLIENT_SECRET".into() },
         TemplateError::DigdagSecret,
+        TemplateError::Number { name: name() },
+        TemplateError::Empty { name: name() },
         TemplateError::Expression,
         TemplateError::Garbled { name: name() },
         TemplateError::Unclosed,
