@@ -4,12 +4,15 @@ use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use glob::MatchOptions;
 
 use super::SourceError;
+
+/// What makes a path a pattern.
+const WILDCARDS: [char; 3] = ['*', '?', '['];
 
 /// Shows whether a file was modified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +81,7 @@ pub fn resolve(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
     let mut files = Vec::new();
     for path in paths {
         let pattern = path.to_string_lossy();
-        if path.symlink_metadata().is_ok() || !pattern.contains(['*', '?', '[']) {
+        if path.symlink_metadata().is_ok() || !pattern.contains(WILDCARDS) {
             files.push(path.clone());
         } else {
             files.extend(matches(&pattern)?);
@@ -92,13 +95,17 @@ pub fn resolve(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
 }
 
 fn matches(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
-    let options =
-        MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, ..MatchOptions::new() };
+    // `require_literal_leading_dot` panics at a name that is not UTF-8.
+    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
+    let named: Vec<_> = Path::new(pattern).components().filter(is_hidden).collect();
+    let is_meant = |part: Component<'_>| {
+        named.iter().any(|named| *named == part || named.as_os_str().to_string_lossy().contains(WILDCARDS))
+    };
     let found = glob::glob_with(pattern, options)
         .map_err(|error| SourceError::Pattern { pattern: pattern.to_owned(), problem: error.msg })?;
     let unreadable = |error: glob::GlobError| SourceError::Open { path: error.path().to_owned(), error: error.into() };
     let mut files = found.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-    files.retain(|path| !path.is_dir());
+    files.retain(|path| path.components().filter(is_hidden).all(is_meant));
     files.sort();
     if files.is_empty() {
         return Err(SourceError::NoMatch { pattern: pattern.to_owned(), directory: working_directory() });
@@ -106,17 +113,24 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     Ok(files)
 }
 
+fn is_hidden(part: &Component<'_>) -> bool {
+    matches!(part, Component::Normal(name) if name.as_encoded_bytes().starts_with(b"."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use rstest::rstest;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
 
     fn resolved(written: &[&str]) -> Result<Vec<String>, String> {
         let folder = tempfile::tempdir().unwrap();
         for name in ["b-2.csv", "b-10.csv", "b-1.csv", ".b-0.csv", "star-*.csv", "star-1.csv", "[x].csv"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
-        std::fs::create_dir(folder.path().join("b-3.csv")).unwrap();
+        std::fs::create_dir(folder.path().join("d-1.csv")).unwrap();
+        std::fs::write(folder.path().join(OsStr::from_bytes(b"b-\xff.csv")), "").unwrap();
         let paths: Vec<_> = written.iter().map(|name| folder.path().join(name)).collect();
         let name = |path: PathBuf| path.strip_prefix(folder.path()).unwrap().display().to_string();
         match resolve(&paths) {
@@ -131,6 +145,8 @@ mod tests {
     #[case::a_star_in_a_name(&["star-*.csv"], &["star-*.csv"])]
     #[case::brackets_in_a_name(&["[x].csv"], &["[x].csv"])]
     #[case::brackets(&["b-[12].csv"], &["b-1.csv", "b-2.csv"])]
+    #[case::hidden(&[".b*"], &[".b-0.csv"])]
+    #[case::a_folder_is_an_error_when_it_is_opened(&["d-*.csv"], &["d-1.csv"])]
     #[case::not_there(&["c.csv"], &["c.csv"])]
     fn a_path_is_a_file_or_a_pattern(#[case] written: &[&str], #[case] expected: &[&str]) {
         assert_eq!(resolved(written).unwrap(), expected);
@@ -138,7 +154,6 @@ mod tests {
 
     #[rstest]
     #[case::no_match(&["c-*.csv"], "c-*.csv matches no file")]
-    #[case::directories_only(&["b-3*"], "matches no file")]
     #[case::no_pattern(&["c-[.csv"], "a valid pattern")]
     #[case::overlap(&["b-1.csv", "b-*.csv"], "named twice")]
     fn what_names_no_file_or_one_twice_is_an_error(#[case] written: &[&str], #[case] message: &str) {
