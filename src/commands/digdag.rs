@@ -29,6 +29,8 @@ pub struct TaskParameters {
     pub outside: Vec<String>,
     /// The last upload of this session: the number of its job, and its cohort.
     pub uploaded: Option<(String, String)>,
+    /// Its whole report.
+    pub last_upload: Value,
 }
 
 /// Sorts the parameters. Those of the task, of the workflow and of `-p` arrive in one map and look alike, so only the
@@ -44,7 +46,8 @@ pub fn sort(parameters: &Map<String, Value>) -> Result<TaskParameters, ConfigErr
             return Err(ConfigError::Malformed { origin: Origin::Parameter, message });
         }
     };
-    let stored = |path: &str| map.get(LAST_UPLOAD)?.pointer(path)?.as_str().map(str::to_owned);
+    sorted.last_upload = map.get(LAST_UPLOAD).cloned().unwrap_or_default();
+    let stored = |path: &str| sorted.last_upload.pointer(path)?.as_str().map(str::to_owned);
     sorted.uploaded = stored("/job/id").zip(stored("/cohort_id"));
     // `braze_cohort.dry_run` as a single name; the map overrides it.
     let flat = parameters
@@ -84,6 +87,17 @@ fn config_path(value: &Value, origin: Origin) -> Result<PathBuf, ConfigError> {
                   expression directly"
             .to_owned(),
     })
+}
+
+/// The report with a null for every value that only the report before it has: Digdag puts a report's values over the others.
+pub fn replacing(before: &Value, mut report: Value) -> Value {
+    if let (Value::Object(before), Value::Object(now)) = (before, &mut report) {
+        for (key, value) in before {
+            let new = now.entry(key).or_insert(Value::Null);
+            *new = replacing(value, new.take());
+        }
+    }
+    report
 }
 
 /// OUTPUT.json of a task that succeeded: later tasks read `${braze_cohort.last_upload.delivered}` and the like.
@@ -146,6 +160,18 @@ mod tests {
         assert_eq!([Key::CohortId, Key::Operation].map(text), ["strong", "add"]);
         assert_eq!(parameters.config, Some(PathBuf::from("cohort.yml")));
         assert!(parameters.outside.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_left_of_the_report_before() {
+        let before =
+            json!({"job": {"id": "1"}, "identifiers": {"total": 3, "aliases": {"email": 3}}, "match": null, "ok": 1});
+        let report = json!({"identifiers": {"total": 2, "aliases": {"phone": 2}}, "ok": [1]});
+        let expected = json!({
+            "identifiers": {"total": 2, "aliases": {"phone": 2, "email": null}}, "ok": [1], "job": null, "match": null,
+        });
+        assert_eq!(replacing(&before, report.clone()), expected);
+        assert_eq!(replacing(&Value::Null, report.clone()), report);
     }
 
     #[test]

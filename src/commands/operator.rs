@@ -71,7 +71,8 @@ fn upload(parameters: Map<String, Value>) -> Result<(Exit, Option<String>, Value
     };
     outcome.report.ignored_parameters = sorted.outside;
     terminal::print(&outcome.report.to_text());
-    Ok((outcome.exit, outcome.problem(), outcome.report.to_json()))
+    let report = digdag::replacing(&sorted.last_upload, outcome.report.to_json());
+    Ok((outcome.exit, outcome.problem(), report))
 }
 
 fn read_parameters(path: &Path) -> Result<Map<String, Value>, Stop> {
