@@ -193,7 +193,8 @@ where
         Ok(conclusion) => Some(Stop::Mirror(conclusion)),
         Err(stop) => Some(*stop),
     };
-    finish_failures(&failures, &limiter, &config.operations);
+    let is_done = stop.is_none() && !limiter.is_stopped();
+    finish_failures(&failures, &limiter, &config.operations, is_done);
     let (input, sent, matched) = (shared.input().clone(), shared.sent(), sender.upload.matched);
     let report = Report { input, sent, matched, ..context.report() };
     Ok((context.outcome(report, stop.or(limiter.take_stop())), record))

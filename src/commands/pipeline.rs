@@ -169,7 +169,7 @@ fn read_and_send(
     };
     upload.settle(Ending::Run);
     progress::finish();
-    finish_failures(failures, limiter, &config.operations);
+    finish_failures(failures, limiter, &config.operations, !limiter.is_stopped());
     let mut report = Report { input: shared.input().clone(), matched: upload.matched, ..context.report() };
     if is_dry {
         // A dry run delivers nothing.
@@ -218,7 +218,16 @@ pub(super) fn stop_or(limiter: &RateLimiter<Stop>, error: InputError) -> Stop {
     limiter.take_stop().unwrap_or_else(|| error.into())
 }
 
-pub(super) fn finish_failures(failures: &Failures, limiter: &RateLimiter<Stop>, operations: &Operations) {
+/// A run that `is_done` has delivered what an earlier run had not. After another, the file of the earlier run stays.
+pub(super) fn finish_failures(
+    failures: &Failures,
+    limiter: &RateLimiter<Stop>,
+    operations: &Operations,
+    is_done: bool,
+) {
+    if !is_done && failures.is_empty() {
+        return;
+    }
     match failures.finish() {
         Ok(Some((path, count))) => {
             let advice = match operations {

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::delivery::safe_path::{folder_of, must_be_regular, resolve};
 use crate::input::columns::Names;
+use crate::input::formats::format::Format;
 use crate::members::batch::Batch;
 use crate::members::identifier::{COLUMNS, Kind};
 
@@ -96,6 +97,12 @@ impl Failures {
         })))
     }
 
+    /// Whether it has taken nothing, without an error.
+    pub fn is_empty(&self) -> bool {
+        let is_empty = |state: &FileState| matches!(state, FileState::Open(open) if open.written == 0);
+        self.0.as_ref().is_none_or(|destination| is_empty(&destination.lock()))
+    }
+
     /// Takes the identifiers of a batch. After the first error it takes nothing.
     pub fn take(&self, batch: &Batch, reason: &str) -> Result<(), FailuresError> {
         let Some(destination) = &self.0 else { return Ok(()) };
@@ -163,6 +170,9 @@ impl Destination {
 
 fn begin_at(target: &Path, header: &[String]) -> io::Result<OpenFile> {
     must_be_free(target)?;
+    if Format::from_file_name(&target.to_string_lossy()).is_some_and(|format| format != Format::Csv) {
+        return Err(io::Error::other("it is CSV, so its name must not have the ending of another format"));
+    }
     // tempfile makes files that only their owner can read.
     let file = tempfile::Builder::new().prefix(HALF_WRITTEN).tempfile_in(folder_of(target))?;
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(file);

@@ -91,6 +91,22 @@ fn a_run_that_delivers_everything_leaves_no_file() {
     assert!(!run.path().join("failed.csv").exists());
 }
 
+#[rstest]
+#[case::nothing_valid("user_ids\n1.0\n")]
+#[case::a_cut_off_quote("user_ids\n\"u1\n")]
+fn a_run_that_fails_before_it_sends_anything_leaves_the_file_of_an_earlier_one(#[case] rows: &str) {
+    const EARLIER: &str = "user_ids,device_ids,reason\r\nu1,,refused: earlier\r\n";
+    let run = Run::upload().to(&braze()).set("failed_file", "failed.csv").rows(rows).file("failed.csv", EARLIER);
+    assert_eq!(fs::read_to_string(run.exits(3).path().join("failed.csv")).unwrap(), EARLIER);
+}
+
+#[test]
+fn a_name_with_the_ending_of_another_format_is_refused() {
+    let braze = braze();
+    Run::upload().to(&braze).set("failed_file", "failed.tsv").rows(user_ids(1)).exits(73).says(&["it is CSV"]);
+    assert_untouched(&braze);
+}
+
 #[test]
 fn a_place_that_cannot_be_written_is_found_out_before_the_first_request() {
     let braze = braze();

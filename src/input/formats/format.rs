@@ -52,7 +52,7 @@ impl Format {
     }
 
     /// By the end of a file name, without the ending of a compression.
-    fn from_file_name(name: &str) -> Option<Self> {
+    pub fn from_file_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
         match name.rsplit_once('.')?.1 {
