@@ -13,7 +13,7 @@ use super::network::network;
 use super::phases::look_at;
 use super::pipeline::open_once;
 use super::sandbox::Embedded;
-use super::upload::load;
+use super::upload::{NOT_DRY, load};
 use super::variable;
 use super::watch::watched;
 use crate::commands::cli::MatchArgs;
@@ -50,7 +50,7 @@ pub struct Matching {
 
 /// Runs the command.
 pub fn run(MatchArgs { run: args, sample, unknown }: MatchArgs) -> Result<Exit, Stop> {
-    let config = load(&args.config, args.input, Some(false), !args.sandbox)?;
+    let config = load(&args.config, args.input, NOT_DRY, !args.sandbox)?;
     let file = unknown_file(&config, unknown.as_deref())?;
     let (endpoint, key, _embedded) = if args.sandbox {
         let embedded = Embedded::start(args.users, false)?;
@@ -93,8 +93,8 @@ impl Matching {
     pub fn look_and_ask(&self, context: &mut RunContext) -> Result<Asked, Stop> {
         let readable = job::locate(context)?;
         let reader = open_once(&context.config, &readable, &self.limiter)?;
-        let (_, samples) = look_at(reader, Some(self.sampler()), &self.limiter, || {})?;
-        self.ask(samples, |_| true)
+        let (_, samples) = look_at(reader, Some(self.sampler()), &self.limiter, || {});
+        self.ask(samples?, |_| true)
     }
 
     /// Asks before an upload. If too few are known, also returns why.

@@ -25,33 +25,36 @@ use crate::settings::Config;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Reads all of the input before any of it is sent: what is to be sent, and samples to ask Braze about. The thread that reads is not
-/// joined, because a read may never end. If the limiter is stopped, nothing is found.
+/// joined, because a read may never end. Once the limiter is stopped, nothing is found.
 pub fn look_at(
     reader: Reader,
     mut sampler: Option<Sampler>,
     limiter: &Arc<RateLimiter<Stop>>,
     mut tick: impl FnMut(),
-) -> Result<(Judged, Vec<Sample>), Stop> {
+) -> (Judged, Result<Vec<Sample>, Stop>) {
     let (said, heard) = bounded(1);
     let reading = Arc::clone(limiter);
     thread::spawn(move || {
-        let judged = reader.judge(|batch| {
+        let (judged, result) = reader.judge(|batch| {
             if let Some(sampler) = &mut sampler {
                 sampler.take(batch);
             }
             !reading.is_stopped()
         });
-        said.send(judged.map(|judged| (judged, sampler.map_or_else(Vec::new, Sampler::finish))))
+        let samples = result.map(|()| sampler.map_or_else(Vec::new, Sampler::finish));
+        said.send((judged, samples.map_err(Stop::Input)))
     });
     loop {
         match heard.recv_timeout(TICK) {
-            Ok(found) => return Ok(found?),
+            Ok(found) => return found,
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(Stop::Defect("the reader panicked".to_owned())),
+            Err(RecvTimeoutError::Disconnected) => {
+                return (Judged::default(), Err(Stop::Defect("the reader panicked".to_owned())));
+            }
         }
         limiter.check_limit();
         if limiter.is_stopped() {
-            return Ok(Default::default());
+            return (Judged::default(), Ok(Vec::new()));
         }
         tick();
     }
@@ -102,24 +105,24 @@ impl Upload<'_> {
 
     /// Judges the input, then sends what `later` reads. Returns what was found.
     pub fn send_judged(&mut self, reader: Reader, later: LaterPass) -> Judged {
-        match self.judge(reader).and_then(|judged| Ok((judged, later()?))) {
-            Ok((judged, reader)) => {
-                if !self.limiter.is_stopped() {
-                    self.send(reader);
-                }
-                judged
-            }
+        let (judged, result) = self.judge(reader);
+        match result.and_then(|()| Ok(later()?)) {
+            Ok(_) if self.limiter.is_stopped() => {}
+            Ok(reader) => self.send(reader),
             Err(stop) => {
+                self.shared.input().clone_from(&judged.counts);
                 self.limiter.stop(stop);
-                Judged::default()
             }
         }
+        judged
     }
 
     /// Judges the input, sends the removals, then the additions. Returns the counts of the removals.
     pub fn send_both(&mut self, reader: Reader, removals: LaterPass, additions: LaterPass) -> PhaseReport {
         let judged = self.send_judged(reader, removals);
-        let removals = self.so_far();
+        let so_far = self.so_far();
+        // If nothing was sent, what was read includes the additions.
+        let removals = PhaseReport { identifiers: so_far.identifiers.min(judged.removals), ..so_far };
         let undelivered = removals.undelivered();
         if undelivered > 0 && !self.limiter.is_stopped() {
             warn!("{undelivered} identifiers were not removed, so none are added");
@@ -139,17 +142,20 @@ impl Upload<'_> {
         removals
     }
 
-    /// Reads all of the input, and asks Braze about it if `min_match` is set, before any of it is sent.
-    pub fn judge(&mut self, reader: Reader) -> Result<Judged, Stop> {
+    /// Reads all of the input, and asks Braze about it if `min_match` is set, before any of it is sent. Returns what was
+    /// found, and whether it may be sent.
+    pub fn judge(&mut self, reader: Reader) -> (Judged, Result<(), Stop>) {
         let (shared, progress) = (self.shared, &mut self.progress);
         let tick = || progress.show(shared.sent());
-        let (judged, samples) = look_at(reader, self.matching.map(Matching::sampler), self.limiter, tick)?;
-        if self.limiter.is_stopped() {
-            return Ok(Judged::default());
-        }
-        let Some(matching) = self.matching else { return Ok(judged) };
+        let (judged, samples) = look_at(reader, self.matching.map(Matching::sampler), self.limiter, tick);
+        let result = samples.and_then(|samples| self.ask(samples));
+        (judged, result)
+    }
+
+    fn ask(&mut self, samples: Vec<Sample>) -> Result<(), Stop> {
+        let Some(matching) = self.matching.filter(|_| !self.limiter.is_stopped()) else { return Ok(()) };
         let (figures, too_few) = matching.judge(samples)?;
         self.matched = Some(figures);
-        too_few.map_or(Ok(judged), |error| Err(error.into()))
+        too_few.map_or(Ok(()), |error| Err(error.into()))
     }
 }

@@ -146,6 +146,16 @@ fn nothing_is_sent_of_an_input_whose_additions_make_it_unusable(#[case] rows: St
 }
 
 #[test]
+fn the_report_counts_what_was_read_of_an_input_that_cannot_be_used() {
+    let floats: String = (0..20).map(|number| format!("{number}.0,add\n")).collect();
+    let rows = format!("user_ids,change\nu1,add\nu2,remove\n{floats}");
+    let report = mixed(Run::upload()).to(&braze()).rows(rows).arg("--json").exits(3).report();
+    let report =
+        report.has(&[("/rows_read", 22), ("/rows_rejected", 20), ("/cells_rejected/float", 20), ("/delivered", 0)]);
+    report.has(&[("/undelivered", 2), ("/by_operation/remove/identifiers", 1), ("/by_operation/add/identifiers", 1)]);
+}
+
+#[test]
 fn nothing_is_sent_of_standard_input_that_is_damaged_at_its_end() {
     let braze = braze();
     let packed = gzip(changes(COUNT).as_bytes());

@@ -100,7 +100,7 @@ impl BrazeSender<'_> {
     pub fn ask(&mut self, rows: &ChangedRows) -> Result<(), Stopped> {
         if self.upload.matching.is_some() {
             let reader = self.open(Operation::Add, &rows.input, None).map_err(Stop::Input)?;
-            self.upload.judge(reader)?;
+            self.upload.judge(reader).1?;
         }
         self.upload.limiter.take_stop().map_or(Ok(()), |stop| Err(Box::new(stop)))
     }

@@ -85,13 +85,15 @@ impl Pass {
     }
 }
 
-/// How many identifiers a usable input has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a first look at an input has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
     /// Identifiers to remove.
     pub removals: u64,
     /// Identifiers to add.
     pub additions: u64,
+    /// All counts.
+    pub counts: InputCounts,
 }
 
 /// An input whose columns are known and usable.
@@ -178,12 +180,12 @@ impl Reader {
     }
 
     /// Reads to the end, to check whether all of it can be used. `look` sees each batch, and returns whether more is
-    /// wanted. Returns what the later passes will send.
-    pub fn judge(mut self, mut look: impl FnMut(&Batch) -> bool) -> Result<Judged, InputError> {
-        self.read_rows(&|_| {}, &mut || None, &mut |batch| look(&batch), &mut |_| {})?;
+    /// wanted. Returns what was found, and whether the later passes may send it.
+    pub fn judge(mut self, mut look: impl FnMut(&Batch) -> bool) -> (Judged, Result<(), InputError>) {
+        let result = self.read_rows(&|_| {}, &mut || None, &mut |batch| look(&batch), &mut |_| {});
         look(&self.batch);
-        let (removals, identifiers) = (self.counter.removals, self.counter.counts.identifiers());
-        Ok(Judged { removals, additions: identifiers.saturating_sub(removals) })
+        let (removals, counts) = (self.counter.removals, self.counter.counts);
+        (Judged { removals, additions: counts.identifiers().saturating_sub(removals), counts }, result.map(drop))
     }
 
     /// Reads at most this many rows, and judges them as if they were all. Returns their counts.

@@ -186,18 +186,19 @@ fn passes(sources: Sources, options: &Options, outcome: &mut Outcome) -> Result<
 
 fn judge(reader: Reader, options: &Options) -> Result<Judged, InputError> {
     let count = Cell::new(0);
-    let judged = reader.judge(|batch| {
+    let (judged, result) = reader.judge(|batch| {
         check_batch(batch, options);
         count.set(count.get() + batch.len() as u64);
         true
-    })?;
+    });
+    result?;
     assert_eq!(judged.removals + judged.additions, count.get(), "what is judged is what is shown");
     Ok(judged)
 }
 
 /// What is sent is what was judged, if nobody stopped it.
 fn check_judged(outcome: &Outcome, options: &Options) {
-    let Some(Judged { removals, additions }) = outcome.judged else { return };
+    let Some(Judged { removals, additions, .. }) = outcome.judged else { return };
     if options.wanted == usize::MAX {
         let sent = |operation| {
             let batches = outcome.sent.iter().filter(|batch| batch.operation() == operation);
