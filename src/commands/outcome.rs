@@ -110,14 +110,17 @@ pub enum Stop {
         /// `max_duration`.
         limit: Duration,
     },
-    /// The server asks for a pause beyond `max_duration`.
+    /// A pause beyond `max_duration`.
     #[error(
-        "{} asks for a pause of {} s, until {:.0}. This is longer than max_duration allows; run it again after that time", .server.names().0,
+        "{} a pause of {} s, until {:.0}. This is longer than max_duration allows; run it again after that time",
+        if *.is_announced { format!("{} asks for", .server.names().0) } else { "max_requests_per_hour is used up, which needs".to_owned() },
         HumanCount(.pause.as_secs() + u64::from(.pause.subsec_nanos() > 0)), .until
     )]
     PauseTooLong {
         /// The API.
         server: Api,
+        /// The API asks for it. If it does not, our own limit is used up.
+        is_announced: bool,
         /// How long.
         pause: Duration,
         /// When it ends by this machine's clock, in UTC.
@@ -217,7 +220,9 @@ impl Stop {
                 Self::Outage { server, address: address.clone(), lasted, answered, last }
             }
             LimitReached::Deadline { limit } => Self::Deadline { limit },
-            LimitReached::PauseTooLong { pause } => Self::PauseTooLong { server, pause, until: shown_end(pause) },
+            LimitReached::PauseTooLong { pause, is_announced } => {
+                Self::PauseTooLong { server, is_announced, pause, until: shown_end(pause) }
+            }
         }
     }
 

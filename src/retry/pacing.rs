@@ -201,6 +201,11 @@ impl Pacing {
         self.announced_until.max(self.kept_free(now))
     }
 
+    /// When our own hourly limit next allows a request.
+    pub fn hour_free_at(&self, now: Duration) -> Duration {
+        self.hour.free_at(now)
+    }
+
     /// Begins a request. Its permit must be given back when it ends.
     pub fn begin(&mut self, now: Duration) -> Permit {
         if self.in_flight == 0 && self.failures_in_a_row == 0 && self.alone.is_none() {

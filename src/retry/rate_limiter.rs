@@ -40,10 +40,12 @@ pub enum LimitReached {
         /// The longest time it may take.
         limit: Duration,
     },
-    /// The server asks for a pause beyond the end of the run.
+    /// A pause would last beyond the end of the run.
     PauseTooLong {
         /// Its length.
         pause: Duration,
+        /// The server asks for it. If it does not, our own limit for an hour is used up.
+        is_announced: bool,
     },
 }
 
@@ -139,7 +141,9 @@ impl<S> RateLimiter<S> {
             let told = if delay.announced { delay.until } else { Duration::ZERO };
             let told = told.max(state.pacing.paused_until(now));
             if told > self.max_duration {
-                return Err(self.halt(&mut state, LimitReached::PauseTooLong { pause: told.saturating_sub(now) }));
+                let is_announced = told > state.pacing.hour_free_at(now);
+                let limit = LimitReached::PauseTooLong { pause: told.saturating_sub(now), is_announced };
+                return Err(self.halt(&mut state, limit));
             }
             // Read before the lock is released, so that no change in between is missed.
             let seen = self.clock.wakes();
@@ -176,7 +180,7 @@ impl<S> RateLimiter<S> {
         if let RequestOutcome::Limited { until, announced: true } = outcome
             && until > self.max_duration
         {
-            self.halt(&mut state, LimitReached::PauseTooLong { pause: until.saturating_sub(now) });
+            self.halt(&mut state, LimitReached::PauseTooLong { pause: until.saturating_sub(now), is_announced: true });
         }
         if let Some(lasted) = state.pacing.outage(now)
             && !matches!(outcome, RequestOutcome::Through | RequestOutcome::Unheard)

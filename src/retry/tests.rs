@@ -108,7 +108,8 @@ fn where_nothing_gets_through_it_is_an_outage_and_no_call_is_given_up() {
 #[case::of_a_limit(Failure::Limited { pause: Some(Duration::from_hours(2)) })]
 fn an_announced_pause_beyond_the_deadline_ends_the_run_at_once(#[case] failure: Failure<&'static str>) {
     let ran = run(vec![Err(failure)]);
-    assert_eq!(ran.stop, Some(Stop::Halted(LimitReached::PauseTooLong { pause: Duration::from_hours(2) })));
+    let limit = LimitReached::PauseTooLong { pause: Duration::from_hours(2), is_announced: true };
+    assert_eq!(ran.stop, Some(Stop::Halted(limit)));
     assert_eq!(ran.began, [Duration::ZERO]);
 }
 

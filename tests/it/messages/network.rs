@@ -234,16 +234,18 @@ fn each_answer_about_a_job_is_the_error_that_is_meant() {
     is(10, |error| matches!(error, JobError::Configuration { .. }));
 }
 
+fn pause_too_long(is_announced: bool) -> Stop {
+    let until = "2026-11-24T01:30:00Z".parse().unwrap();
+    Stop::PauseTooLong { server: Api::Braze, is_announced, pause: Duration::from_mins(90), until }
+}
+
 fn ends() -> Vec<Stop> {
     vec![
         Stop::Interrupted,
         Stop::Terminated,
         Stop::Deadline { limit: Duration::from_hours(23) },
-        Stop::PauseTooLong {
-            server: Api::Braze,
-            pause: Duration::from_mins(90),
-            until: "2026-11-24T01:30:00Z".parse().unwrap(),
-        },
+        pause_too_long(true),
+        pause_too_long(false),
         Stop::CannotWrite(FailuresError { name: "failed_file", path: "failed.csv".into(), error: full() }),
         Stop::Defect("a worker panicked".into()),
     ]
