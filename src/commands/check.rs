@@ -28,7 +28,7 @@ use super::mirror::look;
 use super::network::network;
 use super::pipeline::{Outcome, keeps_input, open_once, plan, stop_or};
 use super::table;
-use super::upload::load;
+use super::upload::{NOT_DRY, load};
 use super::variable;
 use super::watch::watched;
 
@@ -41,7 +41,7 @@ type Finding = Result<String, Stop>;
 /// Runs the command and prints the findings. The exit code is that of the first failure.
 pub fn run(args: CheckArgs) -> Result<Exit, Stop> {
     // The credentials are tried even if an upload would not use them.
-    let mut context = RunContext::new(load(&args.config, args.input, Some(false), true)?, None);
+    let mut context = RunContext::new(load(&args.config, args.input, NOT_DRY, true)?, None);
     if args.status {
         terminal::print(&look::status(&context)?);
         return Ok(Exit::Success);

@@ -12,7 +12,8 @@ use memchr::memmem;
 use crate::commands::cli::{InitArgs, Site};
 use crate::commands::exit::Exit;
 use crate::commands::outcome::Stop;
-use crate::settings::{placeholder, schema};
+use crate::http::endpoint::{self, EndpointError};
+use crate::settings::{placeholder, problem, schema};
 use crate::terminal;
 
 /// The newest glibc in the workflows' container image.
@@ -86,6 +87,16 @@ pub fn run(args: &InitArgs) -> Result<Exit, Stop> {
     if args.cohort_id.is_some() && project.files.iter().filter(|(file, _)| file.starts_with("config/")).count() > 1 {
         let way_out = "leave --cohort-id out and set cohort_id in each file of config/";
         return Err(wrong(format!("{} has several cohorts: {way_out}", project.name)));
+    }
+    let problem = args.cohort_id.as_deref().and_then(problem).map(|problem| format!("--cohort-id {problem}"));
+    let address = args.endpoint.as_deref().map(|address| endpoint::parse(address.trim(), &[]));
+    let refused = match address {
+        // It may be allowed later.
+        None | Some(Ok(_) | Err(EndpointError::ForeignHost { .. })) => None,
+        Some(Err(error)) => Some(format!("--endpoint {error}")),
+    };
+    if let Some(problem) = problem.or(refused) {
+        return Err(wrong(problem));
     }
     let binary = if project.is_hosted { Some(binary(args.binary.as_deref()).map_err(wrong)?) } else { None };
     let marked = write(project, args, binary.as_deref(), name)?;

@@ -20,7 +20,10 @@ use crate::terminal;
 
 /// Runs the command.
 pub fn run(UploadArgs { run: args, dry_run, open }: UploadArgs) -> Result<Exit, Stop> {
-    let config = load(&args.config, args.input, dry_run.then_some(true), !args.sandbox)?;
+    let named = [("--dry-run", dry_run), ("--sandbox", args.sandbox)].into_iter().find(|(_, is_set)| *is_set);
+    let flags = named.map(|(flag, _)| (Key::CheckOnly, false, flag)).into_iter();
+    let flags = flags.chain(dry_run.then_some((Key::DryRun, true, "--dry-run")));
+    let config = load(&args.config, args.input, flags, !args.sandbox)?;
     // A job in CI or in a workflow must not wait for a person.
     let is_watched = open && terminal::is_interactive() && variable("CI").is_none_or(|value| value.is_empty());
     if open && !is_watched {
@@ -52,16 +55,18 @@ pub fn run(UploadArgs { run: args, dry_run, open }: UploadArgs) -> Result<Exit, 
     Ok(outcome.exit)
 }
 
+/// For commands that are no uploads.
+pub const NOT_DRY: [(Key, bool, &str); 1] = [(Key::DryRun, false, "--dry-run")];
+
 /// The settings of environment, file and flags.
 pub fn load(
     config: &Path,
     input: Option<String>,
-    dry_run: Option<bool>,
+    switches: impl IntoIterator<Item = (Key, bool, &'static str)>,
     needs_endpoint: bool,
 ) -> Result<Config, ConfigError> {
     let input = input.map(|path| (Key::Input, path.into(), "--input"));
-    let dry_run = dry_run.map(|on| (Key::DryRun, on.into(), "--dry-run"));
-    let flags = input.into_iter().chain(dry_run);
+    let flags = input.into_iter().chain(switches.into_iter().map(|(key, on, flag)| (key, on.into(), flag)));
     let flags = flags.map(|(key, raw, flag)| (key, Located { raw, origin: Origin::Flag(flag) })).collect();
     let merged = settings::merge(Some(config), &Lookup::Environment(&variable), flags, variable)?;
     Config::check(&merged, needs_endpoint)

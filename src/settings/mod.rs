@@ -31,7 +31,7 @@ use raw::{Located, Origin, SettingsLayer};
 use setting::{Key, SETTINGS, names};
 use template::Lookup;
 use values::Values;
-pub use values::parse_duration;
+pub use values::{parse_duration, problem};
 
 /// The settings of one upload, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

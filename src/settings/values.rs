@@ -183,6 +183,11 @@ fn not(wanted: &str, raw: &Value) -> String {
     }
 }
 
+/// What is wrong with a text as a value, if anything.
+pub fn problem(text: &str) -> Option<String> {
+    scalar(&Value::from(text), "a string").err()
+}
+
 fn scalar(raw: &Value, wanted: &str) -> Result<String, String> {
     let wrong = match raw {
         Value::Number(number) if !number.is_f64() => return Ok(number.to_string()),

@@ -38,6 +38,11 @@ fn a_check_may_be_a_setting_of_an_upload_too() {
     assert_eq!(run().arg("--json").exits(0).report().text("/outcome"), "check_only");
     run().without_credentials().exits(2).says(&["BRAZE_CLIENT_SECRET"]);
     assert_eq!((braze.stats().naming_requests, braze.stats().identifiers_added), (0, 0));
+    let before = braze.stats().users_requests;
+    for flag in ["--dry-run", "--sandbox"] {
+        run().without_credentials().arg(flag).exits(0).prints(&["10"]);
+    }
+    assert_eq!(braze.stats().users_requests, before, "a flag that keeps Braze out of it beats the file");
 }
 
 #[test]
