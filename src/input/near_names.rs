@@ -83,6 +83,11 @@ pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
     Candidates::new(candidates).closest(name, 2)
 }
 
+/// Whether the names are equal except for case, spaces, separators and invisible characters.
+pub fn is_alike(name: &str, other: &str) -> bool {
+    fold(name) == fold(other)
+}
+
 fn fold(name: &str) -> String {
     name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }

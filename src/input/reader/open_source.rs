@@ -6,6 +6,7 @@ use crate::input::columns::{Columns, HeaderError, Names};
 use crate::input::error::{InputError, InputProblem};
 use crate::input::formats::format::Format;
 use crate::input::formats::{self, Row, Rows, RowsError, UTF8_BOM};
+use crate::input::near_names::is_alike;
 use crate::input::source::compressed::Unpacked;
 use crate::input::source::files::Watch;
 use crate::input::source::{Source, SourceError};
@@ -60,9 +61,10 @@ impl Layout {
         if row.width() != self.names.len() {
             return Err(RowsError::ColumnCount { found: row.width(), named: self.names.len() });
         }
-        let is_name = |cell: &[u8]| known.iter().chain(&self.names).any(|name| name.as_bytes() == cell);
-        let is_fixed = |column| str::from_utf8(row.cell(column)).is_ok_and(Kind::is_fixed_column);
-        let names_kind = self.columns.used.iter().any(|(column, _)| is_name(row.cell(*column)));
+        let text = |column| str::from_utf8(row.cell(column)).unwrap_or_default();
+        let is_name = |cell: &str| !cell.is_empty() && known.iter().chain(&self.names).any(|name| is_alike(name, cell));
+        let is_fixed = |column| Kind::is_fixed_column(text(column));
+        let names_kind = self.columns.used.iter().any(|(column, _)| is_name(text(*column)));
         if names_kind || (0..row.width()).any(is_fixed) { Err(RowsError::HeaderBesideColumns) } else { Ok(()) }
     }
 }

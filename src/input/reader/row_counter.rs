@@ -15,7 +15,7 @@ use crate::input::formats::{Fault, Row, Value};
 use crate::members::identifier::Kind;
 use crate::members::operation::Operation;
 
-/// How many places are kept for each reason, and how many words.
+/// How many places are kept for each reason, and how many words. A column with more of them holds something else.
 const KEPT: usize = 3;
 /// Longer words are unlikely to be operations.
 const MAX_WORD: usize = 12;
@@ -78,7 +78,8 @@ impl RowCounter {
 
     /// An error if a row has an unknown operation.
     pub fn check_operations(&self) -> Result<(), InputProblem> {
-        let (rows, words) = (self.unknown_operations, self.unknown_words.clone());
+        let rows = self.unknown_operations;
+        let words = Some(&self.unknown_words).filter(|words| words.len() <= KEPT).cloned().unwrap_or_default();
         if rows == 0 { Ok(()) } else { Err(InputProblem::UnknownOperations { rows, words }) }
     }
 
@@ -204,7 +205,7 @@ impl RowCounter {
             return;
         }
         let word = format!("{:?}", String::from_utf8_lossy(cell));
-        if !cell.is_empty() && self.unknown_words.len() < KEPT && !self.unknown_words.contains(&word) {
+        if !cell.is_empty() && self.unknown_words.len() <= KEPT && !self.unknown_words.contains(&word) {
             self.unknown_words.push(word);
         }
     }
