@@ -284,14 +284,15 @@ fn mirror_text(conclusion: &Conclusion) -> String {
         }
         Conclusion::Faster => {
             "another run of the same cohort started at the same time. It continues, and this one changed nothing. You need not do \
-             anything"
+             anything, unless you know that there was no other: then run it again"
         }
         Conclusion::TakenOver => {
-            "a newer run of the same cohort has taken over and finishes the work. You need not do anything. If this happens often, set \
-             skip_on_overtime: true on the schedule"
+            "a newer run of the same cohort has taken over and finishes the work. You need not do anything, unless you know that there was \
+             no other: then run it again. If this happens often, set skip_on_overtime: true on the schedule"
         }
         Conclusion::Undelivered => {
-            "the mirror did not deliver all changes. Run it again, or wait for the next session: it sends the rest"
+            "the mirror did not deliver all changes. Run it again, or wait for the next session: it sends the rest. If it ends so again, the \
+             log says what Braze refuses: see \"Refused identifiers\" on the mirror's page"
         }
         Conclusion::TooManyRefused => {
             "Braze refused more than 1,000 identifiers. A mirror can remember only 1,000, so its state was not updated. The log has \

@@ -18,6 +18,15 @@ pub enum MirrorError {
         /// A table of it.
         table: String,
     },
+    /// A dry run cannot use the state of another data import key, because it renames nothing.
+    #[error(
+        "the state of this cohort was made with another BRAZE_CLIENT_SECRET (table {table}), and a dry run does not rename it: start the workflow once \
+         with -p braze_cohort.key_rotated=true and without dry_run"
+    )]
+    OtherKeyInDryRun {
+        /// A table of it.
+        table: String,
+    },
     /// There are several other states that could be meant.
     #[error(
         "this cohort has state tables of several earlier BRAZE_CLIENT_SECRETs: {}. Keep the newest (Treasure Data's console shows when \

@@ -14,15 +14,18 @@ use crate::input::formats::delimited::MAX_COLUMNS;
 use crate::input::formats::format::{Format, FormatHint};
 use crate::input::formats::splitter::Quotes;
 use crate::input::source::Input;
-use crate::input::{Location, MaxRejected};
+use crate::input::{Location, MaxRejected, TableName};
 use crate::members::identifier::{COLUMNS, Kind};
 use crate::members::operation::{MIRROR, Operation, Operations};
 use crate::mirror;
 use crate::mirror::limits::{Limit, Limits};
 use crate::mirror::sql::Refresh;
+use crate::mirror::warehouse::OPERATION;
 
 /// The most alias columns; Braze sets no limit, a `u16` counts them.
 const MAX_ALIASES: usize = 1000;
+/// What a state's tables have behind it takes up to 51 of the 128 letters that Treasure Data allows.
+const MAX_STATE_NAME: usize = 70;
 
 impl Values {
     pub fn operations(&self) -> Result<Operations, ConfigError> {
@@ -128,6 +131,20 @@ impl Values {
                 "cannot be used with operation: mirror: leave it out, and set max_removals and max_additions instead",
             ));
         }
+        if self.aliases()?.iter().any(|label| label == OPERATION) {
+            return Err(
+                self.bad(Key::Aliases, &format!("names '{OPERATION}', which a mirror uses itself: rename the alias"))
+            );
+        }
+        let state_table = self.table(Key::StateTable)?;
+        let is_usable = |name: &TableName| {
+            name.table.len() <= MAX_STATE_NAME && !name.table.bytes().any(|letter| letter.is_ascii_uppercase())
+        };
+        if state_table.as_ref().is_some_and(|name| !is_usable(name)) {
+            let expected =
+                format!("must have a name in lower case, of at most {MAX_STATE_NAME} letters after the point");
+            return Err(self.bad(Key::StateTable, &expected));
+        }
         let refresh = self.get(Key::Refresh, |text| match text {
             "off" => Some(Refresh::Off),
             "all" => Some(Refresh::All),
@@ -137,7 +154,7 @@ impl Values {
         let Limits { removals, additions } = Limits::default();
         Ok(Some(mirror::Options {
             table,
-            state_table: self.table(Key::StateTable)?,
+            state_table,
             limits: Limits {
                 removals: limit(Key::MaxRemovals)?.unwrap_or(removals),
                 additions: limit(Key::MaxAdditions)?.unwrap_or(additions),

@@ -115,7 +115,9 @@ pub enum JobError {
         said: String,
     },
     /// Any other refusal.
-    #[error("Treasure Data refused the call to {server} ({said}): check job_id, or ask Treasure Data support")]
+    #[error(
+        "Treasure Data refused the call to {server} ({said}): check job_id, if it is set, or ask Treasure Data support"
+    )]
     Refused {
         /// The called server.
         server: String,

@@ -122,11 +122,21 @@ impl<'a, S: From<JobError>> Api<'a, S> {
         })
     }
 
-    /// Deletes a table, if it exists.
-    pub fn delete(&self, database: &str, table: &str) -> Result<(), Stopped> {
+    /// Deletes a table, if it exists. Returns whether it is gone; a refusal is logged.
+    pub fn delete(&self, database: &str, table: &str) -> Result<bool, Stopped> {
         self.call_about_none(|| {
             let answer = self.post(&["table", "delete", database, table], &[])?;
-            if matches!(answer.status, 200 | 404) && !answer.is_html() { Ok(()) } else { Err(self.refused(&answer)) }
+            match answer.status {
+                200 | 404 if !answer.is_html() => Ok(true),
+                400 | 403 | 409 | 422 if !answer.is_html() => {
+                    warn!(
+                        "the table {table} is left, because Treasure Data refuses to delete it: status {}",
+                        answer.status
+                    );
+                    Ok(false)
+                }
+                _ => Err(self.refused(&answer)),
+            }
         })
     }
 

@@ -122,6 +122,54 @@ fn another_data_import_key_is_another_workspace_unless_it_was_rotated() {
     let report = report.has(&[("/mirror/unchanged", 3), ("/requests", 0)]);
     assert_eq!(report.at("/mirror/first_run"), &json!(false));
     assert_eq!(warehouse.states().len(), 1);
+    mirror(&warehouse, &braze).exits(2).says(&["another BRAZE_CLIENT_SECRET"]);
+}
+
+#[test]
+fn a_run_with_the_key_before_a_rotation_sends_no_member() {
+    let (warehouse, braze) = started();
+    let before = || mirror(&warehouse, &braze).env("BRAZE_CLIENT_SECRET", "hush-rotated-key-4715");
+    before().set("key_rotated", "true").exits(0);
+    let [old] = warehouse.states().try_into().unwrap();
+    mirror(&warehouse, &braze).set("key_rotated", "true").exits(0);
+    let [new] = warehouse.states().try_into().unwrap();
+    // Left over by an adoption that ended early, and taken by a run that did not know of it.
+    for number in ["2", "3"] {
+        warehouse.has_state(&format!("{}_{number}", old.rsplit_once('_').unwrap().0), &new);
+    }
+    warehouse.holds(&[("member-zqx-3", "")]);
+    before().exits(2).says(&["another BRAZE_CLIENT_SECRET"]);
+    mirror(&warehouse, &braze).exits(0).report().has(&[("/mirror/left", 3), ("/mirror/entered", 1)]);
+    assert_eq!(members(&braze), ["member-zqx-3"]);
+}
+
+#[test]
+fn a_result_of_unknown_length_ends_the_run_before_anything_is_changed() {
+    let (warehouse, braze) = started();
+    warehouse.suffers(Fault::RowsAreUnknown);
+    warehouse.holds(&[("member-zqx-3", "")]);
+    mirror(&warehouse, &braze).exits(75).says(&["no num_records"]);
+    assert_eq!(members(&braze), ["member-zqx-1", "member-zqx-2"]);
+}
+
+#[test]
+fn a_table_that_cannot_be_deleted_is_left() {
+    let (warehouse, braze) = started();
+    warehouse.suffers(Fault::DeletesAreRefused);
+    warehouse.holds(&[("member-zqx-3", "")]);
+    let run = mirror(&warehouse, &braze).exits(0).says(&["refuses to delete it"]);
+    run.report().has(&[("/mirror/entered", 1), ("/delivered", 4)]);
+    warehouse.holds(&[]);
+    mirror(&warehouse, &braze).exits(6).says(&["max_removals=1"]);
+}
+
+#[test]
+fn a_name_that_its_tables_cannot_have_is_refused() {
+    let (warehouse, braze) = (Warehouse::start(), knowing());
+    for name in ["marketing.State_Gold".to_owned(), format!("marketing.{}", "s".repeat(71))] {
+        mirror(&warehouse, &braze).set("state_table", &name).exits(2).says(&["state_table must have a name"]);
+    }
+    mirror(&warehouse, &braze).set("aliases", "[cohort_operation]").exits(2).says(&["names 'cohort_operation'"]);
 }
 
 #[rstest]
@@ -228,6 +276,9 @@ fn few_known_members_stop_it_before_anything_is_changed() {
     assert_eq!(warehouse.states(), <[&str; 0]>::default());
     let report = run().set("min_match", "10%").exits(0).report();
     report.has(&[("/delivered", 3)]);
+    warehouse.holds(&[("member-zqx-1", ""), ("stranger-zqx-1", ""), ("stranger-zqx-3", "")]);
+    let report = run().set("min_match", "80%").exits(0).report();
+    report.has(&[("/delivered", 2), ("/mirror/left", 1)]);
 }
 
 #[test]

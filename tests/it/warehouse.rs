@@ -50,6 +50,10 @@ pub enum Fault {
     RenameIsLost,
     /// Renames overwrite, from now on.
     RenamesOverwrite,
+    /// Jobs have no number of rows, from now on.
+    RowsAreUnknown,
+    /// Tables cannot be deleted, from now on.
+    DeletesAreRefused,
     /// From this number of lists on, each list of the tables has a newer version.
     NewerVersion(usize),
 }
@@ -101,6 +105,13 @@ impl Warehouse {
     /// The names of the state's tables.
     pub fn states(&self) -> Vec<String> {
         self.tables().states.keys().cloned().collect()
+    }
+
+    /// There is a table of this name, too, with the state of another.
+    pub fn has_state(&self, name: &str, other: &str) {
+        let mut tables = self.tables();
+        let state = tables.states[other].1.clone();
+        tables.make(name, state);
     }
 
     /// All requests so far, as method and path.
@@ -176,6 +187,9 @@ impl Tables {
                 json!({})
             }
             ("POST", ["table", "delete", _, table]) => {
+                if self.faults.contains(&Fault::DeletesAreRefused) {
+                    return refused(400);
+                }
                 if self.states.remove(*table).is_none() {
                     return refused(404);
                 }
@@ -198,7 +212,8 @@ impl Tables {
             ("POST", ["job", "kill", _]) => json!({}),
             ("GET", ["job", "show", id]) => {
                 let (statement, status, rows) = &self.jobs[id.parse::<usize>().unwrap()];
-                json!({"status": status, "num_records": rows.len(), "query": statement, "hive_result_schema": null})
+                let number = (!self.faults.contains(&Fault::RowsAreUnknown)).then_some(rows.len());
+                json!({"status": status, "num_records": number, "query": statement, "hive_result_schema": null})
             }
             ("GET", ["job", "result", id, _]) => {
                 let id = id.parse::<usize>().unwrap();
@@ -331,7 +346,13 @@ fn changes(state: &State) -> Vec<Vec<String>> {
         Some(vec![change.to_owned(), kind, value, before.to_owned(), "1".to_owned()])
     };
     let count = |name: &str, number: usize| [name, "", "", "", &number.to_string()].map(str::to_owned).to_vec();
-    let counts = [count("with_identifier", state.rows.len()), count("before", state.before.len())];
+    let counts = [
+        ("with_identifier", state.rows.len()),
+        ("without_identifier", 0),
+        ("rejected", 0),
+        ("before", state.before.len()),
+    ];
+    let counts = counts.map(|(name, number)| count(name, number));
     all(&state.rows).iter().filter_map(row).chain(counts).collect()
 }
 

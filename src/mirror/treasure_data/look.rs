@@ -73,8 +73,9 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
             self.pause(STALE)?;
             is_shown = shows(&self.api.list(&database)?);
         }
+        let mut are_deleted = true;
         for table in [&one, &other] {
-            self.api.delete(&database, table)?;
+            are_deleted &= self.api.delete(&database, table)?;
         }
         let (statement, mut tries) = ("SELECT to_base(1, 10)", 1);
         let (first, key, status) = loop {
@@ -87,7 +88,7 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
         };
         let second = self.api.issue(&database, statement, &key)?;
         Ok([
-            (Fact::Tables, true),
+            (Fact::Tables, are_deleted),
             (Fact::Rename, renamed == RenameOutcome::Refused),
             (Fact::List, is_shown),
             (Fact::DomainKey, second.id == first.id),

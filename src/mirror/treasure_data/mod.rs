@@ -21,7 +21,7 @@ use crate::mirror::state::State;
 use crate::mirror::warehouse::{Changes, Counts, Listing, Name, OPERATION, Refused, Renamed, Table, Warehouse};
 use crate::retry::Stopped;
 use crate::treasure_data::show::{JobInfo, Status};
-use crate::treasure_data::tables::{Api, RenameOutcome};
+use crate::treasure_data::tables::{Api, ListedTable, RenameOutcome};
 use crate::treasure_data::{JSON, Job, JobError};
 
 pub use look::StateStatus;
@@ -43,6 +43,16 @@ pub struct JobRun {
     pub time: Duration,
 }
 
+/// The counts that every result of [`Statements::changes`] has once.
+const TOTALS: [&str; 4] = ["with_identifier", "without_identifier", "rejected", "before"];
+
+/// The counts of a result so far.
+#[derive(Default)]
+struct Tally {
+    counts: Counts,
+    has_total: [bool; TOTALS.len()],
+}
+
 /// The members' table, and the state's tables.
 pub struct TreasureData<'a, S> {
     api: Api<'a, S>,
@@ -57,6 +67,8 @@ pub struct TreasureData<'a, S> {
     unique: String,
     /// Whether state of another data import key becomes this one's.
     key_rotated: bool,
+    /// Whether it makes, renames and deletes nothing.
+    is_dry: bool,
     issued: Vec<JobRun>,
     /// A job that may not have ended yet.
     running: Option<Job>,
@@ -71,14 +83,26 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         began: u64,
     ) -> Self {
         let unique = format!("{:016x}", fastrand::u64(..));
-        let (key_rotated, issued, running) = (false, Vec::new(), None);
-        Self { api, statements, state, aliases, show_step, began, unique, key_rotated, issued, running }
+        let (issued, running) = (Vec::new(), None);
+        Self {
+            api,
+            statements,
+            state,
+            aliases,
+            show_step,
+            began,
+            unique,
+            key_rotated: false,
+            is_dry: false,
+            issued,
+            running,
+        }
     }
 
-    /// With `key_rotated`, state of another data import key becomes this one's.
+    /// With `key_rotated`, state of another data import key becomes this one's, but not in a dry run.
     #[must_use]
-    pub fn adopting(self, key_rotated: bool) -> Self {
-        Self { key_rotated, ..self }
+    pub fn adopting(self, key_rotated: bool, is_dry: bool) -> Self {
+        Self { key_rotated: key_rotated && !is_dry, is_dry: key_rotated && is_dry, ..self }
     }
 
     /// The jobs that were issued so far.
@@ -117,7 +141,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
     }
 
     /// Makes a table. A failed job may have made it, so each try uses another name. None if it failed because `source`
-    /// no longer exists.
+    /// no longer exists under its name.
     fn make(
         &mut self,
         step: &'static str,
@@ -133,7 +157,10 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
                 return self.made(name).map(Some);
             }
             let tables = self.api.list(&self.state.database)?;
-            if source.is_some_and(|source| tables.iter().all(|table| number_of(table) != source.id)) {
+            let is = |table: &ListedTable, source: &Table| {
+                number_of(table) == source.id && table.name == self.state.table(&source.name)
+            };
+            if source.is_some_and(|source| !tables.iter().any(|table| is(table, source))) {
                 return Ok(None);
             }
             tries += 1;
@@ -195,10 +222,11 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
             found += 1;
         }
         match expected {
-            Some(expected) if expected != found => {
+            Some(expected) if expected == found => Ok(()),
+            Some(expected) => {
                 Err(self.cannot(&format!("{} has {expected} rows, and {found} were downloaded", job.name())))
             }
-            _ => Ok(()),
+            None => Err(self.cannot(&format!("{} has no num_records, so its result may be cut off", job.name()))),
         }
     }
 
@@ -216,8 +244,13 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
     }
 
     /// Counts a row of [`Statements::changes`].
-    fn count(&self, counts: &mut Counts, [change, _, _, before, number]: [&str; 5]) -> Result<(), Stopped> {
-        let number = self.number(number)?;
+    fn count(&self, tally: &mut Tally, [change, _, _, before, number]: [&str; 5]) -> Result<(), Stopped> {
+        let (number, counts) = (self.number(number)?, &mut tally.counts);
+        if let Some(index) = TOTALS.iter().position(|total| *total == change)
+            && std::mem::replace(&mut tally.has_total[index], true)
+        {
+            return Err(self.cannot(&format!("the result has the count '{change}' twice")));
+        }
         match change {
             "with_identifier" => counts.rows += number,
             "without_identifier" => {
@@ -234,7 +267,10 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         Ok(())
     }
 
-    fn complete(&self, counts: Counts) -> Result<Counts, Stopped> {
+    fn complete(&self, Tally { counts, has_total }: Tally) -> Result<Counts, Stopped> {
+        if has_total.contains(&false) {
+            return Err(self.cannot("the result lacks counts that it always has"));
+        }
         counts.complete().ok_or_else(|| self.cannot("more identifiers left than the state has"))
     }
 
@@ -268,10 +304,10 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
         let statement = self.statements.changes(top, &self.place(&work.name));
         let nothing = self.api.job("");
         let file = tempfile::tempfile().map_err(|error| self.cannot_keep(&nothing, error))?;
-        let (mut counts, mut writer) = (Counts::default(), BufWriter::new(file));
+        let (mut tally, mut writer) = (Tally::default(), BufWriter::new(file));
         self.rows("find what to remove and add", &statement, |this, row: [&str; 5]| {
             let [change, kind, value, ..] = row;
-            this.count(&mut counts, row)?;
+            this.count(&mut tally, row)?;
             if kind.is_empty() {
                 return Ok(());
             }
@@ -282,7 +318,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
             writeln!(writer, "{}", json!({OPERATION: operation, kind: value}))
                 .map_err(|error| this.cannot_keep(&nothing, error))
         })?;
-        let counts = self.complete(counts)?;
+        let counts = self.complete(tally)?;
         let written = counts.removals + counts.additions;
         let mut file = writer.into_inner().map_err(|error| self.cannot_keep(&nothing, error.into_error()))?;
         let size = file.stream_position().map_err(|error| self.cannot_keep(&nothing, error))?;
@@ -345,10 +381,10 @@ impl<S: From<JobError> + From<MirrorError>> Warehouse for TreasureData<'_, S> {
     fn preview(&mut self, top: Option<&Table>) -> Result<Counts, Self::Error> {
         let top = top.and_then(|top| Some((top.number()?, self.place(&top.name))));
         let statement = self.statements.preview(top.as_ref().map(|(number, table)| (*number, table)));
-        let mut counts = Counts::default();
+        let mut tally = Tally::default();
         let result =
-            self.rows("count what would be removed and added", &statement, |this, row| this.count(&mut counts, row));
-        self.told(result.and_then(|()| self.complete(counts)))
+            self.rows("count what would be removed and added", &statement, |this, row| this.count(&mut tally, row));
+        self.told(result.and_then(|()| self.complete(tally)))
     }
 
     fn rename(&mut self, table: &Table, number: u64) -> Result<Renamed, Self::Error> {
@@ -371,6 +407,6 @@ impl<S: From<JobError> + From<MirrorError>> Warehouse for TreasureData<'_, S> {
     }
 
     fn delete(&mut self, table: &Table) -> Result<(), Self::Error> {
-        self.told(self.api.delete(&self.state.database, &self.state.table(&table.name)))
+        self.told(self.api.delete(&self.state.database, &self.state.table(&table.name)).map(drop))
     }
 }

@@ -13,11 +13,12 @@ use crate::treasure_data::JobError;
 use crate::treasure_data::tables::{ListedTable, RenameOutcome};
 
 impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
-    /// Takes over the state of another data import key: its highest version becomes ours, the others are deleted.
+    /// Takes over the state of another data import key: its highest version becomes ours, the others are deleted. It
+    /// gets a higher number, so that a run with the other key that is at work finds a version above its own.
     fn adopt(&self, mut others: Vec<OtherVersion>) -> Result<Vec<Table>, Stopped> {
         others.sort_by_key(|other| other.number);
         let Some(highest) = others.pop() else { return Ok(Vec::new()) };
-        let name = Name::Version(highest.number);
+        let name = Name::Version(highest.number + 2);
         let ours = self.state.table(&name);
         info!("the state of another data import key becomes this one's: {} is renamed to {ours}", highest.table);
         if self.api.rename(&self.state.database, &highest.table, &ours)? != RenameOutcome::Done {
@@ -46,12 +47,21 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
                 Found::Nothing => {}
             }
         }
-        if others.is_empty() || !listing.versions.is_empty() {
+        // Lower numbers are left of before an adoption. Others show that another key has gone on from ours, or beside it.
+        let ours = listing.highest().and_then(Table::number);
+        others.retain(|other| Some(other.number) >= ours);
+        if others.is_empty() {
             return Ok(listing);
         }
         let is_one = others.iter().all(|other| other.fingerprint == others[0].fingerprint);
         match (is_one, self.key_rotated) {
-            (true, true) => Ok(Listing { versions: self.adopt(others)?, ..listing }),
+            (true, true) => {
+                listing.versions.extend(self.adopt(others)?);
+                Ok(listing)
+            }
+            (true, false) if self.is_dry => {
+                Err(self.stop(MirrorError::OtherKeyInDryRun { table: others[0].table.clone() }))
+            }
             (true, false) => Err(self.stop(MirrorError::OtherKey { table: others[0].table.clone() })),
             (false, _) => {
                 let tables = others.into_iter().map(|other| other.table).collect();

@@ -152,6 +152,7 @@ fn mirrors() -> Vec<Stop> {
     let table = |key: &str| format!("braze_gold_ec9fb52e_{key}_2");
     let errors = [
         MirrorError::OtherKey { table: table("9aa4320c") },
+        MirrorError::OtherKeyInDryRun { table: "braze_gold_ec9fb52e_9aa4320c_2".into() },
         MirrorError::OtherKeys { tables: vec![table("9aa4320c"), table("11111111")] },
         MirrorError::CallWithoutChanges { said: "cohort_id must be a valid string".to_owned() },
         MirrorError::JobFailed { id: "4711".to_owned(), status: Status::Error, step: "commit the new version" },
