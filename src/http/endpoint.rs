@@ -144,7 +144,10 @@ pub fn parse_address(
             check_host(&host)?;
         }
     }
-    Ok(Endpoint(format!("{scheme}://{}", authority.as_str().to_ascii_lowercase())))
+    // The default port makes no other address, and no other state of a mirror.
+    let authority = authority.as_str().to_ascii_lowercase();
+    let authority = authority.strip_suffix(":443").filter(|_| scheme == "https").unwrap_or(&authority);
+    Ok(Endpoint(format!("{scheme}://{authority}")))
 }
 
 /// The host, if only a port follows it. Any other text would be dropped, and the keys would go to another host.
@@ -220,6 +223,7 @@ mod tests {
     #[case("https://REST.fra-01.braze.eu/", "https://rest.fra-01.braze.eu")]
     #[case("http://127.0.0.1:8080", "http://127.0.0.1:8080")]
     #[case("https://localhost:8443/", "https://localhost:8443")]
+    #[case("https://rest.iad-01.braze.com:443", "https://rest.iad-01.braze.com")]
     #[case("http://[::1]:80", "http://[::1]:80")]
     fn accepts(#[case] text: &str, #[case] address: &str) {
         assert_eq!(parse(text, &[]).unwrap().as_str(), address);
