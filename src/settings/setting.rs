@@ -235,7 +235,7 @@ settings! {
         kind: ValueKind::Duration,
         unset: Unset::Default("15m"),
         examples: &["30m"],
-        doc: "stop after this long without a successful request; after 1 minute at most if there was none yet",
+        doc: "stop after this long without a successful request; after 1 minute at most if there was no answer yet",
     }
     MaxDuration "max_duration" {
         kind: ValueKind::Duration,
