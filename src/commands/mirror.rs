@@ -42,10 +42,6 @@ use sender::{BrazeSender, Stopped};
 /// answer's head, and its body.
 const PHASES: [u32; 2] = [2, 4];
 
-/// After the first run, fewer additions than these are not judged by `min_match`: a few new users that Braze does not
-/// know yet would keep the cohort from changing.
-const FEWEST_ASKED: u64 = 100;
-
 /// Carries out a mirror's run, or counts what it would do.
 pub fn run(mut context: RunContext, options: &mirror::Options, recipient: &Recipient<'_>) -> Result<Outcome, Stop> {
     let is_dry = context.config.dry_run;
@@ -167,13 +163,8 @@ where
     context.config.input.names.aliases.clone_from(&planned.changes.rows.labels);
     let limiter = context.limiter(Api::Braze, recipient.endpoint.as_str())?;
     let config = &context.config;
-    let failures = match Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names) {
-        Ok(failures) => Arc::new(failures),
-        Err(error) => {
-            planned.give_up(warehouse)?;
-            return Err(error.into());
-        }
-    };
+    let failures = Failures::begin(config.delivery.failed_file.as_deref(), &config.input.names);
+    let failures = Arc::new(failures.or_else(|error| planned.give_up(warehouse).and(Err(Box::new(error.into()))))?);
     let shared = Arc::new(Shared::new(config.input.names.aliases.len()));
     let names = Names {
         mapping: Vec::new(),
@@ -193,10 +184,7 @@ where
         matched: None,
     };
     let mut sender = BrazeSender { upload, names: &names, request_timeout: rules.times.request_timeout };
-    let is_sample = record.top.is_none() || planned.changes.counts.additions >= FEWEST_ASKED;
-    let is_tried = if record.top.is_none() { sender.try_call_without_changes() } else { Ok(()) };
-    let is_known = is_tried.and_then(|()| if is_sample { sender.ask(&planned.changes.rows) } else { Ok(()) });
-    let ended = match is_known {
+    let ended = match sender.prepare(&planned.changes, record.top.is_none()) {
         Ok(()) => run::carry_out(warehouse, &mut sender, rules, planned, &mut record),
         Err(stop) => planned.give_up(warehouse).and(Err(stop)),
     };

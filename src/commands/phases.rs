@@ -41,8 +41,8 @@ pub fn look_at(
             }
             !reading.is_stopped()
         });
-        let samples = result.map(|()| sampler.map_or_else(Vec::new, Sampler::finish));
-        said.send((judged, samples.map_err(Stop::Input)))
+        let found = result.map(|()| sampler.map_or_else(Vec::new, Sampler::finish));
+        let _ = said.send((judged, found.map_err(Stop::Input)));
     });
     loop {
         match heard.recv_timeout(TICK) {

@@ -107,7 +107,7 @@ pub struct Planned<Rows> {
 
 impl<Rows> Planned<Rows> {
     /// Drops the plan.
-    pub fn give_up<W: Warehouse<Rows = Rows>>(self, warehouse: &mut W) -> Result<(), W::Error> {
+    pub fn give_up<W: Warehouse<Rows = Rows>>(&self, warehouse: &mut W) -> Result<(), W::Error> {
         warehouse.delete(&self.work)
     }
 }

@@ -20,13 +20,17 @@ use crate::members::operation::Operation;
 use crate::mirror::error::MirrorError;
 use crate::mirror::run::Conclusion;
 use crate::mirror::treasure_data::ChangedRows;
-use crate::mirror::warehouse::{Look, Refused, Sender, Settled};
+use crate::mirror::warehouse::{Changes, Look, Refused, Sender, Settled};
 use crate::retry::RateLimiter;
 
 /// How many looks are made in the time that one of them allows.
 const LOOKS: u32 = 4;
 /// A look that shows nothing usable is repeated after this.
 const UNCLEAR_AGAIN: Duration = Duration::from_secs(1);
+
+/// After the first run, fewer additions than these are not judged by `min_match`: a few new users that Braze does not
+/// know yet would keep the cohort from changing.
+const FEWEST_ASKED: u64 = 100;
 
 /// Sends changes in the way of an upload. Returns why it stopped, if it did.
 pub struct BrazeSender<'a> {
@@ -83,8 +87,17 @@ impl Sender<ChangedRows> for BrazeSender<'_> {
 }
 
 impl BrazeSender<'_> {
-    /// On a first run, makes the call without changes that `check` relies on, before the state says that a run is at work.
-    pub fn try_call_without_changes(&self) -> Result<(), Stopped> {
+    /// Tries what can be tried before the state says that a run is at work: on a first run the call without changes, and what
+    /// `min_match` requires.
+    pub fn prepare(&mut self, changes: &Changes<ChangedRows>, is_first: bool) -> Result<(), Stopped> {
+        if is_first {
+            self.try_call_without_changes()?;
+        }
+        if is_first || changes.counts.additions >= FEWEST_ASKED { self.ask(&changes.rows) } else { Ok(()) }
+    }
+
+    /// Makes the call without changes that `check` relies on.
+    fn try_call_without_changes(&self) -> Result<(), Stopped> {
         let upload = &self.upload;
         delivery::call_without_changes(&upload.plan, upload.post, upload.limiter, upload.shared);
         match upload.limiter.take_stop() {
@@ -97,7 +110,7 @@ impl BrazeSender<'_> {
     }
 
     /// Asks Braze which of the added identifiers it knows, if the settings require that.
-    pub fn ask(&mut self, rows: &ChangedRows) -> Result<(), Stopped> {
+    fn ask(&mut self, rows: &ChangedRows) -> Result<(), Stopped> {
         if self.upload.matching.is_some() {
             let reader = self.open(Operation::Add, &rows.input, None).map_err(Stop::Input)?;
             self.upload.judge(reader).1?;
