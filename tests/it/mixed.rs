@@ -147,7 +147,7 @@ fn nothing_is_sent_of_an_input_whose_additions_make_it_unusable(#[case] rows: St
 
 #[test]
 fn the_report_counts_what_was_read_of_an_input_that_cannot_be_used() {
-    let floats: String = (0..20).map(|number| format!("{number}.0,add\n")).collect();
+    let floats = "1.0,add\n".repeat(20);
     let rows = format!("user_ids,change\nu1,add\nu2,remove\n{floats}");
     let report = mixed(Run::upload()).to(&braze()).rows(rows).arg("--json").exits(3).report();
     let report =
