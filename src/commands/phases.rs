@@ -107,7 +107,8 @@ impl Upload<'_> {
     pub fn send_judged(&mut self, reader: Reader, later: LaterPass) -> Judged {
         let (judged, result) = self.judge(reader);
         match result.and_then(|()| Ok(later()?)) {
-            Ok(_) if self.limiter.is_stopped() => {}
+            // A stop makes reading fail, too, and nothing was found.
+            _ if self.limiter.is_stopped() => {}
             Ok(reader) => self.send(reader),
             Err(stop) => {
                 self.shared.input().clone_from(&judged.counts);
