@@ -104,8 +104,9 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     let found = glob::glob_with(pattern, options)
         .map_err(|error| SourceError::Pattern { pattern: pattern.to_owned(), problem: error.msg })?;
     let unreadable = |error: glob::GlobError| SourceError::Open { path: error.path().to_owned(), error: error.into() };
-    let mut files = found.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-    files.retain(|path| path.components().filter(is_hidden).all(is_meant));
+    let is_shown = |path: &Path| path.components().filter(is_hidden).all(is_meant);
+    let shown = found.filter(|found| is_shown(found.as_deref().unwrap_or_else(glob::GlobError::path)));
+    let mut files = shown.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     files.sort();
     if files.is_empty() {
         return Err(SourceError::NoMatch { pattern: pattern.to_owned(), directory: working_directory() });
