@@ -48,9 +48,7 @@ pub fn look_at(
         match heard.recv_timeout(TICK) {
             Ok(found) => return found,
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                return (Judged::default(), Err(Stop::Defect("the reader panicked".to_owned())));
-            }
+            Err(RecvTimeoutError::Disconnected) => limiter.stop(Stop::Defect("the reader panicked".to_owned())),
         }
         limiter.check_limit();
         if limiter.is_stopped() {

@@ -20,10 +20,12 @@ use crate::terminal;
 
 /// Runs the command.
 pub fn run(UploadArgs { run: args, dry_run, open }: UploadArgs) -> Result<Exit, Stop> {
-    let named = [("--dry-run", dry_run), ("--sandbox", args.sandbox)].into_iter().find(|(_, is_set)| *is_set);
-    let flags = named.map(|(flag, _)| (Key::CheckOnly, false, flag)).into_iter();
-    let flags = flags.chain(dry_run.then_some((Key::DryRun, true, "--dry-run")));
-    let config = load(&args.config, args.input, flags, !args.sandbox)?;
+    let switches = [
+        dry_run.then_some((Key::DryRun, true, "--dry-run")),
+        dry_run.then_some((Key::CheckOnly, false, "--dry-run")),
+        args.sandbox.then_some((Key::CheckOnly, false, "--sandbox")),
+    ];
+    let config = load(&args.config, args.input, switches.into_iter().flatten(), !args.sandbox)?;
     // A job in CI or in a workflow must not wait for a person.
     let is_watched = open && terminal::is_interactive() && variable("CI").is_none_or(|value| value.is_empty());
     if open && !is_watched {

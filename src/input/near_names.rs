@@ -85,7 +85,8 @@ pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
 
 /// Whether the names are equal except for case, spaces, separators and invisible characters.
 pub fn is_alike(name: &str, other: &str) -> bool {
-    fold(name) == fold(other)
+    let folded = fold(name);
+    !folded.is_empty() && folded == fold(other)
 }
 
 fn fold(name: &str) -> String {

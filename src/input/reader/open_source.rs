@@ -62,7 +62,7 @@ impl Layout {
             return Err(RowsError::ColumnCount { found: row.width(), named: self.names.len() });
         }
         let text = |column| str::from_utf8(row.cell(column)).unwrap_or_default();
-        let is_name = |cell: &str| !cell.is_empty() && known.iter().chain(&self.names).any(|name| is_alike(name, cell));
+        let is_name = |cell: &str| known.iter().chain(&self.names).any(|name| name == cell || is_alike(name, cell));
         let is_fixed = |column| Kind::is_fixed_column(text(column));
         let names_kind = self.columns.used.iter().any(|(column, _)| is_name(text(*column)));
         if names_kind || (0..row.width()).any(is_fixed) { Err(RowsError::HeaderBesideColumns) } else { Ok(()) }

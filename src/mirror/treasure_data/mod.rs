@@ -17,7 +17,7 @@ use crate::mirror::state::State;
 use crate::mirror::warehouse::{Changes, Counts, Listing, Name, Refused, Renamed, Table, Warehouse};
 use crate::retry::Stopped;
 use crate::treasure_data::show::{JobInfo, Status};
-use crate::treasure_data::tables::{Api, ListedTable, RenameOutcome};
+use crate::treasure_data::tables::{Api, RenameOutcome};
 use crate::treasure_data::{JSON, Job, JobError};
 
 pub use changes::ChangedRows;
@@ -90,7 +90,7 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
     /// With `key_rotated`, state of another data import key becomes this one's, but not in a dry run.
     #[must_use]
     pub fn adopting(self, key_rotated: bool, is_dry: bool) -> Self {
-        Self { key_rotated: key_rotated && !is_dry, is_dry: key_rotated && is_dry, ..self }
+        Self { key_rotated, is_dry, ..self }
     }
 
     /// The jobs that were issued so far.
@@ -145,10 +145,11 @@ impl<'a, S: From<JobError> + From<MirrorError>> TreasureData<'a, S> {
                 return self.made(name).map(Some);
             }
             let tables = self.api.list(&self.state.database)?;
-            let is = |table: &ListedTable, source: &Table| {
-                number_of(table) == source.id && table.name == self.state.table(&source.name)
+            let is_gone = |source: &Table| {
+                let name = self.state.table(&source.name);
+                tables.iter().all(|table| number_of(table) != source.id || table.name != name)
             };
-            if source.is_some_and(|source| !tables.iter().any(|table| is(table, source))) {
+            if source.is_some_and(is_gone) {
                 return Ok(None);
             }
             tries += 1;

@@ -55,12 +55,12 @@ impl<S: From<JobError> + From<MirrorError>> TreasureData<'_, S> {
         }
         let is_one = others.iter().all(|other| other.fingerprint == others[0].fingerprint);
         match (is_one, self.key_rotated) {
+            (true, true) if self.is_dry => {
+                Err(self.stop(MirrorError::OtherKeyInDryRun { table: others[0].table.clone() }))
+            }
             (true, true) => {
                 listing.versions.extend(self.adopt(others)?);
                 Ok(listing)
-            }
-            (true, false) if self.is_dry => {
-                Err(self.stop(MirrorError::OtherKeyInDryRun { table: others[0].table.clone() }))
             }
             (true, false) => Err(self.stop(MirrorError::OtherKey { table: others[0].table.clone() })),
             (false, _) => {
